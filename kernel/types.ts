@@ -1,0 +1,194 @@
+/**
+ * The words every part of Bulkhead shares: capability limits, badges, requests, and what an actor is made of.
+ *
+ *   actor folder                    kernel
+ *   protocol  (zod schemas)  ---->  router validates every body with it
+ *   manifest  (grants)       ---->  fills the actor's capability table, sets its OS permissions
+ *   machine   (pure)         <----  messages, replies, effect outcomes, timers, one at a time
+ *             emits data     ---->  send / reply / part / named effects
+ *   effects   (I/O)          ---->  each ends in exactly one declared outcome, which goes back to the machine
+ */
+import type * as Effect from 'effect/Effect'
+import type { AnyStateMachine } from 'xstate'
+import type { z } from 'zod'
+
+/** A failure as every part of the product reports it. `code` is listed in `kernel/errors.ts`. */
+export type Fault = {
+  code: string
+  message: string
+  /** What led to it, in words a member can read. */
+  cause?: string
+  /** What to do about it. */
+  remedy: string
+  /** Which rule refused, when a rule did. */
+  rule?: string
+  retryAfterMs?: number
+}
+
+/**
+ * Attenuation: what a capability still allows. A missing field does not restrict; an empty list allows nothing.
+ * `kinds`, `expiresAt`, `uses` and `session` are enforced by the router; `path`, `mode`, `hosts` and `tools` reach
+ * the gate in the badge, and the gate enforces them.
+ */
+export type Limits = {
+  kinds?: readonly string[]
+  session?: string
+  /** Epoch milliseconds. */
+  expiresAt?: number
+  /** How many more messages may travel on it. */
+  uses?: number
+  /** Relative path, or folder prefix, inside the connected folder ('' = all of it). */
+  path?: string
+  mode?: 'ro' | 'rw'
+  hosts?: readonly string[]
+  tools?: readonly string[]
+}
+
+/** Stamped on each delivery by the kernel, from the capability it travelled on. A receiver believes this and no claim in a body. */
+export type Badge = {
+  /** Sending actor's id: `conversation:s-1`. */
+  from: string
+  session: string | null
+  limits: Limits
+}
+
+/** Who a message came from. `request` is null for a message that expects no reply. */
+export type From = {
+  request: number | null
+  badge: Badge
+  /** Capabilities that travelled with it, as slots in the receiver's own table. */
+  caps: readonly number[]
+}
+
+/** One message kind: body, final reply, and the parts that may stream before the reply. */
+export type KindSchema = {
+  body: z.ZodType
+  reply?: z.ZodType
+  part?: z.ZodType
+  /** Default deadline in ms for requests of this kind. Absent: 30 000. `null`: no deadline (it must be cancellable). */
+  deadlineMs?: number | null
+}
+export type Protocol = Readonly<Record<string, KindSchema>>
+
+export type BodyOf<P extends Protocol, K extends keyof P> = z.infer<P[K]['body']>
+export type ReplyOf<P extends Protocol, K extends keyof P> = P[K]['reply'] extends z.ZodType ? z.infer<P[K]['reply']> : undefined
+export type PartOf<P extends Protocol, K extends keyof P> = P[K]['part'] extends z.ZodType ? z.infer<P[K]['part']> : undefined
+
+/** Events a machine receives for the kinds of its own protocol. */
+export type Inbound<P extends Protocol> = {
+  [K in keyof P & string]: { type: K; body: BodyOf<P, K>; from: From }
+}[keyof P & string]
+
+/** Events the runtime sends to every machine, besides its protocol and its effects' outcomes (`<effect>.<outcome>`). */
+export type KernelEvent =
+  /** The reply to a request the machine sent with this `ref`. */
+  | { type: 'replied'; ref: string; kind: string; body: unknown; caps: readonly number[] }
+  /** The request with this `ref` was refused, by the kernel or by its receiver. */
+  | { type: 'refused'; ref: string; kind: string; error: Fault }
+  /** A streamed part of the reply to `ref`. */
+  | { type: 'part'; ref: string; kind: string; body: unknown }
+  /** The requester gave up: effects that carry this `request` were interrupted; nothing need be replied. */
+  | { type: 'cancelled'; request: number }
+  /** Asked to stop; effects get a few seconds. */
+  | { type: 'stopping' }
+
+/** A capability handed over in a message; `limits` narrow it on the way. */
+export type Delegation = { slot: number | string; limits?: Limits; reason?: string }
+
+/** What a machine may emit (`emit(...)` in xstate). Everything else that leaves it is a named effect. */
+export type Outgoing =
+  | {
+      type: 'send'
+      to: number | string
+      kind: string
+      body: unknown
+      /** Present: a request; exactly one `replied` or `refused` with this ref follows. */
+      ref?: string
+      deadlineMs?: number | null
+      caps?: readonly Delegation[]
+    }
+  | { type: 'cancel'; ref: string }
+  | { type: 'reply'; request: number; body: unknown; caps?: readonly Delegation[] }
+  | { type: 'refuse'; request: number; error: Fault }
+  | { type: 'partTo'; request: number; body: unknown }
+
+/** What effects may use besides their own I/O. All traffic to other actors goes through the router here as well. */
+export type EffectContext = {
+  /** Params the instance was spawned with. */
+  readonly params: unknown
+  /** Sends a request and waits for its reply. Fails with the refusal. Interruption cancels it. */
+  request(to: number | string, kind: string, body: unknown, options?: RequestOptions): Effect.Effect<{ body: unknown; caps: readonly number[] }, Fault>
+  /** Sends a message that expects no reply. */
+  send(to: number | string, kind: string, body: unknown): void
+  /** Streams a part of the reply to `request`; resolves when the requester has credit again. */
+  part(request: number, body: unknown): Promise<void>
+  /** Sends an event to the actor's own machine (progress of a long effect). */
+  raise(event: { type: string; [key: string]: unknown }): void
+  log(level: 'debug' | 'info' | 'warn' | 'error', message: string, data?: Record<string, unknown>): void
+}
+export type RequestOptions = {
+  deadlineMs?: number | null
+  /** Called for each streamed part in order; a returned promise holds back credit. */
+  onPart?: (body: unknown) => void | Promise<void>
+  caps?: readonly Delegation[]
+}
+
+/**
+ * An effect: named I/O. `run` must not fail: what can go wrong is an outcome. The outcome `{ type: 'done', … }` of effect
+ * `readFile` reaches the machine as `{ type: 'readFile.done', …params.ref/request if given, … }`. A defect or an
+ * interruption reaches it as `readFile.crashed` / is dropped.
+ */
+// biome-ignore lint/suspicious/noExplicitAny: params differ per effect; each effect narrows its own.
+export type EffectSpec<Params = any> = {
+  outcomes: readonly string[]
+  run(params: Params, context: EffectContext): Effect.Effect<{ type: string; [key: string]: unknown }>
+}
+export type Effects = Readonly<Record<string, EffectSpec>>
+
+/** OS permissions of a process actor, as Node's permission model knows them. Paths absolute. */
+export type Permissions = {
+  fsRead?: readonly string[]
+  fsWrite?: readonly string[]
+  net?: boolean
+  childProcess?: boolean
+}
+
+/** A capability an actor needs from the start. */
+export type Grant = {
+  /** Slot name the actor uses. */
+  name: string
+  /** Target actor kind (a singleton), or `kernel` / `journal`. */
+  target: string
+  limits: Limits
+  /** One line, shown by `bulkhead inspect`. */
+  reason: string
+}
+
+export type Placement = 'inline' | 'thread' | 'process'
+
+export type Manifest = {
+  /** Actor kind = folder name under `actors/`. */
+  kind: string
+  purpose: string
+  placement: Placement
+  /** `singleton` is started with the daemon; `instance` is spawned by a holder of the kernel's `spawn` kind. */
+  cardinality: 'singleton' | 'instance'
+  grants: readonly Grant[]
+  permissions(params: Record<string, unknown>): Permissions
+  /** One line a permission, shown by `bulkhead inspect`. */
+  permissionReasons: Readonly<Record<string, string>>
+  /** File descriptors of the daemon this actor inherits, by name (only egress: `secrets`). They arrive as `BULKHEAD_FD_<NAME>`-free params: see `EffectContext.params.fds`. */
+  fds?: readonly string[]
+  /** Messages that may wait for this actor. Default 1024. */
+  mailbox?: number
+  restart: { strategy: 'permanent' | 'transient' | 'temporary'; intensity?: number; periodMs?: number }
+}
+
+/** What an actor folder's `index.ts` exports as `actor`. */
+export type Actor = {
+  manifest: Manifest
+  protocol: Protocol
+  /** Gets `input: { params: Record<string, unknown>, slots: readonly string[] }`. */
+  machine: AnyStateMachine
+  effects: Effects
+}
