@@ -1,0 +1,382 @@
+/**
+ * The language of the link between the host's supervisor and the guest's agent: frames on two virtio-serial ports.
+ *
+ *   frame  = u32 BE size of the rest | u16 BE size of the header | header (JSON object, UTF-8) | payload (bytes)
+ *   control port: sessions, commands and their output        files port: 9P2000.L messages, one a frame
+ *
+ * Used on both sides, so it depends on nothing. Each side believes nothing of the other: sizes are checked before anything is
+ * kept, headers are rebuilt field by field from what the JSON said, unknown ones are dropped by the parsers (null).
+ */
+
+export const protocolVersion = 1
+
+export const controlPort = 'bulkhead.control'
+export const filesPort = 'bulkhead.files'
+
+/** Largest payload of one frame. Holds one 9P message of the largest msize, or one burst of output. */
+export const maxPayload = 1024 * 1024
+/** Largest header; the u16 in front could say no more. */
+export const maxHeader = 64 * 1024 - 1
+/** Largest value of a frame's first field. */
+export const maxFrame = 2 + maxHeader + maxPayload
+/** Bytes of output a command may send before the first `credit` message, both streams together. */
+export const initialCredit = 256 * 1024
+/** Longest command, in UTF-8 bytes. */
+export const maxCommand = 512 * 1024
+/** 9P message size the guest's kernel asks for: payload limit of the files port with room to spare. */
+export const ninepMessageSize = 256 * 1024
+/** User ids of sessions, both included. */
+export const firstUid = 20_000
+export const lastUid = 59_999
+
+export type FolderMount = { name: string; mode: 'ro' | 'rw' }
+export type Stream = 'stdout' | 'stderr'
+export type SignalName = 'SIGHUP' | 'SIGINT' | 'SIGQUIT' | 'SIGTERM' | 'SIGKILL' | 'SIGUSR1' | 'SIGUSR2' | 'SIGSTOP' | 'SIGCONT'
+
+/** Control port, host to guest. */
+export type HostMessage =
+  /** Starts afresh: sessions of an earlier epoch are ended; answered by `ready`. Also resent until `ready` comes. */
+  | { t: 'hello'; epoch: string }
+  /** Wall clock, epoch milliseconds. */
+  | { t: 'clock'; ms: number }
+  /** Makes the session, or sets its folders to exactly these; answered by `sessioned` or `failed`. */
+  | { t: 'session'; session: string; uid: number; folders: FolderMount[] }
+  /** Ends everything of the session; answered by `unsessioned`. */
+  | { t: 'unsession'; session: string }
+  /**
+   * Runs the payload (UTF-8) with `bash`. `started`, `out`…, `exit` follow, or `failed`. Without `cwd` (absolute): where the
+   * session's last command ended, at first its only folder or else its home. `stdin`: keep it open for `stdin` messages.
+   */
+  | { t: 'exec'; id: number; session: string; cwd?: string; timeoutMs: number; stdin?: boolean }
+  /** Payload goes to the command's input; `end` closes it. */
+  | { t: 'stdin'; id: number; end?: boolean }
+  /** SIGKILL ends the command's whole process tree; others go to its process group. */
+  | { t: 'signal'; id: number; signal: SignalName }
+  /** Allows `bytes` more of output, both streams together. */
+  | { t: 'credit'; id: number; bytes: number }
+  | { t: 'ping'; n: number }
+  /** Ends all sessions and powers the machine off. */
+  | { t: 'shutdown' }
+
+/** Control port, guest to host. */
+export type GuestMessage =
+  /** `bootMs`: guest uptime when the agent was ready. `stages`: when each boot stage ended, ms of uptime, in order. */
+  | { t: 'ready'; protocol: number; epoch: string; agent: string; kernel: string; bootMs: number; stages: Record<string, number> }
+  | { t: 'sessioned'; session: string }
+  | { t: 'unsessioned'; session: string }
+  | { t: 'failed'; re: 'session' | 'exec'; session?: string; id?: number; code: FailureCode; message: string }
+  /** `pid` as the guest's agent sees it. */
+  | { t: 'started'; id: number; pid: number }
+  /** Payload: bytes the command wrote, in order per stream; may split a UTF-8 character. */
+  | { t: 'out'; id: number; stream: Stream }
+  /** After the last `out`. `code` null when a signal ended it. `oom`: the kernel killed something of it for memory. `cwd`: where it ended. */
+  | { t: 'exit'; id: number; code: number | null; signal: string | null; timedOut: boolean; oom: boolean; durationMs: number; cwd: string }
+  | { t: 'pong'; n: number }
+  /** For the host's log only. */
+  | { t: 'log'; level: 'info' | 'warn' | 'error'; message: string }
+
+export type FailureCode = 'no-such-session' | 'bad-message' | 'mount-failed' | 'bad-cwd' | 'busy' | 'failed'
+
+/** Files port, both ways. `c` names one mount's connection (`channelName`); payload of `msg`: one 9P message, size field included. */
+export type FilesMessage = { c: string; op: 'msg' | 'close' }
+
+export type Frame = { header: unknown; payload: Uint8Array }
+
+/** What a decoder reports: a frame, or why one was dropped. After `fatal` the stream has no frame borders any more. */
+export type Decoded = { ok: true; frame: Frame } | { ok: false; fatal: boolean; reason: string }
+
+const utf8 = new TextEncoder()
+const nothing = new Uint8Array(0)
+
+/** One frame ready to be written. Throws a RangeError if header or payload is over its limit. */
+export function encodeFrame(message: HostMessage | GuestMessage | FilesMessage, payload: Uint8Array = nothing): Uint8Array {
+  const header = utf8.encode(JSON.stringify(message))
+  if (header.length > maxHeader) throw new RangeError(`frame header of ${header.length} bytes`)
+  if (payload.length > maxPayload) throw new RangeError(`frame payload of ${payload.length} bytes`)
+  const frame = new Uint8Array(6 + header.length + payload.length)
+  const view = new DataView(frame.buffer)
+  view.setUint32(0, frame.length - 4)
+  view.setUint16(4, header.length)
+  frame.set(header, 6)
+  frame.set(payload, 6 + header.length)
+  return frame
+}
+
+/**
+ * Cuts a byte stream into frames. Sizes are checked as soon as they are readable, so it never holds more than one
+ * largest frame plus one pushed chunk. After a fatal error it ignores everything until `reset`.
+ */
+export class FrameDecoder {
+  #chunks: Uint8Array[] = []
+  #held = 0
+  #broken = false
+
+  /** Payloads may be views of `bytes`: the caller must not reuse that buffer. */
+  push(bytes: Uint8Array): Decoded[] {
+    const decoded: Decoded[] = []
+    if (this.#broken || bytes.length === 0) return decoded
+    this.#chunks.push(bytes)
+    this.#held += bytes.length
+    while (this.#held >= 6) {
+      const sizes = this.#front(6)
+      const view = new DataView(sizes.buffer, sizes.byteOffset, 6)
+      const rest = view.getUint32(0)
+      const headerSize = view.getUint16(4)
+      const wrong = sizeError(rest, headerSize)
+      if (wrong !== null) {
+        this.#broken = true
+        this.#chunks = []
+        this.#held = 0
+        decoded.push({ ok: false, fatal: true, reason: wrong })
+        break
+      }
+      if (this.#held < 4 + rest) break
+      decoded.push(readFrame(this.#take(4 + rest), headerSize))
+    }
+    return decoded
+  }
+
+  /** Forgets half a frame and any fatal error: the stream starts anew. */
+  reset(): void {
+    this.#chunks = []
+    this.#held = 0
+    this.#broken = false
+  }
+
+  /** The first `size` held bytes in one piece, left in place. */
+  #front(size: number): Uint8Array {
+    const first = this.#chunks[0]
+    if (first !== undefined && first.length >= size) return first
+    const whole = this.#join(size)
+    return whole.subarray(0, size)
+  }
+
+  #take(size: number): Uint8Array {
+    const first = this.#chunks[0]
+    const whole = first !== undefined && first.length >= size ? first : this.#join(size)
+    const left = whole.subarray(size)
+    if (left.length > 0) this.#chunks[0] = left
+    else this.#chunks.shift()
+    this.#held -= size
+    return whole.subarray(0, size)
+  }
+
+  /** Joins as many leading chunks as `size` needs, each byte copied once per join, and puts the result in front. */
+  #join(size: number): Uint8Array {
+    let length = 0
+    let count = 0
+    while (length < size) length += this.#chunks[count++]?.length ?? size
+    const whole = new Uint8Array(length)
+    let at = 0
+    for (const chunk of this.#chunks.splice(0, count)) {
+      whole.set(chunk, at)
+      at += chunk.length
+    }
+    this.#chunks.unshift(whole)
+    return whole
+  }
+}
+
+function sizeError(rest: number, headerSize: number): string | null {
+  if (rest > maxFrame) return `frame of ${rest} bytes`
+  if (headerSize < 2 || rest < 2 + headerSize) return `frame of ${rest} bytes with a header of ${headerSize}`
+  if (rest - 2 - headerSize > maxPayload) return `payload of ${rest - 2 - headerSize} bytes`
+  return null
+}
+
+function readFrame(whole: Uint8Array, headerSize: number): Decoded {
+  try {
+    const header: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(whole.subarray(6, 6 + headerSize)))
+    return { ok: true, frame: { header, payload: whole.subarray(6 + headerSize) } }
+  } catch {
+    return { ok: false, fatal: false, reason: 'header is not JSON' }
+  }
+}
+
+/** `<session>/<folder>#<n>`: the n-th connection of that folder's mount. */
+export function channelName(session: string, folder: string, n: number): string {
+  return `${session}/${folder}#${n}`
+}
+
+/** The parts of a channel name, or null if it is none. */
+export function parseChannelName(c: string): { session: string; folder: string; n: number } | null {
+  const slash = c.indexOf('/')
+  const hash = c.lastIndexOf('#')
+  if (slash < 1 || hash < slash) return null
+  const session = c.slice(0, slash)
+  const folder = c.slice(slash + 1, hash)
+  const digits = c.slice(hash + 1)
+  if (!isSessionName(session) || !isFolderName(folder) || !/^[0-9]{1,9}$/.test(digits)) return null
+  return { session, folder, n: Number(digits) }
+}
+
+/** Session names are path components, user names and cgroup names in the guest. */
+export function isSessionName(value: unknown): value is string {
+  return typeof value === 'string' && /^[a-z0-9][a-z0-9_-]{0,63}$/i.test(value)
+}
+
+/** One path component: not hidden in `.`/`..`, no separators, no control characters, at most 255 bytes. */
+export function isFolderName(value: unknown): value is string {
+  return (
+    typeof value === 'string' &&
+    value !== '' &&
+    value !== '.' &&
+    value !== '..' &&
+    value.isWellFormed() &&
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for.
+    !/[/\\\u0000-\u001f\u007f]/.test(value) &&
+    utf8.encode(value).length <= 255
+  )
+}
+
+/** The header as a message the guest acts on, or null. */
+export function parseHostMessage(header: unknown): HostMessage | null {
+  const o = asRecord(header)
+  if (o === null) return null
+  switch (o.t) {
+    case 'hello':
+      return isToken(o.epoch) ? { t: 'hello', epoch: o.epoch } : null
+    case 'clock':
+      return isCount(o.ms) ? { t: 'clock', ms: o.ms } : null
+    case 'session': {
+      const folders = parseFolders(o.folders)
+      if (!isSessionName(o.session) || !isCount(o.uid) || o.uid < firstUid || o.uid > lastUid || folders === null) return null
+      return { t: 'session', session: o.session, uid: o.uid, folders }
+    }
+    case 'unsession':
+      return isSessionName(o.session) ? { t: 'unsession', session: o.session } : null
+    case 'exec': {
+      if (!isCount(o.id) || !isSessionName(o.session) || !isCount(o.timeoutMs)) return null
+      if (o.cwd !== undefined && !isAbsolutePath(o.cwd)) return null
+      if (o.stdin !== undefined && typeof o.stdin !== 'boolean') return null
+      return {
+        t: 'exec',
+        id: o.id,
+        session: o.session,
+        timeoutMs: o.timeoutMs,
+        ...(o.cwd === undefined ? {} : { cwd: o.cwd }),
+        ...(o.stdin === undefined ? {} : { stdin: o.stdin }),
+      }
+    }
+    case 'stdin':
+      if (!isCount(o.id) || (o.end !== undefined && typeof o.end !== 'boolean')) return null
+      return o.end === undefined ? { t: 'stdin', id: o.id } : { t: 'stdin', id: o.id, end: o.end }
+    case 'signal':
+      return isCount(o.id) && isSignal(o.signal) ? { t: 'signal', id: o.id, signal: o.signal } : null
+    case 'credit':
+      return isCount(o.id) && isCount(o.bytes) ? { t: 'credit', id: o.id, bytes: o.bytes } : null
+    case 'ping':
+      return isCount(o.n) ? { t: 'ping', n: o.n } : null
+    case 'shutdown':
+      return { t: 'shutdown' }
+    default:
+      return null
+  }
+}
+
+/** The header as a message the host acts on, or null. Texts are cut to what a log line or an error may hold. */
+export function parseGuestMessage(header: unknown): GuestMessage | null {
+  const o = asRecord(header)
+  if (o === null) return null
+  switch (o.t) {
+    case 'ready': {
+      const stages = parseStages(o.stages)
+      if (!isCount(o.protocol) || !isToken(o.epoch) || !isText(o.agent) || !isText(o.kernel) || !isCount(o.bootMs) || stages === null) return null
+      return { t: 'ready', protocol: o.protocol, epoch: o.epoch, agent: cut(o.agent), kernel: cut(o.kernel), bootMs: o.bootMs, stages }
+    }
+    case 'sessioned':
+    case 'unsessioned':
+      return isSessionName(o.session) ? { t: o.t, session: o.session } : null
+    case 'failed': {
+      if ((o.re !== 'session' && o.re !== 'exec') || !isFailureCode(o.code) || !isText(o.message)) return null
+      if (o.session !== undefined && !isSessionName(o.session)) return null
+      if (o.id !== undefined && !isCount(o.id)) return null
+      return {
+        t: 'failed',
+        re: o.re,
+        code: o.code,
+        message: cut(o.message),
+        ...(o.session === undefined ? {} : { session: o.session }),
+        ...(o.id === undefined ? {} : { id: o.id }),
+      }
+    }
+    case 'started':
+      return isCount(o.id) && isCount(o.pid) ? { t: 'started', id: o.id, pid: o.pid } : null
+    case 'out':
+      return isCount(o.id) && (o.stream === 'stdout' || o.stream === 'stderr') ? { t: 'out', id: o.id, stream: o.stream } : null
+    case 'exit': {
+      const { id, code, signal, timedOut, oom, durationMs, cwd } = o
+      if (!isCount(id) || !isCount(durationMs) || typeof timedOut !== 'boolean' || typeof oom !== 'boolean' || !isAbsolutePath(cwd)) return null
+      if (code !== null && !(isCount(code) && code <= 255)) return null
+      if (signal !== null && !isText(signal)) return null
+      return { t: 'exit', id, code, signal: signal === null ? null : signal.slice(0, 16), timedOut, oom, durationMs, cwd }
+    }
+    case 'pong':
+      return isCount(o.n) ? { t: 'pong', n: o.n } : null
+    case 'log':
+      if ((o.level !== 'info' && o.level !== 'warn' && o.level !== 'error') || !isText(o.message)) return null
+      return { t: 'log', level: o.level, message: cut(o.message) }
+    default:
+      return null
+  }
+}
+
+/** The header as a files message, or null. */
+export function parseFilesMessage(header: unknown): FilesMessage | null {
+  const o = asRecord(header)
+  if (o === null || typeof o.c !== 'string' || parseChannelName(o.c) === null) return null
+  return o.op === 'msg' || o.op === 'close' ? { c: o.c, op: o.op } : null
+}
+
+function asRecord(value: unknown): Record<string, unknown> | null {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : null
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
+}
+
+function isToken(value: unknown): value is string {
+  return typeof value === 'string' && /^[A-Za-z0-9._-]{1,64}$/.test(value)
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string'
+}
+
+function isAbsolutePath(value: unknown): value is string {
+  return typeof value === 'string' && value.startsWith('/') && value.length <= 4096 && !value.includes('\0')
+}
+
+function cut(text: string): string {
+  return text.slice(0, 4096)
+}
+
+const signals: readonly string[] = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGKILL', 'SIGUSR1', 'SIGUSR2', 'SIGSTOP', 'SIGCONT'] satisfies SignalName[]
+function isSignal(value: unknown): value is SignalName {
+  return typeof value === 'string' && signals.includes(value)
+}
+
+const failureCodes: readonly string[] = ['no-such-session', 'bad-message', 'mount-failed', 'bad-cwd', 'busy', 'failed'] satisfies FailureCode[]
+function isFailureCode(value: unknown): value is FailureCode {
+  return typeof value === 'string' && failureCodes.includes(value)
+}
+
+function parseFolders(value: unknown): FolderMount[] | null {
+  if (!Array.isArray(value) || value.length > 64) return null
+  const folders: FolderMount[] = []
+  for (const item of value) {
+    const o = asRecord(item)
+    if (o === null || !isFolderName(o.name) || (o.mode !== 'ro' && o.mode !== 'rw')) return null
+    if (folders.some((folder) => folder.name === o.name)) return null
+    folders.push({ name: o.name, mode: o.mode })
+  }
+  return folders
+}
+
+function parseStages(value: unknown): Record<string, number> | null {
+  const o = asRecord(value)
+  if (o === null) return null
+  const entries = Object.entries(o).filter((entry): entry is [string, number] => isToken(entry[0]) && isCount(entry[1]))
+  return Object.fromEntries(entries.slice(0, 32))
+}
