@@ -39,6 +39,7 @@ export const errorCodes = {
   'private-address': { meaning: 'The name leads to a private, loopback or otherwise internal address.', remedy: 'Only public hosts can be fetched.' },
   'bad-url': { meaning: 'The address is not an http or https URL that can be used.', remedy: 'Correct the URL.' },
   'fetch-failed': { meaning: 'The host could not be reached or broke off.', remedy: 'Check the address and the network, then retry.' },
+  'unsupported-content': { meaning: 'The page is not text.', remedy: 'Fetch a page that is text, such as HTML, Markdown or JSON.' },
   'cross-host-redirect': { meaning: 'The page redirects to another host.', remedy: 'Fetch the address named in the cause, if it is wanted.' },
   'model-unreachable': { meaning: 'The model API could not be reached.', remedy: 'Check the network and ANTHROPIC_BASE_URL.' },
   'model-refused': { meaning: 'The model API refused the request.', remedy: 'See the cause; check the key and the model name.' },

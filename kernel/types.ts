@@ -8,6 +8,7 @@
  *             emits data     ---->  send / reply / part / named effects
  *   effects   (I/O)          ---->  each ends in exactly one declared outcome, which goes back to the machine
  */
+import type { Socket } from 'node:net'
 import type * as Effect from 'effect/Effect'
 import type { AnyStateMachine } from 'xstate'
 import type { z } from 'zod'
@@ -107,7 +108,10 @@ export type Outgoing =
       deadlineMs?: number | null
       caps?: readonly Delegation[]
     }
+  /** Gives up a request sent with this `ref`: nothing more is heard of it once the target is told; a `refused cancelled` follows. */
   | { type: 'cancel'; ref: string }
+  /** Interrupts running effects whose params carry this `ref`; no outcome follows. */
+  | { type: 'interrupt'; ref: string }
   | { type: 'reply'; request: number; body: unknown; caps?: readonly Delegation[] }
   | { type: 'refuse'; request: number; error: Fault }
   | { type: 'partTo'; request: number; body: unknown }
@@ -125,6 +129,8 @@ export type EffectContext = {
   /** Sends an event to the actor's own machine (progress of a long effect). */
   raise(event: { type: string; [key: string]: unknown }): void
   log(level: 'debug' | 'info' | 'warn' | 'error', message: string, data?: Record<string, unknown>): void
+  /** The live socket announced by a `connection` message. Each can be taken once; throws when it is not there. */
+  takeHandle(conn: number): Socket
 }
 export type RequestOptions = {
   deadlineMs?: number | null
@@ -177,8 +183,16 @@ export type Manifest = {
   permissions(params: Record<string, unknown>): Permissions
   /** One line a permission, shown by `bulkhead inspect`. */
   permissionReasons: Readonly<Record<string, string>>
-  /** File descriptors of the daemon this actor inherits, by name (only egress: `secrets`). They arrive as `BULKHEAD_FD_<NAME>`-free params: see `EffectContext.params.fds`. */
+  /** File descriptors of the daemon this actor inherits, by name (only egress: `secrets`). Their numbers arrive in `params.fds`. */
   fds?: readonly string[]
+  /** How long it may take to stop before it is killed, ms. Default 5 000. */
+  stopMs?: number
+  /** Its effects may go on after `stop` until they end or the stop deadline passes (an orderly VM shutdown). Default: interrupted at once. */
+  lingers?: boolean
+  /** Why its code folders stay readable after start (a library that loads lazily). Absent: they are dropped. */
+  keepsCode?: string
+  /** Receives accepted sockets from the daemon (only gateway). */
+  handles?: boolean
   /** Messages that may wait for this actor. Default 1024. */
   mailbox?: number
   restart: { strategy: 'permanent' | 'transient' | 'temporary'; intensity?: number; periodMs?: number }

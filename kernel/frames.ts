@@ -1,0 +1,62 @@
+/** What travels between the kernel and an actor's host, in every placement. */
+import { z } from 'zod'
+import type { Badge, Fault } from './types.ts'
+
+/** Kernel to host. Trusted: not validated by the host. */
+export type ToActor =
+  | { t: 'start'; id: string; params: Record<string, unknown>; slots: Record<string, number> }
+  /** `n` is acknowledged by the step that handled it. `handle`: a live socket of that number accompanies it. */
+  | { t: 'msg'; n: number; kind: string; body: unknown; request: number | null; badge: Badge; caps: number[]; handle?: number }
+  | { t: 'reply'; ref: number; body: unknown; caps: number[] }
+  | { t: 'refuse'; ref: number; error: Fault }
+  | { t: 'part'; ref: number; body: unknown }
+  | { t: 'cancel'; request: number }
+  | { t: 'credit'; request: number; n: number }
+  | { t: 'slots'; slots: Record<string, number> }
+  | { t: 'stop' }
+
+const slot = z.union([z.int().nonnegative(), z.string().max(200)])
+const id = z.int().nonnegative()
+const limits = z
+  .strictObject({
+    kinds: z.array(z.string()).optional(),
+    session: z.string().optional(),
+    expiresAt: z.number().optional(),
+    uses: z.int().nonnegative().optional(),
+    path: z.string().optional(),
+    mode: z.enum(['ro', 'rw']).optional(),
+    hosts: z.array(z.string()).optional(),
+    tools: z.array(z.string()).optional(),
+  })
+  .optional()
+const caps = z.array(z.strictObject({ slot, limits, reason: z.string().max(500).optional() })).max(64).optional()
+const fault = z.strictObject({
+  code: z.string().max(100),
+  message: z.string(),
+  cause: z.string().optional(),
+  remedy: z.string(),
+  rule: z.string().optional(),
+  retryAfterMs: z.number().optional(),
+})
+
+/** One thing a step wants done. */
+const out = z.discriminatedUnion('t', [
+  z.strictObject({ t: z.literal('send'), slot, kind: z.string().max(100), body: z.unknown(), ref: id.optional(), deadlineMs: z.number().positive().nullable().optional(), caps }),
+  z.strictObject({ t: z.literal('reply'), request: id, body: z.unknown(), caps }),
+  z.strictObject({ t: z.literal('refuse'), request: id, error: fault }),
+  z.strictObject({ t: z.literal('part'), request: id, body: z.unknown() }),
+  z.strictObject({ t: z.literal('cancel'), ref: id }),
+  z.strictObject({ t: z.literal('credit'), ref: id, n: z.int().positive() }),
+  z.strictObject({ t: z.literal('log'), level: z.enum(['debug', 'info', 'warn', 'error']), message: z.string(), data: z.record(z.string(), z.unknown()).optional() }),
+])
+
+/** Host to kernel: the actor may be hostile, so the kernel validates every frame with this. */
+export const fromActor = z.discriminatedUnion('t', [
+  /** Loaded and locked down; `facts` is what its own process says it may still do. */
+  z.strictObject({ t: z.literal('ready'), facts: z.record(z.string(), z.boolean()) }),
+  /** The committed result of one step, all or nothing. `ack` releases a delivery. */
+  z.strictObject({ t: z.literal('step'), ack: id.optional(), out: z.array(out) }),
+])
+
+export type FromActor = z.infer<typeof fromActor>
+export type Out = z.infer<typeof out>

@@ -1,0 +1,303 @@
+/**
+ * The actor's side of the kernel, the same in every placement: it feeds events to the machine one at a time, buffers what a step wants,
+ * commits it as one frame, and runs effects.
+ *
+ *   kernel                     host                          machine / effects
+ *   msg, reply, part  ----->   event queue  ---- step --->   (snapshot, commands)
+ *   step {ack, out}   <-----   commit       <------------    emit / effect / timer
+ *                              effect outcome -> event
+ *
+ * A step that throws leaves no trace: its commands are dropped, the snapshot stays, and the request that caused it is refused `internal`.
+ */
+import type { Socket } from 'node:net'
+import * as Cause from 'effect/Cause'
+import * as Effect from 'effect/Effect'
+import * as Exit from 'effect/Exit'
+import { asFault, fault, isFault } from './errors.ts'
+import type { FromActor, Out, ToActor } from './frames.ts'
+import { createLedger } from './ledger.ts'
+import { type Command, createStepper } from './stepper.ts'
+import type { Actor, Delegation, EffectContext, Fault, Outgoing } from './types.ts'
+
+type Event = { type: string; [key: string]: unknown }
+type Work = { event: Event; ack?: number; request?: number | null; after?: () => void }
+type Running = { abort: AbortController; ref: unknown; request: unknown }
+
+export type HostChannel = {
+  send(frame: FromActor): void
+  /** Called once the machine has stopped and its effects have ended. */
+  stopped(): void
+}
+export type Host = {
+  receive(frame: ToActor): void
+  /** Hands over a socket whose `msg` frame names it. */
+  handle(conn: number, socket: Socket): void
+}
+
+/** `freeze`: deep-freeze snapshots' context, so that a mutating assign throws. On in development and tests. */
+export function createHost(actor: Actor, channel: HostChannel, options: { freeze: boolean }): Host {
+  const stepper = createStepper(actor.machine)
+  let snapshot: ReturnType<typeof stepper.initial>['snapshot'] | null = null
+  let params: Record<string, unknown> = {}
+  let slots: Record<string, number> = {}
+  let stopping = false
+  const work: Work[] = []
+  let stepping = false
+  let outside: Out[] = []
+  let flushing = false
+  const timers = new Map<string, NodeJS.Timeout>()
+  const running = new Set<Running>()
+  const handles = new Map<number, Socket>()
+  const ledger = createLedger(emitOutside)
+
+  /** What effects send is not part of any step; it leaves in one frame per turn of the event loop. */
+  function emitOutside(item: Out): void {
+    outside.push(item)
+    if (flushing) return
+    flushing = true
+    queueMicrotask(() => {
+      flushing = false
+      const out = outside
+      outside = []
+      if (out.length > 0) channel.send({ t: 'step', out })
+    })
+  }
+
+  function enqueue(item: Work): void {
+    work.push(item)
+    if (stepping) return
+    stepping = true
+    while (work.length > 0) run(work.shift() as Work)
+    stepping = false
+  }
+
+  function run({ event, ack, request, after }: Work): void {
+    const out: Out[] = []
+    let commands: Command[] = []
+    try {
+      if (!snapshot) throw new Error('not started')
+      const step = stepper.step(snapshot, event)
+      if (options.freeze) deepFreeze(step.snapshot.context)
+      commands = step.commands
+      for (const command of commands) if (command.do === 'emit') translate(command.message, out)
+      snapshot = step.snapshot
+      if (!step.handled && typeof request === 'number') out.push({ t: 'refuse', request, error: notNow(actor.manifest.kind, snapshot.value, event.type) })
+    } catch (error) {
+      out.length = 0
+      commands = []
+      out.push({ t: 'log', level: 'error', message: `step on ${event.type} failed: ${describe(error)}` })
+      if (typeof request === 'number') out.push({ t: 'refuse', request, error: asFault(error) })
+    }
+    if (out.length > 0 || ack !== undefined) channel.send({ t: 'step', out, ...(ack === undefined ? {} : { ack }) })
+    perform(commands)
+    after?.()
+  }
+
+  function translate(message: Outgoing, out: Out[]): void {
+    switch (message.type) {
+      case 'send': {
+        const { to, kind, body, ref, deadlineMs, caps } = message
+        const sent: Out = { t: 'send', slot: slotOf(to), kind, body, ...delegated(caps) }
+        if (deadlineMs !== undefined) sent.deadlineMs = deadlineMs
+        if (ref !== undefined) sent.ref = ledger.openForMachine(ref, kind, (event, after) => enqueue({ event, after }))
+        out.push(sent)
+        return
+      }
+      case 'cancel':
+        for (const ref of ledger.refsOf(message.ref)) out.push({ t: 'cancel', ref })
+        return
+      case 'interrupt':
+        for (const item of running) if (item.ref === message.ref) item.abort.abort()
+        return
+      case 'reply':
+        ledger.answer(message.request, { t: 'reply', request: message.request, body: message.body, ...delegated(message.caps) }, out)
+        return
+      case 'refuse':
+        ledger.answer(message.request, { t: 'refuse', request: message.request, error: message.error }, out)
+        return
+      case 'partTo':
+        if (ledger.queuePart(message.request, message.body, out) === 'overflow') {
+          ledger.finish(message.request)
+          out.push({ t: 'refuse', request: message.request, error: fault('overloaded', 'The reader of this stream is too slow.') })
+        }
+        return
+      default:
+        message satisfies never
+    }
+  }
+
+  function delegated(caps: readonly Delegation[] | undefined): { caps?: NonNullable<Extract<Out, { t: 'reply' }>['caps']> } {
+    if (!caps || caps.length === 0) return {}
+    return { caps: caps.map(({ slot, limits, reason }) => ({ slot: slotOf(slot), ...(limits ? { limits: mutable(limits) } : {}), ...(reason ? { reason } : {}) })) }
+  }
+
+  /** Names resolve here to the number the kernel gave; an unknown name travels as it is and the router refuses it. */
+  function slotOf(slot: number | string): number | string {
+    return typeof slot === 'string' ? (slots[slot] ?? slot) : slot
+  }
+
+  function perform(commands: readonly Command[]): void {
+    for (const command of commands) {
+      if (command.do === 'effect') launch(command.name, command.params)
+      else if (command.do === 'dropTimer') dropTimer(command.id)
+      else if (command.do === 'timer') {
+        dropTimer(command.id)
+        const { id, event } = command
+        timers.set(
+          id,
+          setTimeout(() => {
+            timers.delete(id)
+            enqueue({ event })
+          }, command.delayMs),
+        )
+      }
+    }
+  }
+
+  function dropTimer(id: string): void {
+    clearTimeout(timers.get(id))
+    timers.delete(id)
+  }
+
+  function launch(name: string, input: Record<string, unknown>): void {
+    const spec = actor.effects[name]
+    if (!spec) {
+      enqueue({ event: { type: `${name}.crashed`, error: fault('internal', `${actor.manifest.kind} has no effect ${name}.`) } })
+      return
+    }
+    const item: Running = { abort: new AbortController(), ref: input['ref'], request: input['request'] }
+    running.add(item)
+    const tag = { ...('ref' in input ? { ref: input['ref'] } : {}), ...('request' in input ? { request: input['request'] } : {}) }
+    const program = Effect.suspend(() => spec.run(input, context))
+    void Effect.runPromiseExit(program, { signal: item.abort.signal }).then((exit) => {
+      running.delete(item)
+      if (Exit.isSuccess(exit)) {
+        const { type, ...data } = exit.value
+        if (!spec.outcomes.includes(type)) context.log('error', `effect ${name} ended in undeclared outcome ${type}`)
+        enqueue({ event: { ...data, ...tag, type: `${name}.${type}` } })
+      } else if (!item.abort.signal.aborted) {
+        const cause = Cause.squash(exit.cause)
+        context.log('error', `effect ${name} crashed: ${describe(cause)}`)
+        enqueue({ event: { ...tag, type: `${name}.crashed`, error: asFault(cause) } })
+      }
+      if (stopping) finishStopping()
+    })
+  }
+
+  const context: EffectContext = {
+    get params() {
+      return params
+    },
+    request: (to, kind, body, requestOptions = {}) =>
+      Effect.callback<{ body: unknown; caps: readonly number[] }, Fault>((resume) => {
+        const ref = ledger.openForEffect({
+          ok: (reply) => resume(Effect.succeed(reply)),
+          failed: (error) => resume(Effect.fail(error)),
+          part: async (part) => requestOptions.onPart?.(part),
+        })
+        const { deadlineMs } = requestOptions
+        emitOutside({ t: 'send', slot: slotOf(to), kind, body, ref, ...(deadlineMs === undefined ? {} : { deadlineMs }), ...delegated(requestOptions.caps) })
+        return Effect.sync(() => {
+          if (ledger.drop(ref)) emitOutside({ t: 'cancel', ref })
+        })
+      }),
+    send: (to, kind, body) => emitOutside({ t: 'send', slot: slotOf(to), kind, body }),
+    part: (request, body) => ledger.sendPart(request, body),
+    raise: (event) => enqueue({ event }),
+    log: (level, message, data) => emitOutside({ t: 'log', level, message, ...(data ? { data } : {}) }),
+    takeHandle(conn) {
+      const socket = handles.get(conn)
+      if (!socket) throw new Error(`no handle ${conn}`)
+      handles.delete(conn)
+      return socket
+    },
+  }
+
+  function start(frame: Extract<ToActor, { t: 'start' }>): void {
+    params = frame.params
+    slots = frame.slots
+    const step = stepper.initial({ params, slots: Object.keys(slots) })
+    snapshot = step.snapshot
+    if (options.freeze) deepFreeze(snapshot.context)
+    const out: Out[] = []
+    for (const command of step.commands) if (command.do === 'emit') translate(command.message, out)
+    if (out.length > 0) channel.send({ t: 'step', out })
+    perform(step.commands)
+  }
+
+  /** Frames wait behind a `msg` whose socket has not arrived yet: the two travel on different channels. */
+  const waiting: ToActor[] = []
+
+  function receive(frame: ToActor): void {
+    if (waiting.length > 0 || (frame.t === 'msg' && frame.handle !== undefined && !handles.has(frame.handle))) waiting.push(frame)
+    else take(frame)
+  }
+
+  function take(frame: ToActor): void {
+    switch (frame.t) {
+      case 'start':
+        return start(frame)
+      case 'msg': {
+        const { kind, body, request, badge, caps, n } = frame
+        if (request !== null) ledger.accept(request)
+        return enqueue({ event: { type: kind, body, from: { request, badge, caps } }, ack: n, request })
+      }
+      case 'reply':
+        return ledger.replied(frame.ref, frame.body, frame.caps)
+      case 'refuse':
+        return ledger.refused(frame.ref, isFault(frame.error) ? frame.error : asFault(frame.error))
+      case 'part':
+        return ledger.part(frame.ref, frame.body)
+      case 'credit':
+        return ledger.credit(frame.request, frame.n)
+      case 'cancel':
+        ledger.finish(frame.request)
+        for (const item of running) if (item.request === frame.request) item.abort.abort()
+        return enqueue({ event: { type: 'cancelled', request: frame.request } })
+      case 'slots':
+        slots = frame.slots
+        return
+      case 'stop':
+        stopping = true
+        enqueue({ event: { type: 'stopping' } })
+        return finishStopping()
+      default:
+        frame satisfies never
+    }
+  }
+
+  /** Effects that the machine started to wind down get to end; the kernel kills the actor when that takes too long. */
+  function finishStopping(): void {
+    for (const item of running) if (actor.manifest.lingers !== true) item.abort.abort()
+    if (running.size > 0) return
+    for (const id of timers.keys()) dropTimer(id)
+    queueMicrotask(() => channel.stopped())
+  }
+
+  return {
+    receive,
+    handle(conn, socket) {
+      handles.set(conn, socket)
+      while (waiting[0] && !(waiting[0].t === 'msg' && waiting[0].handle !== undefined && !handles.has(waiting[0].handle))) take(waiting.shift() as ToActor)
+    },
+  }
+}
+
+function notNow(kind: string, state: unknown, message: string): Fault {
+  return fault('not-now', `${kind} does not accept "${message}" now.`, { cause: `state ${JSON.stringify(state)}` })
+}
+
+function describe(error: unknown): string {
+  if (error instanceof Error) return error.stack ?? error.message
+  return JSON.stringify(error)
+}
+
+function mutable<T>(value: T): { -readonly [K in keyof T]: T[K] extends readonly (infer I)[] | undefined ? I[] : T[K] } {
+  return value as never
+}
+
+function deepFreeze(value: unknown): void {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value) || ArrayBuffer.isView(value)) return
+  Object.freeze(value)
+  for (const item of Object.values(value)) deepFreeze(item)
+}

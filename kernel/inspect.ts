@@ -1,0 +1,61 @@
+/** What `bulkhead inspect` prints: the live actors, what each holds and why, and what went wrong lately. Read from the kernel's own tables. */
+import { isRevoked } from './capabilities.ts'
+import type { Kernel } from './kernel.ts'
+import type { Limits } from './types.ts'
+
+export type InspectReport = {
+  actors: {
+    id: string
+    purpose: string
+    placement: string
+    state: string
+    pid: number | null
+    startedAt: number | null
+    restarts: number
+    lastExit: string | null
+    mailbox: { waiting: number; unacknowledged: number; limit: number }
+    permissions: { fsRead: readonly string[]; fsWrite: readonly string[]; net: boolean; childProcess: boolean; reasons: Readonly<Record<string, string>> }
+    /** What the actor's own process answered when asked what it may do, after lock-down. Empty for inline actors. */
+    facts: Readonly<Record<string, boolean>>
+    capabilities: { slot: number; name: string | null; target: string; limits: Limits; usesLeft: number | null; reason: string; by: string; revoked: boolean }[]
+  }[]
+  /** Actor kinds that are started on demand. */
+  kinds: { kind: string; purpose: string; placement: string; running: number }[]
+  deadLetters: { counts: Readonly<Record<string, number>>; recent: readonly { at: number; from: string; slot: number | string; kind: string; code: string; message: string }[] }
+}
+
+export function inspect(kernel: Kernel): InspectReport {
+  const { tables, deadLetters } = kernel
+  const actors = [...kernel.actors.values()].map((live) => {
+    const { manifest } = live.entry
+    const { fsRead = [], fsWrite = [], net = false, childProcess = false } = live.permissions
+    return {
+      id: live.id,
+      purpose: manifest.purpose,
+      placement: manifest.placement,
+      state: live.degraded ? `${live.state} (degraded)` : live.state,
+      pid: live.port?.pid ?? null,
+      startedAt: live.startedAt || null,
+      restarts: live.incarnation - 1,
+      lastExit: live.lastExit,
+      mailbox: { waiting: live.queue.length, unacknowledged: live.outstanding.size, limit: manifest.mailbox ?? 1024 },
+      permissions: { fsRead, fsWrite, net, childProcess, reasons: manifest.permissionReasons },
+      facts: live.facts,
+      capabilities: [...(tables.clists.get(live.id) ?? [])].flatMap(([slot, { cap: id, name }]) => {
+        const cap = tables.caps.get(id)
+        if (!cap) return []
+        const { target, limits, usesLeft, reason, by } = cap
+        return [{ slot, name, target, limits, usesLeft, reason, by, revoked: isRevoked(tables, cap) }]
+      }),
+    }
+  })
+  const instanceEntries = [...new Set(kernel.entries.map((entry) => entry.manifest))].filter(({ cardinality }) => cardinality === 'instance')
+  return {
+    actors,
+    kinds: instanceEntries.map(({ kind, purpose, placement }) => ({ kind, purpose, placement, running: actors.filter(({ id }) => id.startsWith(`${kind}:`)).length })),
+    deadLetters: {
+      counts: deadLetters.counts,
+      recent: deadLetters.recent.map(({ at, from, slot, kind, error }) => ({ at, from, slot, kind, code: error.code, message: error.message })),
+    },
+  }
+}

@@ -1,0 +1,144 @@
+import { existsSync } from 'node:fs'
+import { afterEach, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { fault } from './errors.ts'
+import type { ActorEntry } from './placement.ts'
+import { actor as probe } from './testing/probe/index.ts'
+import { protocol } from './testing/probe/protocol.ts'
+import { startTestKernel, type TestKernel } from './testing/test-kernel.ts'
+import type { Fault } from './types.ts'
+
+const entry: ActorEntry = { manifest: probe.manifest, protocol, entry: new URL('./testing/probe/index.ts', import.meta.url).href, load: async () => probe }
+
+const peerProtocol = { echo: { body: z.strictObject({ text: z.string() }), reply: z.unknown() }, slow: { body: z.unknown(), reply: z.unknown(), deadlineMs: null } }
+let running: TestKernel | null = null
+
+async function start(placement: 'inline' | 'process', seen: string[] = []): Promise<TestKernel> {
+  const peer = {
+    protocol: peerProtocol,
+    script: (kind: string, body: { text: string }, from: { signal: AbortSignal }) => {
+      seen.push(kind)
+      if (kind === 'echo') return { heard: body.text }
+      return new Promise((_, reject) => from.signal.addEventListener('abort', () => (seen.push('aborted'), reject(fault('cancelled', 'aborted')))))
+    },
+  }
+  running = await startTestKernel({ actors: [entry], peers: { peer }, placement })
+  return running
+}
+
+afterEach(async () => {
+  await running?.stop()
+  running = null
+})
+
+const refusal = (promise: Promise<unknown>): Promise<Fault> => promise.then((value) => Promise.reject(new Error(`answered: ${JSON.stringify(value)}`)), (error: Fault) => error)
+
+describe.each(['inline', 'process'] as const)('%s placement', (placement) => {
+  test('a request gets its reply, stamped with a badge the sender did not write', async () => {
+    const { test: from } = await start(placement)
+    const { body } = await from.request('probe', 'echo', { text: 'hello' })
+    expect(body).toEqual({ text: 'hello', count: 1, from: 'test', session: null })
+  })
+
+  test('a body that does not match the schema is refused before the actor sees it', async () => {
+    const { test: from } = await start(placement)
+    const error = await refusal(from.request('probe', 'echo', { text: 1, more: 2 }))
+    expect(error).toMatchObject({ code: 'malformed', cause: expect.stringContaining('text') as string })
+    expect((await refusal(from.request('probe', 'nonsense', {}))).code).toBe('malformed')
+    expect((await from.request('probe', 'echo', { text: 'x' })).body).toMatchObject({ count: 1 })
+  })
+
+  test('the kernel answers when the deadline passes, and a late reply finds nobody', async () => {
+    const { test: from, kernel } = await start(placement)
+    expect((await refusal(from.request('probe', 'never', {}, { deadlineMs: 30 }))).code).toBe('deadline')
+    expect(kernel.deadLetters.counts).toEqual({})
+  })
+
+  test('a request the machine ignores in its state is refused', async () => {
+    const { test: from } = await start(placement)
+    expect((await refusal(from.request('probe', 'silent', {}, { deadlineMs: null }))).code).toBe('not-now')
+  })
+
+  test('a step that throws leaves no message and no state behind, and its request is refused', async () => {
+    const seen: string[] = []
+    const { test: from } = await start(placement, seen)
+    expect((await refusal(from.request('probe', 'throws', {}))).code).toBe('internal')
+    expect((await from.request('probe', 'echo', { text: 'x' })).body).toMatchObject({ count: 1 })
+    expect(seen).toEqual([])
+  })
+
+  test('streamed parts arrive in order and before the reply, whatever the window', async () => {
+    const { test: from } = await start(placement)
+    for (const kind of ['stream', 'burst']) {
+      const parts: unknown[] = []
+      await from.request('probe', kind, kind === 'stream' ? { parts: 100 } : {}, { onPart: (part) => parts.push(part) })
+      expect(parts).toEqual(Array.from({ length: 100 }, (_, n) => ({ n })))
+    }
+  })
+
+  test('an actor cannot use a slot it does not hold, nor a kind its capability lacks', async () => {
+    const { test: from, kernel } = await start(placement)
+    expect((await from.request('probe', 'ask', { slot: 'peer', kind: 'echo' })).body).toEqual({ answer: { heard: 'asked' } })
+    expect((await refusal(from.request('probe', 'ask', { slot: 'nothing', kind: 'echo' }))).code).toBe('no-capability')
+    expect((await refusal(from.request('probe', 'ask', { slot: 'peer', kind: 'secret' }))).code).toBe('attenuated')
+    expect(kernel.deadLetters.counts).toEqual({ 'no-capability': 1, attenuated: 1 })
+  })
+
+  test('cancel reaches the target of the nested request too', async () => {
+    const seen: string[] = []
+    const { test: from, kernel } = await start(placement, seen)
+    const abort = new AbortController()
+    const pending = refusal(from.request('probe', 'ask', { slot: 'peer', kind: 'slow' }, { deadlineMs: null, signal: abort.signal }))
+    await expect.poll(() => seen).toEqual(['slow'])
+    abort.abort()
+    expect((await pending).code).toBe('cancelled')
+    await kernel.stop()
+    await expect.poll(() => seen).toEqual(['slow', 'aborted'])
+  })
+})
+
+describe('process placement only', () => {
+  test('the jail denies what the manifest does not name, as seen from inside', async () => {
+    const { test: from, kernel } = await start('process')
+    const { body } = await from.request('probe', 'attempt', {})
+    const denied = 'ERR_ACCESS_DENIED'
+    expect(body).toEqual({
+      results: { read: denied, readOwnCode: denied, write: denied, spawn: denied, connect: denied, env: 'ok 0', eval: expect.stringContaining('EvalError') as string },
+    })
+    expect(existsSync('/tmp/bulkhead-probe-escape')).toBe(false)
+    expect(kernel.actors.get('probe')?.facts).toEqual({ 'fs.read': false, 'fs.write': false, net: false, child: false, worker: false })
+  })
+
+  test('kill -9: the open request is answered actor-down, the actor is restarted and serves again with fresh state', async () => {
+    const { test: from, kernel } = await start('process')
+    await from.request('probe', 'echo', { text: 'before' })
+    const pending = refusal(from.request('probe', 'never', {}))
+    const live = kernel.actors.get('probe')
+    await expect.poll(() => live?.outstanding.size).toBe(0)
+    process.kill(live?.port?.pid ?? 0, 'SIGKILL')
+    expect(await pending).toMatchObject({ code: 'actor-down', cause: 'ended by SIGKILL' })
+    expect((await from.request('probe', 'echo', { text: 'after' })).body).toMatchObject({ count: 1 })
+    expect(live?.incarnation).toBe(2)
+  })
+})
+
+describe('capabilities in messages', () => {
+  test('a delegated capability is narrower, and dies with what it came from before the next delivery', async () => {
+    const { test: from } = await start('inline')
+    const derived = await from.request('kernel', 'derive', {}, { caps: [{ slot: 'peer', limits: { kinds: ['echo'] } }] })
+    const [slot] = derived.slots
+    expect((await from.request('probe', 'ask', { slot: '-', kind: 'echo' }, { caps: [{ slot: slot as string }] })).body).toEqual({ answer: { heard: 'asked' } })
+    expect((await refusal(from.request('probe', 'ask', { slot: '-', kind: 'slow' }, { caps: [{ slot: slot as string }] }))).code).toBe('attenuated')
+    expect((await from.request('kernel', 'revoke', derived.body)).body).toEqual({ revoked: 4 })
+    expect((await refusal(from.request('probe', 'ask', { slot: '-', kind: 'echo' }, { caps: [{ slot: slot as string }] }))).code).toBe('revoked')
+  })
+
+  test('a capability for one use serves one message', async () => {
+    const { test: from } = await start('inline')
+    const caps = [{ slot: 'peer', limits: { uses: 1 } }]
+    const { slots } = await from.request('kernel', 'derive', {}, { caps })
+    const slot = slots[0] as string
+    expect((await from.request(slot, 'echo', { text: 'one' })).body).toEqual({ heard: 'one' })
+    expect((await refusal(from.request(slot, 'echo', { text: 'two' }))).code).toBe('expired')
+  })
+})

@@ -1,0 +1,41 @@
+/** Every limit and default of the kernel, with its reason. */
+
+/** Largest frame between kernel and actor, bytes. A whole-file write (4 MiB) and its envelope fit with room to spare. */
+export const maxFrameBytes = 16 * 1024 * 1024
+
+/** Deepest nesting of a message. Tool inputs made by a model are shallow; 64 leaves room and stops stack abuse. */
+export const maxDepth = 64
+
+/** Deliveries an actor may have unacknowledged. Keeps a process busy across a hop without emptying the revocable queue into it. */
+export const deliveryWindow = 32
+
+/** Messages that may wait for one actor when its manifest names no number. */
+export const defaultMailbox = 1024
+
+/** Streamed parts in flight per request. 32 parts of at most 64 KiB hide a process hop and bound memory to 2 MiB. */
+export const partWindow = 32
+
+/** Parts a machine (which cannot wait) may have queued for a slow reader before its request is refused `overloaded`. */
+export const maxQueuedParts = 16_384
+
+/** Deadline of a request whose kind names none, ms. */
+export const defaultDeadlineMs = 30_000
+
+/** How long a stopping actor may take before it is killed, ms. OTP's default for workers is 5 s. */
+export const stopMs = 5_000
+
+/** OTP's defaults: more than one restart in five seconds counts as a crash loop. */
+export const defaultIntensity = 1
+export const defaultPeriodMs = 5_000
+
+/** Backoff of a crash loop: doubles from the first to the last, then keeps probing at the last. */
+export const backoffMs = { first: 250, last: 30_000 }
+
+/** V8 heap of a process actor, MiB: the Anthropic SDK with a long transcript stays far below. */
+export const actorHeapMiB = 256
+
+/** Refused or undeliverable messages remembered for `bulkhead inspect`. The counters go on. */
+export const rememberedDeadLetters = 64
+
+/** Longest actor log line kept, characters. */
+export const maxLogLine = 4_000

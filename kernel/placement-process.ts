@@ -1,0 +1,88 @@
+/**
+ * Process placement: one Node process per actor, started with Node's permission model and nothing but what its manifest names. Frames
+ * travel over an inherited socket pair (descriptor 3); accepted sockets, for the actors that take them, over Node's own channel
+ * (descriptor 4). The environment is empty.
+ */
+import { spawn } from 'node:child_process'
+import type { Socket } from 'node:net'
+import { dirname } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { actorHeapMiB } from './limits.ts'
+import type { Port, PortEvents, StartSpec } from './placement.ts'
+import type { Permissions } from './types.ts'
+import { createDecoder, encodeFrame } from './wire.ts'
+
+const kernelDir = dirname(fileURLToPath(import.meta.url))
+const root = dirname(kernelDir)
+
+/** Folders and files every actor process reads while it loads; dropped before its first message. */
+export function codePaths(entry: string): string[] {
+  return [`${kernelDir}/`, `${dirname(fileURLToPath(entry))}/`, `${root}/node_modules/`, `${root}/package.json`]
+}
+
+/** Node's arguments for a set of permissions. */
+export function permissionArgs(permissions: Permissions, code: readonly string[]): string[] {
+  const args = ['--permission', ...code.map((path) => `--allow-fs-read=${path}`)]
+  for (const path of permissions.fsRead ?? []) args.push(`--allow-fs-read=${path}`)
+  for (const path of permissions.fsWrite ?? []) args.push(`--allow-fs-write=${path}`)
+  if (permissions.net) args.push('--allow-net')
+  if (permissions.childProcess) args.push('--allow-child-process')
+  return args
+}
+
+export async function startProcess(spec: StartSpec, events: PortEvents): Promise<Port> {
+  const { manifest } = spec.entry
+  const code = codePaths(spec.entry.entry)
+  const inherited = Object.entries(spec.fds)
+  const firstFd = manifest.handles ? 5 : 4
+  const fds = Object.fromEntries(inherited.map(([name], index) => [name, firstFd + index]))
+  const child = spawn(
+    process.execPath,
+    [
+      ...permissionArgs(spec.permissions, code),
+      '--disallow-code-generation-from-strings',
+      '--disable-warning=SecurityWarning',
+      '--disable-warning=ExperimentalWarning',
+      `--max-old-space-size=${actorHeapMiB}`,
+      `--title=bulkhead ${spec.id}`,
+      `${kernelDir}/process-entry.ts`,
+      JSON.stringify({ entry: spec.entry.entry, drop: manifest.keepsCode ? [] : code }),
+    ],
+    {
+      env: {},
+      cwd: '/',
+      // 'overlapped' is 'pipe' everywhere but Windows. Both make a socket pair on POSIX, open in both directions.
+      stdio: ['ignore', 'pipe', 'pipe', 'overlapped', ...(manifest.handles ? (['ipc'] as const) : []), ...inherited.map(([, fd]) => fd)],
+    },
+  )
+  const pipe = child.stdio[3] as Socket
+  let asked = false
+  let broken: string | null = null
+  const kill = (why: string | null) => {
+    broken ??= why
+    child.kill('SIGKILL')
+  }
+  const decode = createDecoder(events.frame)
+  pipe.on('data', (chunk: Buffer) => {
+    try {
+      decode(chunk)
+    } catch (error) {
+      kill(error instanceof Error ? error.message : String(error))
+    }
+  })
+  // The exit event tells the story; a broken pipe before it is the same story.
+  pipe.on('error', () => {})
+  for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', (text: string) => events.log(text.trimEnd()))
+  child.on('error', (error) => events.exit(`could not start: ${error.message}`, false))
+  child.on('exit', (status, signal) => events.exit(broken ?? (signal ? `ended by ${signal}` : `exit status ${status}`), asked && status === 0))
+  return {
+    pid: child.pid ?? null,
+    fds,
+    send(frame) {
+      if (frame.t === 'stop') asked = true
+      if (!pipe.destroyed) pipe.write(encodeFrame(frame))
+    },
+    sendHandle: (conn, socket) => void child.send({ conn }, socket),
+    kill: () => kill(null),
+  }
+}

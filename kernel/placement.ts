@@ -1,0 +1,42 @@
+/** Where an actor runs, behind one interface. The kernel knows nothing else about inline functions, threads or processes. */
+import type { Socket } from 'node:net'
+import type { FromActor, ToActor } from './frames.ts'
+import type { Actor, Manifest, Permissions, Protocol } from './types.ts'
+
+/** What the kernel knows of an actor kind before it runs: data only, so that the kernel process loads none of its code. */
+export type ActorEntry = {
+  manifest: Manifest
+  protocol: Protocol
+  /** File URL of the folder's `index.ts`, for process placement. */
+  entry: string
+  /** For inline placement. */
+  load(): Promise<Actor>
+}
+
+export type StartSpec = {
+  id: string
+  entry: ActorEntry
+  permissions: Permissions
+  /** Descriptors of this process the actor inherits, by name. */
+  fds: Readonly<Record<string, number>>
+}
+
+export type PortEvents = {
+  /** A frame as the actor sent it; the kernel validates it. */
+  frame(frame: FromActor | unknown): void
+  /** Gone, for whatever reason. Called once. `clean`: it was asked to stop and did. */
+  exit(reason: string, clean: boolean): void
+  log(line: string): void
+}
+
+export type Port = {
+  readonly pid: number | null
+  /** Where inherited descriptors ended up in the actor. */
+  readonly fds: Readonly<Record<string, number>>
+  send(frame: ToActor): void
+  sendHandle(conn: number, socket: Socket): void
+  /** Ends it now. `exit` follows. */
+  kill(): void
+}
+
+export type StartActor = (spec: StartSpec, events: PortEvents) => Promise<Port>

@@ -1,0 +1,28 @@
+/**
+ * First code of every actor process: loads the actor, gives up the permission to read its code, says what it may still do, and only
+ * then takes messages. Argument: `{ entry, drop }` as JSON.
+ */
+import { Socket } from 'node:net'
+import type { FromActor, ToActor } from './frames.ts'
+import { createHost } from './host.ts'
+import type { Actor } from './types.ts'
+import { createDecoder, encodeFrame } from './wire.ts'
+
+const { entry, drop } = JSON.parse(process.argv[2] ?? '{}') as { entry: string; drop: string[] }
+const pipe = new Socket({ fd: 3, readable: true, writable: true })
+const send = (frame: FromActor) => void pipe.write(encodeFrame(frame))
+
+const { actor } = (await import(entry)) as { actor: Actor }
+const host = createHost(actor, { send, stopped: () => pipe.end(() => process.exit(0)) }, { freeze: false })
+
+for (const path of drop) process.permission.drop('fs.read', path)
+
+pipe.on('data', createDecoder((frame) => host.receive(frame as ToActor)))
+// The kernel is the parent and the only peer: without it there is nothing left to do.
+pipe.on('close', () => process.exit(0))
+process.on('message', ({ conn }: { conn: number }, socket) => host.handle(conn, socket as Socket))
+// Ctrl-C in a terminal reaches the whole process group; stopping is the daemon's decision.
+process.on('SIGINT', () => {})
+
+const scopes = { 'fs.read': 'fs.read', 'fs.write': 'fs.write', net: 'net', child: 'child', worker: 'worker' } as const
+send({ t: 'ready', facts: Object.fromEntries(Object.entries(scopes).map(([name, scope]) => [name, process.permission.has(scope)])) })

@@ -1,0 +1,21 @@
+import { z } from 'zod'
+import type { Protocol } from '../../types.ts'
+
+const text = z.strictObject({ text: z.string().max(1000) })
+const n = z.strictObject({ n: z.int() })
+
+export const protocol = {
+  echo: { body: text, reply: z.strictObject({ text: z.string(), count: z.int(), from: z.string(), session: z.string().nullable() }) },
+  /** Handled by doing nothing. */
+  silent: { body: z.strictObject({}), reply: z.strictObject({}), deadlineMs: 50 },
+  /** Changes state and never answers. */
+  never: { body: z.strictObject({}), reply: z.strictObject({}), deadlineMs: null },
+  attempt: { body: z.strictObject({}), reply: z.strictObject({ results: z.record(z.string(), z.string()) }) },
+  /** Parts from an effect, with credit. */
+  stream: { body: z.strictObject({ parts: z.int() }), part: n, reply: z.strictObject({}) },
+  /** A hundred parts and the reply from one step. */
+  burst: { body: z.strictObject({}), part: n, reply: z.strictObject({}) },
+  throws: { body: z.strictObject({}), reply: z.strictObject({}) },
+  /** Sends `kind` on the accompanying capability, or on `slot`, and passes the answer back. */
+  ask: { body: z.strictObject({ slot: z.string(), kind: z.string() }), reply: z.strictObject({ answer: z.unknown() }) },
+} satisfies Protocol

@@ -1,0 +1,95 @@
+/**
+ * Frames between the kernel and a process actor: u32 big-endian length, then msgpack. Size is checked before anything is buffered,
+ * depth and plainness right after decoding, meaning by zod schemas in the router. No records, no eval, no class instances.
+ */
+import { Packr, Unpackr } from 'msgpackr/index-no-eval'
+import { maxDepth, maxFrameBytes } from './limits.ts'
+
+const options = { useRecords: false, mapsAsObjects: true, int64AsType: 'number' } as const
+const packr = new Packr(options)
+const unpackr = new Unpackr(options)
+
+export class WireError extends Error {}
+
+/** One frame with its length prefix. Throws `WireError` when it is too large. */
+export function encodeFrame(value: unknown): Buffer {
+  const payload = packr.pack(value)
+  if (payload.length > maxFrameBytes) throw new WireError(`frame of ${payload.length} bytes exceeds ${maxFrameBytes}`)
+  const frame = Buffer.allocUnsafe(4 + payload.length)
+  frame.writeUInt32BE(payload.length, 0)
+  payload.copy(frame, 4)
+  return frame
+}
+
+/** Collects chunks and hands out decoded frames in order. Throws `WireError` on the first bad one; the stream is then unusable. */
+export function createDecoder(onFrame: (value: unknown) => void): (chunk: Buffer) => void {
+  let chunks: Buffer[] = []
+  let held = 0
+  let wanted: number | null = null
+  const take = (count: number): Buffer => {
+    const all = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)
+    held -= count
+    chunks = held > 0 ? [all.subarray(count)] : []
+    return all.subarray(0, count)
+  }
+  return (chunk) => {
+    chunks.push(chunk)
+    held += chunk.length
+    for (;;) {
+      if (wanted === null) {
+        if (held < 4) return
+        wanted = take(4).readUInt32BE(0)
+        if (wanted === 0 || wanted > maxFrameBytes) throw new WireError(`frame length ${wanted} is not between 1 and ${maxFrameBytes}`)
+      }
+      if (held < wanted) return
+      const payload = take(wanted)
+      wanted = null
+      onFrame(decode(payload))
+    }
+  }
+}
+
+function decode(payload: Buffer): unknown {
+  let value: unknown
+  try {
+    value = unpackr.unpack(payload)
+  } catch (error) {
+    throw new WireError(`undecodable frame: ${error instanceof Error ? error.message : String(error)}`)
+  }
+  const problem = findImproper(value, 0)
+  if (problem) throw new WireError(problem)
+  return value
+}
+
+/** Why a value may not travel, or null: only plain objects, arrays, strings, finite numbers, booleans, null and bytes do. */
+export function findImproper(value: unknown, depth = 0): string | null {
+  if (value === null || value === undefined) return null
+  switch (typeof value) {
+    case 'string':
+    case 'boolean':
+      return null
+    case 'number':
+      return Number.isFinite(value) ? null : 'a number is not finite'
+    case 'object':
+      break
+    default:
+      return `a ${typeof value} cannot travel`
+  }
+  if (depth >= maxDepth) return `nested deeper than ${maxDepth} (does the message contain cycles?)`
+  if (value instanceof Uint8Array) return null
+  if (Array.isArray(value)) {
+    for (const item of value) {
+      const problem = findImproper(item, depth + 1)
+      if (problem) return problem
+    }
+    return null
+  }
+  const prototype = Object.getPrototypeOf(value)
+  if (prototype !== Object.prototype && prototype !== null) return `a ${value.constructor?.name ?? 'foreign'} instance cannot travel`
+  for (const [key, item] of Object.entries(value)) {
+    if (key === '__proto__' || key === '__proto_' || key === 'constructor' || key === 'prototype') return `the key ${key} cannot travel`
+    const problem = findImproper(item, depth + 1)
+    if (problem) return problem
+  }
+  return null
+}
