@@ -1,0 +1,33 @@
+/**
+ * Builds the workspace image for set-up and reports in lines of JSON (`ImageReport` in vm-image.js). Runs on the pinned Node.
+ */
+import { join } from 'node:path'
+import { buildImage } from '../actors/vm-supervisor/image.ts'
+import { asFault, fault } from '../kernel/errors.ts'
+import { pinnedNode } from './pinned-node.js'
+import { checkout, imagePlace } from './places.js'
+
+const report = (line: Record<string, unknown>): void => void process.stdout.write(`${JSON.stringify(line)}\n`)
+
+const interruption = new AbortController()
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => interruption.abort())
+
+try {
+  const nodeBinary = pinnedNode(checkout)?.path ?? process.execPath
+  const { dir, built } = await buildImage({
+    imageDir: imagePlace(process.env),
+    nodeBinary,
+    guestDir: join(checkout, 'guest'),
+    onProgress: (line) => report({ type: 'progress', ...line }),
+    signal: interruption.signal,
+  })
+  report({ type: 'done', dir, built })
+} catch (thrown) {
+  const known = asFault(thrown)
+  report({
+    type: 'failed',
+    fault:
+      known.code === 'internal' ? fault('image-failed', 'The workspace image could not be built.', { cause: known.cause ?? '' }) : known,
+  })
+  process.exitCode = 1
+}

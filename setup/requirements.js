@@ -1,0 +1,43 @@
+/**
+ * Debian and Ubuntu packages the workspace needs, each with how its presence shows and what it is for. Everything else
+ * works without them.
+ *
+ * @typedef {{ name: string, shows: { command: string } | { file: string }, why: string }} SystemPackage
+ */
+
+/**
+ * @param {string} [arch] as in `process.arch`
+ * @param {boolean} [root] whether everything runs as root, which needs no user namespaces to build the image
+ * @returns {readonly SystemPackage[]}
+ */
+export function systemPackages(arch = process.arch, root = process.getuid?.() === 0) {
+  /** @type {SystemPackage[]} */
+  const withoutRoot = [{ name: 'uidmap', shows: { command: 'newuidmap' }, why: 'lets a user without root build the image' }]
+  return [
+    ...(root ? [] : withoutRoot),
+    arch === 'arm64'
+      ? { name: 'qemu-system-arm', shows: { command: 'qemu-system-aarch64' }, why: 'runs the workspace VM' }
+      : { name: 'qemu-system-x86', shows: { command: 'qemu-system-x86_64' }, why: 'runs the workspace VM' },
+    { name: 'qemu-utils', shows: { command: 'qemu-img' }, why: "makes the VM's scratch disk" },
+    { name: 'mmdebstrap', shows: { command: 'mmdebstrap' }, why: 'builds the VM image from Debian packages' },
+    {
+      name: 'debian-archive-keyring',
+      shows: { file: '/usr/share/keyrings/debian-archive-keyring.gpg' },
+      why: 'checks the signatures of what goes into the image',
+    },
+    { name: 'squashfs-tools', shows: { command: 'mksquashfs' }, why: 'packs the image' },
+    { name: 'cpio', shows: { command: 'cpio' }, why: 'packs the part that starts the VM' },
+    { name: 'zstd', shows: { command: 'zstd' }, why: 'compresses the image' },
+    { name: 'bubblewrap', shows: { command: 'bwrap' }, why: 'jails the VM process' },
+    { name: 'socat', shows: { command: 'socat' }, why: 'moves bytes between sockets' },
+    { name: 'ripgrep', shows: { command: 'rg' }, why: 'searches files' },
+  ]
+}
+
+/** What to install where there is no apt-get. Nobody has tried these. */
+export const otherPlatforms = /** @type {Record<string, string>} */ ({
+  darwin: 'On macOS (unverified): brew install qemu. The VM image has to be built on Debian or Ubuntu and copied to the image folder.',
+  win32:
+    'On Windows (unverified): install QEMU for Windows. The VM image has to be built on Debian or Ubuntu and copied to the image folder.',
+  linux: 'Bulkhead knows apt-get only; install these with your package manager',
+})
