@@ -1,0 +1,110 @@
+/**
+ * The daemon: the kernel with every actor, and the Unix socket through which clients reach the gateway. It accepts connections and hands
+ * the live socket over; it never reads from one.
+ */
+import { chmodSync, closeSync, existsSync, fstatSync, mkdirSync, readFileSync, rmSync, writeSync } from 'node:fs'
+import { createServer, type Server } from 'node:net'
+import { join } from 'node:path'
+import { asFault } from '../kernel/errors.ts'
+import { createControl } from '../kernel/control.ts'
+import { openJournal } from '../kernel/journal.ts'
+import { createKernel } from '../kernel/kernel.ts'
+import { startInline } from '../kernel/placement-inline.ts'
+import { startProcess } from '../kernel/placement-process.ts'
+import { entries } from './actors.ts'
+import { createLog } from './log.ts'
+import { fds, settings as settingsSchema } from './settings.ts'
+
+const settings = settingsSchema.parse(JSON.parse(readFileSync(fds.settings, 'utf8')))
+const { home, runtimeDir, imageDir, vm, baseUrl } = settings
+const vmHome = join(home, 'vm')
+for (const dir of [home, vmHome, imageDir, runtimeDir]) mkdirSync(dir, { recursive: true, mode: 0o700 })
+const log = createLog(process.stderr)
+const root = new URL('..', import.meta.url).pathname
+const socketPath = join(runtimeDir, 'daemon.sock')
+
+const journal = openJournal(join(home, 'journal.sqlite'))
+const kernel = createKernel({
+  entries,
+  natives: [journal],
+  placements: {
+    inline: startInline,
+    thread: () => Promise.reject(new Error('thread placement is not built yet')),
+    process: startProcess,
+  },
+  fds: isOpen(fds.secrets) ? { secrets: fds.secrets } : {},
+  params: {
+    egress: { baseUrl },
+    'vm-supervisor': { home: vmHome, imageDir, vm, guestDir: join(root, 'guest'), nodeBinary: process.execPath },
+  },
+  log,
+})
+kernel.addNative(createControl(kernel, () => void stop(0)))
+const daemon = kernel.endpoint('daemon', [{ name: 'gateway', target: 'gateway', limits: { kinds: ['connection'] }, reason: 'hands accepted client connections over' }])
+
+let server: Server | null = null
+let stopping = false
+
+async function stop(status: number): Promise<void> {
+  if (stopping) return
+  stopping = true
+  server?.close()
+  await kernel.stop()
+  journal.close()
+  process.exit(status)
+}
+
+function listen(): Promise<Server> {
+  let connections = 0
+  const listening = createServer({ pauseOnConnect: true }, (socket) => {
+    const conn = ++connections
+    socket.on('error', () => {})
+    daemon.send('gateway', 'connection', { conn }, { conn, socket })
+  })
+  return new Promise((resolve, reject) => {
+    listening.once('error', reject)
+    // The runtime folder is 0700 already; the socket's own mode is the second lock.
+    listening.listen(socketPath, () => {
+      chmodSync(socketPath, 0o600)
+      resolve(listening)
+    })
+  })
+}
+
+function isOpen(fd: number): boolean {
+  try {
+    return fstatSync(fd).isFile()
+  } catch {
+    return false
+  }
+}
+
+function report(line: object): void {
+  try {
+    writeSync(fds.ready, `${JSON.stringify(line)}\n`)
+    closeSync(fds.ready)
+  } catch {
+    // Whoever started the daemon is gone; it serves all the same.
+  }
+}
+
+process.on('SIGTERM', () => void stop(0))
+process.on('SIGINT', () => void stop(0))
+process.on('SIGHUP', () => {})
+process.on('uncaughtException', (error) => {
+  log('error', 'daemon', `uncaught: ${error.stack ?? error.message}`)
+  void stop(1)
+})
+
+try {
+  // The client that starts a daemon holds the start lock, so a socket that is still there belongs to nobody.
+  if (existsSync(socketPath)) rmSync(socketPath)
+  await kernel.start()
+  server = await listen()
+  report({ ok: true, socket: socketPath, pid: process.pid })
+  log('info', 'daemon', `serving on ${socketPath}`)
+} catch (error) {
+  report({ ok: false, error: asFault(error) })
+  log('error', 'daemon', `could not start: ${String(error)}`)
+  await stop(1)
+}
