@@ -1,0 +1,40 @@
+/** Limits and defaults of the egress actor, each with its reason. Times in ms, sizes in bytes. */
+export const limits = {
+  /** The Anthropic SDK's own default; a test compares the two. */
+  defaultBaseUrl: 'https://api.anthropic.com',
+  /** Room for a long transcript with images, inside the kernel's largest frame. */
+  modelRequestBytes: 12 * 1024 * 1024,
+  /** One part of a streamed answer: small enough that credit between processes stays responsive. */
+  partBytes: 64 * 1024,
+  /** Time for TCP and TLS to the model API. */
+  modelConnectMs: 10_000,
+  /** Silence on a model stream. The SDK gives up after ten minutes as well; the API pings far more often. */
+  modelIdleMs: 600_000,
+  /** Conversations and sub-agents talk in parallel; beyond this a defect is likelier than a need. */
+  modelInFlight: 64,
+
+  /** Pages a model can use are rarely larger; the rest is cut and `truncated` says so. */
+  fetchBytes: 1024 * 1024,
+  /** What a caller may ask for at most: HTML is turned into Markdown in memory. */
+  fetchMaxBytes: 4 * 1024 * 1024,
+  /** HTML beyond this is cut first: parsing is synchronous and would hold up model streams. */
+  htmlBytes: 1024 * 1024,
+  /** Text handed back; a page longer than this would fill a model's context. */
+  textChars: 400_000,
+  /** One fetch with all its redirects. */
+  fetchMs: 30_000,
+  fetchConnectMs: 10_000,
+  fetchInFlight: 32,
+  /** Same-host redirects followed; a longer chain is a loop. */
+  redirects: 5,
+  /** Longest URL accepted; browsers and servers agree on about this much. */
+  urlChars: 8192,
+  /** Response heads larger than this are refused (Node's own default is 16 KiB). */
+  headerBytes: 32 * 1024,
+  /** DNS limits (RFC 1035). */
+  hostChars: 253,
+  labelChars: 63,
+
+  /** Pause before the upstream is opened again after a failure to open it. */
+  reopenMs: 2_000,
+} as const
