@@ -56,6 +56,9 @@ export const errorCodes = {
   'unknown-tool': { meaning: 'There is no tool of that name.', remedy: 'Use one of the tools offered.' },
   'bad-input': { meaning: 'The tool\'s input does not match its schema.', remedy: 'Correct the fields named in the cause.' },
   'turn-limit': { meaning: 'The turn used as many model calls as one turn may.', remedy: 'Continue with a new prompt.' },
+  'context-full': { meaning: 'The conversation no longer fits the model.', remedy: 'Start a new session, or ask for less at once.' },
+  'output-limit': { meaning: 'The answer is longer than the model may write in one turn.', remedy: 'Ask for less at once, or for a file instead of an answer.' },
+  declined: { meaning: 'The model declined the request.', remedy: 'Put it in other words, or leave out what it will not do.' },
   // Clients and set-up
   'daemon-down': { meaning: 'The daemon is not running or does not answer.', remedy: 'Run `bulkhead daemon start`.' },
   'setup-failed': { meaning: 'A set-up step failed.', remedy: 'See the cause; the step can be repeated.' },

@@ -1,0 +1,126 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { type Capability, createTables, derive, install, isInside, isRevoked, mint, narrow, removeActor, revoke } from './capabilities.ts'
+import { route, takeUse } from './router.ts'
+import type { Limits } from './types.ts'
+
+const kind = fc.constantFrom('read', 'write', 'exec', 'fetch')
+const path = fc.array(fc.constantFrom('a', 'b', 'ab'), { maxLength: 3 }).map((parts) => parts.join('/'))
+const limits: fc.Arbitrary<Limits> = fc.record(
+  {
+    kinds: fc.uniqueArray(kind, { maxLength: 4 }),
+    hosts: fc.uniqueArray(fc.constantFrom('a.com', 'b.com', '*.c.com'), { maxLength: 3 }),
+    session: fc.constantFrom('s-1', 's-2'),
+    mode: fc.constantFrom('ro', 'rw'),
+    path,
+    uses: fc.nat({ max: 3 }),
+    expiresAt: fc.nat({ max: 10 }),
+  },
+  { requiredKeys: [] },
+) as fc.Arbitrary<Limits>
+
+/** What a set of limits lets through, asked independently of `narrow`. */
+function allows(limit: Limits, ask: { kind: string; host: string; session: string; mode: 'ro' | 'rw'; path: string; at: number }): boolean {
+  return (
+    (limit.kinds?.includes(ask.kind) ?? true) &&
+    (limit.hosts?.includes(ask.host) ?? true) &&
+    (limit.session === undefined || limit.session === ask.session) &&
+    (limit.mode === undefined || limit.mode === 'rw' || ask.mode === 'ro') &&
+    (limit.path === undefined || isInside(ask.path, limit.path)) &&
+    (limit.expiresAt === undefined || ask.at < limit.expiresAt)
+  )
+}
+const ask = fc.record({
+  kind,
+  host: fc.constantFrom('a.com', 'b.com', '*.c.com'),
+  session: fc.constantFrom('s-1', 's-2'),
+  mode: fc.constantFrom('ro' as const, 'rw' as const),
+  path,
+  at: fc.nat({ max: 10 }),
+})
+
+describe('attenuation', () => {
+  test('whatever a narrowed capability allows, both its parent and its own limits allow', () => {
+    fc.assert(
+      fc.property(limits, limits, ask, (parent, child, question) => {
+        const merged = narrow(parent, child)
+        if ('code' in merged) return
+        if (allows(merged, question)) expect([allows(parent, question), allows(child, question)]).toEqual([true, true])
+      }),
+      { numRuns: 2000 },
+    )
+  })
+
+  test('a path with .. is inside nothing', () => {
+    expect(isInside('a/../b', '')).toBe(false)
+    expect(isInside('a/../../etc', 'a')).toBe(false)
+    expect(isInside('ab', 'a')).toBe(false)
+  })
+})
+
+describe('derivation tree', () => {
+  type Action = { do: 'derive'; from: number; limits: Limits } | { do: 'revoke'; which: number } | { do: 'use'; which: number; kind: string }
+  const action: fc.Arbitrary<Action> = fc.oneof(
+    fc.record({ do: fc.constant('derive' as const), from: fc.nat(), limits }),
+    fc.record({ do: fc.constant('revoke' as const), which: fc.nat() }),
+    fc.record({ do: fc.constant('use' as const), which: fc.nat(), kind }),
+  )
+
+  test('no message passes on a capability with a revoked ancestor, and no more messages than `uses` pass below any', () => {
+    fc.assert(
+      fc.property(fc.array(action, { maxLength: 60 }), (actions) => {
+        const tables = createTables()
+        const all: Capability[] = [mint(tables, 'target', { uses: 5 }, 'root')]
+        const revoked = new Set<number>()
+        const parents = new Map<number, number>()
+        const passed = new Map<number, number>()
+        install(tables, 'a', all[0] as Capability, '0')
+        for (const step of actions) {
+          if (step.do === 'derive') {
+            const parent = all[step.from % all.length] as Capability
+            const child = derive(tables, parent, step.limits, 'child', 'a')
+            if ('code' in child) continue
+            parents.set(child.id, parent.id)
+            install(tables, 'a', child, String(all.length))
+            all.push(child)
+          } else if (step.do === 'revoke') {
+            const cap = all[step.which % all.length] as Capability
+            revoke(tables, cap)
+            revoked.add(cap.id)
+          } else {
+            const index = step.which % all.length
+            const cap = all[index] as Capability
+            const chain: number[] = []
+            for (let id: number | undefined = cap.id; id !== undefined; id = parents.get(id)) chain.push(id)
+            const result = route(tables, 'a', String(index), step.kind, 0)
+            if (chain.some((id) => revoked.has(id))) expect(result.ok).toBe(false)
+            if (!result.ok) continue
+            takeUse(tables, cap)
+            for (const id of chain) {
+              passed.set(id, (passed.get(id) ?? 0) + 1)
+              const { uses } = (tables.caps.get(id) as Capability).limits
+              if (uses !== undefined) expect(passed.get(id)).toBeLessThanOrEqual(uses)
+            }
+          }
+        }
+      }),
+      { numRuns: 500 },
+    )
+  })
+
+  test('an actor cannot name what it was not given', () => {
+    const tables = createTables()
+    const slot = install(tables, 'a', mint(tables, 'target', {}, 'r'), 'x')
+    for (const guess of [slot - 1, slot + 1, 'y', '__proto__']) expect(route(tables, 'a', guess, 'read', 0)).toMatchObject({ ok: false, error: { code: 'no-capability' } })
+    expect(route(tables, 'b', slot, 'read', 0)).toMatchObject({ ok: false, error: { code: 'no-capability' } })
+  })
+
+  test('what led to an actor that is gone is revoked, not dangling', () => {
+    const tables = createTables()
+    const cap = mint(tables, 'gone', {}, 'r')
+    install(tables, 'a', cap, 'x')
+    removeActor(tables, 'gone')
+    expect(isRevoked(tables, cap)).toBe(true)
+    expect(route(tables, 'a', 'x', 'read', 0)).toMatchObject({ ok: false, error: { code: 'revoked' } })
+  })
+})
