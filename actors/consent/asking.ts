@@ -1,0 +1,178 @@
+/**
+ * One question, from a conversation's wish to the capability that allows exactly that:
+ *
+ *   ask -> rules (read-only, mode) -> standing grant -> the member -> time -> derive -> reply with the capability
+ */
+import { fault } from '../../kernel/index.ts'
+import type { Delegation, Fault, Limits } from '../../kernel/index.ts'
+import { filePath } from './names.ts'
+import { unknownSession } from './sessions.ts'
+import { type Ask, type Context, folderScope, type Grant, type Held, refuse, type Session, type Step, stay, type Target, tell, withSession, without } from './state.ts'
+
+const writeKinds = ['write', 'edit'] as const
+
+export function ask(context: Context, request: number, session: string | null, wish: Pick<Ask, 'tool' | 'title' | 'detail' | 'target'>): Step {
+  const known = session === null ? undefined : context.sessions[session]
+  if (!known) return stay(context, refuse(request, unknownSession(session ?? '(none)')))
+  const target = exact(wish.target)
+  const objection = target ? against(known, target) : fault('bad-path', `"${wish.target.kind === 'write' ? wish.target.path : ''}" names no file in the folder.`)
+  if (!target || objection) return stay(context, refuse(request, objection ?? fault('bad-path', 'The path names no file.')))
+
+  const asked: Ask = { ...wish, request, session: known.id, target, decision: null }
+  const standing = standingGrant(known, target)
+  if (standing) return allow(context, known, asked, standing, 'session', standing.by)
+  if (known.approve === 'all' || (known.approve === 'edits' && target.kind === 'write')) return once(context, known, asked, `approve mode ${known.approve}`)
+
+  const ref = `ask:${context.next}`
+  return stay(
+    { ...context, next: context.next + 1, asks: { ...context.asks, [ref]: asked } },
+    {
+      type: 'send',
+      to: 'gateway',
+      kind: 'ask-member',
+      ref,
+      deadlineMs: null,
+      body: { session: known.id, id: ref, tool: wish.tool, title: wish.title, detail: wish.detail, options: options(target) },
+    },
+  )
+}
+
+function exact(target: Target): Target | null {
+  if (target.kind === 'exec') return target
+  const path = filePath(target.path)
+  return path === null ? null : { ...target, path }
+}
+
+/** What forbids it whoever would be asked. */
+function against(session: Session, target: Target): Fault | null {
+  if (target.kind === 'write') {
+    const folder = session.folders.find(({ name, held }) => name === target.folder && held)
+    if (!folder) return fault('outside-folder', `There is no connected folder ${target.folder}.`)
+    if (folder.mode === 'ro') return fault('read-only', `${folderScope(folder.name)} is connected read-only.`, { rule: `${folderScope(folder.name)} ro` })
+  }
+  if (session.approve === 'none')
+    return fault('denied', 'This run allows nothing that needs approval.', {
+      rule: 'approve mode none',
+      remedy: 'Do without it, or the member can run again with another `--approve` mode.',
+    })
+  return null
+}
+
+export function sessionScope(target: Target): string {
+  return target.kind === 'write' ? `write in ${folderScope(target.folder)}` : 'run commands in the workspace'
+}
+
+function options(target: Target) {
+  return [
+    { id: 'allow-once', label: 'Allow once', scope: 'once' },
+    { id: 'allow-session', label: `Allow for this session: ${sessionScope(target)}`, scope: 'session' },
+    { id: 'deny', label: 'Deny', scope: null },
+  ]
+}
+
+function standingGrant(session: Session, target: Target): Grant | undefined {
+  return session.grants.find((grant) => grant.kind === target.kind && (target.kind === 'exec' || grant.folder === target.folder))
+}
+
+/** The gateway brought the member's answer. Only the two allowing options allow; whatever else came is a no. */
+export function answered(context: Context, ref: string, body: unknown): Step {
+  const asked = context.asks[ref]
+  if (!asked) return stay(context)
+  const reply = (typeof body === 'object' && body !== null ? body : {}) as { option?: unknown; by?: unknown }
+  const by = typeof reply.by === 'string' ? reply.by : 'member'
+  const forgotten: Context = { ...context, asks: without(context.asks, ref) }
+  const session = context.sessions[asked.session]
+  if (!session) return stay(forgotten, refuse(asked.request, unknownSession(asked.session)))
+  const objection = against(session, asked.target)
+  if (objection) return stay(forgotten, refuse(asked.request, objection))
+  if (reply.option === 'allow-once') return once(forgotten, session, asked, by)
+  if (reply.option !== 'allow-session') return stay(forgotten, refuse(asked.request, fault('denied', 'The member said no.', { rule: `answer of ${by}` })))
+  const standing = standingGrant(session, asked.target)
+  if (standing) return allow(forgotten, session, asked, standing, 'session', standing.by)
+  return stay(
+    { ...context, asks: { ...context.asks, [ref]: { ...asked, decision: { scope: 'session', by, at: null } } } },
+    { type: 'effect', name: 'stamp', ref },
+  )
+}
+
+/** The time of a decision that stands for the session: now its capability is derived, so that it can be taken back. */
+export function stamped(context: Context, ref: string, at: number): Step {
+  const asked = context.asks[ref]
+  const session = asked && context.sessions[asked.session]
+  if (!asked?.decision || !session) return stay(context)
+  const decision = { ...asked.decision, at }
+  const source = base(session, asked.target)
+  if (!source) return stay({ ...context, asks: without(context.asks, ref) }, refuse(asked.request, fault('revoked', 'The folder was disconnected meanwhile.')))
+  const limits: Limits = { kinds: asked.target.kind === 'write' ? writeKinds : ['exec'], session: session.id }
+  return stay(
+    { ...context, asks: { ...context.asks, [ref]: { ...asked, decision } } },
+    { type: 'send', to: 'kernel', kind: 'derive', body: {}, ref, caps: [{ slot: source, limits, reason: `${sessionScope(asked.target)}, allowed by ${decision.by}` }] },
+  )
+}
+
+/** The capability of a standing grant is there: it is kept on record and handed to the conversation. */
+export function derived(context: Context, ref: string, body: unknown, caps: readonly number[]): Step {
+  const asked = context.asks[ref]
+  const decision = asked?.decision
+  const grant = typeof body === 'object' && body !== null && 'grant' in body ? body.grant : undefined
+  const [slot] = caps
+  const usable = typeof grant === 'number'
+  // Withdrawn while it was derived: nobody may hold what nobody can see.
+  if (!asked || !decision) return usable ? tell(context, 'kernel', 'revoke', { grant }) : stay(context)
+  const forgotten: Context = { ...context, asks: without(context.asks, ref) }
+  if (slot === undefined || !usable)
+    return stay(forgotten, refuse(asked.request, fault('internal', 'The kernel\'s reply to "derive" is not as agreed.')))
+  const { target } = asked
+  const record: Grant = {
+    grant,
+    slot,
+    kind: target.kind,
+    folder: target.kind === 'write' ? target.folder : null,
+    scope: sessionScope(target),
+    by: decision.by,
+    at: decision.at ?? 0,
+    reason: asked.title,
+  }
+  const recorded = withSession(forgotten, asked.session, (session) => ({ ...session, grants: [...session.grants, record] }))
+  const session = recorded.sessions[asked.session]
+  if (!session) return stay(forgotten, refuse(asked.request, unknownSession(asked.session)))
+  return allow(recorded, session, asked, record, 'session', decision.by)
+}
+
+/** Asking the member, or deriving, was refused: so is the wish. */
+export function askRefused(context: Context, ref: string, error: Fault): Step {
+  const asked = context.asks[ref]
+  if (!asked) return stay(context)
+  return stay({ ...context, asks: without(context.asks, ref) }, refuse(asked.request, error))
+}
+
+/** The conversation does not want to know any more: the question is taken off the member's screen. */
+export function withdrawn(context: Context, request: number): Step {
+  const found = Object.entries(context.asks).find(([, item]) => item.request === request)
+  if (!found) return stay(context)
+  const [ref, asked] = found
+  const rest: Context = { ...context, asks: without(context.asks, ref) }
+  return asked.decision ? stay(rest) : stay(rest, { type: 'cancel', ref })
+}
+
+function base(session: Session, target: Target): number | string | null {
+  if (target.kind === 'exec') return 'workspace'
+  return session.folders.find(({ name }) => name === target.folder)?.held?.slot ?? null
+}
+
+function once(context: Context, session: Session, asked: Ask, by: string): Step {
+  const { target } = asked
+  const slot = base(session, target)
+  if (slot === null) return stay(context, refuse(asked.request, fault('revoked', 'The folder was disconnected meanwhile.')))
+  const limits: Limits =
+    target.kind === 'write' ? { kinds: writeKinds, session: session.id, path: target.path, uses: 1 } : { kinds: ['exec'], session: session.id, uses: 1 }
+  return reply(context, asked, { slot, limits, reason: `${asked.title}, once, allowed by ${by}` }, 'once', by)
+}
+
+function allow(context: Context, session: Session, asked: Ask, held: Held, scope: 'once' | 'session', by: string): Step {
+  return reply(context, asked, { slot: held.slot, limits: { session: session.id } }, scope, by)
+}
+
+function reply(context: Context, { request }: Ask, cap: Delegation, scope: 'once' | 'session', by: string): Step {
+  return stay(context, { type: 'reply', request, body: { decision: 'allow', scope, by }, caps: [cap] })
+}

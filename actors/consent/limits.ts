@@ -1,0 +1,19 @@
+/** Every limit and default of consent, with its reason. */
+
+/** Folders one session may have. Each is a process of its own (about 10 MB), so a session stays below half a gigabyte. */
+export const maxFolders = 32
+
+/** Host patterns one session may have. More is a policy, not a member's list. */
+export const maxHosts = 200
+
+/** Sessions alive at once. Each costs a conversation process and its folders; the rest wait in the journal. */
+export const maxSessions = 32
+
+/** Longest folder name: it becomes a path part in the workspace and part of an actor id. */
+export const maxFolderName = 32
+
+/** Longest text of a question, characters: a diff of a 1 MiB file still fits, and the message stays below the kernel's frame. */
+export const maxDetail = 2 * 1024 * 1024
+
+/** How long opening a session may take, ms: two processes and a journal read on a busy two-core machine take a few seconds. */
+export const openDeadlineMs = 60_000

@@ -1,0 +1,34 @@
+import type { Manifest } from '../../kernel/index.ts'
+
+export const manifest = {
+  kind: 'consent',
+  purpose: 'Opens sessions, asks the member, and mints the capabilities an approval stands for.',
+  placement: 'inline',
+  cardinality: 'singleton',
+  grants: [
+    { name: 'kernel', target: 'kernel', limits: { kinds: ['spawn', 'endow', 'stop', 'derive', 'revoke'] }, reason: 'starts a session\'s actors and takes grants back' },
+    { name: 'self', target: 'consent', limits: { kinds: ['ask'] }, reason: 'handed to each conversation, so that it can ask' },
+    { name: 'gateway', target: 'gateway', limits: { kinds: ['ask-member'] }, reason: 'shows a question to the member' },
+    {
+      name: 'egress',
+      target: 'egress',
+      limits: { kinds: ['model', 'model-info', 'fetch'] },
+      reason: 'handed to each conversation with its session and hosts',
+    },
+    {
+      name: 'workspace',
+      target: 'vm-supervisor',
+      limits: { kinds: ['attach', 'detach', 'exec'] },
+      reason: 'connects folders to the workspace; exec is handed out per approval',
+    },
+    {
+      name: 'journal',
+      target: 'journal',
+      limits: { kinds: ['append', 'read', 'sessions'] },
+      reason: 'handed to each conversation for its session; knows which sessions existed',
+    },
+  ],
+  permissions: () => ({}),
+  permissionReasons: {},
+  restart: { strategy: 'permanent' },
+} satisfies Manifest

@@ -1,0 +1,85 @@
+/**
+ * What consent accepts. From the gateway: `open`, `close`, `grants`, `revoke`, `approve-mode`. From a conversation: `ask`.
+ * All are legal while consent runs; once it is stopping every request is refused `not-now`.
+ */
+import { z } from 'zod'
+import type { Protocol } from '../../kernel/index.ts'
+import { maxDetail, maxFolders, maxHosts, openDeadlineMs } from './limits.ts'
+
+export const sessionName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, 'lower-case letters, digits and hyphens, at most 40')
+export const approveMode = z.enum(['ask', 'edits', 'all', 'none'])
+export type ApproveMode = z.infer<typeof approveMode>
+export const folderMode = z.enum(['ro', 'rw'])
+
+/** One way to answer a question. `scope` says what an answer is good for; null: it allows nothing. */
+export const option = z.strictObject({ id: z.string(), label: z.string(), scope: z.enum(['once', 'session']).nullable() })
+
+export const folderView = z.strictObject({ name: z.string(), root: z.string(), mode: folderMode })
+
+/** A standing permission of a session, as members see it. Answers that were good for one action are used up and not listed. */
+export const grantView = z.strictObject({
+  id: z.string(),
+  /** `folder`: may be read (and asked to be written); `write`: may be written without asking; `exec`; `fetch`: hosts. */
+  kind: z.enum(['folder', 'write', 'exec', 'fetch']),
+  /** The exact scope, in words: `write in sales/`. */
+  scope: z.string(),
+  by: z.string(),
+  /** Epoch milliseconds. */
+  at: z.number(),
+  reason: z.string(),
+})
+export type GrantView = z.infer<typeof grantView>
+
+export const protocol = {
+  /**
+   * Opens a session, or re-opens one: folders and hosts add to what is there, `approve` and `model` replace it when given.
+   * The reply carries the conversation (kinds prompt, history). Refusals: `overloaded`, or what the folder's own actor refuses
+   * (`not-found`, `not-a-folder`, `io-failed`); a session that was being made is then taken down again.
+   */
+  open: {
+    body: z.strictObject({
+      /** Absent: a new name is made. A name only the journal knows is brought back. */
+      session: sessionName.optional(),
+      folders: z.array(z.strictObject({ path: z.string().min(1).max(4096), mode: folderMode })).max(maxFolders),
+      hosts: z.array(z.string().min(1).max(260)).max(maxHosts),
+      approve: approveMode.optional(),
+      model: z.string().min(1).max(200).optional(),
+    }),
+    reply: z.strictObject({
+      session: z.string(),
+      folders: z.array(folderView),
+      hosts: z.array(z.string()),
+      approve: approveMode,
+      /** The session existed before, alive or in the journal. */
+      resumed: z.boolean(),
+    }),
+    deadlineMs: openDeadlineMs,
+  },
+  /** Ends a session's actors and all its grants; its journal stays. Refused `no-such-session`. */
+  close: { body: z.strictObject({ session: sessionName }), reply: z.strictObject({}) },
+  grants: { body: z.strictObject({ session: sessionName }), reply: z.strictObject({ grants: z.array(grantView) }) },
+  /**
+   * Takes a grant back, effective before the next message is delivered. Refused `no-such-session`, `not-found`, `not-now` (its hosts,
+   * while the session is being opened).
+   */
+  revoke: { body: z.strictObject({ session: sessionName, grant: z.string() }), reply: z.strictObject({}) },
+  'approve-mode': { body: z.strictObject({ session: sessionName, approve: approveMode }), reply: z.strictObject({}) },
+  /**
+   * A conversation wants to change something. The session is the badge's. The reply carries one capability for exactly that
+   * action. Refusals: `read-only`, `outside-folder`, `bad-path`, `denied`, `no-one-to-ask`.
+   */
+  ask: {
+    body: z.strictObject({
+      tool: z.string().max(200),
+      title: z.string().max(4096),
+      /** Shown whole: the diff, or the command. */
+      detail: z.string().max(maxDetail),
+      target: z.discriminatedUnion('kind', [
+        z.strictObject({ kind: z.literal('write'), folder: z.string(), path: z.string().max(4096) }),
+        z.strictObject({ kind: z.literal('exec'), command: z.string() }),
+      ]),
+    }),
+    reply: z.strictObject({ decision: z.literal('allow'), scope: z.enum(['once', 'session']), by: z.string() }),
+    deadlineMs: null,
+  },
+} satisfies Protocol

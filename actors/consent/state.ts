@@ -1,0 +1,158 @@
+/** What consent knows, and the few ways to change it. All values; nothing here is ever mutated. */
+import type { Fault, Limits, Outgoing } from '../../kernel/index.ts'
+import type { ApproveMode, GrantView } from './protocol.ts'
+
+export type Mode = 'ro' | 'rw'
+
+/** A capability derived for a session, kept so that it can be taken back. `slot` is consent's own. */
+export type Held = { grant: number; slot: number }
+
+export type Folder = {
+  name: string
+  /** As the member gave it. */
+  path: string
+  mode: Mode
+  /** Real path; empty until the folder's actor told it. */
+  root: string
+  /** The fs-gate instance and the unlimited capability to it. */
+  actor: { id: string; slot: number } | null
+  /** Everything this folder is used for derives from this one grant. */
+  held: Held | null
+  by: string
+  at: number
+}
+
+/** A standing permission that an answer made. */
+export type Grant = Held & { kind: 'write' | 'exec'; folder: string | null; scope: string; by: string; at: number; reason: string }
+
+export type Session = {
+  id: string
+  folders: readonly Folder[]
+  hosts: readonly string[]
+  approve: ApproveMode
+  model: string | null
+  openedAt: number
+  conversation: { id: string; slot: number } | null
+  egress: Held | null
+  /** Narrower ones it had before, which a running request may still use. */
+  outgrown: readonly Held[]
+  grants: readonly Grant[]
+}
+
+export type Target = { kind: 'write'; folder: string; path: string } | { kind: 'exec'; command: string }
+
+export type Ask = {
+  request: number
+  session: string
+  tool: string
+  title: string
+  detail: string
+  target: Target
+  /** Set once decided, while the time is read and the capability derived. */
+  decision: { scope: 'once' | 'session'; by: string; at: number | null } | null
+}
+
+export type Want = { path: string; mode: Mode }
+export type OpenBody = {
+  session?: string | undefined
+  folders: readonly Want[]
+  hosts: readonly string[]
+  approve?: ApproveMode | undefined
+  model?: string | undefined
+}
+
+/** One thing to do while a session opens; one at a time, in order. */
+export type Task =
+  | { do: 'mint' }
+  | { do: 'look-up' }
+  | { do: 'probe' }
+  | { do: 'spawn-folder'; folder: string }
+  | { do: 'inform-folder'; folder: string }
+  | { do: 'derive-folder'; folder: string }
+  | { do: 'derive-egress' }
+  | { do: 'endow-egress' }
+  | { do: 'stop-conversation' }
+  | { do: 'spawn-conversation' }
+  | { do: 'tell-folders' }
+
+export type Opening = {
+  ref: string
+  request: number
+  body: OpenBody
+  from: string
+  /** Known once minted. */
+  session: string | null
+  resumed: boolean
+  fresh: boolean
+  /** Head is running. */
+  tasks: readonly Task[]
+  /** Folders this opening added. */
+  added: readonly string[]
+  /** The requester gave up; it is taken back when the running task ends. */
+  abandoned: boolean
+  /** What the requester gets at the end: the session, or (hosts were revoked) just that it is done. */
+  answer: 'session' | 'plain'
+}
+
+export type Context = {
+  next: number
+  sessions: Readonly<Record<string, Session>>
+  openings: Readonly<Record<string, Opening>>
+  /** Opens that wait for another one of the same session. */
+  waiting: readonly { request: number; body: OpenBody; from: string }[]
+  asks: Readonly<Record<string, Ask>>
+}
+
+export const empty: Context = { next: 1, sessions: {}, openings: {}, waiting: [], asks: {} }
+
+/** A message to send, or an effect to run. */
+export type Out = Outgoing | { type: 'effect'; name: 'mint' | 'stamp'; ref: string }
+export type Step = { context: Context; out: readonly Out[] }
+
+export const stay = (context: Context, ...out: Out[]): Step => ({ context, out })
+
+/** `next` runs on what `step` led to; both their messages leave, in order. */
+export function andThen(step: Step, next: (context: Context) => Step): Step {
+  const after = next(step.context)
+  return { context: after.context, out: [...step.out, ...after.out] }
+}
+
+export function withSession(context: Context, id: string, change: (session: Session) => Session): Context {
+  const session = context.sessions[id]
+  return session ? { ...context, sessions: { ...context.sessions, [id]: change(session) } } : context
+}
+
+export function without<T>(record: Readonly<Record<string, T>>, key: string): Readonly<Record<string, T>> {
+  const { [key]: _, ...rest } = record
+  return rest
+}
+
+export function changeFolder(session: Session, name: string, change: (folder: Folder) => Folder): Session {
+  return { ...session, folders: session.folders.map((folder) => (folder.name === name ? change(folder) : folder)) }
+}
+
+export function refuse(request: number, error: Fault): Out {
+  return { type: 'refuse', request, error }
+}
+
+/** A message whose outcome changes nothing here: it is sent as a request only so that its receiver may answer. */
+export function tell(context: Context, to: string | number, kind: string, body: unknown, caps: readonly { slot: number; limits: Limits }[] = []): Step {
+  return stay({ ...context, next: context.next + 1 }, { type: 'send', to, kind, body, ref: `told:${context.next}`, ...(caps.length > 0 ? { caps } : {}) })
+}
+
+export const folderScope = (name: string): string => `${name}/`
+
+/** A session's standing permissions as the member sees them. Hosts are one grant: the egress capability carries them all. */
+export function grantsOf(session: Session): GrantView[] {
+  const folders = session.folders.flatMap((folder): GrantView[] => {
+    if (!folder.held) return []
+    const scope = `${folderScope(folder.name)} (${folder.mode === 'rw' ? 'read, and write with approval' : 'read only'})`
+    return [{ id: String(folder.held.grant), kind: 'folder', scope, by: folder.by, at: folder.at, reason: `connected: ${folder.root}` }]
+  })
+  const hosts: GrantView[] =
+    session.egress && session.hosts.length > 0
+      ? [{ id: String(session.egress.grant), kind: 'fetch', scope: session.hosts.join(', '), by: 'member', at: session.openedAt, reason: 'hosts allowed by the member' }]
+      : []
+  const answers = session.grants.map(({ grant, kind, scope, by, at, reason }): GrantView => ({ id: String(grant), kind, scope, by, at, reason }))
+  return [...folders, ...hosts, ...answers]
+}
