@@ -1,0 +1,85 @@
+/** What a conversation remembers between messages. Plain data; every change makes a new object. */
+import { z } from 'zod'
+import type { Fault } from '../../kernel/index.ts'
+import type { Message } from './history.ts'
+import { DEFAULT_MODEL } from './limits.ts'
+import type { Workspace } from './paths.ts'
+import { conversationParams, folderSchema } from './protocol.ts'
+import type { ToolCall } from './turn.ts'
+
+const slot = z.union([z.int(), z.string()])
+const faultLike = z.custom<Fault>()
+
+const turnSchema = z.object({
+  /** The `prompt` request being worked on. */
+  request: z.int(),
+  text: z.string(),
+  /** Day of the prompt, `2026-11-24`; '' until known. */
+  date: z.string(),
+  /** Length of the history before this turn. */
+  startsAt: z.int(),
+  modelCalls: z.int(),
+  /** Answers in a row cut by the length limit and continued. */
+  continuations: z.int(),
+  toolCalls: z.int(),
+  /** The model's last words so far. */
+  answer: z.string(),
+  /** Tool calls of the last assistant message, until their results are in the history. */
+  calls: z.array(z.custom<ToolCall>()),
+  /** What was denied and not allowed later in the turn, by what it was about. */
+  denials: z.record(z.string(), faultLike),
+  ending: z.object({ status: z.enum(['done', 'refused', 'failed']), error: faultLike.optional() }).nullable(),
+})
+export type Turn = z.infer<typeof turnSchema>
+
+export const contextSchema = z.object({
+  session: z.string(),
+  model: z.string(),
+  hosts: z.array(z.string()),
+  folders: z.array(folderSchema),
+  /** Read capability of each connected folder, by folder name. */
+  folderSlots: z.record(z.string(), slot),
+  messages: z.array(z.custom<Message>()),
+  /** Last journal entry read at start. */
+  loadedSeq: z.int(),
+  /** A prompt that came while the conversation could not begin it. */
+  waiting: z.object({ request: z.int(), text: z.string() }).nullable(),
+  turn: turnSchema.nullable(),
+  /** Written to the journal now; becomes `messages` when all `left` entries are durable. */
+  staged: z.object({ messages: z.array(z.custom<Message>()), entries: z.array(z.unknown()), left: z.int() }).nullable(),
+  /** Capabilities consent gave for the session, by what they cover. */
+  approvals: z.record(z.string(), z.int()),
+  /** SHA-256 of each file as this conversation last saw it, by `folder/path`. */
+  seen: z.record(z.string(), z.string()),
+  /** Makes refs unique, so that a late answer to an older question is not taken for a newer one's. */
+  serial: z.int(),
+})
+export type Context = Readonly<z.infer<typeof contextSchema>>
+
+/** Folders without a slot of their own name among `slots` are kept: the router refuses for them. */
+export function initialContext(input: { params: Record<string, unknown> }): Context {
+  const { session, folders, hosts, model } = conversationParams.parse(input.params)
+  return {
+    session,
+    model: model ?? DEFAULT_MODEL,
+    hosts,
+    folders,
+    folderSlots: Object.fromEntries(folders.map(({ name }) => [name, `folder:${name}`])),
+    messages: [],
+    loadedSeq: 0,
+    waiting: null,
+    turn: null,
+    staged: null,
+    approvals: {},
+    seen: {},
+    serial: 0,
+  }
+}
+
+export function workspaceOf({ session, folders, hosts }: Context): Workspace {
+  return { session, folders, hosts }
+}
+
+export function newTurn(context: Context, { request, text }: { request: number; text: string }): Turn {
+  return { request, text, date: '', startsAt: context.messages.length, modelCalls: 0, continuations: 0, toolCalls: 0, answer: '', calls: [], denials: {}, ending: null }
+}

@@ -1,0 +1,22 @@
+import type { MessageCreateParamsBase } from '@anthropic-ai/sdk/resources/messages'
+import { type Message, validHistory, withCacheMark } from './history.ts'
+import { MAX_OUTPUT_TOKENS } from './limits.ts'
+import { type SystemPromptInput, systemPrompt } from './system-prompt.ts'
+import { toolParams } from './tools/catalog.ts'
+
+/** Everything one model call sends. Pure. Order of the cached prefix: tools, system prompt, messages. */
+export function modelRequest(model: string, messages: readonly Message[], prompt: SystemPromptInput): MessageCreateParamsBase {
+  return {
+    model,
+    max_tokens: MAX_OUTPUT_TOKENS,
+    system: [{ type: 'text', text: systemPrompt(prompt), cache_control: { type: 'ephemeral' } }],
+    tools: [...toolParams],
+    messages: withCacheMark(validHistory(messages)) as MessageCreateParamsBase['messages'],
+    ...(thinksAdaptively(model) ? { thinking: { type: 'adaptive', display: 'summarized' } } : {}),
+  }
+}
+
+/** Models known to take `thinking: adaptive`. Others get no setting: a wrong one is refused by the API, none never is. */
+function thinksAdaptively(model: string): boolean {
+  return /^claude-(?:opus|sonnet)-(?:4-[6-9]|5)/.test(model)
+}

@@ -1,0 +1,44 @@
+import { z } from 'zod'
+import type { ReplyOf } from '../../../kernel/index.ts'
+import type { protocol as fsGate } from '../../fs-gate/protocol.ts'
+import { DEFAULT_READ_LINES, MAX_LINE_CHARS, MAX_RESULT_CHARS } from '../limits.ts'
+import { locate, shortPath } from '../paths.ts'
+import { tool } from './tool.ts'
+
+type ReadReply = ReplyOf<typeof fsGate, 'read'>
+
+export const read = tool({
+  name: 'Read',
+  description: `Reads a text file from a connected folder. Returns its lines numbered as in \`cat -n\`, up to ${DEFAULT_READ_LINES} lines from the start; use offset and limit for the rest.`,
+  input: z.strictObject({
+    file_path: z.string().min(1).describe('Path of the file'),
+    offset: z.int().min(1).optional().describe('First line to read, counted from 1'),
+    limit: z.int().min(1).optional().describe('How many lines to read'),
+  }),
+  plan({ file_path, offset, limit }, workspace) {
+    const file = locate(file_path, workspace)
+    const body = { path: file.path, offset: offset ?? 1, limit: limit ?? DEFAULT_READ_LINES }
+    return { access: 'read', title: `Read ${shortPath(file)}`, file, calls: [{ at: { folder: file.folder }, kind: 'read', body }] }
+  },
+  present({ offset = 1 }, [answer]) {
+    const { text, truncated, lines: total } = answer?.body as ReadReply
+    if (text === '') return { ok: true, text: offset > 1 ? `(no line ${offset}: the file ends before it)` : '(the file is empty)' }
+    const lines = text.split('\n')
+    if (lines.at(-1) === '') lines.pop()
+    const numbered: string[] = []
+    // Whole lines only, and room for the note: what is left out must be said with the right offset.
+    let room = MAX_RESULT_CHARS - 200
+    for (const [index, line] of lines.entries()) {
+      const shown = `${String(offset + index).padStart(6)}\t${shorten(line)}`
+      room -= shown.length + 1
+      if (room < 0) break
+      numbered.push(shown)
+    }
+    if (truncated || numbered.length < lines.length) numbered.push(`(more follows: the file has ${total} lines; read on with offset ${offset + numbered.length})`)
+    return { ok: true, text: numbered.join('\n') }
+  },
+})
+
+function shorten(line: string): string {
+  return line.length > MAX_LINE_CHARS ? `${line.slice(0, MAX_LINE_CHARS)}… (line has ${line.length} characters)` : line
+}

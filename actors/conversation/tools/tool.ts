@@ -1,0 +1,49 @@
+/**
+ * What a tool is: a schema, and two pure functions. `plan` turns checked input into messages for the gates, `present` turns
+ * their answers into the text the model gets. The machine sends the messages and asks for consent in between.
+ */
+import type { z } from 'zod'
+import { type ErrorCode, fault } from '../../../kernel/index.ts'
+import type { Fault } from '../../../kernel/index.ts'
+import type { Location, Workspace } from '../paths.ts'
+
+/** One message to a gate. `at`: the read capability of a folder, or a slot every conversation has. */
+export type Call = { at: { folder: string } | { slot: 'egress' }; kind: string; body: Record<string, unknown>; deadlineMs?: number }
+
+/** What consent is asked for; also what tells one lasting approval from another. */
+export type ConsentTarget = { kind: 'write'; folder: string; path: string } | { kind: 'exec'; command: string }
+
+export type Plan =
+  /** Needs no more than the conversation may do anyway. `calls` are answered together. */
+  | { access: 'read'; title: string; calls: readonly Call[]; file?: Location }
+  /**
+   * Needs a capability that consent gives. `detail` is shown to the member, after the diff that `preview` answers with.
+   * `message` is sent on the capability given.
+   */
+  | { access: 'change'; title: string; target: ConsentTarget; detail: string; preview?: Call; message: { kind: string; body: Record<string, unknown>; deadlineMs?: number | null }; file?: Location }
+
+/** `output` is what a command printed, already shortened. */
+export type Answer = { body: unknown; output?: string }
+
+/** What the model gets. `ok: false` without an error: it ran and reports failure itself, like a command's exit code. */
+export type Presented = { text: string; ok: boolean; error?: Fault }
+
+export type Tool<Input = unknown> = {
+  name: string
+  description: string
+  input: z.ZodType<Input>
+  /** Throws a fault when the input cannot be carried out. */
+  plan(input: Input, workspace: Workspace): Plan
+  present(input: Input, answers: readonly Answer[], workspace: Workspace): Presented
+}
+
+/** Keeps the input's type between schema and functions, and forgets it towards the catalog, which checks before it calls. */
+export function tool<Input>(definition: Tool<Input>): Tool {
+  return definition as unknown as Tool
+}
+
+/** The member must not be asked to approve what the folder's mode forbids anyway. The gate refuses it as well. */
+export function requireWritable({ folder }: Location, { folders }: Workspace, code: ErrorCode = 'read-only'): void {
+  const mode = folders.find(({ name }) => name === folder)?.mode
+  if (mode !== 'rw') throw fault(code, `${folder} is connected read-only.`, { rule: `folder ${folder}: mode ${mode ?? 'none'}` })
+}
