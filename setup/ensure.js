@@ -16,10 +16,12 @@ import { buildVmImage, imageFingerprint, imageReady } from './vm-image.js'
  *   progress: import('./progress.js').Progress,
  *   workspace: boolean,
  *   again?: boolean,
+ *   retry?: boolean,
  *   reinstall?: boolean,
  *   mayAskPassword?: boolean,
  *   signal?: AbortSignal,
- * }} SetupRequest `workspace`: whether the VM's parts are wanted; `again`: check every part and do not wait after an earlier failure;
+ * }} SetupRequest `workspace`: whether the VM's parts are wanted; `again`: check every part, whatever the stamp says;
+ *   `retry`: do not wait after an earlier failure;
  *   `reinstall`: install the npm packages even when they are complete.
  * @typedef {{ workspace: { ok: true } | { ok: false, fault: import('./failure.js').SetupFault } }} Readiness
  */
@@ -65,13 +67,13 @@ export async function ensureReady(request) {
  * @param {import('./stamp.js').Stamp} stamp
  * @returns {{ parts: Part[], readiness: Readiness }}
  */
-function assess({ root, env, workspace, again = false }, stamp) {
+function assess({ root, env, workspace, again = false, retry = again }, stamp) {
   /** @type {Part[]} */
   const parts = []
   if (again || stamp.npm === undefined || stamp.npm !== npmFingerprint(root)) parts.push('npm')
   if (!workspace) return { parts, readiness: { workspace: { ok: true } } }
   const { postponed } = stamp
-  if (postponed && !again && Date.now() - postponed.at < postponeMs)
+  if (postponed && !retry && Date.now() - postponed.at < postponeMs)
     return { parts, readiness: { workspace: { ok: false, fault: postponed.fault } } }
   if (again || stamp.system !== systemFingerprint() || missingSystemPackages(env).length > 0) parts.push('system')
   if (again || !imageReady(stamp.image, root, env)) parts.push('image')

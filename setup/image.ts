@@ -14,14 +14,14 @@ for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, 
 
 try {
   const nodeBinary = pinnedNode(checkout)?.path ?? process.execPath
-  const { dir, built } = await buildImage({
+  const { dir } = await buildImage({
     imageDir: imagePlace(process.env),
     nodeBinary,
     guestDir: join(checkout, 'guest'),
-    onProgress: (line) => report({ type: 'progress', ...line }),
+    onProgress: (progress) => report({ type: 'progress', ...progress }),
     signal: interruption.signal,
   })
-  report({ type: 'done', dir, built })
+  report({ type: 'done', dir })
 } catch (thrown) {
   const known = asFault(thrown)
   report({

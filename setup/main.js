@@ -36,7 +36,8 @@ export async function startProduct(args) {
     process.env.BULKHEAD_VM !== 'off' &&
     !args.includes('--help') &&
     !withoutWorkspace.some((verb) => verb.every((word, at) => args[at] === word))
-  const ready = await prepare({ workspace }, (fault) => {
+  const retry = args[0] === 'vm'
+  const ready = await prepare({ workspace, retry }, (fault) => {
     if (args[0] === 'run' && args.includes('--json')) process.stdout.write(failedRun(fault))
   })
   if (!ready) return
@@ -53,7 +54,7 @@ export async function startProduct(args) {
  */
 export async function startTests(args) {
   const workspace = args[0] !== 'fast'
-  const ready = await prepare({ workspace, again: false })
+  const ready = await prepare({ workspace, retry: true })
   if (!ready) return
   const fault = ready.workspace.ok ? [] : [`--workspace-fault=${faultText(ready.workspace.fault)}`]
   process.exit(await launch(checkout, join(checkout, 'test', 'run.ts'), [...fault, ...args]))
@@ -82,7 +83,7 @@ async function setUpOnly(args) {
 
 /**
  * Set-up as a person meets it: progress on stderr, Ctrl-C ends it tidily, and an essential part that fails ends the process.
- * @param {{ workspace: boolean, again?: boolean, reinstall?: boolean }} wanted
+ * @param {{ workspace: boolean, again?: boolean, retry?: boolean, reinstall?: boolean }} wanted
  * @param {(fault: import('./failure.js').SetupFault) => void} [onFailure]
  * @returns {Promise<import('./ensure.js').Readiness | null>} null when it failed; the exit code is set then
  */

@@ -28,12 +28,12 @@ export function createProgress(stream) {
  */
 function plainStep(stream, title) {
   const begun = Date.now()
-  let shown = ''
+  const shown = new Set()
   stream.write(`set-up: ${title} …\n`)
   return {
     phase(text) {
-      if (text === shown) return
-      shown = text
+      if (shown.has(text)) return
+      shown.add(text)
       stream.write(`set-up: ${title}: ${text}\n`)
     },
     detail() {},
@@ -64,8 +64,8 @@ function liveStep(stream, title) {
   draw()
   return {
     phase(text) {
+      if (text !== phase) detail = ''
       phase = text
-      detail = ''
     },
     detail(text) {
       detail = text

@@ -63,17 +63,26 @@ export async function buildVmImage({ root, env, progress, run }) {
   throw imageFailure(fault, result)
 }
 
+/** What the builder's steps are, in words. */
+const phases = /** @type {Record<string, string>} */ ({
+  wait: 'waiting for another builder',
+  download: 'fetching Debian packages',
+  root: 'making the root file system',
+  kernel: 'making kernel and initrd',
+  finish: 'checking',
+})
+
 /**
  * @param {import('./progress.js').StepProgress} progress
- * @param {{ step: string, fraction?: number }} report
+ * @param {{ step: string, detail: string, fraction?: number }} report
  */
-function showProgress(progress, { step, fraction }) {
-  progress.phase(step)
-  if (fraction !== undefined) progress.detail(`${Math.round(fraction * 100)} %`)
+function showProgress(progress, { step, detail, fraction }) {
+  progress.phase(phases[step] ?? step)
+  progress.detail(fraction === undefined ? detail : `${detail} ${Math.round(fraction * 100)} %`)
 }
 
 /**
- * @typedef {{ type: 'progress', step: string, fraction?: number } | { type: 'done', dir: string, built: boolean }
+ * @typedef {{ type: 'progress', step: string, detail: string, fraction?: number } | { type: 'done', dir: string }
  *   | { type: 'failed', fault: import('./failure.js').SetupFault }} ImageReport One line of what `setup/image.ts` prints.
  * @param {string} line
  * @returns {ImageReport | null} null for a line some program printed

@@ -1,0 +1,31 @@
+import { defineConfig } from 'vitest/config'
+
+/** Timeouts only end a test that hangs for good; no test passes or fails by one. */
+const minutes = 60_000
+
+export default defineConfig({
+  test: {
+    // A forgotten `.only` would skip the rest in silence.
+    allowOnly: false,
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['{kernel,actors,guest,client,daemon,setup,checker,bench}/**/*.test.ts', 'test/style/**/*.test.ts'],
+          testTimeout: 2 * minutes,
+          hookTimeout: 2 * minutes,
+        },
+      },
+      {
+        test: {
+          name: 'system',
+          include: ['test/{conformance,fault,security,e2e}/**/*.test.ts'],
+          // They start daemons and VMs: one file at a time, on the one image set-up has built.
+          fileParallelism: false,
+          testTimeout: 10 * minutes,
+          hookTimeout: 10 * minutes,
+        },
+      },
+    ],
+  },
+})
