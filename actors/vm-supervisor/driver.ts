@@ -1,0 +1,48 @@
+/** What the supervisor needs of a hypervisor. One implementation a file; `driver-qemu.ts` is the first. */
+import type { Duplex } from 'node:stream'
+import type { Fault } from '../../kernel/types.ts'
+import type { Accelerator } from './qemu-args.ts'
+
+/** What a look at this machine found. */
+export type Hypervisor = {
+  binary: string
+  version: string
+  /** Why there is no jail around it, or null when there is one. */
+  noJail: string | null
+}
+
+export type Verdict = { accelerator: Accelerator; why: string; cached: boolean }
+
+export type LaunchSpec = {
+  hypervisor: Hypervisor
+  accelerator: Accelerator
+  cpus: number
+  memoryMiB: number
+  /** Folder with the image's files, as `buildImage` made it. */
+  imageDir: string
+  /** The image's initrd with the agent's archive appended. */
+  initrd: string
+}
+
+export type RunningVm = {
+  pid: number
+  control: Duplex
+  files: Duplex
+  /** A number that grows while the guest makes progress (bytes read from its disk, ports opened). Rejects once it has ended. */
+  progress(): Promise<number>
+  /** Asks the hypervisor to end. Resolves when asked. */
+  quit(): Promise<void>
+  /** Ends it at once. */
+  kill(): void
+  exited: Promise<{ code: number | null; signal: string | null; stderr: string }>
+}
+
+export type Driver = {
+  /** Finds the hypervisor and tries its jail. */
+  find(): Promise<{ ok: true; hypervisor: Hypervisor } | { ok: false; error: Fault }>
+  /** Which accelerator runs this kernel here; by experiment, remembered. `avoidHardware`: it failed in practice, remember that instead. */
+  accelerate(spec: { hypervisor: Hypervisor; imageDir: string; avoidHardware: boolean; signal: AbortSignal }): Promise<Verdict>
+  launch(spec: LaunchSpec): Promise<RunningVm>
+  /** Ends VMs that an earlier supervisor left behind; how many. */
+  reap(): Promise<number>
+}

@@ -1,0 +1,60 @@
+/** What reaches the machine: its protocol, the kernel's events, and what its effects report. `ref` and `epoch` name the boot attempt. */
+import type { Fault, Inbound, KernelEvent } from '../../kernel/types.ts'
+import type { Hypervisor } from './driver.ts'
+import type { protocol } from './protocol.ts'
+import type { Accelerator } from './qemu-args.ts'
+
+export type ExecResult = {
+  exitCode: number | null
+  signal: string | null
+  timedOut: boolean
+  oom: boolean
+  durationMs: number
+  cwd: string
+}
+
+export type EffectEvent =
+  | { type: 'probe.found'; ref: string; hypervisor: Hypervisor; memoryMiB: number; cpus: number; ms: number }
+  | { type: 'probe.missing'; ref: string; error: Fault }
+  | { type: 'image.ready'; ref: string; dir: string; built: boolean; ms: number }
+  | { type: 'image.failed'; ref: string; error: Fault }
+  | { type: 'image.progress'; epoch: string; text: string }
+  | { type: 'accelerate.chosen'; ref: string; accelerator: Accelerator; why: string; cached: boolean; ms: number }
+  | { type: 'vm.spawned'; epoch: string; pid: number }
+  | { type: 'vm.progress'; epoch: string; text: string }
+  | { type: 'vm.handshake'; epoch: string; ms: number; guestMs: number; kernel: string }
+  | { type: 'runVm.exited'; ref: string; code: number | null; signal: string | null; detail: string }
+  | { type: 'verify.ok'; ref: string; ms: number; at: number }
+  | { type: 'verify.failed'; ref: string; error: Fault }
+  | { type: 'admit.ready'; ref: string; session: string; revision: number }
+  | { type: 'admit.failed'; ref: string; session: string; revision: number; error: Fault }
+  | { type: 'evict.done'; ref: string }
+  | ({ type: 'exec.exited'; request: number } & ExecResult)
+  | { type: 'exec.failed'; request: number; error: Fault }
+  | { type: 'exec.lost'; request: number; error: Fault }
+  | { type: 'ping.ok'; ref: string }
+  | { type: 'ping.silent'; ref: string }
+  | { type: 'drawJitter.drawn'; ref: string; fraction: number }
+  | { type: 'readClock.read'; request: number; at: number }
+  | { type: 'halt.done'; ref: string }
+  /** A defect in an effect. Those of the boot carry `ref`, a command's carries `request`. */
+  | {
+      type:
+        | 'probe.crashed'
+        | 'image.crashed'
+        | 'accelerate.crashed'
+        | 'runVm.crashed'
+        | 'verify.crashed'
+        | 'admit.crashed'
+        | 'evict.crashed'
+        | 'exec.crashed'
+        | 'ping.crashed'
+        | 'drawJitter.crashed'
+        | 'readClock.crashed'
+        | 'halt.crashed'
+      ref?: string
+      request?: number
+      error: Fault
+    }
+
+export type MachineEvent = Inbound<typeof protocol> | KernelEvent | EffectEvent

@@ -1,0 +1,97 @@
+/** Every limit and default of the workspace VM's host side, with its reason. */
+
+/** Commands that may wait for a boot or for their session. One model turn rarely asks for more than a dozen at once. */
+export const maxWaiting = 64
+
+/** Commands that may run at a time, all sessions together. The guest's own limits bind earlier; this bounds the host's bookkeeping. */
+export const maxRunning = 64
+
+/** Clients that may watch the state at a time. */
+export const maxWatchers = 64
+
+/** Sessions that may be attached at a time. */
+export const maxSessions = 256
+
+/** Longest command in characters; the link's own limit (512 KiB in UTF-8) is checked as well. */
+export const maxCommandChars = 512 * 1024
+
+/** A command that names no limit of its own ends after this long, ms: long enough for an installation, short enough to notice a hang. */
+export const defaultExecMs = 10 * 60_000
+
+/** The longest limit a command may ask for, ms. */
+export const maxExecMs = 24 * 60 * 60_000
+
+/** Output of one command that is passed on, bytes, both streams together. What follows is dropped with a note; a command still ends normally. */
+export const maxOutputBytes = 8 * 1024 * 1024
+
+/** Largest piece of output in one part, bytes: 32 parts in flight (the kernel's window) then hold 1 MiB. */
+export const outputPartBytes = 32 * 1024
+
+/** 9P messages being answered at a time, all mounts together. The guest kernel waits for answers; more would only queue in the gates. */
+export const maxFilesInFlight = 64
+
+/** Deadline of one 9P message at its gate, ms. A gate restarts well within it. */
+export const ninepDeadlineMs = 30_000
+
+/** Image building reports lines all the time except while a large package downloads; silence this long means it hangs, ms. */
+export const imageStallMs = 5 * 60_000
+
+/** Boot: no disk read, no port opened, no byte from the guest for this long, ms. A busy two-core host under emulation shows gaps of several seconds. */
+export const bootStallMs = 60_000
+
+/** Control round trip after the agent said it is ready, ms. */
+export const verifyStallMs = 20_000
+
+/** Between two pings of a ready guest, ms: a hang is noticed within about a minute and a half at a negligible cost. */
+export const pingEveryMs = 15_000
+
+/** A ping is lost when the guest sent no byte at all for this long, ms. A busy guest is slow but not silent. */
+export const pingSilentMs = 60_000
+
+/** Making a session in the guest mounts its folders, which asks the gates, ms. */
+export const admitMs = 30_000
+
+/** A VM ready for this long counts as healthy: the next failure starts from no delay again, ms. */
+export const healthyMs = 30_000
+
+/** Delay after repeated failures: doubles from the first to the last and then goes on at the last, for good, ms. */
+export const backoff = { firstMs: 1_000, lastMs: 120_000 }
+
+/** What refused commands are told while no better estimate exists, ms. */
+export const retryHintMs = 5_000
+
+/** After a look that found no QEMU, a new command looks again only after this long, ms: the refusal stays immediate. */
+export const absentRestMs = 10_000
+
+/** Orderly stop: what the guest gets to power off, then what QEMU gets to quit, before SIGKILL, ms. Together under the kernel's 5 s. */
+export const shutdownMs = 2_500
+export const quitMs = 1_000
+
+/** The machine gives up waiting for a stop after this long, ms, and interrupts the VM's effect, which kills. */
+export const stopMs = 6_000
+
+/** Guest memory: a quarter of what the host has free, within these, MiB. Node, Python and a tmpfs overlay need the lower one. */
+export const memoryMiB = { least: 512, usual: 1024, freeShare: 4 }
+
+/** Virtual processors. More would fight with the host's own work; builds profit little beyond two under emulation. */
+export const maxCpus = 2
+
+/** Accelerator probe: silence this long ends it, ms. KVM that works prints within 100 ms; KVM that cannot run the kernel prints nothing ever. */
+export const acceleratorStallMs = 4_000
+/** And it ends after this long in any case: by then emulation is no slower. */
+export const acceleratorLimitMs = 20_000
+
+/** QEMU's translation cache under emulation, MiB. Its default takes up to an eighth of the host's memory. */
+export const translationCacheMiB = 256
+
+/** `hello` is repeated until the agent answers, ms: what is written before the guest opens its port may be lost. */
+export const helloEveryMs = 250
+
+/** How often the disk counters are read while booting, ms. */
+export const progressEveryMs = 1_000
+
+/** Largest QMP line, bytes. QEMU is half-trusted: it runs what the guest's devices make of it. */
+export const maxQmpLine = 1024 * 1024
+
+/** Standard error of QEMU that is kept for the error message, characters. */
+export const maxStderr = 4_000

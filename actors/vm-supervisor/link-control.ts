@@ -1,0 +1,235 @@
+/**
+ * The host's end of the control port: one guest agent, many commands. What the guest says is checked by `guest/wire.ts` and then used only
+ * as data: an id it was not given is ignored, output beyond its credit ends the link.
+ */
+import type { Duplex } from 'node:stream'
+import { fault } from '../../kernel/errors.ts'
+import type { Fault } from '../../kernel/types.ts'
+import { encodeFrame, type FolderMount, FrameDecoder, type GuestMessage, type HostMessage, initialCredit, maxCommand, parseGuestMessage, protocolVersion, type Stream } from '../../guest/wire.ts' // biome-ignore format: one line
+import type { ExecResult } from './events.ts'
+import { helloEveryMs, maxOutputBytes } from './limits.ts'
+import { OutputFlow } from './output-flow.ts'
+
+export type Ready = Extract<GuestMessage, { t: 'ready' }>
+export type ExecOrder = { session: string; command: string; cwd: string | null; timeoutMs: number }
+/** Called in order; output goes on when the promise resolves. */
+export type OnOutput = (stream: Stream, text: string) => Promise<void>
+export type ExecHandle = { done: Promise<ExecResult>; kill(): void }
+
+type Execution = { flow: OutputFlow; settle: (result: ExecResult) => void; fail: (error: Fault) => void }
+type Waiter = { resolve: () => void; reject: (error: Fault) => void }
+
+export class ControlLink {
+  readonly #stream: Duplex
+  readonly #decoder = new FrameDecoder()
+  readonly #onLog: (level: 'info' | 'warn' | 'error', message: string) => void
+  readonly #execs = new Map<number, Execution>()
+  readonly #sessions = new Map<string, Waiter[]>()
+  readonly #pings = new Map<number, Waiter>()
+  #next = 1
+  #ready: ((ready: Ready) => void) | null = null
+  #epoch = ''
+  #ended: Fault | null = null
+  #bytes = 0
+  /** Settles when the link ends, with why. */
+  readonly closed: Promise<Fault>
+  #close!: (error: Fault) => void
+
+  constructor(stream: Duplex, onLog: (level: 'info' | 'warn' | 'error', message: string) => void) {
+    this.#stream = stream
+    this.#onLog = onLog
+    this.closed = new Promise((resolve) => {
+      this.#close = resolve
+    })
+    stream.on('data', (bytes: Uint8Array) => this.#receive(bytes))
+    stream.on('error', (error) => this.end(lost(error.message)))
+    stream.on('close', () => this.end(lost('the link to the guest closed')))
+  }
+
+  /** Bytes received so far: a sign of life. */
+  get received(): number {
+    return this.#bytes
+  }
+
+  /** Greets until the agent answers. Rejects with a fault when the link ends first or the agent speaks another protocol. */
+  async greet(epoch: string): Promise<Ready> {
+    this.#epoch = epoch
+    const hello = (): void => this.#send({ t: 'hello', epoch })
+    const timer = setInterval(hello, helloEveryMs)
+    try {
+      hello()
+      const ready = await Promise.race([
+        new Promise<Ready>((resolve) => {
+          this.#ready = resolve
+        }),
+        this.closed.then((error) => Promise.reject<Ready>(error)),
+      ])
+      if (ready.protocol !== protocolVersion)
+        throw fault('workspace-unavailable', 'The guest agent speaks another version of the link.', {
+          cause: `agent ${ready.protocol}, supervisor ${protocolVersion}`,
+        })
+      return ready
+    } finally {
+      clearInterval(timer)
+      this.#ready = null
+    }
+  }
+
+  clock(ms: number): void {
+    this.#send({ t: 'clock', ms })
+  }
+
+  /** Asks the guest to end its sessions and power off. */
+  shutdown(): void {
+    this.#send({ t: 'shutdown' })
+  }
+
+  /** Resolves with the answer. */
+  ping(): Promise<void> {
+    const n = this.#next++
+    return this.#wait((waiter) => {
+      this.#pings.set(n, waiter)
+      this.#send({ t: 'ping', n })
+    })
+  }
+
+  /** Makes the session in the guest or changes its folders. */
+  session(session: string, uid: number, folders: FolderMount[]): Promise<void> {
+    return this.#wait((waiter) => {
+      this.#sessions.set(session, [...(this.#sessions.get(session) ?? []), waiter])
+      this.#send({ t: 'session', session, uid, folders })
+    })
+  }
+
+  unsession(session: string): void {
+    this.#send({ t: 'unsession', session })
+  }
+
+  exec(order: ExecOrder, onOutput: OnOutput): ExecHandle {
+    const id = this.#next++
+    const command = new TextEncoder().encode(order.command)
+    const done = new Promise<ExecResult>((settle, fail) => {
+      if (this.#ended) return fail(this.#ended)
+      if (command.length > maxCommand) return fail(fault('too-large', 'The command is too long.', { cause: `${command.length} bytes` }))
+      const flow = new OutputFlow({
+        onText: onOutput,
+        credit: (bytes) => {
+          if (this.#execs.has(id)) this.#send({ t: 'credit', id, bytes })
+        },
+        maxBytes: maxOutputBytes,
+        window: initialCredit,
+      })
+      this.#execs.set(id, { flow, settle, fail })
+      const { session, cwd, timeoutMs } = order
+      this.#send({ t: 'exec', id, session, timeoutMs, ...(cwd === null ? {} : { cwd }) }, command)
+    })
+    return {
+      done,
+      kill: () => {
+        if (this.#execs.has(id)) this.#send({ t: 'signal', id, signal: 'SIGKILL' })
+      },
+    }
+  }
+
+  /** Ends the link; everything under way fails with `error`. */
+  end(error: Fault): void {
+    if (this.#ended) return
+    this.#ended = error
+    this.#stream.destroy()
+    for (const { fail } of this.#execs.values()) fail(error)
+    for (const { reject } of [...this.#sessions.values()].flat()) reject(error)
+    for (const { reject } of this.#pings.values()) reject(error)
+    this.#execs.clear()
+    this.#sessions.clear()
+    this.#pings.clear()
+    this.#close(error)
+  }
+
+  #wait(start: (waiter: Waiter) => void): Promise<void> {
+    if (this.#ended) return Promise.reject(this.#ended)
+    return new Promise((resolve, reject) => start({ resolve, reject }))
+  }
+
+  #send(message: HostMessage, payload?: Uint8Array): void {
+    if (!this.#ended) this.#stream.write(encodeFrame(message, payload))
+  }
+
+  #receive(bytes: Uint8Array): void {
+    this.#bytes += bytes.length
+    for (const decoded of this.#decoder.push(bytes)) {
+      if (this.#ended) return
+      if (!decoded.ok) {
+        if (decoded.fatal) return this.end(lost(`the guest sent what is no frame: ${decoded.reason}`))
+        continue
+      }
+      const message = parseGuestMessage(decoded.frame.header)
+      if (message) this.#take(message, decoded.frame.payload)
+    }
+  }
+
+  #take(message: GuestMessage, payload: Uint8Array): void {
+    switch (message.t) {
+      case 'ready':
+        if (message.epoch === this.#epoch) this.#ready?.(message)
+        return
+      case 'pong':
+        this.#pings.get(message.n)?.resolve()
+        this.#pings.delete(message.n)
+        return
+      case 'sessioned':
+        return this.#sessionDone(message.session, (waiter) => waiter.resolve())
+      case 'failed':
+        return this.#failed(message)
+      case 'out': {
+        const exec = this.#execs.get(message.id)
+        if (exec && !exec.flow.push(message.stream, payload)) this.end(lost('the guest sent more output than it was allowed'))
+        return
+      }
+      case 'exit': {
+        const exec = this.#execs.get(message.id)
+        if (!exec) return
+        this.#execs.delete(message.id)
+        const { code, signal, timedOut, oom, durationMs, cwd } = message
+        void exec.flow.finish().then(() => exec.settle({ exitCode: code, signal, timedOut, oom, durationMs, cwd }))
+        return
+      }
+      case 'log':
+        return this.#onLog(message.level, message.message)
+      case 'started':
+      case 'unsessioned':
+        return
+      default:
+        message satisfies never
+    }
+  }
+
+  #failed({ re, session, id, code, message }: Extract<GuestMessage, { t: 'failed' }>): void {
+    const error = fault(
+      'exec-failed',
+      re === 'session' ? 'The session could not be prepared in the workspace.' : 'The command could not be started.',
+      {
+        cause: `${code}: ${message}`,
+      },
+    )
+    if (re === 'session' && session !== undefined) return this.#sessionDone(session, (waiter) => waiter.reject(error))
+    if (re !== 'exec' || id === undefined) return
+    this.#execs.get(id)?.fail(error)
+    this.#execs.delete(id)
+  }
+
+  /** Answers come in the order of the questions. */
+  #sessionDone(session: string, settle: (waiter: Waiter) => void): void {
+    const [first, ...rest] = this.#sessions.get(session) ?? []
+    if (rest.length > 0) this.#sessions.set(session, rest)
+    else this.#sessions.delete(session)
+    if (first) settle(first)
+  }
+}
+
+function lost(cause: string): Fault {
+  return fault('workspace-unavailable', 'Workspace unavailable: the VM stopped unexpectedly.', {
+    cause,
+    remedy: 'It is being started again; repeat the command.',
+    retryAfterMs: 5_000,
+  })
+}

@@ -1,0 +1,111 @@
+/**
+ * The host's end of the files port: each frame is one 9P message of one mount in the guest, answered by the gate of that folder.
+ *
+ * The session in a channel's name is the guest's claim. Only attached sessions and their folders are served, so the union of what the member
+ * connected is the outer bound; between sessions the guest's own kernel stands, because a guest whose root is hostile can use any
+ * session's name, and nothing on this side could tell.
+ */
+import type { Duplex } from 'node:stream'
+import { asFault } from '../../kernel/errors.ts'
+import { encodeFrame, FrameDecoder, parseChannelName, parseFilesMessage } from '../../guest/wire.ts'
+import { maxFilesInFlight } from './limits.ts'
+import { errnoOf, errorFrame, tagOf } from './ninep.ts'
+
+const EACCES = 13
+const EIO = 5
+
+export type Gate = {
+  /** The answer to one 9P message. Rejects with a fault. */
+  ask(conn: string, frame: Uint8Array): Promise<Uint8Array>
+  close(conn: string): void
+}
+
+export class FilesLink {
+  readonly #stream: Duplex
+  readonly #decoder = new FrameDecoder()
+  readonly #gateOf: (session: string, folder: string) => Gate | null
+  readonly #epoch: string
+  /** Connections a gate has heard of. */
+  readonly #open = new Map<string, Gate>()
+  #inFlight = 0
+  #ended = false
+
+  /** `epoch` keeps the connections of one boot apart from those of the next at the gates. */
+  constructor(stream: Duplex, epoch: string, gateOf: (session: string, folder: string) => Gate | null) {
+    this.#stream = stream
+    this.#epoch = epoch
+    this.#gateOf = gateOf
+    stream.on('data', (bytes: Uint8Array) => this.#receive(bytes))
+    stream.on('drain', () => this.#pace())
+    stream.on('error', () => this.end())
+    stream.on('close', () => this.end())
+  }
+
+  end(): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#stream.destroy()
+    for (const [conn, gate] of this.#open) gate.close(conn)
+    this.#open.clear()
+  }
+
+  #receive(bytes: Uint8Array): void {
+    for (const decoded of this.#decoder.push(bytes)) {
+      if (!decoded.ok) {
+        if (decoded.fatal) this.end()
+        continue
+      }
+      const message = parseFilesMessage(decoded.frame.header)
+      if (!message) continue
+      if (message.op === 'msg') void this.#serve(message.c, decoded.frame.payload)
+      else this.#closeConn(message.c)
+    }
+    this.#pace()
+  }
+
+  async #serve(c: string, frame: Uint8Array): Promise<void> {
+    const tag = tagOf(frame)
+    const name = parseChannelName(c)
+    if (tag === null || name === null) return this.#closeFromHere(c)
+    const gate = this.#gateOf(name.session, name.folder)
+    if (!gate) return this.#answer(c, errorFrame(tag, EACCES))
+    const conn = this.#connOf(c)
+    this.#open.set(conn, gate)
+    this.#inFlight++
+    try {
+      const answer = await gate.ask(conn, frame)
+      this.#answer(c, tagOf(answer) === tag ? answer : errorFrame(tag, EIO))
+    } catch (error) {
+      this.#answer(c, errorFrame(tag, errnoOf(asFault(error))))
+    } finally {
+      this.#inFlight--
+      this.#pace()
+    }
+  }
+
+  #connOf(c: string): string {
+    return `${this.#epoch}:${c}`
+  }
+
+  #closeConn(c: string): void {
+    const conn = this.#connOf(c)
+    this.#open.get(conn)?.close(conn)
+    this.#open.delete(conn)
+  }
+
+  #closeFromHere(c: string): void {
+    this.#closeConn(c)
+    if (!this.#ended) this.#stream.write(encodeFrame({ c, op: 'close' }))
+  }
+
+  #answer(c: string, frame: Uint8Array): void {
+    if (!this.#ended) this.#stream.write(encodeFrame({ c, op: 'msg' }, frame))
+  }
+
+  /** Reads on only while answers leave and few questions are open: the guest waits, memory here stays bounded. */
+  #pace(): void {
+    if (this.#ended) return
+    const busy = this.#inFlight >= maxFilesInFlight || this.#stream.writableNeedDrain
+    if (busy !== this.#stream.isPaused()) busy ? this.#stream.pause() : this.#stream.resume()
+  }
+}

@@ -1,0 +1,58 @@
+/** The words the supervisor's machine is written in: its types, the effects it may ask for, its guards and its delays. */
+import { setup } from 'xstate'
+import type { Outgoing } from '../../kernel/types.ts'
+import type { MachineEvent } from './events.ts'
+import { absentRestMs, bootStallMs, healthyMs, imageStallMs, pingEveryMs, stopMs, verifyStallMs } from './limits.ts'
+import type { Accelerator } from './qemu-args.ts'
+import type { Config, Context, Folder, Waiting } from './state.ts'
+
+const noop = (): void => {}
+
+export const base = setup({
+  types: {} as {
+    context: Context
+    events: MachineEvent
+    emitted: Outgoing
+    input: { params: Record<string, unknown>; slots: readonly string[] }
+  },
+  actions: {
+    probe: (_, _params: { ref: string; config: Config }) => noop(),
+    image: (_, _params: { ref: string; config: Config }) => noop(),
+    accelerate: (_, _params: { ref: string; imageDir: string | null; avoidHardware: boolean }) => noop(),
+    runVm: (
+      _,
+      _params: { ref: string; config: Config; imageDir: string | null; accelerator: Accelerator | null; memoryMiB: number; cpus: number },
+    ) => noop(),
+    verify: (_, _params: { ref: string }) => noop(),
+    ping: (_, _params: { ref: string }) => noop(),
+    halt: (_, _params: { ref: string }) => noop(),
+    drawJitter: (_, _params: { ref: string }) => noop(),
+    readClock: (_, _params: { request: number }) => noop(),
+    admit: (_, _params: { ref: string; session: string; revision: number; uid: number; folders: readonly Folder[] }) => noop(),
+    evict: (_, _params: { ref: string; session: string }) => noop(),
+    exec: (_, _params: Waiting) => noop(),
+  },
+  guards: {
+    isOff: ({ context }) => context.config.off,
+    /** News of an earlier attempt is not news. */
+    current: ({ context, event }) => {
+      if ('ref' in event && typeof event.ref === 'string') return event.ref === String(context.epoch)
+      if ('epoch' in event) return event.epoch === String(context.epoch)
+      return true
+    },
+    retryAtOnce: ({ context }) => context.failures <= 1,
+    wantsAgain: ({ context, event }) => context.again && (!('ref' in event) || event.ref === String(context.epoch)),
+    knowsSession: ({ context, event }) =>
+      event.type === 'exec' && event.from.badge.session !== null && context.sessions[event.from.badge.session] !== undefined,
+  },
+  delays: {
+    imageStall: imageStallMs,
+    bootStall: bootStallMs,
+    verifyStall: verifyStallMs,
+    absentRest: absentRestMs,
+    pingEvery: pingEveryMs,
+    healthy: healthyMs,
+    stopLimit: stopMs,
+    backoff: ({ context }) => context.delayMs,
+  },
+})

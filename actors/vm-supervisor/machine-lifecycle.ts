@@ -1,0 +1,117 @@
+/** The machine's actions around the VM itself: its steps, its failures, and those who asked about it. */
+import { enqueueActions } from 'xstate'
+import { fault } from '../../kernel/errors.ts'
+import { maxWatchers } from './limits.ts'
+import { withCommands } from './machine-commands.ts'
+import { announce, failureOf, refuse, reply } from './messages.ts'
+import type { VmState } from './protocol.ts'
+import { backoffDelay, statusOf, unavailable, without } from './state.ts'
+
+export const vocabulary = withCommands.extend({
+  actions: {
+    become: enqueueActions(({ context, enqueue }, params: { state: VmState }) => {
+      const { change, out } = announce(context, { state: params.state, progress: null })
+      enqueue.assign(change)
+      for (const message of out) enqueue.emit(message)
+    }),
+    nextAttempt: enqueueActions(({ context, enqueue }) => {
+      enqueue.assign({ epoch: context.epoch + 1, timings: {}, pid: null, readyAt: null, wasReady: false, again: false })
+    }),
+    noteProgress: enqueueActions(({ context, event, enqueue }) => {
+      if (event.type !== 'image.progress' && event.type !== 'vm.progress') return
+      const { change, out } = announce(context, { progress: event.text })
+      enqueue.assign(change)
+      for (const message of out) enqueue.emit(message)
+    }),
+    noteStep: enqueueActions(({ context, event, enqueue }) => {
+      const timed = (name: string, ms: number): Record<string, number> => ({ ...context.timings, [name]: ms })
+      if (event.type === 'probe.found') {
+        const { hypervisor, memoryMiB, cpus } = event
+        enqueue.assign({ hypervisor, memoryMiB, cpus, timings: timed('probe', event.ms) })
+      } else if (event.type === 'image.ready') enqueue.assign({ imageDir: event.dir, timings: timed('image', event.ms) })
+      else if (event.type === 'accelerate.chosen')
+        enqueue.assign({ accelerator: event.accelerator, acceleratorWhy: event.why, timings: timed('accelerator', event.ms) })
+      else if (event.type === 'vm.spawned') enqueue.assign({ pid: event.pid })
+      else if (event.type === 'vm.handshake') enqueue.assign({ timings: { ...timed('boot', event.ms), guest: event.guestMs } })
+      else if (event.type === 'verify.ok') {
+        const { guest: _guest, ...steps } = timed('verify', event.ms)
+        const total = Object.values(steps).reduce((sum, ms) => sum + ms, 0)
+        enqueue.assign({ timings: { ...timed('verify', event.ms), total }, readyAt: event.at, wasReady: true, hardwareFailures: 0 })
+      }
+    }),
+    nowHealthy: enqueueActions(({ enqueue }) => enqueue.assign({ failures: 0 })),
+
+    // Requests about the VM itself.
+    addStarter: enqueueActions(({ context, event, enqueue }) => {
+      if ((event.type !== 'start' && event.type !== 'restart') || event.from.request === null) return
+      enqueue.assign({ starters: [...context.starters, event.from.request] })
+    }),
+    addStopper: enqueueActions(({ context, event, enqueue }) => {
+      if (event.type !== 'stop' || event.from.request === null) return
+      enqueue.assign({ stoppers: [...context.stoppers, event.from.request] })
+    }),
+    wantAgain: enqueueActions(({ enqueue }) => enqueue.assign({ again: true })),
+    wantStopped: enqueueActions(({ enqueue }) => enqueue.assign({ again: false })),
+    replyEmpty: enqueueActions(({ event, enqueue }) => {
+      if ('from' in event && event.from.request !== null) enqueue.emit(reply(event.from.request, {}))
+    }),
+    replyStarters: enqueueActions(({ context, enqueue }) => {
+      for (const request of context.starters) enqueue.emit(reply(request, {}))
+      enqueue.assign({ starters: [] })
+    }),
+    replyStoppers: enqueueActions(({ context, enqueue }) => {
+      for (const request of context.stoppers) enqueue.emit(reply(request, {}))
+      enqueue.assign({ stoppers: [] })
+    }),
+    refuseUnavailable: enqueueActions(({ context, event, enqueue }) => {
+      if ('from' in event && event.from.request !== null) enqueue.emit(refuse(event.from.request, unavailable(context)))
+    }),
+    addWatcher: enqueueActions(({ context, event, enqueue }) => {
+      if (event.type !== 'watch' || event.from.request === null) return
+      if (context.watchers.length >= maxWatchers) {
+        enqueue.emit(refuse(event.from.request, fault('overloaded', 'Too many clients watch the workspace.')))
+        return
+      }
+      enqueue.emit({ type: 'partTo', request: event.from.request, body: { type: 'status', status: statusOf(context, null) } })
+      enqueue.assign({ watchers: [...context.watchers, event.from.request] })
+    }),
+    replyStatus: enqueueActions(({ context, event, enqueue }) => {
+      if (event.type === 'readClock.read') enqueue.emit(reply(event.request, statusOf(context, event.at)))
+    }),
+    forget: enqueueActions(({ context, event, enqueue }) => {
+      if (event.type !== 'cancelled') return
+      const others = (list: readonly number[]): number[] => list.filter((request) => request !== event.request)
+      enqueue.assign({
+        waiting: context.waiting.filter(({ request }) => request !== event.request),
+        running: without(context.running, event.request),
+        starters: others(context.starters),
+        stoppers: others(context.stoppers),
+        watchers: others(context.watchers),
+      })
+    }),
+
+    noteFailure: enqueueActions(({ context, event, enqueue }) => {
+      const hardware = context.accelerator !== null && context.accelerator !== 'tcg' && !context.wasReady && context.state === 'booting'
+      enqueue.assign({
+        lastError: failureOf(event, context.wasReady),
+        failures: context.failures + 1,
+        hardwareFailures: context.hardwareFailures + (hardware ? 1 : 0),
+        restarts: context.restarts + (context.wasReady ? 1 : 0),
+        pid: null,
+        readyAt: null,
+      })
+    }),
+    noteMissing: enqueueActions(({ event, enqueue }) => {
+      if (event.type === 'probe.missing') enqueue.assign({ lastError: event.error })
+    }),
+    noteDelay: enqueueActions(({ context, event, enqueue }) => {
+      const fraction = event.type === 'drawJitter.drawn' ? event.fraction : 0.5
+      enqueue.assign({ delayMs: backoffDelay(context.failures, fraction) })
+    }),
+    noteDown: enqueueActions(({ enqueue }) => enqueue.assign({ pid: null, readyAt: null })),
+    interruptAttempt: enqueueActions(({ context, enqueue }) => enqueue.emit({ type: 'interrupt', ref: String(context.epoch) })),
+    interruptUnlessVm: enqueueActions(({ context, enqueue }) => {
+      if (context.state === 'probing' || context.state === 'image') enqueue.emit({ type: 'interrupt', ref: String(context.epoch) })
+    }),
+  },
+})

@@ -1,0 +1,60 @@
+/** What the machine tells others: replies, refusals, and how the VM is doing. Pure. */
+import { fault } from '../../kernel/errors.ts'
+import type { Fault, Outgoing } from '../../kernel/types.ts'
+import type { MachineEvent } from './events.ts'
+import { retryHintMs } from './limits.ts'
+import type { VmState } from './protocol.ts'
+import { type Context, deathFault, statusOf, type Waiting } from './state.ts'
+
+type Change = Partial<Context>
+
+/** The context after a change, and what its watchers and waiting commands are told of it. */
+export function announce(before: Context, change: Change): { change: Change; out: Outgoing[] } {
+  const after = { ...before, ...change }
+  if (after.state === before.state && after.progress === before.progress) return { change, out: [] }
+  const part = { type: 'vm', state: after.state, detail: detailOf(after), ...(after.progress === null ? {} : { progress: after.progress }) }
+  const status = { type: 'status', status: statusOf(after, null) }
+  return {
+    change,
+    out: [
+      ...after.waiting.map(({ request }): Outgoing => ({ type: 'partTo', request, body: part })),
+      ...after.watchers.map((request): Outgoing => ({ type: 'partTo', request, body: status })),
+    ],
+  }
+}
+
+const details: Readonly<Record<VmState, string>> = {
+  off: 'The workspace is switched off.',
+  absent: 'Something the workspace needs is not installed.',
+  stopped: 'The workspace is not running.',
+  probing: 'Looking at what this machine can run.',
+  image: 'Preparing the workspace image.',
+  booting: 'Starting the workspace.',
+  verifying: 'Checking the workspace.',
+  ready: 'The workspace is ready.',
+  backoff: 'The workspace failed and will be tried again.',
+  stopping: 'Stopping the workspace.',
+}
+export const detailOf = (context: Context): string => details[context.state]
+
+export const refuse = (request: number, error: Fault): Outgoing => ({ type: 'refuse', request, error })
+export const reply = (request: number, body: unknown): Outgoing => ({ type: 'reply', request, body })
+
+export const interrupted = fault('workspace-unavailable', 'Workspace unavailable: the VM was stopped on request.', {
+  remedy: 'Repeat the command; that starts it again.',
+  retryAfterMs: 1_000,
+})
+
+export function failureOf(event: MachineEvent, wasReady: boolean): Fault {
+  if (event.type === 'runVm.exited') return deathFault(event, wasReady)
+  if ('error' in event && event.error) return event.error
+  return fault('workspace-unavailable', 'Workspace unavailable: the VM made no progress and was ended.', {
+    cause: wasReady ? 'the guest stopped answering' : 'no sign of life for too long while starting',
+    retryAfterMs: retryHintMs,
+  })
+}
+
+export function asWaiting(event: Extract<MachineEvent, { type: 'exec' }>, request: number, session: string): Waiting {
+  const { command, cwd, timeoutMs } = event.body
+  return { request, session, command, cwd: cwd ?? null, timeoutMs }
+}

@@ -1,0 +1,87 @@
+/** QEMU's command line, as data. Pure: what the VM may do is readable, and tested, here. */
+import { translationCacheMiB } from './limits.ts'
+import { controlPort, filesPort } from '../../guest/wire.ts'
+
+export type Accelerator = 'kvm' | 'hvf' | 'whpx' | 'tcg'
+/** Machine architecture by its name in QEMU. */
+export type Architecture = 'x86_64' | 'aarch64'
+
+export type MachineArgs = { accelerator: Accelerator; arch: Architecture; cpus: number; memoryMiB: number }
+
+export type BootArgs = MachineArgs & {
+  kernel: string
+  initrd: string
+  /** Read-only root file system image. */
+  root: string
+  /** What the image asks for on the kernel's command line besides the defaults. */
+  append: readonly string[]
+  /** Numbers of the inherited descriptors: one end of a socket pair each. */
+  fds: { control: number; files: number; qmp: number }
+  /** The system call filter exists on Linux only. */
+  sandbox: boolean
+}
+
+export type ProbeArgs = MachineArgs & { kernel: string; fds: { console: number }; sandbox: boolean }
+
+/** `spawn=deny` and the rest: QEMU can start no program, gain no privilege and change no scheduling, whatever the guest makes of it. */
+const sandboxArgs = ['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny']
+
+/** Nothing that was not asked for: no default devices, no configuration files, no display, no network card; a reboot ends the process. */
+const bareArgs = ['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot']
+
+export function bootArgs(args: BootArgs): string[] {
+  const { fds } = args
+  return [
+    ...bareArgs,
+    ...machineArgs(args),
+    ...(args.sandbox ? sandboxArgs : []),
+    '-kernel', args.kernel,
+    '-initrd', args.initrd,
+    '-append', kernelCommandLine(args.append),
+    '-drive', `file=${escapeComma(args.root)},format=raw,if=none,id=root,readonly=on,cache=writeback,aio=threads`,
+    '-device', 'virtio-blk-pci,drive=root,serial=root',
+    '-object', 'rng-random,id=rng,filename=/dev/urandom',
+    '-device', 'virtio-rng-pci,rng=rng',
+    '-device', 'virtio-serial-pci,id=ports,max_ports=4',
+    '-chardev', `socket,id=control,fd=${fds.control}`,
+    '-device', `virtserialport,bus=ports.0,nr=1,chardev=control,name=${controlPort}`,
+    '-chardev', `socket,id=files,fd=${fds.files}`,
+    '-device', `virtserialport,bus=ports.0,nr=2,chardev=files,name=${filesPort}`,
+    '-chardev', `socket,id=qmp,fd=${fds.qmp}`,
+    '-mon', 'chardev=qmp,mode=control',
+  ] // biome-ignore format: one option a line
+}
+
+/** The workspace's own kernel with no root at all: it prints, and then panics for want of one. */
+export function probeArgs(args: ProbeArgs): string[] {
+  const console = args.arch === 'x86_64' ? 'ttyS0' : 'ttyAMA0'
+  return [
+    ...bareArgs,
+    ...machineArgs(args),
+    ...(args.sandbox ? sandboxArgs : []),
+    '-kernel', args.kernel,
+    '-append', `console=${console} earlyprintk=serial panic=-1`,
+    '-chardev', `socket,id=console,fd=${args.fds.console}`,
+    '-serial', 'chardev:console',
+  ] // biome-ignore format: one option a line
+}
+
+/** Hardware protections of the guest kernel stay on: it separates sessions from each other. */
+export function kernelCommandLine(append: readonly string[]): string {
+  return ['quiet', 'loglevel=1', 'panic=-1', 'random.trust_cpu=on', 'cryptomgr.notests', ...append].join(' ')
+}
+
+function machineArgs({ accelerator, arch, cpus, memoryMiB }: MachineArgs): string[] {
+  const machine = arch === 'x86_64' ? 'q35,usb=off,vmport=off,smbus=off,sata=off,hpet=off' : 'virt'
+  const accel = accelerator === 'tcg' ? `tcg,thread=multi,tb-size=${translationCacheMiB}` : accelerator
+  const cpu = accelerator === 'tcg' ? (arch === 'x86_64' ? emulatedCpu : 'max') : 'host'
+  return ['-machine', machine, '-accel', accel, '-cpu', cpu, '-smp', `cpus=${cpus}`, '-m', `${memoryMiB}M`]
+}
+
+/** What programs of today expect (x86-64-v2) and a hardware random source, without the features of `max` that make emulation slow. */
+const emulatedCpu = 'Nehalem,+rdrand,+aes,+fsgsbase,+smep,+smap,-vmx,enforce=off'
+
+/** QEMU's option parser takes a doubled comma for a comma. */
+function escapeComma(path: string): string {
+  return path.replaceAll(',', ',,')
+}

@@ -1,0 +1,187 @@
+/** The supervisor's memory: plain, bounded data, and the questions asked of it. Pure. */
+import { fault } from '../../kernel/errors.ts'
+import type { Delegation, Fault } from '../../kernel/types.ts'
+import { firstUid, lastUid } from '../../guest/wire.ts'
+import type { Hypervisor } from './driver.ts'
+import { backoff, retryHintMs } from './limits.ts'
+import type { VmState, VmStatus } from './protocol.ts'
+import type { Accelerator } from './qemu-args.ts'
+
+export type Config = { home: string; imageDir: string; guestDir: string; nodeBinary: string; memoryMiB: number | null; off: boolean }
+
+export type Folder = { name: string; mode: 'ro' | 'rw'; slot: Delegation['slot'] }
+export type Session = {
+  uid: number
+  folders: readonly Folder[]
+  /** Grows with every attach: what the guest said about an earlier one no longer counts. */
+  revision: number
+  inGuest: 'no' | 'pending' | 'yes' | 'failed'
+  error: Fault | null
+}
+export type Waiting = { request: number; session: string; command: string; cwd: string | null; timeoutMs: number }
+
+export type Context = {
+  config: Config
+  state: VmState
+  progress: string | null
+  /** Boot attempts so far; names the current one, so that news of an earlier one is ignored. */
+  epoch: number
+  restarts: number
+  /** Failures since the VM was last healthy. */
+  failures: number
+  /** Failures of boots with hardware acceleration since one of them became ready. */
+  hardwareFailures: number
+  /** Whether the current attempt got as far as ready. */
+  wasReady: boolean
+  delayMs: number
+  hypervisor: Hypervisor | null
+  imageDir: string | null
+  accelerator: Accelerator | null
+  acceleratorWhy: string | null
+  memoryMiB: number
+  cpus: number
+  pid: number | null
+  readyAt: number | null
+  lastError: Fault | null
+  timings: Readonly<Record<string, number>>
+  sessions: Readonly<Record<string, Session>>
+  /** Survives detach, so that a session that comes back has its files' owner again. */
+  uids: Readonly<Record<string, number>>
+  waiting: readonly Waiting[]
+  /** Session by request. */
+  running: Readonly<Record<number, string>>
+  starters: readonly number[]
+  stoppers: readonly number[]
+  watchers: readonly number[]
+  /** After `stopping`: start again. */
+  again: boolean
+}
+
+export function initialContext(params: Record<string, unknown>): Context {
+  return {
+    config: {
+      home: String(params['home']),
+      imageDir: String(params['imageDir']),
+      guestDir: String(params['guestDir']),
+      nodeBinary: String(params['nodeBinary']),
+      memoryMiB: typeof params['memoryMiB'] === 'number' ? params['memoryMiB'] : null,
+      off: params['vm'] === 'off',
+    },
+    state: 'stopped',
+    progress: null,
+    epoch: 0,
+    restarts: 0,
+    failures: 0,
+    hardwareFailures: 0,
+    wasReady: false,
+    delayMs: 0,
+    hypervisor: null,
+    imageDir: null,
+    accelerator: null,
+    acceleratorWhy: null,
+    memoryMiB: 0,
+    cpus: 1,
+    pid: null,
+    readyAt: null,
+    lastError: null,
+    timings: {},
+    sessions: {},
+    uids: {},
+    waiting: [],
+    running: {},
+    starters: [],
+    stoppers: [],
+    watchers: [],
+    again: false,
+  }
+}
+
+/** `now`: epoch ms, or null where no clock was read. */
+export function statusOf(context: Context, now: number | null): VmStatus {
+  const isolation = isolationOf(context)
+  return {
+    state: context.state,
+    accelerator: context.accelerator,
+    isolation: isolation.level,
+    isolationReason: isolation.reason,
+    pid: context.pid,
+    uptimeMs: context.readyAt === null ? null : Math.max(0, (now ?? context.readyAt) - context.readyAt),
+    restarts: context.restarts,
+    lastError: context.lastError,
+    timings: { ...context.timings },
+    progress: context.progress,
+    sessions: Object.keys(context.sessions).length,
+  }
+}
+
+function isolationOf({ accelerator, acceleratorWhy, hypervisor }: Context): { level: 'full' | 'reduced' | null; reason: string | null } {
+  if (accelerator === null || hypervisor === null) return { level: null, reason: null }
+  const reasons: string[] = []
+  if (accelerator === 'tcg') reasons.push(`emulated: ${acceleratorWhy ?? 'no hardware acceleration'}`)
+  if (hypervisor.noJail !== null) reasons.push(`QEMU runs without a jail: ${hypervisor.noJail}`)
+  return reasons.length === 0 ? { level: 'full', reason: null } : { level: 'reduced', reason: reasons.join('; ') }
+}
+
+/** Why a command cannot run now. */
+export function unavailable(context: Context): Fault {
+  const { state, lastError } = context
+  const because = lastError ? `${lastError.message}${lastError.cause ? ` (${lastError.cause})` : ''}` : undefined
+  if (state === 'off')
+    return fault('workspace-unavailable', 'Workspace unavailable: it is switched off.', {
+      cause: 'BULKHEAD_VM=off',
+      remedy: 'File and web tools still work. Start the daemon without BULKHEAD_VM=off to use the workspace.',
+    })
+  if (state === 'absent')
+    return fault('workspace-unavailable', 'Workspace unavailable: it is not installed.', {
+      ...(because ? { cause: because } : {}),
+      ...(lastError ? { remedy: lastError.remedy } : {}),
+    })
+  if (state === 'backoff')
+    return fault('workspace-unavailable', 'Workspace unavailable: the VM failed and will be tried again.', {
+      ...(because ? { cause: because } : {}),
+      retryAfterMs: context.delayMs,
+    })
+  return fault('workspace-unavailable', `Workspace unavailable: the VM is ${state}.`, {
+    ...(because ? { cause: because } : {}),
+    retryAfterMs: retryHintMs,
+  })
+}
+
+/** How a VM that ended by itself is reported to the commands it took along. */
+export function deathFault(exit: { code: number | null; signal: string | null; detail: string }, wasReady: boolean): Fault {
+  const how = exit.signal ? `QEMU was ended by ${exit.signal}` : `QEMU ended with code ${exit.code}`
+  return fault(
+    'workspace-unavailable',
+    wasReady ? 'Workspace unavailable: the VM stopped unexpectedly.' : 'Workspace unavailable: the VM did not start.',
+    {
+      cause: exit.detail === '' ? how : `${how}: ${exit.detail}`,
+      remedy: 'It is being started again; repeat the command.',
+      retryAfterMs: retryHintMs,
+    },
+  )
+}
+
+/** `fraction` in [0, 1): half of the delay is fixed, half is drawn, so that several daemons do not try in step. */
+export function backoffDelay(failures: number, fraction: number): number {
+  const full = Math.min(backoff.lastMs, backoff.firstMs * 2 ** Math.max(0, Math.min(failures - 2, 20)))
+  return Math.round(full / 2 + (full / 2) * fraction)
+}
+
+/** The session's user id: the one it had, or the next free one; null when none is left. */
+export function uidFor(context: Context, session: string): number | null {
+  const known = context.uids[session]
+  if (known !== undefined) return known
+  const uid = firstUid + Object.keys(context.uids).length
+  return uid > lastUid ? null : uid
+}
+
+/** Added to what it had; a folder of the same name is replaced. */
+export function withFolders(session: Session | undefined, uid: number, added: readonly Folder[]): Session {
+  const names = new Set(added.map((folder) => folder.name))
+  const kept = (session?.folders ?? []).filter((folder) => !names.has(folder.name))
+  return { uid, folders: [...kept, ...added], revision: (session?.revision ?? 0) + 1, inGuest: 'no', error: null }
+}
+
+export function without<T>(record: Readonly<Record<string | number, T>>, key: string | number): Record<string, T> {
+  return Object.fromEntries(Object.entries(record).filter(([name]) => name !== String(key)))
+}
