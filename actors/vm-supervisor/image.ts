@@ -1,0 +1,232 @@
+/**
+ * The workspace image: a kernel, an initrd and a read-only root, made from Debian packages on this machine.
+ *
+ *   <imageDir>/<recipe hash>/{vmlinuz, initrd.img, root.squashfs, manifest.json}     finished, never changed again
+ *   <imageDir>/.build-<recipe hash>/                                                  in the making; finished steps are kept
+ *   <imageDir>/.lock                                                                  one builder at a time
+ */
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { link, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { finishTree, leftIn, leftOut, modules, packages, recipeVersion } from '../../guest/image/recipe.ts'
+import { fault, isFault } from '../../kernel/errors.ts'
+import { cancelled } from './image-commands.ts'
+import { takeLock } from './image-lock.ts'
+import { chosenArchive, debianArchitecture } from './image-host.ts'
+import { buildKernel, buildRoot, downloadPackages } from './image-steps.ts'
+
+export type ImageProgress = {
+  step: 'wait' | 'download' | 'root' | 'kernel' | 'finish'
+  /** One line for a member. */
+  detail: string
+  /** Of this step, 0 to 1, where known. */
+  fraction?: number
+}
+
+export type ImageRequest = {
+  imageDir: string
+  /** Node for the guest, this machine's own. */
+  nodeBinary: string
+  /** The repository's `guest` folder. */
+  guestDir: string
+  /** Overrides the machine's apt sources; default the environment's BULKHEAD_DEBIAN_MIRROR. */
+  mirror?: string | undefined
+  onProgress?: (progress: ImageProgress) => void
+  signal?: AbortSignal
+}
+
+export type ImageFile = { sha256: string; bytes: number }
+export type ImageManifest = {
+  format: 1
+  recipe: string
+  builtAt: string
+  distribution: string
+  suite: string
+  architecture: string
+  /** Whether this distribution, release and architecture have been tried. */
+  verified: boolean
+  kernel: string
+  modules: string[]
+  packages: Record<string, string>
+  files: Record<'vmlinuz' | 'initrd.img' | 'root.squashfs', ImageFile>
+  /** Duration of each build step, ms. */
+  timings: Record<string, number>
+}
+
+/** A finished image; paths absolute. */
+export type Image = { dir: string; kernel: string; initrd: string; root: string; manifest: ImageManifest }
+
+const imageFiles = ['vmlinuz', 'initrd.img', 'root.squashfs'] as const
+
+/** The image this machine would build now, if it is there already. Cheap: sizes are compared, content is not read. */
+export async function findImage(request: Pick<ImageRequest, 'imageDir' | 'nodeBinary' | 'mirror'>): Promise<Image | null> {
+  return readImage(request.imageDir, await recipeHash(request))
+}
+
+/** Whether the files are still what was built: null, or the name of the first that is not. Reads them all. */
+export async function damagedFile(image: Image): Promise<string | null> {
+  for (const name of imageFiles) if ((await describeFile(join(image.dir, name))).sha256 !== image.manifest.files[name].sha256) return name
+  return null
+}
+
+/**
+ * Makes the image unless it is there. A second caller waits for the first. Rejects with `image-failed` (cause: the last lines
+ * of the tool that failed) or `cancelled`; either leaves finished steps for the next attempt.
+ */
+export async function buildImage(request: ImageRequest): Promise<Image> {
+  const hash = await recipeHash(request)
+  const ready = await readImage(request.imageDir, hash)
+  if (ready !== null) return ready
+  const report = request.onProgress ?? (() => {})
+  await mkdir(request.imageDir, { recursive: true })
+  const lock = join(request.imageDir, '.lock')
+  const release = await takeLock(lock, () => report({ step: 'wait', detail: 'Another process is building the image' }), request.signal)
+  try {
+    const image = (await readImage(request.imageDir, hash)) ?? (await build(request, hash, report))
+    await removeOld(request.imageDir, hash)
+    return image
+  } catch (error) {
+    throw isFault(error) ? error : fault('image-failed', 'The workspace image could not be built.', { cause: String(error) })
+  } finally {
+    await release()
+  }
+}
+
+async function build(request: ImageRequest, hash: string, report: (progress: ImageProgress) => void): Promise<Image> {
+  const buildDir = join(request.imageDir, `.build-${hash}`)
+  await mkdir(buildDir, { recursive: true })
+  const archive = await chosenArchive(request.mirror, buildDir)
+  const timings: Record<string, number> = {}
+  const timed = async <T>(name: string, work: Promise<T>): Promise<T> => {
+    const start = performance.now()
+    const result = await work
+    timings[name] = Math.round(performance.now() - start)
+    return result
+  }
+  // The first step to fail cancels the other, so that nothing writes into the folder once this returns.
+  const failed = new AbortController()
+  const signal = AbortSignal.any([failed.signal, ...(request.signal ? [request.signal] : [])])
+  const context = { buildDir, archive, nodeBinary: request.nodeBinary, report, signal }
+  await timed('download', downloadPackages(context))
+  const outcomes = await Promise.allSettled(
+    [timed('root', buildRoot(context)), timed('kernel', buildKernel(context))].map((step) =>
+      step.catch((error: unknown) => {
+        failed.abort()
+        throw error
+      }),
+    ),
+  )
+  const errors = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []))
+  if (request.signal?.aborted) throw cancelled()
+  if (errors.length > 0) throw errors.find((error) => !isFault(error) || error.code !== 'cancelled') ?? errors[0]
+
+  report({ step: 'finish', detail: 'Checking the image' })
+  const parts = JSON.parse(await readFile(join(buildDir, 'kernel.json'), 'utf8')) as { kernel: string; modules: string[] }
+  const manifest: ImageManifest = {
+    format: 1,
+    recipe: hash,
+    builtAt: new Date().toISOString(),
+    distribution: archive.distribution,
+    suite: archive.suite,
+    architecture: debianArchitecture(),
+    verified: archive.verified,
+    kernel: parts.kernel,
+    modules: parts.modules,
+    packages: JSON.parse(await readFile(join(buildDir, 'packages.json'), 'utf8')) as Record<string, string>,
+    files: {
+      vmlinuz: await describeFile(join(buildDir, 'vmlinuz')),
+      'initrd.img': await describeFile(join(buildDir, 'initrd.img')),
+      'root.squashfs': await describeFile(join(buildDir, 'root.squashfs')),
+    },
+    timings,
+  }
+  return publish(request.imageDir, buildDir, hash, manifest)
+}
+
+/** Puts the finished files into a folder of their own and moves that, in one step, to its final name. */
+async function publish(imageDir: string, buildDir: string, hash: string, manifest: ImageManifest): Promise<Image> {
+  const finished = join(buildDir, 'finished')
+  await rm(finished, { recursive: true, force: true })
+  await mkdir(finished)
+  for (const name of imageFiles) {
+    await link(join(buildDir, name), join(finished, name))
+    await flush(join(finished, name))
+  }
+  await writeFile(join(finished, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`)
+  await flush(join(finished, 'manifest.json'))
+  // What stands there is no image, or it would have been used.
+  await rm(join(imageDir, hash), { recursive: true, force: true })
+  await rename(finished, join(imageDir, hash))
+  await flush(imageDir)
+  await rm(buildDir, { recursive: true, force: true })
+  const image = await readImage(imageDir, hash)
+  if (image === null) throw fault('image-failed', 'The finished image cannot be read.', { cause: join(imageDir, hash) })
+  return image
+}
+
+/** Removes unfinished builds of other recipes and all older images but the newest of them, which a rollback may want. */
+async function removeOld(imageDir: string, hash: string): Promise<void> {
+  const older: { path: string; time: number }[] = []
+  for (const name of await readdir(imageDir)) {
+    const path = join(imageDir, name)
+    if (/^\.build-[0-9a-f]+$/.test(name)) await rm(path, { recursive: true, force: true })
+    else if (/^[0-9a-f]{24}$/.test(name) && name !== hash) older.push({ path, time: (await stat(path)).mtimeMs })
+  }
+  older.sort((a, b) => b.time - a.time)
+  for (const { path } of older.slice(1)) await rm(path, { recursive: true, force: true })
+}
+
+/** Identity of the image this machine would build: recipe, release, architecture, Node. The mirror's address is no part of it. */
+async function recipeHash(request: Pick<ImageRequest, 'nodeBinary' | 'mirror'>): Promise<string> {
+  const { distribution, suite, kernelPackage } = await chosenArchive(request.mirror, null)
+  const inputs = { recipeVersion, distribution, suite, kernelPackage, architecture: debianArchitecture(), packages, modules, leftOut, leftIn, finishTree }
+  return createHash('sha256')
+    .update(JSON.stringify(inputs))
+    .update(await fingerprint(request.nodeBinary))
+    .digest('hex')
+    .slice(0, 24)
+}
+
+/** Size and first MiB, which holds the ELF build id: tells two builds of Node apart without reading 150 MB at each start. */
+async function fingerprint(path: string): Promise<Buffer> {
+  const file = await open(path, 'r')
+  try {
+    const { size } = await file.stat()
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(1024 * 1024), 0, 1024 * 1024, 0)
+    return Buffer.concat([Buffer.from(`${size}\n`), buffer.subarray(0, bytesRead)])
+  } finally {
+    await file.close()
+  }
+}
+
+async function readImage(imageDir: string, hash: string): Promise<Image | null> {
+  const dir = join(imageDir, hash)
+  try {
+    const manifest = JSON.parse(await readFile(join(dir, 'manifest.json'), 'utf8')) as ImageManifest
+    if (manifest.format !== 1 || manifest.recipe !== hash) return null
+    for (const name of imageFiles) if ((await stat(join(dir, name))).size !== manifest.files[name].bytes) return null
+    return { dir, kernel: join(dir, 'vmlinuz'), initrd: join(dir, 'initrd.img'), root: join(dir, 'root.squashfs'), manifest }
+  } catch {
+    return null
+  }
+}
+
+async function describeFile(path: string): Promise<ImageFile> {
+  const hash = createHash('sha256')
+  let bytes = 0
+  for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024 })) {
+    hash.update(chunk as Buffer)
+    bytes += (chunk as Buffer).length
+  }
+  return { sha256: hash.digest('hex'), bytes }
+}
+
+async function flush(path: string): Promise<void> {
+  const file = await open(path, 'r')
+  try {
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * What the workspace image is made of. Everything here is part of the image's identity: a change builds a new image.
+ * What changes often (the agent, `/init`) is not in the image at all but added to the initrd at each boot.
+ */
+
+/** Raise it when the builder makes something else of the same inputs. */
+export const recipeVersion = 1
+
+/** The Debian release images are made of, whatever release the host runs. */
+export const debianSuite = 'trixie'
+
+/** Added to the essential packages; no recommended ones come along. */
+export const packages = [
+  // What a shell command expects to find.
+  'bash', 'bubblewrap', 'bzip2', 'ca-certificates', 'coreutils', 'curl', 'diffutils', 'file', 'findutils', 'gawk', 'git', 'grep', 'gzip',
+  'iproute2', 'jq', 'less', 'patch', 'procps', 'ripgrep', 'sed', 'tar', 'tzdata', 'unzip', 'util-linux', 'xz-utils', 'zip',
+  'python3', 'python3-venv',
+  // Node needs it.
+  'libatomic1',
+]
+
+/**
+ * Kernel modules for the initrd, wherever the kernel has them as modules, with what they depend on, in load order.
+ * The root image has none: what is not loaded at boot can never be.
+ */
+export const modules: readonly { name: string; optional?: boolean }[] = [
+  // Disks and ports of both machine types.
+  { name: 'virtio_pci' },
+  { name: 'virtio_mmio', optional: true },
+  { name: 'virtio_blk' },
+  { name: 'virtio_console' },
+  { name: 'virtio_rng', optional: true },
+  // Root image, its writable layer, a scratch disk.
+  { name: 'squashfs' },
+  { name: 'overlay' },
+  { name: 'ext4' },
+  // Connected folders.
+  { name: '9pnet_fd' },
+  { name: '9p' },
+]
+
+/** Left out of every package: nobody reads them in there. Licences stay. */
+export const leftOut = [
+  '/usr/share/man/*',
+  '/usr/share/info/*',
+  '/usr/share/locale/*',
+  '/usr/share/lintian/*',
+  '/usr/share/bash-completion/*',
+  '/usr/share/doc/*',
+]
+export const leftIn = ['/usr/share/doc/*/copyright']
+
+/** Shell script run on the finished tree, whose path is `$1`. Must not depend on the host it runs on. */
+export const finishTree = `
+set -e
+cd "$1"
+chmod 0755 usr/local/bin/node
+# Nothing in there may gain rights by being run.
+find . -xdev -perm /6000 -exec chmod a-s {} +
+rm -rf var/lib/apt/lists var/cache/* var/log/* etc/apt/sources.list etc/apt/sources.list.d etc/apt/apt.conf.d/99mmdebstrap \\
+  etc/dpkg/dpkg.cfg.d/99mmdebstrap var/lib/dpkg/*-old root/.bash* tmp/* run/*
+mkdir -p sessions etc/apt/sources.list.d
+chmod 0711 sessions
+echo workspace > etc/hostname
+printf '127.0.0.1 localhost workspace\\n::1 localhost\\n' > etc/hosts
+: > etc/resolv.conf
+: > etc/machine-id
+rm -f etc/motd var/lib/dbus/machine-id
+`
