@@ -8,6 +8,7 @@
  * changes them; the functions here are the only writers.
  */
 import { fault } from './errors.ts'
+import { maxSlots } from './limits.ts'
 import type { Fault, Limits } from './types.ts'
 
 export type ActorId = string
@@ -66,9 +67,20 @@ export function install(tables: Tables, holder: ActorId, cap: Capability, name: 
   const clist = tables.clists.get(holder) ?? new Map<number, Slot>()
   tables.clists.set(holder, clist)
   if (name !== null) for (const [slot, held] of clist) if (held.name === name) clist.delete(slot)
+  if (clist.size >= maxSlots) prune(tables, clist)
   const slot = tables.nextSlot++
   clist.set(slot, { cap: cap.id, name })
   return slot
+}
+
+/** Forgets slots whose capability is revoked or used up. Until then they answer with the reason; afterwards with `no-capability`. */
+function prune(tables: Tables, clist: Map<number, Slot>): void {
+  for (const [slot, held] of clist) {
+    const cap = tables.caps.get(held.cap)
+    if (!cap || cap.usesLeft === 0 || isRevoked(tables, cap)) clist.delete(slot)
+    if (cap?.usesLeft === 0) revoke(tables, cap)
+  }
+  collect(tables)
 }
 
 export function lookup(tables: Tables, holder: ActorId, slot: number | string): Capability | null {

@@ -34,6 +34,8 @@ export const protocol = {
   derive: { body: z.strictObject({}), reply: z.strictObject({ grant: z.int() }) },
   /** Revokes a grant of this holder and all derived from it, before the next delivery. */
   revoke: { body: z.strictObject({ grant: z.int() }), reply: z.strictObject({ revoked: z.int() }) },
+  /** A part for each actor that came back after a crash with fresh state, sent before that actor gets its next message. Ends when cancelled. */
+  'watch-restarts': { body: z.strictObject({}), part: z.strictObject({ id: z.string() }), reply: z.strictObject({}), deadlineMs: null },
   inspect: { body: z.strictObject({}), reply: z.unknown() },
   /** Ends the daemon in order. */
   shutdown: { body: z.strictObject({}), reply: z.strictObject({}) },
@@ -99,6 +101,14 @@ export function createControl(kernel: Kernel, onShutdown: () => void): Native {
       grants.delete(grant)
       return { body: { revoked: revoke(kernel.tables, held.cap) } }
     },
+    'watch-restarts': (_body, from) =>
+      new Promise((resolve) => {
+        const stop = kernel.onRestart((id) => from.part({ id }))
+        from.signal.addEventListener('abort', () => {
+          stop()
+          resolve({ body: {} })
+        })
+      }),
     inspect: async () => ({ body: inspect(kernel) }),
     async shutdown() {
       setImmediate(onShutdown)

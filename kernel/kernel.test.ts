@@ -112,6 +112,8 @@ describe('process placement only', () => {
   test('kill -9: the open request is answered actor-down, the actor is restarted and serves again with fresh state', async () => {
     const { test: from, kernel } = await start('process')
     await from.request('probe', 'echo', { text: 'before' })
+    const restarts: unknown[] = []
+    void from.request('kernel', 'watch-restarts', {}, { onPart: (part) => restarts.push(part) }).catch(() => {})
     const pending = refusal(from.request('probe', 'never', {}))
     const live = kernel.actors.get('probe')
     await expect.poll(() => live?.outstanding.size).toBe(0)
@@ -119,6 +121,7 @@ describe('process placement only', () => {
     expect(await pending).toMatchObject({ code: 'actor-down', cause: 'ended by SIGKILL' })
     expect((await from.request('probe', 'echo', { text: 'after' })).body).toMatchObject({ count: 1 })
     expect(live?.incarnation).toBe(2)
+    expect(restarts).toEqual([{ id: 'probe' }])
   })
 })
 

@@ -69,7 +69,8 @@ export function createKernel(options: KernelOptions) {
   const aborts = new Map<number, AbortController>()
   const deadLetters = createDeadLetters()
   let nextRequest = 1
-  const supervisor = createSupervisor({ ...options, deliver: pump, ended: (live) => abandon(live.id), outgoing: perform })
+  const watchers = new Set<(id: ActorId) => void>()
+  const supervisor = createSupervisor({ ...options, deliver: pump, started: (live) => live.incarnation > 1 && announce(live.id), ended: (live) => abandon(live.id), outgoing: perform })
   const { actors } = supervisor
 
   /** Takes a message on its way. `answer` is called once if it is a request, never otherwise. */
@@ -278,6 +279,10 @@ export function createKernel(options: KernelOptions) {
     }
   }
 
+  function announce(id: ActorId): void {
+    for (const watcher of watchers) watcher(id)
+  }
+
   function protocolOf(id: ActorId): Protocol | null {
     return natives.get(id)?.protocol ?? actors.get(id)?.entry.protocol ?? null
   }
@@ -343,6 +348,11 @@ export function createKernel(options: KernelOptions) {
     endow(id: ActorId, name: string, cap: Capability): void {
       install(tables, id, cap, name)
       actors.get(id)?.port?.send({ t: 'slots', slots: namedSlots(id) })
+    },
+    /** Tells of every actor that came back after a crash, before it gets its next message. Returns how to stop. */
+    onRestart(watcher: (id: ActorId) => void): () => void {
+      watchers.add(watcher)
+      return () => void watchers.delete(watcher)
     },
     entries: options.entries,
     entry: (kind: string): ActorEntry | null => options.entries.find(({ manifest }) => manifest.kind === kind) ?? null,

@@ -35,6 +35,8 @@ export type SupervisorOptions<Item> = {
   log(level: string, source: string, message: string, data?: Record<string, unknown>): void
   /** The actor can take messages. */
   deliver(live: Live<Item>): void
+  /** The actor runs; `live.incarnation` above 1: again. Told before anything is delivered to it. */
+  started(live: Live<Item>): void
   /** The actor ended; `live` says whether it will be back. */
   ended(live: Live<Item>): void
   outgoing(live: Live<Item>, out: Out): void
@@ -96,6 +98,7 @@ export function createSupervisor<Item>(options: SupervisorOptions<Item>) {
           const fds = live.port?.fds ?? {}
           live.port?.send({ t: 'start', id, params: Object.keys(fds).length > 0 ? { ...live.params, fds } : live.params, slots: slots() })
           settled()
+          options.started(live)
           options.deliver(live)
         } else {
           if (parsed.data.ack !== undefined) live.outstanding.delete(parsed.data.ack)

@@ -39,3 +39,6 @@ export const rememberedDeadLetters = 64
 
 /** Longest actor log line kept, characters. */
 export const maxLogLine = 4_000
+
+/** Slots an actor may hold before dead ones (revoked, used up) are forgotten. Each approval adds one; 256 keeps the reasons of recent ones. */
+export const maxSlots = 256
