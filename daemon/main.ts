@@ -11,6 +11,7 @@ import { openJournal } from '../kernel/journal.ts'
 import { createKernel } from '../kernel/kernel.ts'
 import { startInline } from '../kernel/placement-inline.ts'
 import { startProcess } from '../kernel/placement-process.ts'
+import { startThread } from '../kernel/placement-thread.ts'
 import { entries } from './actors.ts'
 import { createLog } from './log.ts'
 import { fds, settings as settingsSchema } from './settings.ts'
@@ -29,7 +30,7 @@ const kernel = createKernel({
   natives: [journal],
   placements: {
     inline: startInline,
-    thread: () => Promise.reject(new Error('thread placement is not built yet')),
+    thread: startThread,
     process: startProcess,
   },
   fds: isOpen(fds.secrets) ? { secrets: fds.secrets } : {},

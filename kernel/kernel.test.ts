@@ -6,14 +6,14 @@ import type { ActorEntry } from './placement.ts'
 import { actor as probe } from './testing/probe/index.ts'
 import { protocol } from './testing/probe/protocol.ts'
 import { startTestKernel, type TestKernel } from './testing/test-kernel.ts'
-import type { Fault } from './types.ts'
+import type { Fault, Placement } from './types.ts'
 
 const entry: ActorEntry = { manifest: probe.manifest, protocol, entry: new URL('./testing/probe/index.ts', import.meta.url).href, load: async () => probe }
 
 const peerProtocol = { echo: { body: z.strictObject({ text: z.string() }), reply: z.unknown() }, slow: { body: z.unknown(), reply: z.unknown(), deadlineMs: null } }
 let running: TestKernel | null = null
 
-async function start(placement: 'inline' | 'process', seen: string[] = []): Promise<TestKernel> {
+async function start(placement: Placement, seen: string[] = []): Promise<TestKernel> {
   const peer = {
     protocol: peerProtocol,
     script: (kind: string, body: { text: string }, from: { signal: AbortSignal }) => {
@@ -33,7 +33,7 @@ afterEach(async () => {
 
 const refusal = (promise: Promise<unknown>): Promise<Fault> => promise.then((value) => Promise.reject(new Error(`answered: ${JSON.stringify(value)}`)), (error: Fault) => error)
 
-describe.each(['inline', 'process'] as const)('%s placement', (placement) => {
+describe.each(['inline', 'thread', 'process'] as const)('%s placement', (placement) => {
   test('a request gets its reply, stamped with a badge the sender did not write', async () => {
     const { test: from } = await start(placement)
     const { body } = await from.request('probe', 'echo', { text: 'hello' })

@@ -4,6 +4,7 @@ import { createKernel, type Endpoint, type Kernel, type KernelOptions, type Nati
 import type { ActorEntry } from '../placement.ts'
 import { startInline } from '../placement-inline.ts'
 import { startProcess } from '../placement-process.ts'
+import { startThread } from '../placement-thread.ts'
 import type { Actor, Grant, Placement, Protocol } from '../types.ts'
 
 export type TestKernel = { kernel: Kernel; test: Endpoint; logs: string[]; stop(): Promise<void> }
@@ -34,7 +35,7 @@ export async function startTestKernel(options: {
     entries,
     natives: peers,
     params: options.params ?? {},
-    placements: { inline: startInline, thread: startInline, process: startProcess },
+    placements: { inline: startInline, thread: startThread, process: startProcess },
     log: (level, source, message) => void logs.push(`${level} ${source}: ${message}`),
   })
   kernel.addNative(createControl(kernel, () => {}))

@@ -1,0 +1,16 @@
+/** First code of every thread actor; the counterpart of process-entry.ts. */
+import { type MessagePort, workerData } from 'node:worker_threads'
+import type { FromActor, ToActor } from './frames.ts'
+import { createHost } from './host.ts'
+import type { Actor } from './types.ts'
+
+export type ThreadStart = { entry: string; port: MessagePort }
+
+const { entry, port } = workerData as ThreadStart
+const { actor } = (await import(entry)) as { actor: Actor }
+// Node's MessagePort has no origin to name.
+// oxlint-disable-next-line unicorn/require-post-message-target-origin
+const host = createHost(actor, { send: (frame: FromActor) => port.postMessage(frame), stopped: () => process.exit(0) }, { freeze: false })
+port.on('message', (frame: ToActor) => host.receive(frame))
+// oxlint-disable-next-line unicorn/require-post-message-target-origin
+port.postMessage({ t: 'ready', facts: {} } satisfies FromActor)
