@@ -28,6 +28,7 @@ export const errorCodes = {
   'not-a-file': { meaning: 'The path is a folder or a special file.', remedy: 'Name a regular file.' },
   'not-a-folder': { meaning: 'The path is not a folder.', remedy: 'Name a folder.' },
   'bad-path': { meaning: 'The path has a form that is never accepted.', remedy: 'Use a relative path of ordinary names.' },
+  'bad-pattern': { meaning: 'The search pattern is not one that can be used.', remedy: 'Correct the pattern; look-around and back-references do not exist here.' },
   'changed-since-read': { meaning: 'The file changed since it was read.', remedy: 'Read it again and repeat the edit.' },
   'no-match': { meaning: 'The text to replace is not in the file.', remedy: 'Read the file and copy the text exactly.' },
   'ambiguous-match': { meaning: 'The text to replace occurs more than once.', remedy: 'Give more surrounding text, or ask to replace all.' },
