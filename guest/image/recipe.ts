@@ -15,8 +15,8 @@ export const packages = [
   'bash', 'bubblewrap', 'bzip2', 'ca-certificates', 'coreutils', 'curl', 'diffutils', 'file', 'findutils', 'gawk', 'git', 'grep', 'gzip',
   'iproute2', 'jq', 'less', 'patch', 'procps', 'ripgrep', 'sed', 'tar', 'tzdata', 'unzip', 'util-linux', 'xz-utils', 'zip',
   'python3', 'python3-venv',
-  // Node needs it.
-  'libatomic1',
+  // Node needs them.
+  'libatomic1', 'libstdc++6',
 ]
 
 /**

@@ -1,0 +1,1 @@
+console.log('agent here', process.version, process.uptime())

@@ -1,0 +1,87 @@
+#!/bin/sh
+# First process of the VM, from the initial RAM file system: mounts the root image with a writable layer over it and hands over
+# to the agent. Each stage is told on the console, so the host can see how far a boot came; a failed one powers the machine off.
+b=/bin/busybox
+
+stage() {
+  read -r up _ < /proc/uptime
+  echo "$1 $up" >> /run/bulkhead/stages
+  echo "bulkhead: $1 $up"
+}
+fail() {
+  echo "bulkhead: failed: $1"
+  echo o > /proc/sysrq-trigger
+  $b sleep 60
+}
+
+$b mount -t proc -o nosuid,nodev,noexec proc /proc
+$b mount -t sysfs -o nosuid,nodev,noexec sys /sys
+$b mount -t devtmpfs -o nosuid,noexec dev /dev
+$b mount -t tmpfs -o nosuid,nodev,mode=0755 run /run
+$b mkdir -m 0700 /run/bulkhead
+stage kernel
+
+while read -r module; do
+  $b insmod "/modules/$module.ko" || echo "bulkhead: module $module could not be loaded"
+done < /modules/order
+stage modules
+
+# The disk appears when its driver has looked for it.
+tries=0
+until [ -b /dev/vda ]; do
+  tries=$((tries + 1))
+  [ $tries -gt 600 ] && fail 'no root disk'
+  $b sleep 0.05
+done
+$b mkdir /lower /scratch /new
+$b mount -t squashfs -o ro,nodev,nosuid /dev/vda /lower || fail 'root image cannot be mounted'
+# A second disk, formatted by the host, takes what is written; without one it is memory.
+if ! { [ -b /dev/vdb ] && $b mount -t ext4 -o nodev,nosuid,noatime /dev/vdb /scratch; }; then
+  $b mount -t tmpfs -o nodev,nosuid,mode=0755,size=60% scratch /scratch
+fi
+$b mkdir -p /scratch/upper /scratch/work
+$b mount -t overlay -o nodev,nosuid,lowerdir=/lower,upperdir=/scratch/upper,workdir=/scratch/work root /new || fail 'root cannot be mounted'
+stage root
+
+$b cp -r /agent /run/bulkhead/code
+$b mount -t cgroup2 -o nosuid,nodev,noexec,nsdelegate,memory_recursiveprot cgroup /sys/fs/cgroup
+$b mkdir -p /dev/pts /dev/shm
+$b mount -t devpts -o nosuid,noexec,gid=5,mode=620,ptmxmode=666 devpts /dev/pts
+$b mount -t tmpfs -o nosuid,nodev,noexec,mode=1777 shm /dev/shm
+for port in /sys/class/virtio-ports/*; do
+  [ -e "$port/name" ] || continue
+  read -r name < "$port/name"
+  [ -n "$name" ] || continue
+  $b mkdir -p /dev/virtio-ports
+  $b chmod 0600 "/dev/${port##*/}"
+  $b ln -sf "../${port##*/}" "/dev/virtio-ports/$name"
+done
+
+# Nothing loaded later, no namespaces for the unprivileged, no memory of other processes, no kernel addresses.
+{
+  echo 1 > /proc/sys/kernel/modules_disabled
+  echo 0 > /proc/sys/user/max_user_namespaces
+  echo 2 > /proc/sys/kernel/kptr_restrict
+  echo 1 > /proc/sys/kernel/dmesg_restrict
+  echo 1 > /proc/sys/kernel/unprivileged_bpf_disabled
+  echo 2 > /proc/sys/kernel/yama/ptrace_scope
+  echo 3 > /proc/sys/kernel/perf_event_paranoid
+  echo 0 > /proc/sys/vm/unprivileged_userfaultfd
+  echo '|/bin/false' > /proc/sys/kernel/core_pattern
+  echo 0 > /proc/sys/kernel/sysrq
+  # An agent that is out of memory is worse than a command that is told so early.
+  echo 16384 > /proc/sys/vm/min_free_kbytes
+} 2> /dev/null
+
+for dir in proc sys dev run; do $b mount --move "/$dir" "/new/$dir"; done
+
+# The shell stays the first process: it reaps orphans and starts the agent again should it die.
+exec $b switch_root /new /bin/sh -c '
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 UV_THREADPOOL_SIZE=16 NODE_DISABLE_COLORS=1
+cd /
+while :; do
+  /usr/local/bin/node --disable-warning=ExperimentalWarning /run/bulkhead/code/agent/main.ts < /dev/null
+  echo "bulkhead: agent ended with $?"
+  sleep 0.5
+done
+'
