@@ -1,0 +1,68 @@
+/**
+ * What an actor's `model.ts` says about its machine, so that the checker can play everything around it: who sends what, how effects may end,
+ * and what must hold. The machine itself is the production one.
+ */
+import type { AnyMachineSnapshot, AnyStateMachine } from 'xstate'
+import type { Outgoing } from '../kernel/types.ts'
+
+export type Event = { type: string; [key: string]: unknown }
+
+/** Something the machine started and that has not ended. */
+export type Pending =
+  | { what: 'effect'; name: string; params: Readonly<Record<string, unknown>> }
+  | { what: 'timer'; id: string; event: Event }
+  | { what: 'request'; ref: string; kind: string; to: number | string; body: unknown }
+
+/** One state of the exploration. */
+export type View<Context> = {
+  /** xstate's state value: `'ready'`, `{ working: 'booting' }`. */
+  value: unknown
+  context: Context
+  pending: readonly Pending[]
+  /** Requests delivered to the machine and not answered by it yet. */
+  open: readonly number[]
+  /** How often each environment event of the model was sent on the way here. */
+  sent: Readonly<Record<string, number>>
+}
+
+/** An event the environment may send, at most `times` on one path (default 1), while `when` holds. */
+export type Stimulus<Context> = {
+  name: string
+  times?: number
+  when?: (view: View<Context>) => boolean
+  /** `request`: a fresh request number for events that expect an answer. */
+  event: (view: View<Context>, request: number) => Event
+  /** Whether the event carries `request` and so must be answered once. Default true. */
+  request?: boolean
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: each model fixes its own context.
+export type Model<Context = any> = {
+  actor: string
+  machine: AnyStateMachine
+  input: unknown
+  stimuli: readonly Stimulus<Context>[]
+  /**
+   * How a pending effect may go on: events it may raise or end with. `ends: true` removes it from what is pending. Effects not listed
+   * here never end. Events of effects carry the params' `ref` and `request`, as the runtime adds them.
+   */
+  effects: Readonly<Record<string, (params: never, view: View<Context>) => readonly { event: Event; ends: boolean }[]>>
+  /** How requests the machine sent may be answered. Default: refused `actor-down`. */
+  replies?: (request: Extract<Pending, { what: 'request' }>, view: View<Context>) => readonly Event[]
+  /** Bounds what would grow for ever (counters, histories), without hiding what properties ask about. */
+  project?: (context: Context) => unknown
+  /** Must hold in every state. */
+  always: Readonly<Record<string, (view: View<Context>) => boolean>>
+  /** Must hold in some state: a property that is never reached is a failure, because the rest may then hold vacuously. */
+  sometimes: Readonly<Record<string, (view: View<Context>) => boolean>>
+  /** Must hold across every step. */
+  steps?: Readonly<Record<string, (before: View<Context>, event: Event, after: View<Context>, out: readonly Outgoing[]) => boolean>>
+  /** States with nothing left to happen that are fine. Anything else without a successor is a deadlock. */
+  mayEnd?: (view: View<Context>) => boolean
+}
+
+export function defineModel<Context>(model: Model<Context>): Model<Context> {
+  return model
+}
+
+export type Explored<Context> = View<Context> & { snapshot: AnyMachineSnapshot; nextRequest: number }
