@@ -1,0 +1,123 @@
+/**
+ * Putting a file's new content in place, all or nothing.
+ *
+ *   temp (unguessable, O_EXCL, same folder) -> write -> mode, owner -> sync -> read back by hash
+ *     -> [one step: look at the target again -> rename or link] -> sync folder
+ *
+ * Until the rename the old file is whole, after it the new one is.
+ */
+import { randomBytes } from 'node:crypto'
+import * as fs from 'node:fs'
+import { setImmediate } from 'node:timers/promises'
+import { fault } from '../../kernel/index.ts'
+import { hashNow, sha256Of } from './file-content.ts'
+import type { Gate } from './gate.ts'
+import { at, openFolder, type Scope, self } from './handles.ts'
+import { limits } from './limits.ts'
+import { codeOf } from './os-errors.ts'
+
+const { O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW, O_SYNC } = fs.constants
+
+export type Target = {
+  /** Handle of the folder it goes into. */
+  parent: number
+  name: string
+  /** Canonical components. */
+  parts: readonly string[]
+  /** Attributes of the file that is replaced; null: a new one is made. */
+  replaces: fs.Stats | null
+}
+
+/** Prefix of temporary files, so that leftovers of a power cut can be told. */
+export const tempPrefix = '.bulkhead-'
+
+/**
+ * `check` runs right before the file is put in place, in the same step, and throws to stop it. The new content's SHA-256 is returned.
+ * Throws the system's errors; `already-exists` when a new file's name was taken meanwhile.
+ */
+export async function writeAtomically(gate: Gate, target: Target, content: Buffer, check: () => void, scope: Scope, signal: AbortSignal): Promise<string> {
+  const temp = `${tempPrefix}${randomBytes(16).toString('hex')}.tmp`
+  const tempPath = at(target.parent, temp)
+  // Written through, because under the permission model fsync may be missing (syscalls.ts).
+  const through = gate.syscalls.by === 'none' ? O_SYNC : 0
+  const fd = scope.own(fs.openSync(tempPath, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | through, target.replaces ? 0o600 : 0o666))
+  let placed = false
+  try {
+    for (let offset = 0; offset < content.length; ) {
+      offset += fs.writeSync(fd, content, offset, Math.min(limits.chunkBytes, content.length - offset), offset)
+      await setImmediate()
+      signal.throwIfAborted()
+    }
+    dress(fd, target)
+    gate.syscalls.sync(fd, [...target.parts.slice(0, -1), temp], 'file')
+    const sha256 = sha256Of(content)
+    if (hashNow(fd) !== sha256) throw fault('io-failed', `${target.parts.join('/')} was not changed: the disk returned other bytes than were written.`)
+    signal.throwIfAborted()
+    check()
+    if (target.replaces) {
+      fs.renameSync(tempPath, at(target.parent, target.name))
+      placed = true
+    } else placed = placeNew(tempPath, target)
+    gate.syscalls.sync(target.parent, target.parts.slice(0, -1), 'folder')
+    return sha256
+  } finally {
+    if (!placed) removeQuietly(tempPath)
+  }
+}
+
+/** A link fails where a rename would replace what someone else has just made. True when the temporary name is gone. */
+function placeNew(tempPath: string, target: Target): boolean {
+  const path = at(target.parent, target.name)
+  try {
+    fs.linkSync(tempPath, path)
+    return false
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') throw fault('already-exists', `${target.parts.join('/')} was made by someone else meanwhile.`)
+    // A file system without hard links.
+    if (!['EPERM', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'].includes(codeOf(error) ?? '')) throw error
+  }
+  fs.renameSync(tempPath, path)
+  return true
+}
+
+/** The old file's mode and owner; a new file made by root belongs to whom the folder belongs to. Never setuid or setgid. */
+function dress(fd: number, { replaces, parent }: Target): void {
+  if (process.geteuid?.() === 0) {
+    const owner = replaces ?? fs.fstatSync(parent)
+    const made = fs.fstatSync(fd)
+    if (owner.uid !== made.uid || owner.gid !== made.gid) fs.chownSync(self(fd), owner.uid, owner.gid)
+  }
+  if (replaces) fs.chmodSync(self(fd), replaces.mode & 0o777)
+}
+
+function removeQuietly(path: string): void {
+  try {
+    fs.unlinkSync(path)
+  } catch {
+    // Someone cleaned up before us.
+  }
+}
+
+/** Makes the folders `names` one in another below `parent`, or finds them made by others; the handle of the last. Links fail with ENOTDIR. */
+export function makeFolders(parent: number, names: readonly string[], scope: Scope): number {
+  let folder = parent
+  for (const name of names) {
+    try {
+      fs.mkdirSync(at(folder, name), 0o777)
+      inherit(folder, name)
+    } catch (error) {
+      if (codeOf(error) !== 'EEXIST') throw error
+    }
+    const next = scope.own(openFolder(folder, name))
+    if (folder !== parent) scope.release(folder)
+    folder = next
+  }
+  return folder
+}
+
+/** What root makes for a member belongs to the member. */
+export function inherit(folder: number, name: string): void {
+  if (process.geteuid?.() !== 0) return
+  const { uid, gid } = fs.fstatSync(folder)
+  if (uid !== 0 || gid !== 0) fs.lchownSync(at(folder, name), uid, gid)
+}

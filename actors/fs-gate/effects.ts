@@ -1,0 +1,104 @@
+/** What a gate does to the disk, as Effect programs around the I/O files of this folder. */
+import * as Effect from 'effect/Effect'
+import { type Effects, type Fault, fault, isFault } from '../../kernel/index.ts'
+import { editFile, previewChange, writeFile } from './change-tools.ts'
+import { closeGate, type Gate, type Mode, openGate } from './gate.ts'
+import type { TaskParams } from './machine.ts'
+import { NinepConnections } from './ninep-connections.ts'
+import { osFault } from './os-errors.ts'
+import { listFolder, readFile, statPath } from './read-tools.ts'
+import { globFiles, grepFiles } from './search-tools.ts'
+import { isGone } from './walk.ts'
+
+type Served = { gate: Gate; ninep: NinepConnections }
+type Outcome = { type: string; [key: string]: unknown }
+
+/** Open folders. Handles stay here, out of the machines' contexts, which know them by number. */
+const open = new Map<number, Served>()
+let opened = 0
+
+/** The effect of one kind of request: `work` gets the gate, the body, what the capability allows, and a signal for cancels. */
+// oxlint-disable-next-line typescript/no-explicit-any -- the body's type is each work's own.
+function task<Body extends Record<string, any>>(work: (gate: Gate, body: Body, grant: TaskParams<Body>['grant'], signal: AbortSignal) => Promise<unknown>) {
+  return {
+    outcomes: ['done', 'failed'],
+    run: ({ gate, body, grant }: TaskParams<Body>): Effect.Effect<Outcome> =>
+      Effect.promise(async (signal) => {
+        const served = open.get(gate)
+        if (!served) return { type: 'failed', error: notOpen() }
+        try {
+          return { type: 'done', reply: await work(served.gate, body, grant, signal) }
+        } catch (error) {
+          const gone = !isFault(error) && isGone(served.gate.root)
+          return { type: 'failed', error: gone ? folderGone(served.gate.name) : osFault(error, pathOf(body)), ...(gone ? { gone } : {}) }
+        }
+      }),
+  }
+}
+
+export const effects = {
+  openFolder: {
+    outcomes: ['opened', 'failed'],
+    run: ({ root, name, mode }: { root: string; name: string; mode: Mode }) =>
+      Effect.sync((): Outcome => {
+        try {
+          const gate = openGate(root, name, mode)
+          opened += 1
+          open.set(opened, { gate, ninep: new NinepConnections(gate) })
+          return { type: 'opened', gate: opened, root: gate.root.path }
+        } catch (error) {
+          return { type: 'failed', error: osFault(error, root) }
+        }
+      }),
+  },
+  closeFolder: {
+    outcomes: ['closed'],
+    run: ({ gate }: { gate: number }) =>
+      Effect.sync((): Outcome => {
+        const served = open.get(gate)
+        open.delete(gate)
+        served?.ninep.closeAll()
+        if (served) closeGate(served.gate)
+        return { type: 'closed' }
+      }),
+  },
+  readFile: task(readFile),
+  listFolder: task(listFolder),
+  statPath: task(statPath),
+  globFiles: task(globFiles),
+  grepFiles: task(grepFiles),
+  previewChange: task(previewChange),
+  writeFile: task(writeFile),
+  editFile: task(editFile),
+  serveNinep: {
+    outcomes: ['done', 'failed'],
+    run: ({ gate, body, grant, from }: TaskParams<{ conn: string; uid: number; frame: Uint8Array }> & { from: string }) =>
+      Effect.sync((): Outcome => {
+        const served = open.get(gate)
+        if (!served) return { type: 'failed', error: notOpen() }
+        const frame = served.ninep.answer(body, grant, from)
+        return 'code' in frame ? { type: 'failed', error: frame } : { type: 'done', reply: { frame } }
+      }),
+  },
+  closeNinep: {
+    outcomes: ['done'],
+    run: ({ gate, body, from }: TaskParams<{ conn: string }> & { from: string }) =>
+      Effect.sync((): Outcome => {
+        open.get(gate)?.ninep.close(body.conn, from)
+        return { type: 'done', reply: {} }
+      }),
+  },
+} satisfies Effects
+
+function pathOf(body: Record<string, unknown>): string {
+  const { path } = body
+  return typeof path === 'string' ? path : ''
+}
+
+function notOpen(): Fault {
+  return fault('not-now', 'The folder is being opened again.', { retryAfterMs: 1_000 })
+}
+
+function folderGone(name: string): Fault {
+  return fault('not-found', `The connected folder ${name} was deleted.`, { remedy: 'Restore the folder, or connect another.' })
+}

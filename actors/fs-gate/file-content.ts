@@ -1,0 +1,65 @@
+/** Reading regular files through their handles, in steps that give way to other requests. */
+import { createHash } from 'node:crypto'
+import * as fs from 'node:fs'
+import { setImmediate } from 'node:timers/promises'
+import { fault } from '../../kernel/index.ts'
+import { openHeld, type Scope } from './handles.ts'
+import { limits } from './limits.ts'
+import type { Found } from './walk.ts'
+
+/** Throws `not-a-file` for folders and special files: those are never opened. */
+export function requireFile(found: Found): void {
+  const { stat } = found
+  if (stat.isFile()) return
+  const what = stat.isDirectory() ? 'a folder' : stat.isFIFO() ? 'a named pipe' : stat.isSocket() ? 'a socket' : stat.isSymbolicLink() ? 'a symbolic link' : 'a device'
+  throw fault('not-a-file', `${found.parts.join('/') || 'The path'} is ${what}.`, { rule: 'regular files only' })
+}
+
+/** Opens a found regular file for reading. Throws `not-a-file`, `too-large`. */
+export function openFile(found: Found, scope: Scope, maxBytes: number): number {
+  requireFile(found)
+  if (found.stat.size > maxBytes) throw tooLarge(found, maxBytes)
+  return scope.own(openHeld(found.fd))
+}
+
+function tooLarge(found: Found, maxBytes: number) {
+  return fault('too-large', `${found.parts.join('/')} has ${found.stat.size} bytes.`, { rule: `at most ${maxBytes} bytes`, remedy: 'Use a program in the workspace on it.' })
+}
+
+/** The content in pieces of one chunk. A file that grows meanwhile is read up to `maxBytes` and one chunk. Rejects when aborted. */
+export async function* pieces(fd: number, maxBytes: number, signal: AbortSignal): AsyncGenerator<Buffer> {
+  let position = 0
+  while (position <= maxBytes) {
+    signal.throwIfAborted()
+    const buffer = Buffer.allocUnsafe(limits.chunkBytes)
+    const got = fs.readSync(fd, buffer, 0, buffer.length, position)
+    if (got === 0) return
+    position += got
+    yield buffer.subarray(0, got)
+    if (got === buffer.length) await setImmediate()
+  }
+}
+
+/** The whole content and its SHA-256 in hex. */
+export async function wholeFile(fd: number, maxBytes: number, signal: AbortSignal): Promise<{ bytes: Buffer; sha256: string }> {
+  const all: Buffer[] = []
+  for await (const piece of pieces(fd, maxBytes, signal)) all.push(piece)
+  const bytes = Buffer.concat(all)
+  return { bytes, sha256: sha256Of(bytes) }
+}
+
+/** The same in one step, for the moment between checking and renaming that must not be interrupted. */
+export function hashNow(fd: number): string {
+  const hash = createHash('sha256')
+  const buffer = Buffer.allocUnsafe(limits.chunkBytes)
+  for (let position = 0; ; ) {
+    const got = fs.readSync(fd, buffer, 0, buffer.length, position)
+    if (got === 0) return hash.digest('hex')
+    hash.update(buffer.subarray(0, got))
+    position += got
+  }
+}
+
+export function sha256Of(bytes: Uint8Array | string): string {
+  return createHash('sha256').update(bytes).digest('hex')
+}

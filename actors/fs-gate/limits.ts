@@ -1,0 +1,68 @@
+/** Every limit and default of this actor, with its reason. Sizes in bytes, times in ms. */
+export const limits = {
+  /** PATH_MAX and NAME_MAX of Linux: the system would refuse more anyway, later and less clearly. */
+  pathBytes: 4_096,
+  nameBytes: 255,
+  /** As many symbolic links as Linux follows in one path before it says ELOOP. */
+  linksFollowed: 40,
+  /** Deepest folder a search or listing goes into. Real trees stay below 40; each level holds one open handle. */
+  depth: 128,
+
+  /** Text a tool reads or writes whole. Above it the workspace's programs do better; a frame of the kernel holds 16 MiB. */
+  readBytes: 64 * 1024 * 1024,
+  writeBytes: 8 * 1024 * 1024,
+  /** One step of reading: small enough that a cancel is noticed in milliseconds. */
+  chunkBytes: 1024 * 1024,
+  /** What one `read` returns at most: some 60 000 tokens, more than any model should take in at once. */
+  windowBytes: 256 * 1024,
+  windowLines: 2_000,
+
+  /** Entries of one `list`, paths of one `glob`: a page of results that still fits into a prompt. */
+  listEntries: 1_000,
+  listDepth: 16,
+  globPaths: 1_000,
+  /** Files and folders one search looks at before it says `truncated`. A large checkout with its dependencies has some 200 000. */
+  walkEntries: 400_000,
+  /** A walk gives way to other requests after this many entries (some ms of work). */
+  walkSlice: 256,
+  /** Names read from one folder. More is a data store, not something to list. */
+  folderEntries: 100_000,
+
+  grepMatches: 250,
+  grepMatchesMax: 5_000,
+  grepContext: 50,
+  /** Files above it are passed over by a search and counted in `skipped`. */
+  grepFileBytes: 8 * 1024 * 1024,
+  grepTotalBytes: 512 * 1024 * 1024,
+  grepLineChars: 2_000,
+  /** Size of all text one search returns. */
+  grepReplyBytes: 1024 * 1024,
+  /** A longer regular expression is not written by hand, and compiling costs by length. */
+  patternChars: 1_000,
+  globChars: 512,
+
+  /** Longest diff in a reply or a cause. */
+  diffChars: 64 * 1024,
+  causeDiffChars: 4 * 1024,
+  /** Myers' algorithm is quadratic for unlike texts: beyond this the diff says only how much differs. */
+  diffMs: 400,
+  /** Texts remembered by hash, so that a refused edit can show what changed since it was read. */
+  rememberedBytes: 16 * 1024 * 1024,
+
+  /** 9P messages: what a Linux guest asks for at most (virtio) is 512 KiB; 256 KiB is where throughput stops growing. */
+  msizeMax: 256 * 1024,
+  /** The smallest msize that carries every fixed-size answer and one name. */
+  msizeMin: 4 * 1024,
+  /** A guest kernel holds a fid per cached name: bounded by the guest's memory, so bounded here. */
+  fidsPerConn: 65_536,
+  connections: 64,
+  /** Path handles kept open for fids; the least recently used are closed and found again. Half of the common 4 096 hard limit. */
+  fidHandles: 2_048,
+  /** Files opened by guest programs at one time, over all connections. */
+  openFiles: 1_024,
+  /** Names in one 9P walk, by the protocol. */
+  walkNames: 16,
+
+  /** After the folder vanished: how often to look for it. */
+  reopenMs: 5_000,
+} as const

@@ -1,0 +1,99 @@
+/** Looking at files and folders: read, list, stat. */
+import { createHash } from 'node:crypto'
+import * as fs from 'node:fs'
+import { type BodyOf, fault, type Limits, type ReplyOf } from '../../kernel/index.ts'
+import { openFile, pieces } from './file-content.ts'
+import { type Gate, requireCovered } from './gate.ts'
+import { at, scoped } from './handles.ts'
+import { limits } from './limits.ts'
+import { codeOf } from './os-errors.ts'
+import type { protocol } from './protocol.ts'
+import { LineWindow, notText } from './text.ts'
+import { typeOf, walkTree } from './tree-walk.ts'
+import { type Found, resolveExisting } from './walk.ts'
+
+type P = typeof protocol
+
+export function readFile(gate: Gate, body: BodyOf<P, 'read'>, grant: Limits, signal: AbortSignal): Promise<ReplyOf<P, 'read'>> {
+  return scoped(async (scope) => {
+    const found = resolveExisting(gate.root, body.path, scope)
+    requireCovered(gate, found.parts, grant)
+    const fd = openFile(found, scope, limits.readBytes)
+    const window = new LineWindow(body.offset ?? 1, body.limit ?? limits.windowLines, limits.windowBytes)
+    const hash = createHash('sha256')
+    const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+    const small: string[] | null = found.stat.size <= limits.rememberedBytes / 8 ? [] : null
+    let size = 0
+    const take = (bytes: Uint8Array | null) => {
+      let text: string
+      try {
+        text = bytes === null ? decoder.decode() : decoder.decode(bytes, { stream: true })
+      } catch {
+        throw notText(body.path)
+      }
+      if (text.includes('\0')) throw notText(body.path)
+      window.add(text)
+      small?.push(text)
+    }
+    for await (const piece of pieces(fd, limits.readBytes, signal)) {
+      hash.update(piece)
+      size += piece.length
+      take(piece)
+    }
+    take(null)
+    const sha256 = hash.digest('hex')
+    if (small) gate.recent.remember(sha256, small.join(''))
+    return { ...window.result(), sha256, size }
+  })
+}
+
+export function listFolder(gate: Gate, body: BodyOf<P, 'list'>, grant: Limits, signal: AbortSignal): Promise<ReplyOf<P, 'list'>> {
+  return scoped(async (scope) => {
+    const found = folderAt(gate, body.path, grant, (path) => resolveExisting(gate.root, path, scope))
+    const entries: ReplyOf<P, 'list'>['entries'] = []
+    const walk = walkTree({ fd: found.fd, parts: found.parts }, { maxDepth: body.depth ?? 1, signal })
+    for await (const entry of walk) {
+      if (entries.length === limits.listEntries) return { entries, truncated: true }
+      const stat = statOf(entry.folder, entry.name)
+      // Deleted since its folder was read.
+      if (stat) entries.push({ name: entry.parts.join('/'), type: typeOf(stat), size: stat.size, mtimeMs: stat.mtimeMs })
+    }
+    return { entries, truncated: walk.cut() }
+  })
+}
+
+export function statPath(gate: Gate, body: BodyOf<P, 'stat'>, grant: Limits): Promise<ReplyOf<P, 'stat'>> {
+  return scoped(async (scope) => {
+    const direct = resolveExisting(gate.root, body.path, scope, { followLast: false })
+    if (!direct.stat.isSymbolicLink()) {
+      requireCovered(gate, direct.parts, grant)
+      return described(direct)
+    }
+    const link = fs.readlinkSync(at(direct.parent, direct.name))
+    const found = resolveExisting(gate.root, body.path, scope)
+    requireCovered(gate, found.parts, grant)
+    return { ...described(found), link }
+  })
+}
+
+function described({ parts, stat }: Found) {
+  return { path: parts.join('/'), type: typeOf(stat), size: stat.size, mtimeMs: stat.mtimeMs, mode: stat.mode & 0o777 }
+}
+
+/** The folder a listing or search starts in. Throws `not-a-folder`. */
+export function folderAt(gate: Gate, path: string, grant: Limits, find: (path: string) => Found): Found {
+  const found = find(path)
+  requireCovered(gate, found.parts, grant)
+  if (!found.stat.isDirectory()) throw fault('not-a-folder', `${path} is not a folder.`)
+  return found
+}
+
+/** A name's own attributes, links not followed; null when it is gone. */
+export function statOf(folder: number, name: string): fs.Stats | null {
+  try {
+    return fs.lstatSync(at(folder, name))
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return null
+    throw error
+  }
+}
