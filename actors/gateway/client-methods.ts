@@ -1,0 +1,58 @@
+/**
+ * The `_bulkhead/*` methods clients may call beside ACP's own: their parameters, and what comes back. Checked on every call.
+ *
+ *   client -> daemon  requests below
+ *   daemon -> client  `_bulkhead/event` {session, seq, ts, type, …}     what happens in sessions it watches
+ *                     `_bulkhead/vm` {status}                           while `_bulkhead/vm/watch` runs
+ *                     `_bulkhead/permission_resolved` {session, id, option, by}
+ *                     `session/request_permission` (ACP) with the whole question in `_meta.bulkhead`
+ */
+import { z } from 'zod'
+import { maxPromptChars } from './limits.ts'
+
+const session = z.string().min(1).max(100)
+
+export const clientMethods = {
+  /**
+   * Opens or re-opens a session and watches it: -> {session, folders, hosts, approve, resumed}. The client that opened it sees its
+   * events until it disconnects.
+   */
+  open: z.strictObject({
+    session: session.optional(),
+    folders: z.array(z.strictObject({ path: z.string().min(1).max(4096), mode: z.enum(['ro', 'rw']) })).max(32).default([]),
+    hosts: z.array(z.string().min(1).max(260)).max(200).default([]),
+    approve: z.enum(['ask', 'edits', 'all', 'none']).optional(),
+    model: z.string().min(1).max(200).optional(),
+  }),
+  /**
+   * One turn -> {status, text, toolCalls, error?} when it ends. `turn` is the caller's name for it and is in each of its events. Ends
+   * as cancelled when the client that started it disconnects. Refused `session-busy` while another turn runs.
+   */
+  prompt: z.strictObject({ session, text: z.string().min(1).max(maxPromptChars), turn: z.string().min(1).max(100).optional() }),
+  /** Interrupts the running turn -> {}. */
+  cancel: z.strictObject({ session }),
+  close: z.strictObject({ session }),
+  grants: z.strictObject({ session }),
+  revoke: z.strictObject({ session, grant: z.string().max(100) }),
+  'approve-mode': z.strictObject({ session, approve: z.enum(['ask', 'edits', 'all', 'none']) }),
+  /** -> {clients, sessions, running}: how many turns run now. */
+  status: z.strictObject({}),
+  /** Sessions in the journal. */
+  sessions: z.strictObject({}),
+  inspect: z.strictObject({}),
+  'vm/status': z.strictObject({}),
+  'vm/start': z.strictObject({}),
+  'vm/stop': z.strictObject({}),
+  'vm/restart': z.strictObject({}),
+  /** Runs until it is cancelled. */
+  'vm/watch': z.strictObject({}),
+  /** Ends the daemon in order. */
+  shutdown: z.strictObject({}),
+} as const
+
+type Methods = typeof clientMethods
+export type ClientMethod = keyof Methods
+/** A call as the machine sees it. ACP's own methods are turned into these at the door (connection.ts). */
+export type ClientCall = { [M in ClientMethod]: { method: M; params: z.infer<Methods[M]> } }[ClientMethod]
+
+export const prefix = '_bulkhead/'

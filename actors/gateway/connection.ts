@@ -1,0 +1,143 @@
+/**
+ * One client on one socket: newline-delimited JSON-RPC, ACP v1 through its SDK, `_bulkhead/*` beside it. Checks what comes in, turns
+ * ACP's methods into ours, and keeps each call open until the machine answers it.
+ */
+import type { Socket } from 'node:net'
+import { Readable, Writable } from 'node:stream'
+import { agent, type AgentConnection, ndJsonStream, PROTOCOL_VERSION, RequestError, type ContentBlock } from '@agentclientprotocol/sdk'
+import { asFault, fault, type Fault, isFault } from '../../kernel/index.ts'
+import { stopReason } from './acp-updates.ts'
+import { type ClientCall, clientMethods, type ClientMethod, prefix } from './client-methods.ts'
+import { maxLineBytes, maxOpenCalls, maxUnsentNotifications } from './limits.ts'
+import type { Style } from './state.ts'
+
+/** JSON-RPC error code of every refusal that carries a fault in `data`. From the range the protocol leaves to servers. */
+export const faultCode = -32050
+
+export type Door = {
+  called(call: number, style: Style, asked: ClientCall): void
+  withdrawn(call: number): void
+}
+
+type Waiting = { resolve(result: unknown): void; reject(error: unknown): void }
+
+export type ClientConnection = {
+  answer(call: number, outcome: { result: unknown } | { error: Fault }): void
+  notify(method: string, params: unknown): void
+  /** Asks; resolves with the chosen option's id, or null when the client declined, failed or left. */
+  ask(params: unknown, signal: AbortSignal): Promise<string | null>
+  /** As the client called itself, made harmless. */
+  name(): string
+  closed: Promise<void>
+  close(): void
+}
+
+export function serveConnection(socket: Socket, door: Door): ClientConnection {
+  const waiting = new Map<number, Waiting>()
+  let next = 1
+  let unsent = 0
+  let clientName = 'client'
+  socket.on('error', () => socket.destroy())
+  socket.setNoDelay(true)
+
+  /** Hands a call to the machine and waits for its answer. */
+  function ask(style: Style, asked: ClientCall, signal: AbortSignal): Promise<unknown> {
+    if (waiting.size >= maxOpenCalls) return Promise.reject(rpcError(fault('overloaded', `${maxOpenCalls} calls are open.`)))
+    const call = next++
+    return new Promise((resolve, reject) => {
+      waiting.set(call, { resolve, reject })
+      signal.addEventListener('abort', () => door.withdrawn(call), { once: true })
+      door.called(call, style, asked)
+    })
+  }
+
+  const app = agent({ name: 'bulkhead' })
+    .onRequest('initialize', ({ params }) => {
+      clientName = plainName(params.clientInfo?.title ?? params.clientInfo?.name)
+      return {
+        protocolVersion: PROTOCOL_VERSION,
+        agentInfo: { name: 'bulkhead', title: 'Bulkhead', version: '0.1.0' },
+        agentCapabilities: {
+          loadSession: false,
+          _meta: { bulkhead: { methods: Object.keys(clientMethods).map((method) => prefix + method) } },
+        },
+        authMethods: [],
+      }
+    })
+    .onRequest('session/new', async ({ params, signal }) => {
+      // `mcpServers` would be commands to run on a client's word alone; they are not started.
+      const folders = [params.cwd, ...(params.additionalDirectories ?? [])].map((path) => ({ path, mode: 'rw' as const }))
+      const opened = (await ask('acp', { method: 'open', params: { folders, hosts: [], approve: 'ask' } }, signal)) as { session: string }
+      return { sessionId: opened.session }
+    })
+    .onRequest('session/prompt', async ({ params, signal }) => {
+      const text = params.prompt.map(plainText).join('\n\n')
+      const ended = await ask('acp', { method: 'prompt', params: clientMethods.prompt.parse({ session: params.sessionId, text }) }, signal)
+      const { status, error } = ended as { status: Parameters<typeof stopReason>[0]; error?: Fault }
+      if (status === 'failed') throw rpcError(error ?? fault('internal', 'The turn failed.'))
+      return { stopReason: stopReason(status) as 'end_turn' }
+    })
+    .onNotification('session/cancel', ({ params, signal }) => void ask('acp', { method: 'cancel', params: { session: params.sessionId } }, signal).catch(() => {}))
+  for (const method of Object.keys(clientMethods) as ClientMethod[])
+    app.onRequest(prefix + method, clientMethods[method] as { parse(params: unknown): unknown }, ({ params, signal }) =>
+      ask('bulkhead', { method, params } as ClientCall, signal),
+    )
+
+  const stream = ndJsonStream(Writable.toWeb(socket) as WritableStream<Uint8Array>, Readable.toWeb(socket) as ReadableStream<Uint8Array>, {
+    maxMessageBytes: maxLineBytes,
+  })
+  const connection: AgentConnection = app.connect(stream)
+  const close = () => {
+    connection.close()
+    socket.destroy()
+  }
+  const closed = connection.closed.finally(() => {
+    socket.destroy()
+    for (const { reject } of waiting.values()) reject(RequestError.internalError(undefined, 'connection closed'))
+    waiting.clear()
+  })
+
+  return {
+    answer(call, outcome) {
+      const open = waiting.get(call)
+      waiting.delete(call)
+      if ('error' in outcome) open?.reject(rpcError(outcome.error))
+      else open?.resolve(outcome.result)
+    },
+    notify(method, params) {
+      if (++unsent > maxUnsentNotifications) return close()
+      void connection.client.notify(method, params).then(
+        () => unsent--,
+        () => unsent--,
+      )
+    },
+    async ask(params, signal) {
+      try {
+        const answer = await connection.client.request('session/request_permission', params as never, { cancellationSignal: signal, stopWaitingOnCancel: true })
+        return answer.outcome.outcome === 'selected' ? answer.outcome.optionId : null
+      } catch {
+        return null
+      }
+    },
+    name: () => clientName,
+    closed,
+    close,
+  }
+}
+
+function rpcError(error: unknown): RequestError {
+  const known = isFault(error) ? error : asFault(error)
+  return new RequestError(known.code === 'no-such-session' ? -32002 : faultCode, known.message, { fault: known })
+}
+
+/** What the conversation reads of a prompt's content. Other kinds are not advertised and so not sent. */
+function plainText(block: ContentBlock): string {
+  if (block.type === 'text') return block.text
+  return block.type === 'resource_link' ? block.uri : ''
+}
+
+/** Client names are shown in grants and questions: printable, short. */
+function plainName(name: string | null | undefined): string {
+  const plain = (name ?? '').replace(/[^\p{L}\p{N} ._-]/gu, '').trim().slice(0, 40)
+  return plain === '' ? 'client' : plain
+}

@@ -1,0 +1,99 @@
+/** What the gateway knows, as values. */
+import type { Outgoing } from '../../kernel/index.ts'
+import type { Option } from './protocol.ts'
+
+/** How a client wants to hear of a session: in our own events, or as ACP updates. */
+export type Style = 'bulkhead' | 'acp'
+
+export type Turn = {
+  /** Ref of the prompt request to the conversation. */
+  ref: string
+  /** The caller's name for it. */
+  turn: string
+  conn: number
+  call: number
+  /** Since the last tool call: what the summary of an interrupted turn says. */
+  text: string
+  toolCalls: number
+  /** Code of the last error event. */
+  error: string | null
+  /** Tool calls under way: id to title. */
+  running: Readonly<Record<string, string>>
+}
+
+export type Session = {
+  id: string
+  /** The gateway's slot for it. */
+  conversation: number
+  /** Sequence number of the last event. */
+  seq: number
+  watchers: Readonly<Record<number, Style>>
+  turn: Turn | null
+}
+
+export type Question = {
+  id: string
+  /** Consent's request. */
+  request: number
+  session: string
+  tool: string
+  title: string
+  detail: string
+  toolCall: string
+  options: readonly Option[]
+  /** Clients that have not answered yet. */
+  asked: readonly number[]
+}
+
+/** A client's call whose answer is another actor's reply. */
+export type Pending = { conn: number; call: number; kind: 'relay' | 'watch' } | { conn: number; call: number; kind: 'open'; style: Style }
+
+export type Context = {
+  next: number
+  clients: readonly number[]
+  sessions: Readonly<Record<string, Session>>
+  questions: Readonly<Record<string, Question>>
+  pending: Readonly<Record<string, Pending>>
+}
+
+export const empty: Context = { next: 1, clients: [], sessions: {}, questions: {}, pending: {} }
+
+export type EffectCall =
+  /** `full`: too many clients, this one is only told so. */
+  | { name: 'serve'; params: { conn: number; full: boolean } }
+  | { name: 'answer'; params: { conn: number; call: number; result?: unknown; error?: unknown } }
+  /** `stamp`: put the time into `params.ts`. */
+  | { name: 'notify'; params: { conns: readonly number[]; method: string; params: Readonly<Record<string, unknown>>; stamp: boolean } }
+  | { name: 'question'; params: { ref: string; conn: number; question: string; params: unknown } }
+
+export type Out = Outgoing | { type: 'effect'; call: EffectCall }
+export type Step = { context: Context; out: readonly Out[] }
+
+export const stay = (context: Context, ...out: Out[]): Step => ({ context, out })
+
+/** `next` runs on what `step` led to; both their messages leave, in order. */
+export function andThen(step: Step, next: (context: Context) => Step): Step {
+  const after = next(step.context)
+  return { context: after.context, out: [...step.out, ...after.out] }
+}
+
+export function effect(call: EffectCall): Out {
+  return { type: 'effect', call }
+}
+
+export const answer = (conn: number, call: number, result: unknown): Out => effect({ name: 'answer', params: { conn, call, result } })
+export const fail = (conn: number, call: number, error: unknown): Out => effect({ name: 'answer', params: { conn, call, error } })
+
+export function withSession(context: Context, id: string, change: (session: Session) => Session): Context {
+  const session = context.sessions[id]
+  return session ? { ...context, sessions: { ...context.sessions, [id]: change(session) } } : context
+}
+
+export function without<T>(record: Readonly<Record<string, T>>, key: string): Readonly<Record<string, T>> {
+  const { [key]: _, ...rest } = record
+  return rest
+}
+
+export function watchersOf(session: Session, style: Style): number[] {
+  return Object.entries(session.watchers).flatMap(([conn, as]) => (as === style ? [Number(conn)] : []))
+}
