@@ -2,7 +2,7 @@
  * Debian and Ubuntu packages the workspace needs, each with how its presence shows and what it is for. Everything else
  * works without them.
  *
- * @typedef {{ name: string, shows: { command: string } | { file: string }, why: string }} SystemPackage
+ * @typedef {{ name: string, shows: { command: string } | { anyFile: readonly string[] }, why: string }} SystemPackage
  */
 
 /**
@@ -18,19 +18,14 @@ export function systemPackages(arch = process.arch, root = process.getuid?.() ==
     arch === 'arm64'
       ? { name: 'qemu-system-arm', shows: { command: 'qemu-system-aarch64' }, why: 'runs the workspace VM' }
       : { name: 'qemu-system-x86', shows: { command: 'qemu-system-x86_64' }, why: 'runs the workspace VM' },
-    { name: 'qemu-utils', shows: { command: 'qemu-img' }, why: "makes the VM's scratch disk" },
     { name: 'mmdebstrap', shows: { command: 'mmdebstrap' }, why: 'builds the VM image from Debian packages' },
     {
       name: 'debian-archive-keyring',
-      shows: { file: '/usr/share/keyrings/debian-archive-keyring.gpg' },
+      shows: { anyFile: ['/usr/share/keyrings/debian-archive-keyring.gpg', '/usr/share/keyrings/debian-archive-keyring.pgp'] },
       why: 'checks the signatures of what goes into the image',
     },
     { name: 'squashfs-tools', shows: { command: 'mksquashfs' }, why: 'packs the image' },
-    { name: 'cpio', shows: { command: 'cpio' }, why: 'packs the part that starts the VM' },
-    { name: 'zstd', shows: { command: 'zstd' }, why: 'compresses the image' },
     { name: 'bubblewrap', shows: { command: 'bwrap' }, why: 'jails the VM process' },
-    { name: 'socat', shows: { command: 'socat' }, why: 'moves bytes between sockets' },
-    { name: 'ripgrep', shows: { command: 'rg' }, why: 'searches files' },
   ]
 }
 

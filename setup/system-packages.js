@@ -24,7 +24,16 @@ export function systemFingerprint() {
  * @param {NodeJS.ProcessEnv} env
  */
 export function missingSystemPackages(env) {
-  return systemPackages().filter(({ shows }) => ('command' in shows ? !findCommand(shows.command, env) : !existsSync(shows.file)))
+  return systemPackages().filter((wanted) => whereShown(wanted, env) === null)
+}
+
+/**
+ * The file by which a package shows, or null.
+ * @param {import('./requirements.js').SystemPackage} wanted
+ * @param {NodeJS.ProcessEnv} env
+ */
+export function whereShown({ shows }, env) {
+  return 'command' in shows ? findCommand(shows.command, env) : (shows.anyFile.find((path) => existsSync(path)) ?? null)
 }
 
 /**
