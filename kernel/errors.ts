@@ -62,6 +62,8 @@ export const errorCodes = {
   declined: { meaning: 'The model declined the request.', remedy: 'Put it in other words, or leave out what it will not do.' },
   // Clients and set-up
   'daemon-down': { meaning: 'The daemon is not running or does not answer.', remedy: 'Run `bulkhead daemon start`.' },
+  'settings-differ': { meaning: 'The running daemon was started with other settings (key, base URL, workspace) and is busy.', remedy: 'Wait for its prompt to end, or run `bulkhead daemon stop`.' },
+  'unsafe-runtime-dir': { meaning: 'The folder for sockets could be written by someone else.', remedy: 'Remove it, or make it yours with mode 0700; it is made anew.' },
   'setup-failed': { meaning: 'A set-up step failed.', remedy: 'See the cause; the step can be repeated.' },
 } as const satisfies Record<string, Entry>
 
