@@ -66,10 +66,13 @@ export function allowed(context: Context, ref: string, body: unknown, slot: numb
   if (!found || found.call.plan?.access !== 'change') return still(context)
   const { call, index } = found
   const { scope, by } = body as ReplyOf<typeof consentProtocol, 'ask'>
-  if (slot === undefined) return finish(context, index, { ...presentFault(fault('internal', 'The approval carried no capability.')), durationMs: 0 })
+  if (slot === undefined)
+    return finish(context, index, { ...presentFault(fault('internal', 'The approval carried no capability.')), durationMs: 0 })
   const { target } = found.call.plan
   const { [targetKey(target)]: _, ...denials } = context.turn?.denials ?? {}
-  const known = withTurn(scope === 'session' ? { ...context, approvals: { ...context.approvals, [approvalKey(target)]: slot } } : context, { denials })
+  const known = withTurn(scope === 'session' ? { ...context, approvals: { ...context.approvals, [approvalKey(target)]: slot } } : context, {
+    denials,
+  })
   return before([permission(known, call, 'allow', scope, by)], run(known, index, call, [changeCall(known, call, found.call.plan, slot)]))
 }
 
@@ -98,7 +101,12 @@ function startWaiting(step: Step): Step {
     const started =
       plan.access === 'change'
         ? startChange(current.context, index, call, plan)
-        : run(current.context, index, call, plan.calls.map((item) => addressed(current.context, item)))
+        : run(
+            current.context,
+            index,
+            call,
+            plan.calls.map((item) => addressed(current.context, item)),
+          )
     current = before(current.out, { ...started, runs: [...current.runs, ...started.runs] })
   }
   return current
@@ -129,7 +137,12 @@ function ask(context: Context, index: number, call: ToolCall, plan: ChangePlan):
 /** The change as the gate will carry it out: through a symbolic link it lands elsewhere in the folder, and that is what is to be approved. */
 function landingAt(plan: ChangePlan, path: string): ChangePlan {
   if (!plan.file || plan.target.kind !== 'write' || plan.file.path === path) return plan
-  return { ...plan, file: { ...plan.file, path }, target: { ...plan.target, path }, message: { ...plan.message, body: { ...plan.message.body, path } } }
+  return {
+    ...plan,
+    file: { ...plan.file, path },
+    target: { ...plan.target, path },
+    message: { ...plan.message, body: { ...plan.message.body, path } },
+  }
 }
 
 function shownTitle({ title, plan: given }: ToolCall, { file }: ChangePlan): string {
@@ -138,7 +151,11 @@ function shownTitle({ title, plan: given }: ToolCall, { file }: ChangePlan): str
 
 function run(context: Context, index: number, call: ToolCall, calls: ToolRun['calls']): Step {
   const request = context.turn?.request ?? -1
-  return { context: update(context, index, { ...call, phase: 'running' }), out: [], runs: [{ ref: callRef(context, index, 'running'), request, id: call.id, calls }] }
+  return {
+    context: update(context, index, { ...call, phase: 'running' }),
+    out: [],
+    runs: [{ ref: callRef(context, index, 'running'), request, id: call.id, calls }],
+  }
 }
 
 function finish(context: Context, index: number, result: CallResult): Step {
@@ -157,7 +174,12 @@ function changeCall(context: Context, { creates }: ToolCall, { message, file }: 
   const known = file && context.seen[shortPath(file)]
   const expect = creates ? { expect: null } : known ? { expect: known } : {}
   const { deadlineMs } = message
-  return { to, kind: message.kind, body: file ? { ...message.body, ...expect } : message.body, ...(deadlineMs === undefined ? {} : { deadlineMs }) }
+  return {
+    to,
+    kind: message.kind,
+    body: file ? { ...message.body, ...expect } : message.body,
+    ...(deadlineMs === undefined ? {} : { deadlineMs }),
+  }
 }
 
 function remember(context: Context, { plan }: ToolCall, answers: readonly Answer[]): Context {
@@ -165,7 +187,13 @@ function remember(context: Context, { plan }: ToolCall, answers: readonly Answer
   return plan?.file && typeof sha256 === 'string' ? { ...context, seen: { ...context.seen, [shortPath(plan.file)]: sha256 } } : context
 }
 
-function permission({ turn }: Context, { id, name, title }: ToolCall, decision: 'allow' | 'deny', scope: 'once' | 'session', by: string): Outgoing {
+function permission(
+  { turn }: Context,
+  { id, name, title }: ToolCall,
+  decision: 'allow' | 'deny',
+  scope: 'once' | 'session',
+  by: string,
+): Outgoing {
   return event(turn?.request ?? -1, { type: 'permission', id, tool: name, title, decision, scope, by })
 }
 

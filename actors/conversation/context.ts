@@ -4,7 +4,7 @@ import type { Fault } from '../../kernel/index.ts'
 import type { Message } from './history.ts'
 import { DEFAULT_MODEL } from './limits.ts'
 import type { Workspace } from './paths.ts'
-import { conversationParams, folderSchema } from './protocol.ts'
+import { conversationParams, type Folder, folderSchema } from './protocol.ts'
 import type { ToolCall } from './turn.ts'
 
 const slot = z.union([z.int(), z.string()])
@@ -81,5 +81,36 @@ export function workspaceOf({ session, folders, hosts }: Context): Workspace {
 }
 
 export function newTurn(context: Context, { request, text }: { request: number; text: string }): Turn {
-  return { request, text, date: '', startsAt: context.messages.length, modelCalls: 0, continuations: 0, toolCalls: 0, answer: '', calls: [], denials: {}, ending: null }
+  return {
+    request,
+    text,
+    date: '',
+    startsAt: context.messages.length,
+    modelCalls: 0,
+    continuations: 0,
+    toolCalls: 0,
+    answer: '',
+    calls: [],
+    denials: {},
+    ending: null,
+  }
+}
+
+/** Approvals end with the folder they were for: one connected later under the same name is another folder. */
+export function withFolders(
+  context: Context,
+  { folders, hosts = context.hosts }: { folders: Folder[]; hosts?: string[] | undefined },
+  caps: readonly number[],
+): Context {
+  const added = folders.filter(({ name }) => !Object.hasOwn(context.folderSlots, name))
+  const slotOf = (name: string): number | string =>
+    context.folderSlots[name] ?? caps[added.findIndex((folder) => folder.name === name)] ?? `folder:${name}`
+  const kept = (key: string): boolean => !key.startsWith('write:') || folders.some(({ name }) => key === `write:${name}`)
+  return {
+    ...context,
+    folders,
+    hosts,
+    folderSlots: Object.fromEntries(folders.map(({ name }) => [name, slotOf(name)])),
+    approvals: Object.fromEntries(Object.entries(context.approvals).filter(([key]) => kept(key))),
+  }
 }

@@ -19,9 +19,17 @@ export const effects = {
     outcomes: ['ready', 'failed'],
     run: (_: Tag, context: EffectContext) =>
       context.request('egress', 'model-info', {}).pipe(
-        Effect.retry({ times: EGRESS_RETRIES, schedule: Schedule.spaced(EGRESS_RETRY_MS), while: ({ code }) => code === 'actor-down' || code === 'not-now' }),
+        Effect.retry({
+          times: EGRESS_RETRIES,
+          schedule: Schedule.spaced(EGRESS_RETRY_MS),
+          while: ({ code }) => code === 'actor-down' || code === 'not-now',
+        }),
         Effect.match({
-          onSuccess: ({ body }) => ({ type: 'ready', date: new Date().toISOString().slice(0, 10), practice: (body as ReplyOf<typeof egress, 'model-info'>).mode === 'practice' }),
+          onSuccess: ({ body }) => ({
+            type: 'ready',
+            date: new Date().toISOString().slice(0, 10),
+            practice: (body as ReplyOf<typeof egress, 'model-info'>).mode === 'practice',
+          }),
           onFailure: (error) => ({ type: 'failed', error }),
         }),
       ),
@@ -51,10 +59,16 @@ function runTool({ request, id, calls }: ToolRun, context: EffectContext): Effec
       if (shown.type === 'tool_output') printed.add(shown.text)
       return context.part(request, shown)
     }
-    const answered = calls.map(({ to, kind, body, deadlineMs }) => context.request(to, kind, body, { onPart, ...(deadlineMs === undefined ? {} : { deadlineMs }) }))
+    const answered = calls.map(({ to, kind, body, deadlineMs }) =>
+      context.request(to, kind, body, { onPart, ...(deadlineMs === undefined ? {} : { deadlineMs }) }),
+    )
     return Effect.all(answered, { concurrency: 'unbounded' }).pipe(
       Effect.match({
-        onSuccess: (replies) => ({ type: 'done', answers: replies.map(({ body }): Answer => ({ body, output: printed.text() })), durationMs: durationMs() }),
+        onSuccess: (replies) => ({
+          type: 'done',
+          answers: replies.map(({ body }): Answer => ({ body, output: printed.text() })),
+          durationMs: durationMs(),
+        }),
         onFailure: (error) => ({ type: 'failed', error, output: printed.text(), durationMs: durationMs() }),
       }),
     )
@@ -64,5 +78,7 @@ function runTool({ request, id, calls }: ToolRun, context: EffectContext): Effec
 /** Parts of `exec`, the only kind a tool uses that has any. */
 function outputEvent(id: string, raw: unknown): ConversationEvent {
   const part = raw as { type: 'vm'; state: string; detail: string } | { type: 'stdout' | 'stderr'; text: string }
-  return part.type === 'vm' ? { type: 'vm', state: part.state, detail: part.detail } : { type: 'tool_output', id, stream: part.type, text: part.text }
+  return part.type === 'vm'
+    ? { type: 'vm', state: part.state, detail: part.detail }
+    : { type: 'tool_output', id, stream: part.type, text: part.text }
 }

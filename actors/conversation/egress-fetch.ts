@@ -47,7 +47,10 @@ export function egressFetch(context: Pick<EffectContext, 'request'>, hold: () =>
       const listen = (): void => {
         clearTimeout(idle)
         if (over) return
-        idle = setTimeout(() => stop(new RefusedError(fault('model-unreachable', 'The model API went silent.', { cause: `nothing for ${idleMs} ms` }))), idleMs)
+        idle = setTimeout(
+          () => stop(new RefusedError(fault('model-unreachable', 'The model API went silent.', { cause: `nothing for ${idleMs} ms` }))),
+          idleMs,
+        )
       }
       const onPart = async (raw: unknown): Promise<void> => {
         const part = raw as ModelPart
@@ -61,27 +64,39 @@ export function egressFetch(context: Pick<EffectContext, 'request'>, hold: () =>
         listen()
       }
 
-      const request = { method: init.method ?? 'GET', path: url.pathname + url.search, headers: Object.fromEntries(new Headers(init.headers)), body: typeof init.body === 'string' ? init.body : '' }
+      const request = {
+        method: init.method ?? 'GET',
+        path: url.pathname + url.search,
+        headers: Object.fromEntries(new Headers(init.headers)),
+        body: typeof init.body === 'string' ? init.body : '',
+      }
       listen()
-      void Effect.runPromiseExit(context.request('egress', 'model', request, { deadlineMs: null, onPart }), { signal: abort.signal }).then((exit) => {
-        over = true
-        clearTimeout(idle)
-        signal?.removeEventListener('abort', onAbort)
-        if (Exit.isSuccess(exit)) {
-          // Only a mute answer is still waiting for its head here.
-          reject(new RefusedError(fault('model-unreachable', 'The model API gave no answer.')))
-          return body.end()
-        }
-        const squashed = Cause.squash(exit.cause)
-        const error = new RefusedError(isFault(squashed) ? squashed : asFault(squashed))
-        reject(error)
-        body.fail(error)
-      })
+      void Effect.runPromiseExit(context.request('egress', 'model', request, { deadlineMs: null, onPart }), { signal: abort.signal }).then(
+        (exit) => {
+          over = true
+          clearTimeout(idle)
+          signal?.removeEventListener('abort', onAbort)
+          if (Exit.isSuccess(exit)) {
+            // Only a mute answer is still waiting for its head here.
+            reject(new RefusedError(fault('model-unreachable', 'The model API gave no answer.')))
+            return body.end()
+          }
+          const squashed = Cause.squash(exit.cause)
+          const error = new RefusedError(isFault(squashed) ? squashed : asFault(squashed))
+          reject(error)
+          body.fail(error)
+        },
+      )
     })
 }
 
 /** A body that is pushed into; `push` resolves when there is room for more. */
-function responseBody(onCancel: () => void): { stream: ReadableStream<Uint8Array>; push(bytes: Uint8Array): Promise<void>; end(): void; fail(reason: unknown): void } {
+function responseBody(onCancel: () => void): {
+  stream: ReadableStream<Uint8Array>
+  push(bytes: Uint8Array): Promise<void>
+  end(): void
+  fail(reason: unknown): void
+} {
   let controller!: ReadableStreamDefaultController<Uint8Array>
   let open = true
   let roomMade: () => void = () => {}

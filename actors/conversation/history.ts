@@ -27,7 +27,9 @@ export function validHistory(messages: readonly Message[]): Message[] {
       open = content.flatMap((block) => (block.type === 'tool_use' ? [block.id] : []))
       continue
     }
-    const results = content.filter((block): block is ToolResultBlockParam => block.type === 'tool_result' && open.includes(block.tool_use_id))
+    const results = content.filter(
+      (block): block is ToolResultBlockParam => block.type === 'tool_result' && open.includes(block.tool_use_id),
+    )
     const answered = results.map(({ tool_use_id }) => tool_use_id)
     const rest = content.filter((block) => block.type !== 'tool_result')
     add('user', [...results, ...open.filter((id) => !answered.includes(id)).map(lostResult), ...rest])
@@ -47,12 +49,21 @@ export function withCacheMark(messages: readonly Message[]): Message[] {
   return messages.map((message, index) => {
     const last = message.content.at(-1)
     if (index !== at || !last || (last.type !== 'text' && last.type !== 'tool_result')) return message
-    return { ...message, content: [...message.content.slice(0, -1), { ...last, cache_control: { type: 'ephemeral' } } as TextBlockParam | ToolResultBlockParam] }
+    return {
+      ...message,
+      content: [
+        ...message.content.slice(0, -1),
+        { ...last, cache_control: { type: 'ephemeral' } } as TextBlockParam | ToolResultBlockParam,
+      ],
+    }
   })
 }
 
 const journalled = z.discriminatedUnion('type', [
-  z.object({ type: z.literal('message'), entry: z.object({ role: z.enum(['user', 'assistant']), content: z.array(z.looseObject({ type: z.string() })) }) }),
+  z.object({
+    type: z.literal('message'),
+    entry: z.object({ role: z.enum(['user', 'assistant']), content: z.array(z.looseObject({ type: z.string() })) }),
+  }),
   z.object({ type: z.literal('withdrawn'), entry: z.object({ messages: z.int().min(0) }) }),
 ])
 

@@ -15,12 +15,27 @@ import { setup } from 'xstate'
 import { asFault, fault } from '../../kernel/index.ts'
 import type { Inbound, KernelEvent, Outgoing } from '../../kernel/index.ts'
 import { allCallsDone, allowed, beginCalls, callFailed, callRan, previewed, questionRefused } from './call-steps.ts'
-import { type Context, initialContext, newTurn } from './context.ts'
+import { type Context, initialContext, newTurn, withFolders } from './context.ts'
 import { replayed } from './history.ts'
 import { HISTORY_PAGE, HISTORY_RETRY_MS } from './limits.ts'
 import { modelRequest } from './model-request.ts'
 import type { protocol } from './protocol.ts'
-import { afterAnswer, callLimitFault, endTurn, event as partEvent, failed, interruptTurn, type ModelAnswer, overCallLimit, type Step, saveRef, stagePrompt, stageResults, type ToolRun, withTurn } from './steps.ts'
+import {
+  afterAnswer,
+  callLimitFault,
+  endTurn,
+  event as partEvent,
+  failed,
+  interruptTurn,
+  type ModelAnswer,
+  overCallLimit,
+  type Step,
+  saveRef,
+  stagePrompt,
+  stageResults,
+  type ToolRun,
+  withTurn,
+} from './steps.ts'
 import type { Answer } from './tools/tool.ts'
 
 type Tag = { ref: string; request: number }
@@ -73,38 +88,70 @@ function stepping(take: (context: Context, event: Event) => Step): ReturnType<ty
   })
 }
 
-const changing = (change: (context: Context, event: Event) => Context) => stepping((context, event) => ({ context: change(context, event), out: [], runs: [] }))
-const emitting = (say: (context: Context, event: Event) => readonly Outgoing[]) => stepping((context, event) => ({ context, out: say(context, event), runs: [] }))
+const changing = (change: (context: Context, event: Event) => Context) =>
+  stepping((context, event) => ({ context: change(context, event), out: [], runs: [] }))
+const emitting = (say: (context: Context, event: Event) => readonly Outgoing[]) =>
+  stepping((context, event) => ({ context, out: say(context, event), runs: [] }))
 
 export const machine = base
   .extend({
     actions: {
-      readHistory: emitting(({ loadedSeq }) => [{ type: 'send', to: 'journal', kind: 'read', body: { after: loadedSeq, limit: HISTORY_PAGE }, ref: LOAD_REF }]),
+      readHistory: emitting(({ loadedSeq }) => [
+        { type: 'send', to: 'journal', kind: 'read', body: { after: loadedSeq, limit: HISTORY_PAGE }, ref: LOAD_REF },
+      ]),
       addPage: changing((context, event) => {
         const page = event.type === 'replied' ? pageOf(event.body) : []
         return { ...context, messages: [...page.reduce(replayed, context.messages)], loadedSeq: page.at(-1)?.seq ?? context.loadedSeq }
       }),
       refuseWaiting: stepping((context, event) => {
         const error = event.type === 'refused' ? event.error : fault('internal', 'The history could not be read.')
-        return { context: { ...context, waiting: null }, out: context.waiting ? [{ type: 'refuse', request: context.waiting.request, error }] : [], runs: [] }
+        return {
+          context: { ...context, waiting: null },
+          out: context.waiting ? [{ type: 'refuse', request: context.waiting.request, error }] : [],
+          runs: [],
+        }
       }),
-      keepWaiting: changing((context, event) => (event.type === 'prompt' && event.from.request !== null ? { ...context, waiting: { request: event.from.request, text: event.body.text } } : context)),
+      keepWaiting: changing((context, event) =>
+        event.type === 'prompt' && event.from.request !== null
+          ? { ...context, waiting: { request: event.from.request, text: event.body.text } }
+          : context,
+      ),
       dropWaiting: changing((context) => ({ ...context, waiting: null })),
       refuseBusy: emitting(({ session }, event) =>
-        event.type === 'prompt' && event.from.request !== null ? [{ type: 'refuse', request: event.from.request, error: fault('session-busy', `Session ${session} is working on a prompt.`) }] : [],
+        event.type === 'prompt' && event.from.request !== null
+          ? [{ type: 'refuse', request: event.from.request, error: fault('session-busy', `Session ${session} is working on a prompt.`) }]
+          : [],
       ),
-      beginTurn: changing((context) => (context.waiting ? { ...context, waiting: null, serial: context.serial + 1, turn: newTurn(context, context.waiting) } : context)),
-      showModel: emitting(({ turn, model }, event) => (turn && event.type === 'prepareTurn.ready' ? [partEvent(turn.request, { type: 'model', name: model, practice: event.practice })] : [])),
-      stagePrompt: changing((context, event) => stagePrompt(withTurn(context, event.type === 'prepareTurn.ready' ? { date: event.date } : {}))),
+      beginTurn: changing((context) =>
+        context.waiting ? { ...context, waiting: null, serial: context.serial + 1, turn: newTurn(context, context.waiting) } : context,
+      ),
+      showModel: emitting(({ turn, model }, event) =>
+        turn && event.type === 'prepareTurn.ready'
+          ? [partEvent(turn.request, { type: 'model', name: model, practice: event.practice })]
+          : [],
+      ),
+      stagePrompt: changing((context, event) =>
+        stagePrompt(withTurn(context, event.type === 'prepareTurn.ready' ? { date: event.date } : {})),
+      ),
       appendStaged: emitting((context) =>
-        (context.staged?.entries ?? []).map((entry): Outgoing => ({ type: 'send', to: 'journal', kind: 'append', body: entry, ref: saveRef(context) })),
+        (context.staged?.entries ?? []).map(
+          (entry): Outgoing => ({ type: 'send', to: 'journal', kind: 'append', body: entry, ref: saveRef(context) }),
+        ),
       ),
-      countSave: changing((context) => (context.staged ? { ...context, staged: { ...context.staged, left: context.staged.left - 1 } } : context)),
+      countSave: changing((context) =>
+        context.staged ? { ...context, staged: { ...context.staged, left: context.staged.left - 1 } } : context,
+      ),
       commitStaged: changing((context) => (context.staged ? { ...context, messages: context.staged.messages, staged: null } : context)),
-      countCall: changing((context) => withTurn({ ...context, serial: context.serial + 1 }, { modelCalls: (context.turn?.modelCalls ?? 0) + 1 })),
-      takeAnswer: stepping((context, event) => (event.type === 'callModel.done' ? afterAnswer(context, event) : { context, out: [], runs: [] })),
+      countCall: changing((context) =>
+        withTurn({ ...context, serial: context.serial + 1 }, { modelCalls: (context.turn?.modelCalls ?? 0) + 1 }),
+      ),
+      takeAnswer: stepping((context, event) =>
+        event.type === 'callModel.done' ? afterAnswer(context, event) : { context, out: [], runs: [] },
+      ),
       beginCalls: stepping(beginCalls),
-      takeRun: stepping((context, event) => (event.type === 'runTool.done' ? callRan(context, event.ref, event.answers, event.durationMs) : { context, out: [], runs: [] })),
+      takeRun: stepping((context, event) =>
+        event.type === 'runTool.done' ? callRan(context, event.ref, event.answers, event.durationMs) : { context, out: [], runs: [] },
+      ),
       takeRunFailure: stepping((context, event) => {
         if (event.type === 'runTool.failed') return callFailed(context, event.ref, event.error, event.output, event.durationMs)
         return event.type === 'runTool.crashed' ? callFailed(context, event.ref, event.error, '', 0) : { context, out: [], runs: [] }
@@ -113,7 +160,9 @@ export const machine = base
         if (event.type !== 'replied') return { context, out: [], runs: [] }
         return event.kind === 'ask' ? allowed(context, event.ref, event.body, event.caps[0]) : previewed(context, event.ref, event.body)
       }),
-      takeRefusal: stepping((context, event) => (event.type === 'refused' ? questionRefused(context, event.ref, event.error) : { context, out: [], runs: [] })),
+      takeRefusal: stepping((context, event) =>
+        event.type === 'refused' ? questionRefused(context, event.ref, event.error) : { context, out: [], runs: [] },
+      ),
       stageResults: changing(stageResults),
       fail: changing((context, event) => failed(context, asFault('error' in event ? event.error : null))),
       failOverLimit: changing((context) => failed(context, callLimitFault())),
@@ -121,13 +170,18 @@ export const machine = base
       interruptTurn: stepping(interruptTurn),
       setFolders: stepping((context, event) => {
         if (event.type !== 'folders') return { context, out: [], runs: [] }
-        const { folders } = event.body
-        const added = folders.filter(({ name }) => !Object.hasOwn(context.folderSlots, name))
-        const folderSlots = Object.fromEntries(folders.map(({ name }) => [name, context.folderSlots[name] ?? event.from.caps[added.findIndex((folder) => folder.name === name)] ?? `folder:${name}`]))
-        const { request } = event.from
-        return { context: { ...context, folders, folderSlots }, out: request === null ? [] : [{ type: 'reply', request, body: {} }], runs: [] }
+        const { request, caps } = event.from
+        return {
+          context: withFolders(context, event.body, caps),
+          out: request === null ? [] : [{ type: 'reply', request, body: {} }],
+          runs: [],
+        }
       }),
-      countHistory: emitting(({ messages }, event) => (event.type === 'history' && event.from.request !== null ? [{ type: 'reply', request: event.from.request, body: { messages: messages.length } }] : [])),
+      countHistory: emitting(({ messages }, event) =>
+        event.type === 'history' && event.from.request !== null
+          ? [{ type: 'reply', request: event.from.request, body: { messages: messages.length } }]
+          : [],
+      ),
     },
   })
   .createMachine({
@@ -142,7 +196,10 @@ export const machine = base
       loading: {
         entry: 'readHistory',
         on: {
-          prompt: [{ guard: 'isFreeRequest', actions: 'keepWaiting' }, { guard: 'isRequest', actions: 'refuseBusy' }],
+          prompt: [
+            { guard: 'isFreeRequest', actions: 'keepWaiting' },
+            { guard: 'isRequest', actions: 'refuseBusy' },
+          ],
           cancelled: { guard: 'isWaiting', actions: 'dropWaiting' },
           replied: [
             { guard: 'isLastPage', target: 'ready', actions: 'addPage' },
@@ -195,7 +252,13 @@ export const machine = base
             ],
           },
           calling: {
-            entry: ['countCall', { type: 'callModel', params: ({ context }) => ({ ...tagOf(context), body: modelRequest(context.model, context.messages, promptInput(context)) }) }],
+            entry: [
+              'countCall',
+              {
+                type: 'callModel',
+                params: ({ context }) => ({ ...tagOf(context), body: modelRequest(context.model, context.messages, promptInput(context)) }),
+              },
+            ],
             on: {
               'callModel.done': { guard: 'isMine', target: 'saving', actions: 'takeAnswer' },
               'callModel.failed': { guard: 'isMine', target: 'ending', actions: 'fail' },
@@ -221,7 +284,10 @@ export const machine = base
         entry: 'appendStaged',
         always: { guard: 'nothingStaged', target: 'ready', actions: 'commitStaged' },
         on: {
-          prompt: [{ guard: 'isFreeRequest', actions: 'keepWaiting' }, { guard: 'isRequest', actions: 'refuseBusy' }],
+          prompt: [
+            { guard: 'isFreeRequest', actions: 'keepWaiting' },
+            { guard: 'isRequest', actions: 'refuseBusy' },
+          ],
           cancelled: { guard: 'isWaiting', actions: 'dropWaiting' },
           replied: { guard: 'isSave', target: 'ready', actions: 'commitStaged' },
           refused: { guard: 'isSave', target: 'ready', actions: 'commitStaged' },
@@ -244,6 +310,11 @@ function tagOf(context: Context): Tag {
   return { ref: turnRef(context), request: context.turn?.request ?? -1 }
 }
 
-function promptInput({ session, folders, hosts, turn }: Context): { session: string; folders: Context['folders']; hosts: Context['hosts']; date: string } {
+function promptInput({ session, folders, hosts, turn }: Context): {
+  session: string
+  folders: Context['folders']
+  hosts: Context['hosts']
+  date: string
+} {
   return { session, folders, hosts, date: turn?.date ?? '' }
 }

@@ -1,15 +1,27 @@
 import type { Manifest } from '../../kernel/index.ts'
 
-/**
- * No grants of its own: a conversation is given what its session may use when it is spawned (`egress`, `consent`, `journal`, and a
- * read capability `folder:<name>` for each connected folder), and capabilities to change something one approval at a time.
- */
+/** What a session's conversation may be given when it is spawned. The power to change something comes later, one approval at a time. */
 export const manifest = {
   kind: 'conversation',
   purpose: 'The agent loop of one session: asks the model, and asks the gates for what the model wants.',
   placement: 'process',
   cardinality: 'instance',
-  grants: [],
+  grants: [
+    {
+      name: 'egress',
+      target: 'egress',
+      limits: { kinds: ['model', 'model-info', 'fetch'] },
+      reason: "asks the model; fetches pages of the session's hosts",
+    },
+    { name: 'consent', target: 'consent', limits: { kinds: ['ask'] }, reason: 'asks before it changes or runs anything' },
+    { name: 'journal', target: 'journal', limits: { kinds: ['append', 'read'] }, reason: 'keeps the history, and continues from it' },
+    {
+      name: 'folder:*',
+      target: 'fs-gate',
+      limits: { kinds: ['read', 'glob', 'grep', 'preview'] },
+      reason: 'reads the connected folder; previews changes',
+    },
+  ],
   permissions: () => ({}),
   permissionReasons: {},
   restart: { strategy: 'transient' },

@@ -12,7 +12,12 @@ import type { ModelAnswer } from './steps.ts'
  * request at egress.
  * @param request the prompt whose requester sees the text
  */
-export async function callModel(context: Pick<EffectContext, 'request' | 'part'>, request: number, body: MessageCreateParamsBase, signal: AbortSignal): Promise<ModelAnswer> {
+export async function callModel(
+  context: Pick<EffectContext, 'request' | 'part'>,
+  request: number,
+  body: MessageCreateParamsBase,
+  signal: AbortSignal,
+): Promise<ModelAnswer> {
   let shown = false
   let delivered: Promise<void> = Promise.resolve()
   let refusal: Fault | undefined
@@ -35,7 +40,11 @@ export async function callModel(context: Pick<EffectContext, 'request' | 'part'>
       } catch (error) {
         refusal = error instanceof RefusedError ? error.fault : undefined
         // The SDK retries what `fetch` throws. A refusal by rule stays one, so it is given as an answer that is not retried.
-        if (refusal && !isPassing(refusal)) return Response.json({ type: 'error', error: { type: 'permission_error', message: refusal.message } }, { status: 403, headers: { 'x-should-retry': 'false' } })
+        if (refusal && !isPassing(refusal))
+          return Response.json(
+            { type: 'error', error: { type: 'permission_error', message: refusal.message } },
+            { status: 403, headers: { 'x-should-retry': 'false' } },
+          )
         throw error
       }
     },
@@ -91,18 +100,23 @@ function brokeOff(error: unknown): boolean {
 function modelFault(error: unknown): Fault {
   if (isFault(error)) return error
   if (error instanceof RefusedError) return error.fault
-  if (error instanceof APIConnectionError) return fault('model-unreachable', 'The model API could not be reached.', { cause: causeOf(error) })
+  if (error instanceof APIConnectionError)
+    return fault('model-unreachable', 'The model API could not be reached.', { cause: causeOf(error) })
   if (error instanceof APIError) {
     const { status, type } = error
     const cause = error.apiMessage ?? error.message
     const passing = status === 429 || (status ?? 0) >= 500 || type === 'overloaded_error' || type === 'api_error'
     if (!passing) return fault('model-refused', `The model API refused the request (${status ?? type ?? 'error'}).`, { cause })
     const wait = Number(error.headers?.get('retry-after')) * 1000
-    return fault('model-unreachable', status === 429 ? 'The model API limits how fast this key may ask.' : 'The model API is overloaded or failing.', {
-      cause,
-      remedy: 'Try again in a while.',
-      ...(wait > 0 ? { retryAfterMs: wait } : {}),
-    })
+    return fault(
+      'model-unreachable',
+      status === 429 ? 'The model API limits how fast this key may ask.' : 'The model API is overloaded or failing.',
+      {
+        cause,
+        remedy: 'Try again in a while.',
+        ...(wait > 0 ? { retryAfterMs: wait } : {}),
+      },
+    )
   }
   return fault('model-unreachable', 'The answer of the model API broke off.', { cause: causeOf(error), remedy: 'Try again.' })
 }

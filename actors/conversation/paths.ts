@@ -35,7 +35,8 @@ function fromAbsolute(parts: readonly string[], { session, folders }: Workspace)
     for (const top of [root, workspacePath(session, name)]) {
       const prefix = top.split('/').filter((part) => part !== '')
       // The longest root wins, so that a folder connected inside another keeps its own mode and grants.
-      if (prefix.every((part, index) => parts[index] === part) && prefix.length > (best?.depth ?? -1)) best = { folder: name, depth: prefix.length }
+      if (prefix.every((part, index) => parts[index] === part) && prefix.length > (best?.depth ?? -1))
+        best = { folder: name, depth: prefix.length }
     }
   }
   return best && { folder: best.folder, path: parts.slice(best.depth).join('/') }
@@ -66,6 +67,12 @@ export function shortPath({ folder, path }: Location): string {
 }
 
 function outside(given: string, { folders }: Workspace, why?: string): ReturnType<typeof fault> {
-  const list = folders.length === 0 ? 'no folder is connected' : `connected: ${folders.map(({ name, root, mode }) => `${name} (${root}, ${mode})`).join(', ')}`
-  return fault('outside-folder', `${given} is not inside a connected folder.`, { ...(why ? { cause: why } : {}), rule: `connected folders only; ${list}` })
+  const list =
+    folders.length === 0
+      ? 'no folder is connected'
+      : `connected: ${folders.map(({ name, root, mode }) => `${name} (${root}, ${mode})`).join(', ')}`
+  return fault('outside-folder', `${given} is not inside a connected folder.`, {
+    ...(why ? { cause: why } : {}),
+    rule: `connected folders only; ${list}`,
+  })
 }

@@ -81,11 +81,12 @@ export const protocol = {
     deadlineMs: null,
   },
   /**
-   * The connected folders, all of them, from now on. Legal in every state. For each folder whose name was not connected
-   * before, its read capability travels along, in the order of the list.
+   * The connected folders, all of them, from now on, and the allowed hosts when they changed. Legal in every state. For each
+   * folder whose name was not connected before, its read capability travels along, in the order of the list, or stands in
+   * the slot `folder:<name>`.
    */
-  folders: { body: z.strictObject({ folders: z.array(folderSchema) }), reply: z.strictObject({}) },
-  /** How much history there is. Legal in every state. */
+  folders: { body: z.strictObject({ folders: z.array(folderSchema), hosts: z.array(z.string()).optional() }), reply: z.strictObject({}) },
+  /** How much history there is; 0 until it is loaded. Legal in every state. */
   history: { body: z.strictObject({}), reply: z.strictObject({ messages: z.number().int() }) },
 } satisfies Protocol
 
@@ -102,4 +103,6 @@ export const conversationParams = z.looseObject({
  * What a conversation keeps in the session's journal. `message`: appended to the history. `withdrawn`: the history is
  * cut back to its first `messages` messages (a prompt the model declined is not sent again with every later one).
  */
-export type JournalEntry = { type: 'message'; entry: { role: 'user' | 'assistant'; content: unknown[] } } | { type: 'withdrawn'; entry: { messages: number } }
+export type JournalEntry =
+  | { type: 'message'; entry: { role: 'user' | 'assistant'; content: unknown[] } }
+  | { type: 'withdrawn'; entry: { messages: number } }

@@ -11,7 +11,12 @@ import { MAX_CONTINUATIONS, MAX_MODEL_CALLS } from './limits.ts'
 import type { ConversationEvent, JournalEntry } from './protocol.ts'
 import { interrupted, resultBlocks, toolCalls } from './turn.ts'
 
-export type ToolRun = { ref: string; request: number; id: string; calls: { to: number | string; kind: string; body: unknown; deadlineMs?: number | null }[] }
+export type ToolRun = {
+  ref: string
+  request: number
+  id: string
+  calls: { to: number | string; kind: string; body: unknown; deadlineMs?: number | null }[]
+}
 export type Step = { context: Context; out: readonly Outgoing[]; runs: readonly ToolRun[] }
 
 /** Outcome of the `callModel` effect. */
@@ -55,7 +60,11 @@ export function afterAnswer(context: Context, { content, stopReason, refusal, us
   const { turn } = context
   if (!turn) return { context, out: [], runs: [] }
   const out = [event(turn.request, { type: 'usage', ...usage })]
-  const end = (added: readonly Message[], ending: Turn['ending'], answer = turn.answer): Step => ({ context: withTurn(stage(context, added), { ending, answer }), out, runs: [] })
+  const end = (added: readonly Message[], ending: Turn['ending'], answer = turn.answer): Step => ({
+    context: withTurn(stage(context, added), { ending, answer }),
+    out,
+    runs: [],
+  })
   const text = content.map((block) => (block.type === 'text' ? block.text : '')).join('')
   const answer = (turn.continuations > 0 ? turn.answer + text : text) || turn.answer
   const said: Message[] = content.length > 0 ? [{ role: 'assistant', content }] : []
@@ -73,10 +82,17 @@ export function afterAnswer(context: Context, { content, stopReason, refusal, us
     return { context: next, out, runs: [] }
   }
   if (stopReason === 'pause_turn') return { context: withTurn(stage(context, said), { answer }), out, runs: [] }
-  if (stopReason === 'model_context_window_exceeded') return end(said, { status: 'failed', error: fault('context-full', 'The conversation no longer fits the model.') }, answer)
+  if (stopReason === 'model_context_window_exceeded')
+    return end(said, { status: 'failed', error: fault('context-full', 'The conversation no longer fits the model.') }, answer)
   if (stopReason === 'max_tokens') {
-    if (turn.continuations >= MAX_CONTINUATIONS) return end(said, { status: 'failed', error: fault('output-limit', `The answer was cut ${MAX_CONTINUATIONS + 1} times.`) }, answer)
-    const goOn: Message = { role: 'user', content: [{ type: 'text', text: 'Your answer reached its length limit. Continue exactly where it stopped, without repeating anything.' }] }
+    if (turn.continuations >= MAX_CONTINUATIONS)
+      return end(said, { status: 'failed', error: fault('output-limit', `The answer was cut ${MAX_CONTINUATIONS + 1} times.`) }, answer)
+    const goOn: Message = {
+      role: 'user',
+      content: [
+        { type: 'text', text: 'Your answer reached its length limit. Continue exactly where it stopped, without repeating anything.' },
+      ],
+    }
     return { context: withTurn(stage(context, [...said, goOn]), { continuations: turn.continuations + 1, answer }), out, runs: [] }
   }
   return end(said, { status: 'done' }, answer)
@@ -104,8 +120,13 @@ export function endTurn(context: Context): Outgoing[] {
   const { turn } = context
   if (!turn) return []
   const [denial] = Object.values(turn.denials)
-  const { status, error } = turn.ending?.status === 'done' && denial ? { status: 'refused' as const, error: denial } : (turn.ending ?? { status: 'done' as const })
-  const reply: Outgoing = { type: 'reply', request: turn.request, body: { status, text: turn.answer, toolCalls: turn.toolCalls, ...(error ? { error } : {}) } }
+  const { status, error } =
+    turn.ending?.status === 'done' && denial ? { status: 'refused' as const, error: denial } : (turn.ending ?? { status: 'done' as const })
+  const reply: Outgoing = {
+    type: 'reply',
+    request: turn.request,
+    body: { status, text: turn.answer, toolCalls: turn.toolCalls, ...(error ? { error } : {}) },
+  }
   return status === 'failed' && error ? [event(turn.request, { type: 'error', error }), reply] : [reply]
 }
 
@@ -119,7 +140,9 @@ export function interruptTurn(context: Context): Step {
   const answered = turn.calls.length > 0 ? resultBlocks(interrupted(turn.calls)) : []
   const begun = messages.length > turn.startsAt
   const note: Message = { role: 'user', content: [...answered, { type: 'text', text: INTERRUPTED }] }
-  const waits = turn.calls.flatMap(({ phase }, index): Outgoing[] => (phase === 'previewing' || phase === 'asking' ? [{ type: 'cancel', ref: callRef(context, index, phase) }] : []))
+  const waits = turn.calls.flatMap(({ phase }, index): Outgoing[] =>
+    phase === 'previewing' || phase === 'asking' ? [{ type: 'cancel', ref: callRef(context, index, phase) }] : [],
+  )
   const closed = stage({ ...context, messages: [...messages], turn: null }, begun ? [note] : [])
   return { context: closed, out: waits, runs: [] }
 }

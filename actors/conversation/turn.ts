@@ -40,7 +40,9 @@ export function toolCalls(content: readonly ContentBlockParam[], workspace: Work
 }
 
 function cutShort(name: string): Fault {
-  return fault('bad-input', `The input of ${name} was cut off: the answer reached its length limit.`, { remedy: 'Send it in smaller pieces.' })
+  return fault('bad-input', `The input of ${name} was cut off: the answer reached its length limit.`, {
+    remedy: 'Send it in smaller pieces.',
+  })
 }
 
 /** Indexes of the calls that may start now: reads together, a change alone and after everything before it. */
@@ -69,7 +71,12 @@ export function replaceCall(calls: readonly ToolCall[], index: number, change: P
 
 /** The user message that answers them all. */
 export function resultBlocks(calls: readonly ToolCall[]): ToolResultBlockParam[] {
-  return calls.map(({ id, result }) => ({ type: 'tool_result', tool_use_id: id, content: result?.text || '(no output)', ...(result?.ok === false ? { is_error: true } : {}) }))
+  return calls.map(({ id, result }) => ({
+    type: 'tool_result',
+    tool_use_id: id,
+    content: result?.text || '(no output)',
+    ...(result?.ok === false ? { is_error: true } : {}),
+  }))
 }
 
 /** Calls that had not ended when the turn was interrupted. */
@@ -77,7 +84,11 @@ export function interrupted(calls: readonly ToolCall[]): ToolCall[] {
   return calls.map((call) => {
     if (call.phase === 'done') return call
     const begun = call.plan?.access === 'change' && call.phase === 'running'
-    const error = fault('cancelled', 'The member interrupted before this call ended.', begun ? { cause: 'It may or may not have taken effect.' } : {})
+    const error = fault(
+      'cancelled',
+      'The member interrupted before this call ended.',
+      begun ? { cause: 'It may or may not have taken effect.' } : {},
+    )
     return { ...call, phase: 'done', result: { ...presentFault(error), durationMs: 0 } }
   })
 }

@@ -30,9 +30,17 @@ export const bash = tool({
   present({ timeout = DEFAULT_COMMAND_MS }, [answer]) {
     const reply = answer?.body as ExecReply
     const output = answer?.output ?? ''
-    const result = (ending: string, rest: Omit<Presented, 'text'>): Presented => ({ ...rest, text: `${output === '' ? '(no output)' : output.replace(/\n$/, '')}\n[${ending}, cwd ${reply.cwd}]` })
-    if (reply.timedOut) return result(`ended after ${timeout} ms: time is up`, { ok: false, error: fault('exec-timeout', `The command was ended after ${timeout} ms.`) })
-    if (reply.oom) return result('killed: out of memory', { ok: false, error: fault('exec-failed', 'The command was killed: out of memory.') })
+    const result = (ending: string, rest: Omit<Presented, 'text'>): Presented => ({
+      ...rest,
+      text: `${output === '' ? '(no output)' : output.replace(/\n$/, '')}\n[${ending}, cwd ${reply.cwd}]`,
+    })
+    if (reply.timedOut)
+      return result(`ended after ${timeout} ms: time is up`, {
+        ok: false,
+        error: fault('exec-timeout', `The command was ended after ${timeout} ms.`),
+      })
+    if (reply.oom)
+      return result('killed: out of memory', { ok: false, error: fault('exec-failed', 'The command was killed: out of memory.') })
     if (reply.signal !== null) return result(`killed by ${reply.signal}`, { ok: false })
     return result(`exit code ${reply.exitCode}`, { ok: reply.exitCode === 0 })
   },

@@ -27,7 +27,8 @@ export function planCall(name: string, input: unknown, workspace: Workspace): { 
   const found = tools.get(name)
   if (!found) return { error: fault('unknown-tool', `There is no tool "${name}".`, { rule: `tools: ${[...tools.keys()].join(', ')}` }) }
   const checked = found.input.safeParse(input)
-  if (!checked.success) return { error: fault('bad-input', `The input of ${name} is not right.`, { cause: z.prettifyError(checked.error) }) }
+  if (!checked.success)
+    return { error: fault('bad-input', `The input of ${name} is not right.`, { cause: z.prettifyError(checked.error) }) }
   try {
     return { plan: found.plan(checked.data, workspace) }
   } catch (error) {
@@ -63,5 +64,7 @@ export function presentFault(error: Fault, output = ''): Presented {
 }
 
 function capped(text: string): string {
-  return text.length <= MAX_RESULT_CHARS ? text : `${text.slice(0, MAX_RESULT_CHARS)}\n(cut here: ${text.length} characters in all; ask for less at once)`
+  return text.length <= MAX_RESULT_CHARS
+    ? text
+    : `${text.slice(0, MAX_RESULT_CHARS)}\n(cut here: ${text.length} characters in all; ask for less at once)`
 }

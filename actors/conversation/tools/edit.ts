@@ -8,7 +8,8 @@ type EditReply = ReplyOf<typeof fsGate, 'edit'>
 
 export const edit = tool({
   name: 'Edit',
-  description: 'Replaces text in a file of a connected folder. old_string must occur exactly once, unless replace_all is set; copy it from Read without the line numbers. The member is shown the difference first.',
+  description:
+    'Replaces text in a file of a connected folder. old_string must occur exactly once, unless replace_all is set; copy it from Read without the line numbers. The member is shown the difference first.',
   input: z.strictObject({
     file_path: z.string().min(1).describe('Path of the file'),
     old_string: z.string().min(1).describe('Text to replace'),
@@ -18,7 +19,12 @@ export const edit = tool({
   plan({ file_path, old_string, new_string, replace_all }, workspace) {
     const file = locate(file_path, workspace)
     requireWritable(file, workspace)
-    const body = { path: file.path, oldText: old_string, newText: new_string, ...(replace_all === undefined ? {} : { replaceAll: replace_all }) }
+    const body = {
+      path: file.path,
+      oldText: old_string,
+      newText: new_string,
+      ...(replace_all === undefined ? {} : { replaceAll: replace_all }),
+    }
     return {
       access: 'change',
       title: `Edit ${shortPath(file)}`,

@@ -10,14 +10,20 @@ type GlobReply = ReplyOf<typeof fsGate, 'glob'>
 
 export const glob = tool({
   name: 'Glob',
-  description: 'Finds files by name pattern, like `**/*.csv` or `src/**/*.ts`, in one connected folder or in all of them. Returns one path a line.',
+  description:
+    'Finds files by name pattern, like `**/*.csv` or `src/**/*.ts`, in one connected folder or in all of them. Returns one path a line.',
   input: z.strictObject({
     pattern: z.string().min(1).describe('Pattern, relative to the folder searched'),
     path: z.string().min(1).optional().describe('Folder to search; all connected folders when left out'),
   }),
   plan({ pattern, path }, workspace) {
     const { places, label } = searchScope(path, workspace)
-    const calls = places.map((place) => ({ at: { folder: place.folder }, kind: 'glob', body: { pattern, ...(place.path === '' ? {} : { path: place.path }) }, deadlineMs: SEARCH_DEADLINE_MS }))
+    const calls = places.map((place) => ({
+      at: { folder: place.folder },
+      kind: 'glob',
+      body: { pattern, ...(place.path === '' ? {} : { path: place.path }) },
+      deadlineMs: SEARCH_DEADLINE_MS,
+    }))
     return { access: 'read', title: `Find ${pattern}${label}`, calls }
   },
   present({ path }, answers, workspace) {
@@ -28,6 +34,9 @@ export const glob = tool({
     })
     if (found.length === 0) return { ok: true, text: 'No file matches.' }
     const more = found.length > DEFAULT_SEARCH_RESULTS || answers.some(({ body }) => (body as GlobReply).truncated)
-    return { ok: true, text: [...found.slice(0, DEFAULT_SEARCH_RESULTS), ...(more ? ['(there are more; narrow the pattern)'] : [])].join('\n') }
+    return {
+      ok: true,
+      text: [...found.slice(0, DEFAULT_SEARCH_RESULTS), ...(more ? ['(there are more; narrow the pattern)'] : [])].join('\n'),
+    }
   },
 })

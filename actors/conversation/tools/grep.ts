@@ -34,7 +34,12 @@ export const grep = tool({
       ...(input['-i'] === undefined ? {} : { ignoreCase: input['-i'] }),
       ...(input['-C'] === undefined ? {} : { context: input['-C'] }),
     }
-    const calls = places.map((place) => ({ at: { folder: place.folder }, kind: 'grep', body: { ...body, ...(place.path === '' ? {} : { path: place.path }) }, deadlineMs: SEARCH_DEADLINE_MS }))
+    const calls = places.map((place) => ({
+      at: { folder: place.folder },
+      kind: 'grep',
+      body: { ...body, ...(place.path === '' ? {} : { path: place.path }) },
+      deadlineMs: SEARCH_DEADLINE_MS,
+    }))
     return { access: 'read', title: `Search "${pattern}"${label}`, calls }
   },
   present({ path, output_mode = 'files_with_matches', head_limit = DEFAULT_SEARCH_RESULTS }, answers, workspace) {
@@ -45,7 +50,10 @@ export const grep = tool({
     })
     if (matches.length === 0) return { ok: true, text: 'No match.' }
     const shown = matches.slice(0, head_limit)
-    const lines = output_mode === 'content' ? shown.flatMap(contentLines) : [...new Set(shown.map((match) => (output_mode === 'count' ? `${match.path}:${match.count ?? 0}` : match.path)))]
+    const lines =
+      output_mode === 'content'
+        ? shown.flatMap(contentLines)
+        : [...new Set(shown.map((match) => (output_mode === 'count' ? `${match.path}:${match.count ?? 0}` : match.path)))]
     const more = matches.length > head_limit || answers.some(({ body }) => (body as GrepReply).truncated)
     return { ok: true, text: [...lines, ...(more ? ['(there are more; narrow the search or raise head_limit)'] : [])].join('\n') }
   },

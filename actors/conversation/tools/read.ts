@@ -34,7 +34,8 @@ export const read = tool({
       if (room < 0) break
       numbered.push(shown)
     }
-    if (truncated || numbered.length < lines.length) numbered.push(`(more follows: the file has ${total} lines; read on with offset ${offset + numbered.length})`)
+    if (truncated || numbered.length < lines.length)
+      numbered.push(`(more follows: the file has ${total} lines; read on with offset ${offset + numbered.length})`)
     return { ok: true, text: numbered.join('\n') }
   },
 })

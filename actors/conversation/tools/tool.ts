@@ -20,7 +20,15 @@ export type Plan =
    * Needs a capability that consent gives. `detail` is shown to the member, after the diff that `preview` answers with.
    * `message` is sent on the capability given.
    */
-  | { access: 'change'; title: string; target: ConsentTarget; detail: string; preview?: Call; message: { kind: string; body: Record<string, unknown>; deadlineMs?: number | null }; file?: Location }
+  | {
+      access: 'change'
+      title: string
+      target: ConsentTarget
+      detail: string
+      preview?: Call
+      message: { kind: string; body: Record<string, unknown>; deadlineMs?: number | null }
+      file?: Location
+    }
 
 /** `output` is what a command printed, already shortened. */
 export type Answer = { body: unknown; output?: string }

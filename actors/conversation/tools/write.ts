@@ -8,7 +8,8 @@ type WriteReply = ReplyOf<typeof fsGate, 'write'>
 
 export const write = tool({
   name: 'Write',
-  description: 'Writes a whole text file in a connected folder, creating it or replacing what was there. The member is shown the difference first. Prefer Edit for small changes.',
+  description:
+    'Writes a whole text file in a connected folder, creating it or replacing what was there. The member is shown the difference first. Prefer Edit for small changes.',
   input: z.strictObject({
     file_path: z.string().min(1).describe('Path of the file'),
     content: z.string().describe('The whole new content'),

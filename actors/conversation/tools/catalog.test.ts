@@ -1,0 +1,170 @@
+import { describe, expect, test } from 'vitest'
+import { fault } from '../../../kernel/index.ts'
+import { MAX_RESULT_CHARS } from '../limits.ts'
+import type { Workspace } from '../paths.ts'
+import { planCall, presentAnswers, presentFault, toolParams } from './catalog.ts'
+
+const workspace: Workspace = {
+  session: 's-1',
+  folders: [
+    { name: 'sales', root: '/home/ada/sales', mode: 'rw' },
+    { name: 'notes', root: '/home/ada/notes', mode: 'ro' },
+  ],
+  hosts: [],
+}
+const plan = (name: string, input: unknown): unknown => {
+  const planned = planCall(name, input, workspace)
+  return 'plan' in planned ? planned.plan : planned.error
+}
+const present = (name: string, input: unknown, ...bodies: unknown[]): unknown =>
+  presentAnswers(
+    name,
+    input,
+    bodies.map((body) => ({ body })),
+    workspace,
+  )
+
+test('names, parameters and order are what a model knows from Claude Code', () => {
+  const shape = toolParams.map(({ name, input_schema: { properties, required } }) => [name, Object.keys(properties as object), required])
+  expect(shape).toEqual([
+    ['Read', ['file_path', 'offset', 'limit'], ['file_path']],
+    ['Write', ['file_path', 'content'], ['file_path', 'content']],
+    ['Edit', ['file_path', 'old_string', 'new_string', 'replace_all'], ['file_path', 'old_string', 'new_string']],
+    ['Glob', ['pattern', 'path'], ['pattern']],
+    ['Grep', ['pattern', 'path', 'glob', 'output_mode', '-i', '-C', 'head_limit'], ['pattern']],
+    ['Bash', ['command', 'description', 'timeout'], ['command']],
+    ['WebFetch', ['url', 'prompt'], ['url']],
+  ])
+  for (const { input_schema } of toolParams) expect(input_schema).toMatchObject({ type: 'object', additionalProperties: false })
+})
+
+describe('what calls become', () => {
+  test('a search looks in every folder, or in the one named', () => {
+    expect(plan('Glob', { pattern: '**/*.csv' })).toMatchObject({
+      access: 'read',
+      title: 'Find **/*.csv',
+      calls: [{ at: { folder: 'sales' }, kind: 'glob', body: { pattern: '**/*.csv' } }, { at: { folder: 'notes' } }],
+    })
+    expect(
+      plan('Grep', { pattern: 'x', path: 'notes/old', output_mode: 'content', '-i': true, '-C': 2, head_limit: 5, glob: '*.md' }),
+    ).toEqual({
+      access: 'read',
+      title: 'Search "x" in notes/old',
+      calls: [
+        {
+          at: { folder: 'notes' },
+          kind: 'grep',
+          body: { pattern: 'x', mode: 'content', maxMatches: 5, glob: '*.md', ignoreCase: true, context: 2, path: 'old' },
+          deadlineMs: 60_000,
+        },
+      ],
+    })
+  })
+
+  test('a change in a read-only folder is not even asked for', () => {
+    expect(plan('Write', { file_path: 'notes/a', content: '' })).toMatchObject({ code: 'read-only', rule: 'folder notes: mode ro' })
+    expect(plan('Edit', { file_path: 'notes/a', old_string: 'a', new_string: 'b' })).toMatchObject({ code: 'read-only' })
+  })
+
+  test('a command shows its first line and asks for all of it', () => {
+    expect(plan('Bash', { command: 'cd x\nrm y', description: 'clean up' })).toEqual({
+      access: 'change',
+      title: 'Run cd x',
+      target: { kind: 'exec', command: 'cd x\nrm y' },
+      detail: 'cd x\nrm y\n\n(clean up)',
+      message: { kind: 'exec', body: { command: 'cd x\nrm y', timeoutMs: 120_000 }, deadlineMs: null },
+    })
+  })
+
+  test.each([
+    ['Read', { file_path: 'sales/a', offset: 0 }],
+    ['Read', { file_path: 'sales/a', extra: 1 }],
+    ['Edit', { file_path: 'sales/a', old_string: '', new_string: 'x' }],
+    ['Bash', { command: 'x', timeout: 1e9 }],
+    ['Bash', 'x'],
+    ['WebFetch', null],
+  ])('%s %j is bad-input', (name, input) => {
+    expect(plan(name, input)).toMatchObject({ code: 'bad-input' })
+  })
+})
+
+describe('what the model reads', () => {
+  test('lines with numbers, where to read on, and no more than fits', () => {
+    const reply = { text: 'a\nb\n', sha256: '', lines: 9, truncated: true, size: 30 }
+    expect(present('Read', { file_path: 'sales/a', offset: 3 }, reply)).toEqual({
+      ok: true,
+      text: '     3\ta\n     4\tb\n(more follows: the file has 9 lines; read on with offset 5)',
+    })
+    const long = present(
+      'Read',
+      { file_path: 'sales/a' },
+      { ...reply, text: `${'x'.repeat(1000)}\n`.repeat(200), lines: 200, truncated: false },
+    ) as { text: string }
+    expect(long.text.length).toBeLessThanOrEqual(MAX_RESULT_CHARS)
+    const next = Number(/offset (\d+)\)$/.exec(long.text)?.[1])
+    expect(long.text.split('\n').at(-2)).toMatch(new RegExp(`^ *${next - 1}\t`))
+  })
+
+  test('found paths as they are on the device', () => {
+    expect(present('Glob', { pattern: '*' }, { paths: ['a.csv'], truncated: false }, { paths: ['b.md'], truncated: true })).toEqual({
+      ok: true,
+      text: '/home/ada/sales/a.csv\n/home/ada/notes/b.md\n(there are more; narrow the pattern)',
+    })
+    expect(present('Glob', { pattern: '*' }, { paths: [], truncated: false }, { paths: [], truncated: false })).toEqual({
+      ok: true,
+      text: 'No file matches.',
+    })
+  })
+
+  test('matches as grep prints them', () => {
+    const matches = [{ path: 'a', line: 4, text: 'hit', before: ['b2', 'b3'], after: ['a5'] }]
+    expect(present('Grep', { pattern: 'h', path: 'sales', output_mode: 'content' }, { matches, truncated: false, skipped: 0 })).toEqual({
+      ok: true,
+      text: '/home/ada/sales/a-2-b2\n/home/ada/sales/a-3-b3\n/home/ada/sales/a:4:hit\n/home/ada/sales/a-5-a5',
+    })
+    expect(
+      present(
+        'Grep',
+        { pattern: 'h', path: 'sales', output_mode: 'count' },
+        { matches: [{ path: 'a', count: 3 }], truncated: false, skipped: 0 },
+      ),
+    ).toEqual({ ok: true, text: '/home/ada/sales/a:3' })
+  })
+
+  test('how a command ended', () => {
+    const ended = { exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/x' }
+    const run = (reply: object, output = 'out\n'): unknown =>
+      presentAnswers('Bash', { command: 'x' }, [{ body: { ...ended, ...reply }, output }], workspace)
+    expect(run({})).toEqual({ ok: true, text: 'out\n[exit code 0, cwd /x]' })
+    expect(run({ exitCode: null, signal: 'SIGKILL' }, '')).toEqual({ ok: false, text: '(no output)\n[killed by SIGKILL, cwd /x]' })
+    expect(run({ exitCode: null, timedOut: true })).toMatchObject({ ok: false, error: { code: 'exec-timeout' } })
+    expect(run({ exitCode: 137, oom: true })).toMatchObject({ ok: false, error: { code: 'exec-failed' } })
+  })
+
+  test('a page, marked as untrusted', () => {
+    expect(
+      present(
+        'WebFetch',
+        { url: 'https://example.com' },
+        { status: 200, url: 'https://example.com/', contentType: 'text/html', title: 'Hi', text: '# Hi', truncated: false },
+      ),
+    ).toEqual({
+      ok: true,
+      text: 'https://example.com/ answered 200 (text/html): Hi\n--- untrusted content ---\n# Hi',
+    })
+  })
+
+  test('a failure whole: what, why, which rule, what to do, and what was printed before', () => {
+    const error = fault('workspace-unavailable', 'Workspace unavailable: it is starting again.', {
+      cause: 'QEMU was killed',
+      retryAfterMs: 500,
+    })
+    expect(presentFault(error, 'so far\n').text).toBe(
+      'Workspace unavailable: it is starting again.\nCode: workspace-unavailable\nCause: QEMU was killed\nRemedy: File and web tools still work; retry later, or see `bulkhead vm status`.\nRetry after: 500 ms\nOutput until then:\nso far\n',
+    )
+  })
+
+  test('an answer of the wrong shape is a defect, not a crash', () => {
+    expect(present('Glob', { pattern: '*' }, null, null)).toMatchObject({ ok: false, error: { code: 'internal' } })
+  })
+})
