@@ -5,7 +5,7 @@ import { dirname } from 'node:path'
 import { createInterface } from 'node:readline'
 
 /** Lines of output kept for an error's cause; the log file has all of them. */
-const tailLines = 12
+const tailLines = 100
 
 /**
  * @typedef {{ code: number, tail: string[], missing: boolean }} CommandResult `code` is 128 + n after signal n, 127 when the program
