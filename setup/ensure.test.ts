@@ -101,7 +101,11 @@ describe('npm packages', () => {
   test.each(failures)('a failure says what to do: %s', async (_name, text, remedy) => {
     program('npm', `echo '${text}' >&2; exit 1`)
     await expect(ensureReady(request())).rejects.toMatchObject({
-      fault: { code: 'setup-failed', cause: expect.stringContaining(text), remedy: expect.stringMatching(remedy) },
+      fault: {
+        code: 'setup-failed',
+        cause: expect.stringContaining(text.replace('npm error ', '')),
+        remedy: expect.stringMatching(remedy),
+      },
     })
   })
 

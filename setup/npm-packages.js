@@ -97,6 +97,8 @@ function npmCommand(env) {
   return script ? [process.execPath, script] : null
 }
 
+const mostCauseLines = 8
+
 /**
  * What npm prints, and what to do about it.
  * @type {readonly (readonly [RegExp, string])[]}
@@ -129,8 +131,10 @@ const npmRemedies = [
 
 /** @param {import('./run-command.js').CommandResult} result */
 function npmFailure({ code, tail }) {
-  const lines = tail.filter((line) => !/^npm (http|verbose|silly)/.test(line))
-  const cause = lines.join('\n') || `npm ci ended with code ${code} and no message.`
+  // npm begins with what went wrong and ends with its manual.
+  const errors = tail.flatMap((line) => /^npm (?:error|ERR!) (\S.*)$/.exec(line)?.[1] ?? [])
+  const said = errors.filter((line) => !line.startsWith('A complete log')).slice(0, mostCauseLines)
+  const cause = said.join('\n') || tail.slice(-mostCauseLines).join('\n') || `npm ci ended with code ${code} and no message.`
   const remedy =
     npmRemedies.find(([pattern]) => pattern.test(cause))?.[1] ?? 'See the cause and .setup/logs/npm.log, then run `npm start -- setup`.'
   return new SetupFailure('The npm packages could not be installed.', { cause, remedy })

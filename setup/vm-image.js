@@ -104,7 +104,7 @@ function imageFailure(fault, { code, tail }) {
   if (fault) return new SetupFailure(fault.message, fault)
   return new SetupFailure('The workspace image could not be built.', {
     code: 'image-failed',
-    cause: `The builder ended with code ${code}:\n${tail.join('\n')}`,
+    cause: `The builder ended with code ${code}:\n${tail.slice(-12).join('\n')}`,
     remedy: 'See the cause and .setup/logs/image.log, then run `npm start -- setup`.',
   })
 }
