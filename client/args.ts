@@ -1,0 +1,136 @@
+/** The command line, parsed. Anything not understood is a `UsageError`: exit 2 with a word on what would be right. */
+import { realpathSync, statSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { parseArgs, type ParseArgsConfig } from 'node:util'
+
+export class UsageError extends Error {}
+
+export type Folder = { path: string; mode: 'ro' | 'rw' }
+export const approveModes = ['ask', 'edits', 'all', 'none'] as const
+export type Approve = (typeof approveModes)[number]
+export type SessionOptions = { folders: Folder[]; approve: Approve; hosts: string[]; session?: string; model?: string }
+const vmActions = ['status', 'start', 'stop', 'restart'] as const
+const daemonActions = ['start', 'stop', 'status'] as const
+
+export type Command =
+  | { verb: 'help' | 'version' }
+  | ({ verb: 'terminal' } & SessionOptions)
+  | ({ verb: 'run'; prompt: string; json: boolean } & SessionOptions)
+  | { verb: 'vm'; action: (typeof vmActions)[number]; json: boolean }
+  | { verb: 'daemon'; action: (typeof daemonActions)[number]; json: boolean }
+  | { verb: 'inspect' | 'doctor'; json: boolean }
+
+export const usage = `Usage: bulkhead [COMMAND]
+
+  (none)      Talk with Bulkhead in the terminal. Takes the options of run.
+  run PROMPT  Do one thing and end.
+      --folder PATH[:ro]     connect a folder, for reading and writing or read-only; may be repeated
+      --approve MODE         ask (default), edits: writes need no question, all, none: refuse whatever would ask
+      --allow-host PATTERN   allow a host for web fetches (example.com, *.example.com); may be repeated
+      --session ID           go on with a session, or name a new one
+      --model NAME           model to use
+      --json                 one JSON event per line on stdout
+  vm status|start|stop|restart [--json]
+              The workspace, a Linux VM in which commands run.
+  inspect [--json]
+              Who runs, what each holds and why.
+  doctor [--json]
+              What this machine has of what Bulkhead needs.
+  daemon start|stop|status [--json]
+  setup       Install what is missing and build the workspace image.
+
+  --help, --version
+
+Exit codes: 0 done, 2 usage, 3 refused or failed, 4 model unreachable, 130 interrupted.
+Environment: ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL, BULKHEAD_HOME, BULKHEAD_VM=off, NO_COLOR.
+`
+
+const sessionOptions = {
+  folder: { type: 'string', multiple: true },
+  approve: { type: 'string' },
+  'allow-host': { type: 'string', multiple: true },
+  session: { type: 'string' },
+  model: { type: 'string' },
+} as const satisfies ParseArgsConfig['options']
+const json = { json: { type: 'boolean' } } as const
+
+/** @param args without `node` and script */
+export function parseCommand(args: readonly string[]): Command {
+  const [verb, ...rest] = args
+  if (verb === 'help' || verb === '--help' || verb === '-h' || rest.includes('--help')) return { verb: 'help' }
+  if (verb === 'version' || verb === '--version') return { verb: 'version' }
+  if (verb === undefined || verb.startsWith('-')) {
+    const { values, positionals } = parse(args, sessionOptions)
+    if (positionals.length > 0) throw new UsageError(`To do one thing and end: bulkhead run ${JSON.stringify(positionals.join(' '))}`)
+    return { verb: 'terminal', ...session(values) }
+  }
+  switch (verb) {
+    case 'run': {
+      const { values, positionals } = parse(rest, { ...sessionOptions, ...json })
+      const prompt = positionals.join(' ').trim()
+      if (prompt === '') throw new UsageError('run needs a prompt: bulkhead run --folder PATH "What to do"')
+      return { verb, prompt, json: values.json === true, ...session(values) }
+    }
+    case 'vm':
+    case 'daemon': {
+      const { values, positionals } = parse(rest, json)
+      const [action, ...more] = positionals
+      const known: readonly string[] = verb === 'vm' ? vmActions : daemonActions
+      if (action === undefined || more.length > 0 || !known.includes(action)) throw new UsageError(`${verb} takes one of: ${known.join(', ')}.`)
+      return { verb, action, json: values.json === true } as Command
+    }
+    case 'inspect':
+    case 'doctor': {
+      const { values, positionals } = parse(rest, json)
+      if (positionals.length > 0) throw new UsageError(`${verb} takes no argument but --json.`)
+      return { verb, json: values.json === true }
+    }
+    default:
+      throw new UsageError(`There is no command "${verb}".`)
+  }
+}
+
+function parse<O extends NonNullable<ParseArgsConfig['options']>>(args: readonly string[], options: O) {
+  try {
+    return parseArgs({ args: [...args], options, allowPositionals: true, strict: true })
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? (error.message.split('. To specify')[0] ?? error.message) : String(error))
+  }
+}
+
+function session(values: { folder?: string[]; approve?: string; 'allow-host'?: string[]; session?: string; model?: string }): SessionOptions {
+  const approve = values.approve ?? 'ask'
+  if (!isApprove(approve)) throw new UsageError(`--approve is one of: ${approveModes.join(', ')}.`)
+  const hosts = values['allow-host'] ?? []
+  if (hosts.some((host) => host.trim() === '' || host.includes('/'))) throw new UsageError('--allow-host takes a host, not a URL: example.com, *.example.com, example.com:8443.')
+  if (values.session !== undefined && !/^[a-z0-9][a-z0-9-]{0,39}$/.test(values.session))
+    throw new UsageError('--session takes lower-case letters, digits and hyphens, at most 40.')
+  if (values.model?.trim() === '') throw new UsageError('--model needs a name.')
+  return {
+    folders: (values.folder ?? []).map(parseFolder),
+    approve,
+    hosts,
+    ...(values.session === undefined ? {} : { session: values.session }),
+    ...(values.model === undefined ? {} : { model: values.model }),
+  }
+}
+
+export function isApprove(value: string): value is Approve {
+  return (approveModes as readonly string[]).includes(value)
+}
+
+/** `PATH`, `PATH:ro`, `PATH:rw`: a folder that exists, by its real path. */
+export function parseFolder(text: string): Folder {
+  const [, given = text, suffix] = /^(.*?)(?::(ro|rw))?$/s.exec(text) ?? []
+  const path = resolve(given)
+  const mode = suffix === 'ro' ? 'ro' : 'rw'
+  if (given === '') throw new UsageError('--folder needs a path.')
+  let real: string
+  try {
+    real = realpathSync(path)
+  } catch {
+    throw new UsageError(`There is no folder ${path}.`)
+  }
+  if (!statSync(real).isDirectory()) throw new UsageError(`${path} is not a folder.`)
+  return { path: real, mode }
+}

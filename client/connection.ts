@@ -1,0 +1,96 @@
+/** A client's line to the daemon: ACP and `_bulkhead/*` over its Unix socket. */
+import { connect, type Socket } from 'node:net'
+import { Readable, Writable } from 'node:stream'
+import { client, ndJsonStream, RequestError } from '@agentclientprotocol/sdk'
+import { asFault, fault, type Fault, isFault } from '../kernel/index.ts'
+import type { Question, Resolution, SessionEvent } from './events.ts'
+import { answerMs } from './limits.ts'
+
+export type Handlers = {
+  event?(event: SessionEvent): void
+  vm?(status: unknown): void
+  /** The chosen option's id; null declines to answer. `signal`: the question was settled elsewhere. */
+  question?(question: Question, signal: AbortSignal): Promise<string | null>
+  resolved?(resolution: Resolution): void
+}
+
+export type Daemon = {
+  /** Calls `_bulkhead/<method>`. Rejects with a `Fault`. */
+  call<T = unknown>(method: string, params?: object, signal?: AbortSignal): Promise<T>
+  closed: Promise<void>
+  close(): void
+}
+
+/** Connects; null when nobody listens. Rejects with `daemon-down` when somebody does but does not answer. */
+export async function connectDaemon(path: string, handlers: Handlers = {}): Promise<Daemon | null> {
+  const socket = await dial(path)
+  if (!socket) return null
+  const raw = <T>(params: unknown) => params as T
+  const connection = client({ name: 'bulkhead' })
+    .onRequest('session/request_permission', async ({ params, signal }) => {
+      const question = (params._meta as { bulkhead?: Question } | undefined)?.bulkhead
+      const optionId = question && handlers.question ? await handlers.question(question, signal) : null
+      return { outcome: optionId === null ? { outcome: 'cancelled' } : { outcome: 'selected', optionId } }
+    })
+    .onNotification('_bulkhead/event', raw<SessionEvent>, ({ params }) => handlers.event?.(params))
+    .onNotification('_bulkhead/vm', raw<{ status: unknown }>, ({ params }) => handlers.vm?.(params.status))
+    .onNotification('_bulkhead/permission_resolved', raw<Resolution>, ({ params }) => handlers.resolved?.(params))
+    .onNotification('*', () => {})
+    .connect(ndJsonStream(Writable.toWeb(socket) as WritableStream<Uint8Array>, Readable.toWeb(socket) as ReadableStream<Uint8Array>))
+  const closed = connection.closed.finally(() => socket.destroy())
+  const daemon: Daemon = {
+    async call<T>(method: string, params: object = {}, signal?: AbortSignal): Promise<T> {
+      try {
+        return await connection.agent.request<T>(`_bulkhead/${method}`, params, signal ? { cancellationSignal: signal } : {})
+      } catch (error) {
+        throw toFault(error, connection.signal.aborted)
+      }
+    },
+    closed,
+    close() {
+      connection.close()
+      socket.destroy()
+    },
+  }
+  const greeting = connection.agent.request('initialize', { protocolVersion: 1, clientInfo: { name: 'terminal', version: '0.1.0' }, clientCapabilities: {} })
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(fault('daemon-down', 'The daemon does not answer.', { cause: `no answer within ${answerMs} ms`, remedy: 'Run `bulkhead daemon stop`, then try again.' })), answerMs)
+  })
+  try {
+    await Promise.race([greeting, late])
+    return daemon
+  } catch (error) {
+    daemon.close()
+    if (isFault(error)) throw error
+    return null
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+function dial(path: string): Promise<Socket | null> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(path)
+    socket.once('connect', () => {
+      socket.removeAllListeners('error')
+      socket.on('error', () => socket.destroy())
+      resolve(socket)
+    })
+    socket.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED' || error.code === 'ECONNRESET') resolve(null)
+      else reject(fault('daemon-down', 'The daemon\'s socket cannot be used.', { cause: error.message }))
+    })
+  })
+}
+
+function toFault(error: unknown, closed: boolean): Fault {
+  if (closed) return fault('daemon-down', 'The connection to the daemon broke off.', { remedy: 'Try again; it is started anew when needed. Its log is in BULKHEAD_HOME/logs.' })
+  if (!(error instanceof RequestError)) return asFault(error)
+  const carried = (error.data as { fault?: unknown } | undefined)?.fault
+  if (isFault(carried)) return carried
+  if (error.code === invalidParams) return fault('malformed', 'The daemon did not accept the call.', { cause: JSON.stringify(error.data) })
+  return asFault(error)
+}
+
+const invalidParams = -32602

@@ -1,0 +1,65 @@
+/**
+ * What clients know of the running daemon without asking it: who it is, and whether it was started with the settings a client has.
+ * The settings are kept as a salted hash, because the key is among them.
+ */
+import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { z } from 'zod'
+import type { Places } from './places.ts'
+
+const record = z.object({
+  pid: z.int().positive(),
+  /** Tells it apart from a later process of that pid. */
+  started: z.string(),
+  socket: z.string(),
+  salt: z.string(),
+  fingerprint: z.string(),
+})
+export type DaemonRecord = z.infer<typeof record>
+
+/** What a daemon is started with and keeps for life. */
+export type DaemonSettings = { key: string | null; baseUrl: string | null; vm: 'auto' | 'off'; imageDir: string; code: string }
+
+export function settingsOf(env: NodeJS.ProcessEnv, places: Places, code: string): DaemonSettings {
+  return {
+    key: env['ANTHROPIC_API_KEY'] || null,
+    baseUrl: env['ANTHROPIC_BASE_URL'] || null,
+    vm: env['BULKHEAD_VM'] === 'off' ? 'off' : 'auto',
+    imageDir: places.imageDir,
+    code,
+  }
+}
+
+export function fingerprint(settings: DaemonSettings, salt: string = randomBytes(16).toString('hex')): { salt: string; fingerprint: string } {
+  const { key, baseUrl, vm, imageDir, code } = settings
+  return { salt, fingerprint: createHmac('sha256', salt).update(JSON.stringify([key, baseUrl, vm, imageDir, code])).digest('hex') }
+}
+
+export function sameSettings(known: DaemonRecord, settings: DaemonSettings): boolean {
+  const mine = Buffer.from(fingerprint(settings, known.salt).fingerprint)
+  const its = Buffer.from(known.fingerprint)
+  return mine.length === its.length && timingSafeEqual(mine, its)
+}
+
+const fileIn = (places: Places): string => join(places.runtimeDir, 'daemon.json')
+
+/** Null when there is none, or none that can be read. */
+export function readRecord(places: Places): DaemonRecord | null {
+  try {
+    const parsed = record.safeParse(JSON.parse(readFileSync(fileIn(places), 'utf8')))
+    return parsed.success ? parsed.data : null
+  } catch {
+    return null
+  }
+}
+
+export function writeRecord(places: Places, value: DaemonRecord): void {
+  const file = fileIn(places)
+  writeFileSync(`${file}.new`, JSON.stringify(value), { mode: 0o600 })
+  renameSync(`${file}.new`, file)
+}
+
+export function removeRecord(places: Places): void {
+  rmSync(fileIn(places), { force: true })
+}

@@ -1,0 +1,99 @@
+/** The `bulkhead` command: parses the command line, runs the verb, ends with its exit code once all output is out. */
+import type { VmStatus } from '../actors/vm-supervisor/protocol.ts'
+import { asFault, isFault } from '../kernel/index.ts'
+import type { InspectReport } from '../kernel/inspect.ts'
+import { type Command, parseCommand, usage, UsageError } from './args.ts'
+import { daemonStatus, openDaemon, stopDaemon } from './daemon-control.ts'
+import { doctor } from './doctor.ts'
+import { exitCodes } from './exit-codes.ts'
+import { faultText } from './fault-text.ts'
+import { inspectText } from './inspect.ts'
+import { findPlaces } from './places.ts'
+import { createRenderer } from './render.ts'
+import { run } from './run.ts'
+import { styleFor } from './style.ts'
+import { terminal } from './terminal.ts'
+import { version } from './version.ts'
+import { vm } from './vm.ts'
+
+const { stdout, stderr, env } = process
+const out = (text: string): void => void stdout.write(text)
+const style = styleFor(stderr, env)
+const renderer = createRenderer({ out: stdout, err: stderr, style })
+
+async function perform(command: Command): Promise<number> {
+  const places = findPlaces(env)
+  let watching: (status: VmStatus) => void = () => {}
+  const open = (match: boolean) =>
+    openDaemon({ places, env, match, progress: renderer.status, handlers: { vm: (status) => watching(status as VmStatus) } })
+  switch (command.verb) {
+    case 'help':
+      out(usage)
+      return exitCodes.done
+    case 'version':
+      out(`bulkhead ${version}\n`)
+      return exitCodes.done
+    case 'run':
+      return run(command)
+    case 'terminal':
+      return terminal(command)
+    case 'doctor':
+      return doctor({ json: command.json, env, style: styleFor(stdout, env), out })
+    case 'vm': {
+      const daemon = await open(false)
+      const show = (text: string) => {
+        renderer.settle()
+        out(text)
+      }
+      try {
+        return await vm(daemon, command.action, { json: command.json, out: show, progress: renderer.status, watched: (to) => (watching = to) })
+      } finally {
+        daemon.close()
+      }
+    }
+    case 'inspect': {
+      const daemon = await open(false)
+      const report = await daemon.call<InspectReport>('inspect')
+      daemon.close()
+      renderer.settle()
+      out(command.json ? `${JSON.stringify(report)}\n` : inspectText(report))
+      return exitCodes.done
+    }
+    case 'daemon': {
+      if (command.action === 'start') (await open(true)).close()
+      const stopped = command.action === 'stop' ? await stopDaemon(places) : false
+      const status = await daemonStatus(places)
+      renderer.settle()
+      if (command.json) out(`${JSON.stringify(status)}\n`)
+      else if (command.action === 'stop') out(stopped ? 'The daemon is stopped.\n' : 'No daemon was running.\n')
+      else if (status.running) out(`The daemon runs: pid ${status.pid}, ${status.sessions} sessions, ${status.turns} prompts under way.\n  ${status.socket}\n  ${status.log}\n`)
+      else out('No daemon is running.\n')
+      return status.running || command.action === 'stop' ? exitCodes.done : exitCodes.failed
+    }
+    default:
+      return command satisfies never
+  }
+}
+
+async function main(): Promise<number> {
+  try {
+    return await perform(parseCommand(process.argv.slice(2)))
+  } catch (error) {
+    renderer.settle()
+    if (error instanceof UsageError) {
+      stderr.write(`bulkhead: ${error.message}\nSee bulkhead --help.\n`)
+      return exitCodes.usage
+    }
+    const known = isFault(error) ? error : asFault(error)
+    stderr.write(`${style.paint('red', 'Error:')} ${faultText(known)}\n`)
+    return exitCodes.failed
+  }
+}
+
+// A reader that went away is no defect of ours.
+stdout.on('error', () => {})
+stderr.on('error', () => {})
+const code = await main()
+// Pipes are written asynchronously: leaving before they drained would cut the last event.
+for (const stream of [stdout, stderr]) await new Promise<void>((resolve) => (stream.destroyed ? resolve() : stream.write('', () => resolve())))
+process.exit(code)

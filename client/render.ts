@@ -1,0 +1,132 @@
+/**
+ * A session as a person reads it: the answer streams to stdout, everything around it (one quiet line a tool call, workspace, summary)
+ * goes to stderr. Where a line may be redrawn, one status line says what goes on now.
+ */
+import type { FolderView, SessionEvent, TurnResult } from './events.ts'
+import { faultText } from './fault-text.ts'
+import { oneLine, printable } from './printable.ts'
+import { duration, type Style } from './style.ts'
+
+type Sink = { write(text: string): unknown }
+
+export type Renderer = {
+  event(event: SessionEvent): void
+  /** A line of progress that is replaced by the next. */
+  status(text: string): void
+  note(text: string): void
+  /** Before somebody else writes to the terminal. */
+  settle(): void
+}
+
+export function createRenderer(options: { out: Sink; err: Sink; style: Style; now?: () => number }): Renderer {
+  const { out, err, style } = options
+  const now = options.now ?? Date.now
+  const began = new Map<string, { title: string }>()
+  const allowed = new Map<string, string>()
+  let drawn = false
+  /** The answer's last line is unfinished. */
+  let open = false
+  let workspace = ''
+  let turnBegan = now()
+
+  function clear(): void {
+    if (drawn) err.write('\r\u001b[K')
+    drawn = false
+  }
+  function finishText(): void {
+    if (open) out.write('\n')
+    open = false
+  }
+  function line(text: string): void {
+    clear()
+    finishText()
+    err.write(`${text}\n`)
+  }
+  function status(text: string): void {
+    // While the answer's last line is open, a redrawn line would overwrite it.
+    if (!style.live || open) return
+    err.write(`\r\u001b[K${style.paint('dim', oneLine(`… ${text}`, 78))}`)
+    drawn = true
+  }
+
+  return {
+    status,
+    note: (text) => line(text),
+    settle() {
+      clear()
+      finishText()
+    },
+    event(event) {
+      switch (event.type) {
+        case 'session':
+          if (event.model) line(style.paint('dim', modelLine(event.model)))
+          else if (event.folders) {
+            turnBegan = now()
+            line(style.paint('dim', sessionLine(event.session, event.folders, event.approve ?? 'ask', event.hosts ?? [], event.resumed === true)))
+          }
+          return
+        case 'text': {
+          clear()
+          const text = printable(event.text.replaceAll('\r', ''))
+          out.write(text)
+          if (text !== '') open = !text.endsWith('\n')
+          return
+        }
+        case 'thinking':
+          return status('thinking')
+        case 'tool_call':
+          began.set(event.id, { title: event.title })
+          clear()
+          finishText()
+          return status(event.title)
+        case 'tool_output':
+          return status(`${began.get(event.id)?.title ?? ''}: ${event.text}`)
+        case 'permission':
+          if (event.decision === 'allow') allowed.set(event.id, `allowed ${event.scope === 'once' ? 'once' : 'for this session'} by ${oneLine(event.by, 40)}`)
+          return
+        case 'tool_result': {
+          const title = oneLine(began.get(event.id)?.title ?? event.name)
+          const mark = event.ok ? style.paint('green', '✓') : style.paint('red', '✗')
+          const decision = allowed.get(event.id)
+          const facts = [duration(event.durationMs), ...(decision ? [decision] : [])].join(', ')
+          line(`${mark} ${title}  ${style.paint('dim', facts)}`)
+          if (event.error) line(`  ${oneLine(event.error.message, 160)} ${style.paint('dim', `(${event.error.code})`)}`)
+          return
+        }
+        case 'vm': {
+          const text = `Workspace: ${event.state}${event.detail ? `, ${oneLine(event.detail)}` : ''}`
+          if (event.state === workspace) return status(text)
+          workspace = event.state
+          return line(style.paint('dim', text))
+        }
+        case 'error':
+          return line(`${style.paint('red', 'Error:')} ${faultText(event.error)}`)
+        case 'usage':
+          return
+        case 'result':
+          line(style.paint('dim', `${summary(event)} · ${duration(now() - turnBegan)} · session ${event.session}`))
+          turnBegan = now()
+          return
+        default:
+          event satisfies never
+      }
+    },
+  }
+}
+
+function summary({ status, toolCalls }: TurnResult): string {
+  const words = { done: 'Done', refused: 'Refused', failed: 'Failed', cancelled: 'Interrupted' } as const
+  return `${words[status]} · ${toolCalls} tool call${toolCalls === 1 ? '' : 's'}`
+}
+
+function modelLine({ name, practice }: { name: string; practice: boolean }): string {
+  return practice
+    ? 'Model: the practice model. No ANTHROPIC_API_KEY is set, so a built-in stand-in answers; it understands plain requests only.'
+    : `Model: ${oneLine(name)}`
+}
+
+function sessionLine(session: string, folders: readonly FolderView[], approve: string, hosts: readonly string[], resumed: boolean): string {
+  const seen = folders.length === 0 ? 'no folder' : folders.map(({ name, mode }) => `${name}/ (${mode === 'rw' ? 'read and write' : 'read only'})`).join(', ')
+  const reach = hosts.length === 0 ? '' : ` · hosts: ${hosts.join(', ')}`
+  return `${resumed ? 'Resumed session' : 'Session'} ${session} · ${oneLine(seen, 300)}${oneLine(reach, 300) === '' ? '' : ` ${oneLine(reach, 300)}`} · approve: ${approve}`
+}
