@@ -1,6 +1,6 @@
 /** What the supervisor needs of a hypervisor. One implementation a file; `driver-qemu.ts` is the first. */
-import type { Duplex } from 'node:stream'
-import type { Fault } from '../../kernel/types.ts'
+import type { Duplex, Readable } from 'node:stream'
+import type { Fault } from '../../kernel/index.ts'
 import type { Accelerator } from './qemu-args.ts'
 
 /** What a look at this machine found. */
@@ -28,6 +28,10 @@ export type RunningVm = {
   pid: number
   control: Duplex
   files: Duplex
+  /** What the guest prints: stages of its boot, last words of its kernel. */
+  console: Readable
+  /** Resolves when the guest's agent closed its end of the control port. */
+  agentGone: Promise<void>
   /** A number that grows while the guest makes progress (bytes read from its disk, ports opened). Rejects once it has ended. */
   progress(): Promise<number>
   /** Asks the hypervisor to end. Resolves when asked. */

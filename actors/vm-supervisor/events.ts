@@ -1,5 +1,5 @@
 /** What reaches the machine: its protocol, the kernel's events, and what its effects report. `ref` and `epoch` name the boot attempt. */
-import type { Fault, Inbound, KernelEvent } from '../../kernel/types.ts'
+import type { Fault, Inbound, KernelEvent } from '../../kernel/index.ts'
 import type { Hypervisor } from './driver.ts'
 import type { protocol } from './protocol.ts'
 import type { Accelerator } from './qemu-args.ts'

@@ -14,6 +14,7 @@ export type JailArgs = {
  * `/proc`; dies with the supervisor. QEMU is its process 1, so that killing either ends both.
  */
 export function jailArgs({ readable, devices, infoFd }: JailArgs): string[] {
+  // biome-ignore format: one option a line
   return [
     ...(infoFd === undefined ? [] : ['--info-fd', String(infoFd)]),
     '--unshare-all',
@@ -29,5 +30,5 @@ export function jailArgs({ readable, devices, infoFd }: JailArgs): string[] {
     ...readable.flatMap((path) => ['--ro-bind', path, path]),
     '--chdir', '/',
     '--',
-  ] // biome-ignore format: one option a line
+  ]
 }

@@ -3,8 +3,7 @@
  * as data: an id it was not given is ignored, output beyond its credit ends the link.
  */
 import type { Duplex } from 'node:stream'
-import { fault } from '../../kernel/errors.ts'
-import type { Fault } from '../../kernel/types.ts'
+import { fault, type Fault } from '../../kernel/index.ts'
 import { encodeFrame, type FolderMount, FrameDecoder, type GuestMessage, type HostMessage, initialCredit, maxCommand, parseGuestMessage, protocolVersion, type Stream } from '../../guest/wire.ts' // biome-ignore format: one line
 import type { ExecResult } from './events.ts'
 import { helloEveryMs, maxOutputBytes } from './limits.ts'
@@ -43,7 +42,7 @@ export class ControlLink {
     })
     stream.on('data', (bytes: Uint8Array) => this.#receive(bytes))
     stream.on('error', (error) => this.end(lost(error.message)))
-    stream.on('close', () => this.end(lost('the link to the guest closed')))
+    for (const event of ['end', 'close']) stream.on(event, () => this.end(lost('the link to the guest closed')))
   }
 
   /** Bytes received so far: a sign of life. */

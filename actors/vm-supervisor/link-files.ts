@@ -6,7 +6,7 @@
  * session's name, and nothing on this side could tell.
  */
 import type { Duplex } from 'node:stream'
-import { asFault } from '../../kernel/errors.ts'
+import { asFault } from '../../kernel/index.ts'
 import { encodeFrame, FrameDecoder, parseChannelName, parseFilesMessage } from '../../guest/wire.ts'
 import { maxFilesInFlight } from './limits.ts'
 import { errnoOf, errorFrame, tagOf } from './ninep.ts'
@@ -38,7 +38,7 @@ export class FilesLink {
     stream.on('data', (bytes: Uint8Array) => this.#receive(bytes))
     stream.on('drain', () => this.#pace())
     stream.on('error', () => this.end())
-    stream.on('close', () => this.end())
+    for (const event of ['end', 'close']) stream.on(event, () => this.end())
   }
 
   end(): void {

@@ -1,6 +1,6 @@
 /** The words the supervisor's machine is written in: its types, the effects it may ask for, its guards and its delays. */
 import { setup } from 'xstate'
-import type { Outgoing } from '../../kernel/types.ts'
+import type { Outgoing } from '../../kernel/index.ts'
 import type { MachineEvent } from './events.ts'
 import { absentRestMs, bootStallMs, healthyMs, imageStallMs, pingEveryMs, stopMs, verifyStallMs } from './limits.ts'
 import type { Accelerator } from './qemu-args.ts'

@@ -1,6 +1,6 @@
 /** The machine's actions around sessions and the commands they run. */
 import { enqueueActions } from 'xstate'
-import { fault } from '../../kernel/errors.ts'
+import { fault } from '../../kernel/index.ts'
 import { maxRunning, maxSessions, maxWaiting } from './limits.ts'
 import { base } from './machine-base.ts'
 import { asWaiting, detailOf, failureOf, interrupted, refuse, reply } from './messages.ts'
@@ -42,11 +42,11 @@ export const withCommands = base.extend({
       enqueue.assign({ sessions: without(context.sessions, session), waiting: context.waiting.filter((item) => item.session !== session) })
       if (event.from.request !== null) enqueue.emit(reply(event.from.request, {}))
     }),
-    evictDetached: enqueueActions(({ context, event, enqueue }) => {
+    evictDetached: base.enqueueActions(({ context, event, enqueue }) => {
       if (event.type === 'detach') enqueue({ type: 'evict', params: { ref: String(context.epoch), session: event.body.session } })
     }),
     /** Tells the guest of every session it does not know yet. */
-    admitSessions: enqueueActions(({ context, enqueue }) => {
+    admitSessions: base.enqueueActions(({ context, enqueue }) => {
       const sessions: Record<string, Session> = { ...context.sessions }
       for (const [name, session] of Object.entries(context.sessions)) {
         if (session.inGuest !== 'no') continue
@@ -109,7 +109,7 @@ export const withCommands = base.extend({
         })
     }),
     /** Starts what can start, refuses what cannot, keeps what waits for its session. */
-    runWaiting: enqueueActions(({ context, enqueue }) => {
+    runWaiting: base.enqueueActions(({ context, enqueue }) => {
       const waiting: Waiting[] = []
       const running: Record<number, string> = { ...context.running }
       for (const item of context.waiting) {

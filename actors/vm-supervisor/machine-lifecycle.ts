@@ -1,6 +1,6 @@
 /** The machine's actions around the VM itself: its steps, its failures, and those who asked about it. */
 import { enqueueActions } from 'xstate'
-import { fault } from '../../kernel/errors.ts'
+import { fault } from '../../kernel/index.ts'
 import { maxWatchers } from './limits.ts'
 import { withCommands } from './machine-commands.ts'
 import { announce, failureOf, refuse, reply } from './messages.ts'

@@ -1,4 +1,4 @@
-import type { Manifest } from '../../kernel/types.ts'
+import type { Manifest } from '../../kernel/index.ts'
 
 const paths = (params: Record<string, unknown>): { home: string; imageDir: string; guestDir: string; nodeBinary: string } => ({
   home: String(params['home']),

@@ -1,6 +1,5 @@
 /** What the machine tells others: replies, refusals, and how the VM is doing. Pure. */
-import { fault } from '../../kernel/errors.ts'
-import type { Fault, Outgoing } from '../../kernel/types.ts'
+import { fault, type Fault, type Outgoing } from '../../kernel/index.ts'
 import type { MachineEvent } from './events.ts'
 import { retryHintMs } from './limits.ts'
 import type { VmState } from './protocol.ts'

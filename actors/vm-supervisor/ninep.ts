@@ -1,5 +1,5 @@
 /** The little of 9P2000.L the link itself must know: where one message's tag is, and how to say no. The gates speak the rest. */
-import type { Fault } from '../../kernel/types.ts'
+import type { Fault } from '../../kernel/index.ts'
 
 const rlerror = 7
 const headerBytes = 7

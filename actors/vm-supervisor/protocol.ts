@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { Protocol } from '../../kernel/types.ts'
+import type { Protocol } from '../../kernel/index.ts'
 import { defaultExecMs, maxCommandChars, maxExecMs } from './limits.ts'
 
 const sessionName = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/i)

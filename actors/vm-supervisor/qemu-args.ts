@@ -16,7 +16,7 @@ export type BootArgs = MachineArgs & {
   /** What the image asks for on the kernel's command line besides the defaults. */
   append: readonly string[]
   /** Numbers of the inherited descriptors: one end of a socket pair each. */
-  fds: { control: number; files: number; qmp: number }
+  fds: { control: number; files: number; qmp: number; console: number }
   /** The system call filter exists on Linux only. */
   sandbox: boolean
 }
@@ -31,45 +31,52 @@ const bareArgs = ['-nodefaults', '-no-user-config', '-display', 'none', '-no-reb
 
 export function bootArgs(args: BootArgs): string[] {
   const { fds } = args
+  // biome-ignore format: one option a line
   return [
     ...bareArgs,
     ...machineArgs(args),
     ...(args.sandbox ? sandboxArgs : []),
     '-kernel', args.kernel,
     '-initrd', args.initrd,
-    '-append', kernelCommandLine(args.append),
+    '-append', kernelCommandLine(args.arch, args.append),
     '-drive', `file=${escapeComma(args.root)},format=raw,if=none,id=root,readonly=on,cache=writeback,aio=threads`,
     '-device', 'virtio-blk-pci,drive=root,serial=root',
-    '-object', 'rng-random,id=rng,filename=/dev/urandom',
+    '-object', 'rng-builtin,id=rng',
     '-device', 'virtio-rng-pci,rng=rng',
     '-device', 'virtio-serial-pci,id=ports,max_ports=4',
     '-chardev', `socket,id=control,fd=${fds.control}`,
-    '-device', `virtserialport,bus=ports.0,nr=1,chardev=control,name=${controlPort}`,
+    '-device', `virtserialport,bus=ports.0,nr=1,chardev=control,name=${controlPort},id=${controlDevice}`,
     '-chardev', `socket,id=files,fd=${fds.files}`,
     '-device', `virtserialport,bus=ports.0,nr=2,chardev=files,name=${filesPort}`,
+    '-chardev', `socket,id=console,fd=${fds.console}`,
+    '-serial', 'chardev:console',
     '-chardev', `socket,id=qmp,fd=${fds.qmp}`,
     '-mon', 'chardev=qmp,mode=control',
-  ] // biome-ignore format: one option a line
+  ]
 }
 
 /** The workspace's own kernel with no root at all: it prints, and then panics for want of one. */
 export function probeArgs(args: ProbeArgs): string[] {
-  const console = args.arch === 'x86_64' ? 'ttyS0' : 'ttyAMA0'
+  // biome-ignore format: one option a line
   return [
     ...bareArgs,
     ...machineArgs(args),
     ...(args.sandbox ? sandboxArgs : []),
     '-kernel', args.kernel,
-    '-append', `console=${console} earlyprintk=serial panic=-1`,
+    '-append', `console=${consoleOf[args.arch]} earlyprintk=serial panic=-1`,
     '-chardev', `socket,id=console,fd=${args.fds.console}`,
     '-serial', 'chardev:console',
-  ] // biome-ignore format: one option a line
+  ]
 }
 
 /** Hardware protections of the guest kernel stay on: it separates sessions from each other. */
-export function kernelCommandLine(append: readonly string[]): string {
-  return ['quiet', 'loglevel=1', 'panic=-1', 'random.trust_cpu=on', 'cryptomgr.notests', ...append].join(' ')
+export function kernelCommandLine(arch: Architecture, append: readonly string[]): string {
+  // A few lines a boot: the stages of `/init`, and what the kernel says when it dies. More would cost time under emulation.
+  const console = `console=${consoleOf[arch]}`
+  return ['quiet', 'loglevel=1', console, 'panic=-1', 'random.trust_cpu=on', 'cryptomgr.notests', ...append].join(' ')
 }
+
+const consoleOf: Readonly<Record<Architecture, string>> = { x86_64: 'ttyS0', aarch64: 'ttyAMA0' }
 
 function machineArgs({ accelerator, arch, cpus, memoryMiB }: MachineArgs): string[] {
   const machine = arch === 'x86_64' ? 'q35,usb=off,vmport=off,smbus=off,sata=off,hpet=off' : 'virt'
@@ -78,8 +85,11 @@ function machineArgs({ accelerator, arch, cpus, memoryMiB }: MachineArgs): strin
   return ['-machine', machine, '-accel', accel, '-cpu', cpu, '-smp', `cpus=${cpus}`, '-m', `${memoryMiB}M`]
 }
 
+/** Id of the control port's device, as QEMU's events name it. */
+export const controlDevice = 'control-port'
+
 /** What programs of today expect (x86-64-v2) and a hardware random source, without the features of `max` that make emulation slow. */
-const emulatedCpu = 'Nehalem,+rdrand,+aes,+fsgsbase,+smep,+smap,-vmx,enforce=off'
+const emulatedCpu = 'Nehalem,+rdrand,+fsgsbase,+smep,+smap'
 
 /** QEMU's option parser takes a doubled comma for a comma. */
 function escapeComma(path: string): string {

@@ -1,6 +1,5 @@
 /** The supervisor's memory: plain, bounded data, and the questions asked of it. Pure. */
-import { fault } from '../../kernel/errors.ts'
-import type { Delegation, Fault } from '../../kernel/types.ts'
+import { type Delegation, fault, type Fault } from '../../kernel/index.ts'
 import { firstUid, lastUid } from '../../guest/wire.ts'
 import type { Hypervisor } from './driver.ts'
 import { backoff, retryHintMs } from './limits.ts'

@@ -1,0 +1,219 @@
+/** What the machine's commands do. Decisions are the machine's; the one running VM is held here. */
+import { availableParallelism, freemem } from 'node:os'
+import * as Effect from 'effect/Effect'
+import { asFault, type EffectContext, type Effects, fault, type Fault } from '../../kernel/index.ts'
+import type { Driver, Hypervisor } from './driver.ts'
+import { qemuDriver } from './driver-qemu.ts'
+import { buildImage, type ImageProgress } from './image.ts'
+import { joinedInitrd } from './initrd.ts'
+import { admitMs, maxCpus, memoryMiB, pingSilentMs } from './limits.ts'
+import { LiveVm } from './live-vm.ts'
+import type { Accelerator } from './qemu-args.ts'
+import type { Config, Folder, Waiting } from './state.ts'
+
+/** This process serves one supervisor, which has at most one VM. */
+let live: LiveVm | null = null
+let found: { driver: Driver; hypervisor: Hypervisor } | null = null
+
+type Outcome = { type: string; [key: string]: unknown }
+
+/** An effect from a promise; what it throws becomes the outcome `otherwise` with the fault. */
+function attempt(work: (signal: AbortSignal) => Promise<Outcome>, otherwise: string): Effect.Effect<Outcome> {
+  return Effect.promise((signal) => work(signal).catch((error: unknown): Outcome => ({ type: otherwise, error: asFault(error) })))
+}
+
+function gone(): Fault {
+  return fault('workspace-unavailable', 'Workspace unavailable: the VM stopped unexpectedly.', {
+    remedy: 'It is being started again; repeat the command.',
+    retryAfterMs: 5_000,
+  })
+}
+
+const since = (start: number): number => Math.round(performance.now() - start)
+
+function chosenMemory(asked: number | null): number {
+  if (asked !== null) return Math.max(256, Math.round(asked))
+  const free = freemem() / 1024 / 1024 / memoryMiB.freeShare
+  return Math.round(Math.min(memoryMiB.usual, Math.max(memoryMiB.least, free)))
+}
+
+function progressText({ detail, fraction }: ImageProgress): string {
+  return fraction === undefined ? detail : `${detail} (${Math.round(fraction * 100)} %)`
+}
+
+export const effects = {
+  probe: {
+    outcomes: ['found', 'missing'],
+    run: ({ config }: { config: Config }, context) =>
+      attempt(async () => {
+        const start = performance.now()
+        const driver = qemuDriver(config.home)
+        const reaped = await driver.reap()
+        if (reaped > 0) context.log('warn', 'ended a VM that an earlier supervisor left behind')
+        const look = await driver.find()
+        if (!look.ok) return { type: 'missing', error: look.error }
+        found = { driver, hypervisor: look.hypervisor }
+        const cpus = Math.min(maxCpus, availableParallelism())
+        return { type: 'found', hypervisor: look.hypervisor, memoryMiB: chosenMemory(config.memoryMiB), cpus, ms: since(start) }
+      }, 'missing'),
+  },
+
+  image: {
+    outcomes: ['ready', 'failed'],
+    run: ({ ref, config }: { ref: string; config: Config }, context) =>
+      attempt(async (signal) => {
+        const start = performance.now()
+        const { imageDir, nodeBinary, guestDir } = config
+        let built = false
+        let shown = ''
+        const onProgress = (progress: ImageProgress): void => {
+          built = true
+          const text = progressText(progress)
+          if (text !== shown) context.raise({ type: 'image.progress', epoch: ref, text })
+          shown = text
+        }
+        const image = await buildImage({ imageDir, nodeBinary, guestDir, onProgress, signal })
+        return { type: 'ready', dir: image.dir, built, ms: since(start) }
+      }, 'failed'),
+  },
+
+  accelerate: {
+    outcomes: ['chosen'],
+    run: ({ imageDir, avoidHardware }: { imageDir: string; avoidHardware: boolean }) =>
+      Effect.promise(async (signal) => {
+        const start = performance.now()
+        if (!found) return { type: 'chosen', accelerator: 'tcg', why: 'no hypervisor was found', cached: false, ms: 0 }
+        const verdict = await found.driver.accelerate({ hypervisor: found.hypervisor, imageDir, avoidHardware, signal })
+        return { type: 'chosen', ...verdict, ms: since(start) }
+      }),
+  },
+
+  /** Ends only when the VM has ended. */
+  runVm: {
+    outcomes: ['exited'],
+    run: (params: { ref: string; config: Config; imageDir: string; accelerator: Accelerator; memoryMiB: number; cpus: number }, context) =>
+      Effect.promise(async (signal) => {
+        const { ref, config, imageDir, accelerator, cpus } = params
+        try {
+          if (!found) throw new Error('no hypervisor was found')
+          const initrd = await joinedInitrd(config.home, imageDir, config.guestDir)
+          const spec = { hypervisor: found.hypervisor, accelerator, cpus, memoryMiB: params.memoryMiB, imageDir, initrd }
+          const ended = await LiveVm.run(found.driver, spec, ref, context, signal, (vm) => {
+            // A successor may be there already when one that was killed is finally gone.
+            if (vm !== null || live?.epoch === ref) live = vm
+          })
+          return { type: 'exited', ...ended }
+        } catch (error) {
+          return { type: 'exited', code: null, signal: null, detail: error instanceof Error ? error.message : asFault(error).message }
+        }
+      }),
+  },
+
+  verify: {
+    outcomes: ['ok', 'failed'],
+    run: () =>
+      attempt(async () => {
+        const start = performance.now()
+        if (!live) throw gone()
+        await live.control.ping()
+        return { type: 'ok', ms: since(start), at: Date.now() }
+      }, 'failed'),
+  },
+
+  ping: {
+    outcomes: ['ok', 'silent'],
+    run: () => Effect.promise(pingOutcome),
+  },
+
+  halt: {
+    outcomes: ['done'],
+    run: () =>
+      Effect.promise(async () => {
+        await live?.halt()
+        return { type: 'done' }
+      }),
+  },
+
+  drawJitter: { outcomes: ['drawn'], run: () => Effect.sync(() => ({ type: 'drawn', fraction: Math.random() })) },
+
+  readClock: { outcomes: ['read'], run: () => Effect.sync(() => ({ type: 'read', at: Date.now() })) },
+
+  admit: {
+    outcomes: ['ready', 'failed'],
+    run: ({ session, revision, uid, folders }: { session: string; revision: number; uid: number; folders: readonly Folder[] }) =>
+      Effect.promise(async () => {
+        try {
+          if (!live) throw gone()
+          await within(admitMs, live.admit(session, uid, folders))
+          return { type: 'ready', session, revision }
+        } catch (error) {
+          return { type: 'failed', session, revision, error: asFault(error) }
+        }
+      }),
+  },
+
+  evict: {
+    outcomes: ['done'],
+    run: ({ session }: { session: string }) =>
+      Effect.sync(() => {
+        live?.evict(session)
+        return { type: 'done' }
+      }),
+  },
+
+  exec: {
+    outcomes: ['exited', 'failed', 'lost'],
+    run: (order: Waiting, context) => Effect.promise((signal) => runCommand(order, context, signal)),
+  },
+} satisfies Effects
+
+async function runCommand(order: Waiting, context: EffectContext, signal: AbortSignal): Promise<Outcome> {
+  if (!live) return { type: 'lost', error: gone() }
+  const handle = live.control.exec(order, (stream, text) => context.part(order.request, { type: stream, text }))
+  signal.addEventListener('abort', handle.kill, { once: true })
+  try {
+    return { type: 'exited', ...(await handle.done) }
+  } catch (error) {
+    const reason = asFault(error)
+    return { type: reason.code === 'workspace-unavailable' ? 'lost' : 'failed', error: reason }
+  }
+}
+
+/** Waits for the answer as long as the guest sends anything at all: a busy guest is slow, a hung one silent. */
+async function pingOutcome(): Promise<Outcome> {
+  const vm = live
+  if (!vm) return { type: 'ok' }
+  let heard = vm.control.received
+  let timer: NodeJS.Timeout | undefined
+  const silence = new Promise<Outcome>((resolve) => {
+    timer = setInterval(() => {
+      if (vm.control.received === heard) resolve({ type: 'silent' })
+      heard = vm.control.received
+    }, pingSilentMs)
+  })
+  const answer = vm.control.ping().then(
+    (): Outcome => ({ type: 'ok' }),
+    // The VM's end is reported by the effect that ran it.
+    (): Outcome => ({ type: 'ok' }),
+  )
+  try {
+    return await Promise.race([answer, silence])
+  } finally {
+    clearInterval(timer)
+  }
+}
+
+async function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(
+      () => reject(fault('exec-failed', 'The session could not be prepared in the workspace.', { cause: `no answer within ${ms} ms` })),
+      ms,
+    )
+  })
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,248 @@
+import { duplexPair, type Duplex } from 'node:stream'
+import { describe, expect, it } from 'vitest'
+import { encodeFrame, FrameDecoder, type GuestMessage, type HostMessage, initialCredit, parseHostMessage } from '../../guest/wire.ts'
+import { fault } from '../../kernel/index.ts'
+import { maxFilesInFlight, maxOutputBytes } from './limits.ts'
+import { ControlLink } from './link-control.ts'
+import { FilesLink, type Gate } from './link-files.ts'
+
+const bytes = (text: string) => new TextEncoder().encode(text)
+const turn = () => new Promise((resolve) => setTimeout(resolve, 5))
+const exitOf = (id: number): GuestMessage => ({
+  t: 'exit',
+  id,
+  code: 0,
+  signal: null,
+  timedOut: false,
+  oom: false,
+  durationMs: 1,
+  cwd: '/x',
+})
+
+/** A guest that records what it is told and says what the test wants. */
+function fakeGuest() {
+  const [host, guest] = duplexPair()
+  const heard: HostMessage[] = []
+  const payloads: string[] = []
+  const decoder = new FrameDecoder()
+  guest.on('data', (chunk: Uint8Array) => {
+    for (const decoded of decoder.push(chunk)) {
+      if (!decoded.ok) throw new Error(decoded.reason)
+      const message = parseHostMessage(decoded.frame.header)
+      if (!message) throw new Error('the guest would not take this')
+      heard.push(message)
+      payloads.push(new TextDecoder().decode(decoded.frame.payload))
+    }
+  })
+  return {
+    host: host as Duplex,
+    guest: guest as Duplex,
+    heard,
+    payloads,
+    say: (message: GuestMessage, payload?: Uint8Array) => guest.write(encodeFrame(message, payload)),
+  }
+}
+
+function connected() {
+  const fake = fakeGuest()
+  const link = new ControlLink(fake.host, () => {})
+  return { ...fake, link }
+}
+
+describe('control link', () => {
+  it('greets until the agent answers for this boot', async () => {
+    const { link, say, heard } = connected()
+    const ready = link.greet('2')
+    await turn()
+    say({ t: 'ready', protocol: 1, epoch: '1', agent: 'a', kernel: 'k', bootMs: 1, stages: {} })
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    expect(heard.length).toBeGreaterThan(1)
+    say({ t: 'ready', protocol: 1, epoch: '2', agent: 'a', kernel: 'k', bootMs: 7, stages: {} })
+    expect((await ready).bootMs).toBe(7)
+  })
+
+  it('refuses an agent of another protocol', async () => {
+    const { link, say } = connected()
+    const ready = link.greet('1')
+    say({ t: 'ready', protocol: 9, epoch: '1', agent: 'a', kernel: 'k', bootMs: 1, stages: {} })
+    await expect(ready).rejects.toMatchObject({ code: 'workspace-unavailable', cause: 'agent 9, supervisor 1' })
+  })
+
+  it('streams two commands at once, text whole, and gives credit only for what was consumed', async () => {
+    const { link, say, heard, payloads } = connected()
+    const got: string[] = []
+    let open!: () => void
+    const gate = new Promise<void>((resolve) => {
+      open = resolve
+    })
+    const one = link.exec({ session: 's', command: 'echo ü', cwd: null, timeoutMs: 5 }, async (stream, text) => {
+      await gate
+      got.push(`${stream}:${text}`)
+    })
+    const two = link.exec({ session: 's', command: 'b', cwd: '/d', timeoutMs: 5 }, async () => {})
+    await turn()
+    expect(heard).toMatchObject([
+      { t: 'exec', session: 's' },
+      { t: 'exec', cwd: '/d' },
+    ])
+    expect(payloads[0]).toBe('echo ü')
+    const [first, second] = heard.map((message) => (message as { id: number }).id) as [number, number]
+    const ue = bytes('ü')
+    say({ t: 'out', id: first, stream: 'stdout' }, ue.subarray(0, 1))
+    say({ t: 'out', id: first, stream: 'stderr' }, bytes('!'))
+    say({ t: 'out', id: first, stream: 'stdout' }, ue.subarray(1))
+    say(exitOf(second))
+    await two.done
+    // Half a character holds nothing back; the text after it does.
+    expect(heard.filter((message) => message.t === 'credit')).toMatchObject([{ bytes: 1 }])
+    say(exitOf(first))
+    open()
+    expect(await one.done).toEqual({ exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/x' })
+    expect(got).toEqual(['stderr:!', 'stdout:ü'])
+  })
+
+  it('kills in the guest', async () => {
+    const { link, heard } = connected()
+    link.exec({ session: 's', command: 'sleep', cwd: null, timeoutMs: 5 }, async () => {}).kill()
+    await turn()
+    expect(heard.at(-1)).toMatchObject({ t: 'signal', signal: 'SIGKILL' })
+  })
+
+  it('drops what is over the cap with one note, and lets the command end', async () => {
+    const { link, say, heard } = connected()
+    let passed = 0
+    const notes: string[] = []
+    const exec = link.exec({ session: 's', command: 'yes', cwd: null, timeoutMs: 5 }, async (stream, text) => {
+      if (stream === 'stderr') notes.push(text)
+      else passed += text.length
+    })
+    await turn()
+    const { id } = heard[0] as { id: number }
+    const piece = new Uint8Array(initialCredit).fill(120)
+    for (let sent = 0; sent < maxOutputBytes + 3 * initialCredit; sent += initialCredit) {
+      say({ t: 'out', id, stream: 'stdout' }, piece)
+      await turn()
+    }
+    say(exitOf(id))
+    await exec.done
+    expect(passed).toBe(maxOutputBytes)
+    expect(notes).toHaveLength(1)
+  })
+
+  it('ends with a guest that ignores its credit', async () => {
+    const { link, say, heard } = connected()
+    const exec = link.exec({ session: 's', command: 'yes', cwd: null, timeoutMs: 5 }, () => new Promise(() => {}))
+    exec.done.catch(() => {})
+    await turn()
+    const { id } = heard[0] as { id: number }
+    say({ t: 'out', id, stream: 'stdout' }, new Uint8Array(initialCredit))
+    say({ t: 'out', id, stream: 'stdout' }, new Uint8Array(1))
+    expect((await link.closed).cause).toMatch(/more output/)
+    await expect(exec.done).rejects.toMatchObject({ code: 'workspace-unavailable' })
+  })
+
+  it('ends with a guest that sends what is no frame, and ignores ids it was not given', async () => {
+    const { link, say, guest } = connected()
+    say(exitOf(77))
+    say({ t: 'out', id: 78, stream: 'stdout' }, bytes('x'))
+    say({ t: 'pong', n: 99 })
+    guest.write(new Uint8Array(16).fill(255))
+    expect((await link.closed).cause).toMatch(/no frame/)
+    await expect(link.ping()).rejects.toMatchObject({ code: 'workspace-unavailable' })
+  })
+
+  it('reports sessions and commands the guest refuses', async () => {
+    const { link, say, heard } = connected()
+    const session = link.session('s', 20_000, [])
+    const exec = link.exec({ session: 's', command: 'x', cwd: '/none', timeoutMs: 5 }, async () => {})
+    await turn()
+    say({ t: 'failed', re: 'session', session: 's', code: 'mount-failed', message: 'no' })
+    say({ t: 'failed', re: 'exec', id: (heard[1] as { id: number }).id, code: 'bad-cwd', message: 'gone' })
+    await expect(session).rejects.toMatchObject({ code: 'exec-failed', cause: 'mount-failed: no' })
+    await expect(exec.done).rejects.toMatchObject({ cause: 'bad-cwd: gone' })
+  })
+
+  it('fails everything when the VM goes', async () => {
+    const { link, host } = connected()
+    const exec = link.exec({ session: 's', command: 'x', cwd: null, timeoutMs: 5 }, async () => {})
+    const ping = link.ping()
+    host.destroy()
+    await expect(exec.done).rejects.toMatchObject({ code: 'workspace-unavailable' })
+    await expect(ping).rejects.toMatchObject({ code: 'workspace-unavailable' })
+  })
+})
+
+/** A T-message of that tag: size, type 100, tag. */
+const message = (tag: number) => new Uint8Array([7, 0, 0, 0, 100, tag, 0])
+
+function files(gate: Partial<Gate>) {
+  const [host, guest] = duplexPair()
+  const heard: { header: unknown; payload: number[] }[] = []
+  const decoder = new FrameDecoder()
+  guest.on('data', (chunk: Uint8Array) => {
+    for (const decoded of decoder.push(chunk))
+      if (decoded.ok) heard.push({ header: decoded.frame.header, payload: [...decoded.frame.payload] })
+  })
+  const closed: string[] = []
+  const whole: Gate = { ask: async (_conn, frame) => frame, close: (conn) => closed.push(conn), ...gate }
+  const link = new FilesLink(host, '3', (session, folder) => (session === 's' && folder === 'data' ? whole : null))
+  return { link, heard, closed, ask: (c: string, frame: Uint8Array) => guest.write(encodeFrame({ c, op: 'msg' }, frame)), guest }
+}
+
+describe('files link', () => {
+  it('asks the gate of that folder, under a connection name of this boot', async () => {
+    const conns: string[] = []
+    const { ask, heard } = files({
+      ask: async (conn, frame) => {
+        conns.push(conn)
+        return frame
+      },
+    })
+    ask('s/data#1', message(5))
+    await turn()
+    expect(conns).toEqual(['3:s/data#1'])
+    expect(heard).toEqual([{ header: { c: 's/data#1', op: 'msg' }, payload: [...message(5)] }])
+  })
+
+  it('answers for gates that refuse, and for folders that were never connected', async () => {
+    const { ask, heard } = files({ ask: async () => Promise.reject(fault('revoked', 'gone')) })
+    ask('s/data#1', message(5))
+    ask('other/data#1', message(6))
+    ask('s/else#1', message(7))
+    await turn()
+    const errno = heard.map(({ payload }) => ({ tag: payload[5], errno: payload[7] }))
+    expect(errno).toEqual(expect.arrayContaining([{ tag: 5, errno: 13 }, { tag: 6, errno: 13 }, { tag: 7, errno: 13 }])) // biome-ignore format: short
+  })
+
+  it('does not pass on an answer to another question', async () => {
+    const { ask, heard } = files({ ask: async () => message(99) })
+    ask('s/data#1', message(5))
+    await turn()
+    expect(heard[0]?.payload.slice(4)).toEqual([7, 5, 0, 5, 0, 0, 0])
+  })
+
+  it('closes a connection that sends what is no 9P message', async () => {
+    const { ask, heard, closed } = files({})
+    ask('s/data#1', message(1))
+    await turn()
+    ask('s/data#1', new Uint8Array([1, 2, 3]))
+    await turn()
+    expect(heard.at(-1)?.header).toEqual({ c: 's/data#1', op: 'close' })
+    expect(closed).toEqual(['3:s/data#1'])
+  })
+
+  it('stops reading while too many questions are open, and tells the gates when it ends', async () => {
+    const open: (() => void)[] = []
+    const { ask, closed, link } = files({ ask: (_conn, frame) => new Promise((resolve) => open.push(() => resolve(frame))) })
+    for (let i = 0; i < maxFilesInFlight + 20; i++) {
+      ask('s/data#1', message(i))
+      await turn()
+    }
+    expect(open.length).toBe(maxFilesInFlight)
+    for (const answer of open.splice(0)) answer()
+    await turn()
+    expect(open.length).toBe(20)
+    link.end()
+    expect(closed).toEqual(['3:s/data#1'])
+  })
+})

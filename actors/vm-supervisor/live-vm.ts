@@ -1,0 +1,174 @@
+/**
+ * The VM that runs now, as effects see it. At most one at a time; the machine decides about it, this holds its open ends.
+ */
+import * as Effect from 'effect/Effect'
+import { type EffectContext, fault } from '../../kernel/index.ts'
+import type { Driver, LaunchSpec, RunningVm } from './driver.ts'
+import { maxStderr, ninepDeadlineMs, progressEveryMs, quitMs, shutdownMs } from './limits.ts'
+import { ControlLink } from './link-control.ts'
+import { FilesLink, type Gate } from './link-files.ts'
+import { deathFault, type Folder } from './state.ts'
+
+type Served = { uid: number; folders: ReadonlyMap<string, Folder> }
+
+export type Ended = { code: number | null; signal: string | null; detail: string }
+
+export class LiveVm {
+  readonly epoch: string
+  readonly control: ControlLink
+  readonly #vm: RunningVm
+  readonly #files: FilesLink
+  readonly #context: EffectContext
+  readonly #sessions = new Map<string, Served>()
+  /** The guest's last words on its console. */
+  #console = ''
+  /** Why it was ended, when it was. */
+  #reason = ''
+
+  constructor(epoch: string, vm: RunningVm, context: EffectContext) {
+    this.epoch = epoch
+    this.#vm = vm
+    this.#context = context
+    this.control = new ControlLink(vm.control, (level, message) => context.log(level, `guest: ${message}`))
+    vm.console.setEncoding('utf8')
+    vm.console.on('data', (text: string) => this.#hear(text))
+    vm.console.on('error', () => {})
+    this.#files = new FilesLink(vm.files, epoch, (session, folder) => this.#gateOf(session, folder))
+  }
+
+  /** Starts a VM and stays until it has ended, reporting its steps; an abort kills it. */
+  static async run(
+    driver: Driver,
+    spec: LaunchSpec,
+    epoch: string,
+    context: EffectContext,
+    signal: AbortSignal,
+    hold: (vm: LiveVm | null) => void,
+  ): Promise<Ended> {
+    const began = performance.now()
+    const vm = await driver.launch(spec)
+    const live = new LiveVm(epoch, vm, context)
+    hold(live)
+    signal.addEventListener('abort', () => live.kill('interrupted'), { once: true })
+    if (signal.aborted) live.kill('interrupted')
+    context.raise({ type: 'vm.spawned', epoch, pid: vm.pid })
+    const stopReporting = live.#reportProgress()
+    live.control.greet(epoch).then(
+      (ready) => {
+        stopReporting()
+        // Commands died with it, and nobody in the guest can say so: a new VM is the clean answer.
+        void vm.agentGone.then(() => live.kill('the guest agent ended'))
+        live.control.clock(Date.now())
+        context.log('info', 'guest ready', { agent: ready.agent, kernel: ready.kernel, bootMs: ready.bootMs, stages: ready.stages })
+        context.raise({
+          type: 'vm.handshake',
+          epoch,
+          ms: Math.round(performance.now() - began),
+          guestMs: ready.bootMs,
+          kernel: ready.kernel,
+        })
+      },
+      (error: { message: string; cause?: string }) => live.kill(error.cause ?? error.message),
+    )
+    // A guest that broke off or broke the rules is of no more use.
+    void live.control.closed.then((error) => live.kill(error.cause ?? error.message))
+    const { code, signal: by, stderr } = await vm.exited
+    stopReporting()
+    hold(null)
+    const detail = [live.#reason, stderr.trim().slice(-maxStderr / 4), live.#lastWords()].filter((text) => text !== '').join('; ')
+    const ended = { code, signal: by, detail }
+    live.control.end(deathFault(ended, true))
+    live.#files.end()
+    return ended
+  }
+
+  /** Makes or changes the session in the guest. Its folders are served from now on, also while the guest mounts them. */
+  async admit(session: string, uid: number, folders: readonly Folder[]): Promise<void> {
+    this.#sessions.set(session, { uid, folders: new Map(folders.map((folder) => [folder.name, folder])) })
+    await this.control.session(
+      session,
+      uid,
+      folders.map(({ name, mode }) => ({ name, mode })),
+    )
+  }
+
+  evict(session: string): void {
+    this.#sessions.delete(session)
+    this.control.unsession(session)
+  }
+
+  /** Ends it in good order, and in any case: the guest first, then QEMU, then SIGKILL. */
+  async halt(): Promise<void> {
+    this.#reason = 'stopped'
+    this.control.shutdown()
+    if (await this.#endsWithin(shutdownMs)) return
+    this.#vm.quit().catch(() => {})
+    if (await this.#endsWithin(quitMs)) return
+    this.kill('did not stop')
+    await this.#vm.exited
+  }
+
+  kill(reason: string): void {
+    if (this.#reason === '') this.#reason = reason
+    this.#vm.kill()
+  }
+
+  #endsWithin(ms: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => resolve(false), ms)
+      void this.#vm.exited.then(() => {
+        clearTimeout(timer)
+        resolve(true)
+      })
+    })
+  }
+
+  #hear(text: string): void {
+    this.#console = (this.#console + text).slice(-maxStderr)
+    const stage = /^bulkhead: ([a-z]+) [0-9.]+\s*$/m.exec(text)
+    if (stage) this.#context.raise({ type: 'vm.progress', epoch: this.epoch, text: `guest: ${stage[1]}` })
+  }
+
+  /** What explains an end on the console: a failed stage or a panic; nothing otherwise. */
+  #lastWords(): string {
+    const lines = this.#console.split('\n').map((line) => line.trim())
+    return (lines.findLast((line) => line.startsWith('bulkhead: failed') || line.includes('Kernel panic')) ?? '').slice(0, 300)
+  }
+
+  /** Raises `vm.progress` whenever the guest did something observable. Returns what stops it. */
+  #reportProgress(): () => void {
+    let last = -1
+    const timer = setInterval(() => {
+      this.#vm.progress().then(
+        (value) => {
+          if (value > last)
+            this.#context.raise({
+              type: 'vm.progress',
+              epoch: this.epoch,
+              text: `${(value / 1024 / 1024).toFixed(0)} MiB of the image read`,
+            })
+          last = value
+        },
+        () => {},
+      )
+    }, progressEveryMs)
+    return () => clearInterval(timer)
+  }
+
+  #gateOf(session: string, name: string): Gate | null {
+    const served = this.#sessions.get(session)
+    const folder = served?.folders.get(name)
+    if (!served || !folder) return null
+    const context = this.#context
+    return {
+      async ask(conn, frame) {
+        const request = context.request(folder.slot, 'ninep', { conn, uid: served.uid, frame }, { deadlineMs: ninepDeadlineMs })
+        const { body } = await Effect.runPromise(request)
+        const answer = (body as { frame?: unknown } | null)?.frame
+        if (!(answer instanceof Uint8Array)) throw fault('malformed', 'The gate did not answer with a 9P message.')
+        return answer
+      },
+      close: (conn) => context.send(folder.slot, 'ninep-close', { conn }),
+    }
+  }
+}

@@ -1,0 +1,106 @@
+/** What the checker plays around the supervisor's machine, and what must hold. One session, one command, one stop, one restart, one caller that gives up. */
+import { defineModel, type View } from '../../checker/model.ts'
+import { machine } from './machine.ts'
+import type { Context } from './state.ts'
+
+const error = { code: 'internal', message: 'made up', remedy: 'none' }
+const from = (request: number, session: string | null = null) => ({ request, badge: { from: 'x', session, limits: {} }, caps: [] })
+const end = (event: { type: string; [key: string]: unknown }) => ({ event, ends: true })
+const goesOn = (event: { type: string; [key: string]: unknown }) => ({ event, ends: false })
+const refOf = (params: { ref: string }): string => params.ref
+const answered = (state: string) => (view: View<Context>) => view.context.state === state
+
+/** Requests that are allowed to wait: everything else must have been answered. */
+const waits = ({ context }: View<Context>): ReadonlySet<number> =>
+  new Set([
+    ...context.waiting.map(({ request }) => request),
+    ...Object.keys(context.running).map(Number),
+    ...context.starters,
+    ...context.stoppers,
+  ])
+
+export const model = defineModel<Context>({
+  actor: 'vm-supervisor',
+  machine,
+  input: { params: { home: '/h', imageDir: '/i', guestDir: '/g', nodeBinary: '/n', vm: 'auto' }, slots: [] },
+  stimuli: [
+    { name: 'attach', event: (_, request) => ({ type: 'attach', body: { session: 's', folders: [] }, from: from(request) }) },
+    { name: 'exec', event: (_, request) => ({ type: 'exec', body: { command: 'true' }, from: from(request, 's') }) },
+    { name: 'stop', event: (_, request) => ({ type: 'stop', body: {}, from: from(request) }) },
+    { name: 'restart', event: (_, request) => ({ type: 'restart', body: {}, from: from(request) }) },
+    {
+      name: 'cancel',
+      request: false,
+      when: (view) => waits(view).size > 0,
+      event: (view) => ({ type: 'cancelled', request: [...waits(view)][0] }),
+    },
+  ],
+  effects: {
+    probe: () => [
+      end({ type: 'probe.found', hypervisor: { noJail: null }, memoryMiB: 512, cpus: 1, ms: 1 }),
+      end({ type: 'probe.missing', error }),
+      end({ type: 'probe.crashed', error }),
+    ],
+    image: () => [end({ type: 'image.ready', dir: '/i/x', built: false, ms: 1 }), end({ type: 'image.failed', error })],
+    accelerate: () => [
+      end({ type: 'accelerate.chosen', accelerator: 'tcg', why: 'x', cached: true, ms: 1 }),
+      end({ type: 'accelerate.crashed', error }),
+    ],
+    runVm: (params: { ref: string }, { context }) => [
+      ...(context.state === 'booting' && context.pid === null ? [goesOn({ type: 'vm.spawned', epoch: refOf(params), pid: 7 })] : []),
+      ...(context.state === 'booting' && context.pid !== null
+        ? [goesOn({ type: 'vm.handshake', epoch: refOf(params), ms: 1, guestMs: 1, kernel: 'k' })]
+        : []),
+      end({ type: 'runVm.exited', code: null, signal: 'SIGKILL', detail: '' }),
+    ],
+    verify: () => [end({ type: 'verify.ok', ms: 1, at: 1 }), end({ type: 'verify.failed', error })],
+    admit: ({ session, revision }: { session: string; revision: number }) => [
+      end({ type: 'admit.ready', session, revision }),
+      end({ type: 'admit.failed', session, revision, error }),
+    ],
+    evict: () => [end({ type: 'evict.done' })],
+    exec: () => [
+      end({ type: 'exec.exited', exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/' }),
+      end({ type: 'exec.lost', error }),
+    ],
+    ping: () => [end({ type: 'ping.ok' }), end({ type: 'ping.silent' })],
+    drawJitter: () => [end({ type: 'drawJitter.drawn', fraction: 0 })],
+    halt: () => [end({ type: 'halt.done' })],
+  },
+  // Attempt numbers only name attempts; counters only feed status. Failures beyond three change nothing but the delay.
+  project: ({ epoch, failures, hardwareFailures, restarts, timings: _timings, delayMs: _delay, sessions, ...context }) => ({
+    ...context,
+    current: epoch > 0,
+    failures: Math.min(failures, 3),
+    hardwareFailures: Math.min(hardwareFailures, 3),
+    restarted: restarts > 0,
+    sessions: Object.fromEntries(Object.entries(sessions).map(([name, { revision: _revision, ...session }]) => [name, session])),
+  }),
+  projectPending: (item, { context }) =>
+    item.what === 'effect' ? [item.name, item.params['request'], item.params['ref'] === undefined || item.params['ref'] === String(context.epoch)] : item,
+  always: {
+    'a request is either waiting for something named or answered': (view) => {
+      const waiting = waits(view)
+      return view.open.every((request) => waiting.has(request))
+    },
+    'commands run only while the VM is ready': ({ context, value }) =>
+      Object.keys(context.running).length === 0 || context.state === 'ready' || value === 'closing',
+    'nothing waits while the VM is down': ({ context }) =>
+      !['off', 'absent', 'backoff'].includes(context.state) || (context.waiting.length === 0 && context.starters.length === 0),
+    'no failure latches: a VM that is not ready is stopped, on its way, or has a timer or an effect pending': ({ context, pending }) =>
+      ['ready', 'stopped', 'off', 'absent'].includes(context.state) || pending.length > 0,
+    'at most one VM process at a time': ({ pending }) =>
+      pending.filter((item) => item.what === 'effect' && item.name === 'runVm').length <= 1,
+    'ready is said only with a VM process behind it': ({ context, pending }) =>
+      context.state !== 'ready' ||
+      pending.some((item) => item.what === 'effect' && item.name === 'runVm' && item.params['ref'] === String(context.epoch)),
+  },
+  sometimes: {
+    ready: answered('ready'),
+    'in backoff': answered('backoff'),
+    absent: answered('absent'),
+    'a command running': ({ context }) => Object.keys(context.running).length > 0,
+    'ready again after a death': ({ context }) => context.state === 'ready' && context.restarts > 0,
+  },
+  mayEnd: ({ context }) => ['stopped', 'absent', 'ready'].includes(context.state),
+})

@@ -1,0 +1,39 @@
+/** VMs that outlived their supervisor: remembered by process id and start time, so that a reused id is never taken for one. */
+import { readFile, rm, writeFile } from 'node:fs/promises'
+
+type Mark = { pid: number; startTime: string }
+
+/** When the process started, in clock ticks since boot, as `/proc` says; null when there is none, or no `/proc`. */
+export async function startTimeOf(pid: number): Promise<string | null> {
+  try {
+    const stat = await readFile(`/proc/${pid}/stat`, 'utf8')
+    // The second field is the name in parentheses and may hold anything; the start time is the 22nd, the 20th after it.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null
+  } catch {
+    return null
+  }
+}
+
+/** Remembers a process, before anything can go wrong with it. */
+export async function mark(path: string, pid: number): Promise<void> {
+  const startTime = await startTimeOf(pid)
+  if (startTime !== null) await writeFile(path, JSON.stringify({ pid, startTime } satisfies Mark))
+}
+
+export function unmark(path: string): Promise<void> {
+  return rm(path, { force: true })
+}
+
+/** Kills the remembered process if it still is the same one. True when it did. */
+export async function reap(path: string): Promise<boolean> {
+  let remembered: Mark
+  try {
+    remembered = JSON.parse(await readFile(path, 'utf8')) as Mark
+  } catch {
+    return false
+  }
+  const same = Number.isSafeInteger(remembered.pid) && remembered.pid > 1 && (await startTimeOf(remembered.pid)) === remembered.startTime
+  if (same) process.kill(remembered.pid, 'SIGKILL')
+  await unmark(path)
+  return same
+}

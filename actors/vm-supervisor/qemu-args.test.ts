@@ -1,0 +1,81 @@
+import { describe, expect, it } from 'vitest'
+import { jailArgs } from './jail.ts'
+import { bootArgs, kernelCommandLine, probeArgs } from './qemu-args.ts'
+
+const boot = (over: Partial<Parameters<typeof bootArgs>[0]> = {}) =>
+  bootArgs({
+    accelerator: 'tcg',
+    arch: 'x86_64',
+    cpus: 2,
+    memoryMiB: 1024,
+    kernel: '/i/vmlinuz',
+    initrd: '/h/initrd.img',
+    root: '/i/root.squashfs',
+    append: [],
+    fds: { control: 3, files: 4, qmp: 5, console: 6 },
+    sandbox: true,
+    ...over,
+  })
+const after = (args: string[], option: string) => args.flatMap((arg, i) => (arg === option ? [args[i + 1] ?? ''] : []))
+
+describe('the VM that is booted', () => {
+  it('has no network of any kind, nothing by default, and the system call filter', () => {
+    const args = boot()
+    expect(args.join(' ')).not.toMatch(/netdev|-nic|-net\b|virtio-net|slirp|vsock|vhost|usb-|-vga|-vnc|-fsdev|-virtfs/)
+    for (const option of ['-nodefaults', '-no-user-config', '-no-reboot']) expect(args).toContain(option)
+    expect(after(args, '-display')).toEqual(['none'])
+    expect(after(args, '-sandbox')).toEqual(['on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'])
+  })
+
+  it('keeps the guest kernel hardened', () => {
+    const line = after(boot(), '-append')[0] ?? ''
+    expect(line).not.toMatch(/mitigations|nokaslr|nosmep|nosmap|nopti|init=|debug/)
+    expect(kernelCommandLine('aarch64', ['x=1'])).toMatch(/console=ttyAMA0 .* x=1$/)
+  })
+
+  it('gets its root read-only and its sockets by descriptor, not by path', () => {
+    const args = boot()
+    expect(after(args, '-drive')).toEqual(['file=/i/root.squashfs,format=raw,if=none,id=root,readonly=on,cache=writeback,aio=threads'])
+    const sockets = after(args, '-chardev')
+    expect(sockets).toHaveLength(4)
+    for (const socket of sockets) expect(socket).toMatch(/^socket,id=\w+,fd=[3-6]$/)
+  })
+
+  it('cannot be given options through a path', () => {
+    expect(after(boot({ root: '/a,readonly=off' }), '-drive')[0]).toContain('file=/a,,readonly=off,format=raw')
+  })
+
+  it('uses what the accelerator asks for', () => {
+    expect(after(boot({ accelerator: 'kvm' }), '-cpu')).toEqual(['host'])
+    expect(after(boot({ accelerator: 'hvf', sandbox: false, arch: 'aarch64' }), '-machine')).toEqual(['virt'])
+    expect(after(boot({ accelerator: 'tcg' }), '-accel')[0]).toContain('thread=multi')
+  })
+})
+
+describe('the accelerator probe', () => {
+  it('has a kernel, a console and nothing else', () => {
+    const args = probeArgs({
+      accelerator: 'kvm',
+      arch: 'x86_64',
+      cpus: 1,
+      memoryMiB: 256,
+      kernel: '/k',
+      fds: { console: 3 },
+      sandbox: true,
+    })
+    expect(args.filter((arg) => ['-drive', '-device', '-netdev', '-initrd'].includes(arg))).toEqual([])
+    expect(after(args, '-sandbox')).toHaveLength(1)
+  })
+})
+
+describe('the jail', () => {
+  it('shares no namespace, keeps no capability and shows only what is named', () => {
+    const args = jailArgs({ readable: ['/image'], devices: ['/dev/kvm'], infoFd: 7 })
+    for (const option of ['--unshare-all', '--die-with-parent', '--new-session']) expect(args).toContain(option)
+    expect(after(args, '--cap-drop')).toEqual(['ALL'])
+    expect(args).not.toContain('--share-net')
+    expect(args).not.toContain('--proc')
+    expect(args).not.toContain('--bind')
+    expect(after(args, '--ro-bind')).toEqual(['/usr', '/image'])
+  })
+})
