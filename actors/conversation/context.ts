@@ -32,7 +32,7 @@ const turnSchema = z.object({
 })
 export type Turn = z.infer<typeof turnSchema>
 
-export const contextSchema = z.object({
+const contextSchema = z.object({
   session: z.string(),
   model: z.string(),
   hosts: z.array(z.string()),

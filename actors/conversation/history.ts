@@ -10,14 +10,17 @@ export type Message = { readonly role: 'user' | 'assistant'; readonly content: r
 
 const LOST = 'No result: Bulkhead stopped before this call ended. It may or may not have taken effect.'
 
-/** Every `tool_use` answered in the next message, results first there, no empty messages, roles alternating. Pure, idempotent. */
+/**
+ * Every `tool_use` answered in the next message, results first there, no empty messages. Parts of one paused answer are joined;
+ * user messages stay apart, so that an interrupted prompt and the next one are not read as one. Pure, idempotent.
+ */
 export function validHistory(messages: readonly Message[]): Message[] {
   const valid: Message[] = []
   let open: string[] = []
   const add = (role: Message['role'], content: readonly ContentBlockParam[]): void => {
     const last = valid.at(-1)
     if (content.length === 0) return
-    if (last?.role === role) valid[valid.length - 1] = { role, content: [...last.content, ...content] }
+    if (role === 'assistant' && last?.role === role) valid[valid.length - 1] = { role, content: [...last.content, ...content] }
     else valid.push({ role, content })
   }
   for (const { role, content } of messages) {

@@ -19,7 +19,7 @@ function drive(): {
       snapshot = step.snapshot
       return step.commands
     },
-    state: () => snapshot.value,
+    state: () => snapshot.value as unknown,
     context: () => snapshot.context as Record<string, unknown>,
   }
 }
@@ -163,7 +163,7 @@ test('what is sent to ask for consent has no deadline: a member may take their t
     usage: { input: 1, output: 1 },
   })
   const working = it.give({ type: 'replied', ref: refOf(answered), kind: 'append', body: {}, caps: [] })
-  const [question] = emitted(working).filter((message): message is Sent => message.type === 'send')
+  const question = emitted(working).find((message): message is Sent => message.type === 'send')
   expect(question).toMatchObject({ to: 'consent', kind: 'ask', deadlineMs: null })
   expect(emitted(it.give({ type: 'cancelled', request: 1 }))).toMatchObject([
     { type: 'cancel', ref: question?.ref },

@@ -103,11 +103,12 @@ function modelFault(error: unknown): Fault {
   if (error instanceof APIConnectionError)
     return fault('model-unreachable', 'The model API could not be reached.', { cause: causeOf(error) })
   if (error instanceof APIError) {
-    const { status, type } = error
+    // The class leaves its status and headers open to `any`.
+    const { status, type, headers } = error as APIError
     const cause = error.apiMessage ?? error.message
     const passing = status === 429 || (status ?? 0) >= 500 || type === 'overloaded_error' || type === 'api_error'
     if (!passing) return fault('model-refused', `The model API refused the request (${status ?? type ?? 'error'}).`, { cause })
-    const wait = Number(error.headers?.get('retry-after')) * 1000
+    const wait = Number(headers?.get('retry-after')) * 1000
     return fault(
       'model-unreachable',
       status === 429 ? 'The model API limits how fast this key may ask.' : 'The model API is overloaded or failing.',

@@ -24,7 +24,7 @@ export const folderSchema = z.strictObject({
 export type Folder = z.infer<typeof folderSchema>
 
 /** What a prompt streams back while it works. The last word is the reply itself. */
-export const conversationEvent = z.discriminatedUnion('type', [
+const conversationEvent = z.discriminatedUnion('type', [
   /** First of every prompt. `practice`: the built-in practice model answers, not the API. */
   z.strictObject({ type: z.literal('model'), name: z.string(), practice: z.boolean() }),
   /** A piece of the answer; pieces of one answer follow each other and are to be joined as they are. */

@@ -37,7 +37,7 @@ export function withTurn(context: Context, change: Partial<Turn>): Context {
 }
 
 /** Prepares messages for the journal; nothing else goes on until they are durable. */
-export function stage(context: Context, added: readonly Message[]): Context {
+function stage(context: Context, added: readonly Message[]): Context {
   return stageEntries(context, [...context.messages, ...added], added.map(messageEntry))
 }
 

@@ -52,7 +52,7 @@ export type Harness = {
   heard: { peer: string; kind: string; body: unknown }[]
   stop: () => Promise<void>
 }
-export type Reply = { status: string; text: string; toolCalls: number; error?: { code: string; [key: string]: unknown } }
+type Reply = { status: string; text: string; toolCalls: number; error?: { code: string; [key: string]: unknown } }
 
 const defaultFolders: Folder[] = [{ name: 'sales', root: '/home/ada/sales', mode: 'rw' }]
 
@@ -169,9 +169,10 @@ export async function startConversation(peers: Peers, options: { placement?: Pla
   }
 }
 
-/** The results the model was given in its `n`-th call, by tool call id. */
+/** The latest tool results in a model call, by tool call id. */
 export function resultsIn(body: ModelBody): Record<string, { text: string; error: boolean }> {
-  const blocks = body.messages.at(-1)?.content.filter(({ type }) => type === 'tool_result') ?? []
+  const blocks =
+    body.messages.map(({ content }) => content.filter(({ type }) => type === 'tool_result')).findLast((found) => found.length > 0) ?? []
   return Object.fromEntries(
     blocks.map(({ tool_use_id, content, is_error }) => [tool_use_id as string, { text: content as string, error: is_error === true }]),
   )

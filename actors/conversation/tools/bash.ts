@@ -28,8 +28,8 @@ export const bash = tool({
     }
   },
   present({ timeout = DEFAULT_COMMAND_MS }, [answer]) {
-    const reply = answer?.body as ExecReply
-    const output = answer?.output ?? ''
+    const reply = answer.body as ExecReply
+    const output = answer.output ?? ''
     const result = (ending: string, rest: Omit<Presented, 'text'>): Presented => ({
       ...rest,
       text: `${output === '' ? '(no output)' : output.replace(/\n$/, '')}\n[${ending}, cwd ${reply.cwd}]`,

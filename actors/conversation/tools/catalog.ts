@@ -40,8 +40,9 @@ export function planCall(name: string, input: unknown, workspace: Workspace): { 
 export function presentAnswers(name: string, input: unknown, answers: readonly Answer[], workspace: Workspace): Presented {
   try {
     const found = tools.get(name)
-    if (!found) throw new Error(`no tool ${name}`)
-    const presented = found.present(found.input.parse(input), answers, workspace)
+    const [first, ...more] = answers
+    if (!found || !first) throw new Error(`no answer to ${name}`)
+    const presented = found.present(found.input.parse(input), [first, ...more], workspace)
     return { ...presented, text: capped(presented.text) }
   } catch (error) {
     return presentFault(asFault(error))

@@ -36,7 +36,7 @@ export const edit = tool({
     }
   },
   present({ file_path }, [answer], workspace) {
-    const { replacements, diff } = answer?.body as EditReply
+    const { replacements, diff } = answer.body as EditReply
     const count = replacements === 1 ? '1 replacement' : `${replacements} replacements`
     return { ok: true, text: `Edited ${shortPath(locate(file_path, workspace))}: ${count}.\n${diff}` }
   },

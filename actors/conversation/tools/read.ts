@@ -21,7 +21,7 @@ export const read = tool({
     return { access: 'read', title: `Read ${shortPath(file)}`, file, calls: [{ at: { folder: file.folder }, kind: 'read', body }] }
   },
   present({ offset = 1 }, [answer]) {
-    const { text, truncated, lines: total } = answer?.body as ReadReply
+    const { text, truncated, lines: total } = answer.body as ReadReply
     if (text === '') return { ok: true, text: offset > 1 ? `(no line ${offset}: the file ends before it)` : '(the file is empty)' }
     const lines = text.split('\n')
     if (lines.at(-1) === '') lines.pop()

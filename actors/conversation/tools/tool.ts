@@ -42,7 +42,8 @@ export type Tool<Input = unknown> = {
   input: z.ZodType<Input>
   /** Throws a fault when the input cannot be carried out. */
   plan(input: Input, workspace: Workspace): Plan
-  present(input: Input, answers: readonly Answer[], workspace: Workspace): Presented
+  /** `answers`: one a call of the plan, in its order; a change has one. */
+  present(input: Input, answers: readonly [Answer, ...Answer[]], workspace: Workspace): Presented
 }
 
 /** Keeps the input's type between schema and functions, and forgets it towards the catalog, which checks before it calls. */

@@ -22,7 +22,7 @@ export const webFetch = tool({
     }
   },
   present({ prompt }, [answer]) {
-    const { status, url, contentType, title, text, truncated } = answer?.body as FetchReply
+    const { status, url, contentType, title, text, truncated } = answer.body as FetchReply
     const head = [
       `${url} answered ${status} (${contentType})${title ? `: ${title}` : ''}`,
       ...(prompt ? [`You wanted to know: ${prompt}`] : []),

@@ -29,7 +29,7 @@ export const write = tool({
     }
   },
   present({ file_path }, [answer], workspace) {
-    const { bytes, created } = answer?.body as WriteReply
+    const { bytes, created } = answer.body as WriteReply
     return { ok: true, text: `${created ? 'Created' : 'Replaced'} ${shortPath(locate(file_path, workspace))} (${bytes} bytes).` }
   },
 })
