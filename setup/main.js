@@ -11,20 +11,17 @@ import { missingSystemPackages } from './system-packages.js'
 const exitFailed = 3
 const exitInterrupted = 130
 
-/** Verbs that neither start nor use the workspace: they must not wait for its set-up, least of all the ones that explain what is wrong. */
-const withoutWorkspace = [
-  ['doctor'],
-  ['inspect'],
-  ['help'],
-  ['--help'],
-  ['-h'],
-  ['version'],
-  ['--version'],
-  ['vm', 'status'],
-  ['vm', 'stop'],
-  ['daemon', 'stop'],
-  ['daemon', 'status'],
-]
+/** What starts the workspace. Everything else must not wait for its set-up, least of all the verbs that explain what is wrong. */
+const withWorkspace = [['run'], ['vm', 'start'], ['vm', 'restart'], ['daemon', 'start']]
+const aboutItself = ['help', '--help', '-h', 'version', '--version', '-v']
+
+/** @param {readonly string[]} args */
+function startsWorkspace(args) {
+  if (process.env.BULKHEAD_VM === 'off' || args.some((arg) => aboutItself.includes(arg))) return false
+  // Without a verb it is the conversation in the terminal.
+  const conversation = args[0] === undefined || args[0].startsWith('-')
+  return conversation || withWorkspace.some((verb) => verb.every((word, at) => args[at] === word))
+}
 
 /**
  * `bulkhead …`: makes ready what the verb needs, then runs the product on the pinned Node.
@@ -32,10 +29,7 @@ const withoutWorkspace = [
  */
 export async function startProduct(args) {
   if (args[0] === 'setup') return setUpOnly(args.slice(1))
-  const workspace =
-    process.env.BULKHEAD_VM !== 'off' &&
-    !args.includes('--help') &&
-    !withoutWorkspace.some((verb) => verb.every((word, at) => args[at] === word))
+  const workspace = startsWorkspace(args)
   const retry = args[0] === 'vm'
   const ready = await prepare({ workspace, retry }, (fault) => {
     if (args[0] === 'run' && args.includes('--json')) process.stdout.write(failedRun(fault))
