@@ -21,10 +21,18 @@ $b mount -t tmpfs -o nosuid,nodev,mode=0755 run /run
 $b mkdir -m 0700 /run/bulkhead
 stage kernel
 
-while read -r module; do
-  $b insmod "/modules/$module.ko" || echo "bulkhead: module $module could not be loaded"
-done < /modules/order
-stage modules
+load() {
+  for wanted in "$@"; do
+    while read -r module; do
+      [ -e "/sys/module/$module" ] || $b insmod "/modules/$module.ko" || echo "bulkhead: module $module could not be loaded"
+    done < "/modules/$wanted.order"
+  done
+}
+# Disks on a bus of their own are found through the PCI bus, or else through ACPI.
+[ -e /sys/bus/pci/devices/0000:00:00.0 ] && load virtio_pci || load virtio_mmio
+load virtio_blk
+(load virtio_rng 9pnet_fd 9p) &
+load squashfs overlay
 
 # The disk appears when its driver has looked for it.
 tries=0
@@ -36,13 +44,13 @@ done
 $b mkdir /lower /scratch /new
 $b mount -t squashfs -o ro,nodev,nosuid /dev/vda /lower || fail 'root image cannot be mounted'
 # A second disk, formatted by the host, takes what is written; without one it is memory.
+[ -b /dev/vdb ] && load ext4
 if ! { [ -b /dev/vdb ] && $b mount -t ext4 -o nodev,nosuid,noatime /dev/vdb /scratch; }; then
   $b mount -t tmpfs -o nodev,nosuid,mode=0755,size=60% scratch /scratch
 fi
 $b mkdir -p /scratch/upper /scratch/work
 $b mount -t overlay -o nodev,nosuid,lowerdir=/lower,upperdir=/scratch/upper,workdir=/scratch/work root /new || fail 'root cannot be mounted'
 stage root
-
 $b cp -r /agent /run/bulkhead/code
 $b mount -t cgroup2 -o nosuid,nodev,noexec,nsdelegate,memory_recursiveprot cgroup /sys/fs/cgroup
 $b mkdir -p /dev/pts /dev/shm
@@ -57,6 +65,8 @@ for port in /sys/class/virtio-ports/*; do
   $b ln -sf "../${port##*/}" "/dev/virtio-ports/$name"
 done
 
+wait
+stage modules
 # Nothing loaded later, no namespaces for the unprivileged, no memory of other processes, no kernel addresses.
 {
   echo 1 > /proc/sys/kernel/modules_disabled
@@ -80,7 +90,7 @@ exec $b switch_root /new /bin/sh -c '
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 UV_THREADPOOL_SIZE=16 NODE_DISABLE_COLORS=1
 cd /
 while :; do
-  /usr/local/bin/node --disable-warning=ExperimentalWarning /run/bulkhead/code/agent/main.ts < /dev/null
+  /usr/local/bin/node --disable-warning=ExperimentalWarning /run/bulkhead/code/agent/main.js < /dev/null
   echo "bulkhead: agent ended with $?"
   sleep 0.5
 done

@@ -1,11 +1,14 @@
 /**
  * The guest's agent as an initrd of its own, appended to the image's at each boot: a changed agent needs no new image.
  *
- *   /init                        guest/init.sh
- *   /agent/wire.ts               guest/wire.ts
- *   /agent/agent/*.ts            guest/agent/*.ts      (import '../wire.ts' works as in the repository)
+ *   /init                    guest/init.sh
+ *   /agent/wire.js           guest/wire.ts
+ *   /agent/agent/*.js        guest/agent/*.ts      (so `../wire.js` is where the sources say)
+ *
+ * Types are taken out here: in an emulated machine that would cost Node more than a second at each start.
  */
 import { readdir, readFile } from 'node:fs/promises'
+import { stripTypeScriptTypes } from 'node:module'
 import { join } from 'node:path'
 import { type CpioEntry, writeCpio } from './image-cpio.ts'
 
@@ -16,10 +19,19 @@ export async function packAgent(guestDir: string): Promise<Buffer> {
     { path: 'agent', type: 'directory', mode: 0o755 },
     // Without it Node looks for the module type in every parent, and warns.
     { path: 'agent/package.json', type: 'file', mode: 0o644, data: Buffer.from('{"type":"module"}\n') },
-    { path: 'agent/wire.ts', type: 'file', mode: 0o644, data: await readFile(join(guestDir, 'wire.ts')) },
+    { path: 'agent/wire.js', type: 'file', mode: 0o644, data: await javascript(join(guestDir, 'wire.ts')) },
     { path: 'agent/agent', type: 'directory', mode: 0o755 },
   ]
   const names = (await readdir(join(guestDir, 'agent'))).filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts')).sort()
-  for (const name of names) entries.push({ path: `agent/agent/${name}`, type: 'file', mode: 0o644, data: await readFile(join(guestDir, 'agent', name)) })
+  for (const name of names) {
+    const data = await javascript(join(guestDir, 'agent', name))
+    entries.push({ path: `agent/agent/${name.replace(/ts$/, 'js')}`, type: 'file', mode: 0o644, data })
+  }
   return writeCpio(entries)
+}
+
+/** The file as JavaScript with the same lines; its relative imports end in `.js`. */
+async function javascript(path: string): Promise<Buffer> {
+  const plain = stripTypeScriptTypes(await readFile(path, 'utf8'))
+  return Buffer.from(plain.replace(/(\bfrom\s+'\.{1,2}\/[^']+)\.ts'/g, "$1.js'"))
 }

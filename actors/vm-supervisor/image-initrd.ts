@@ -19,7 +19,7 @@ export type InitrdInput = {
 
 /** The archive and the names of its modules in load order. Uncompressed: the machine only copies it. */
 export async function makeInitrd(input: InitrdInput): Promise<{ archive: Buffer; modules: string[] }> {
-  const { order, images } = await resolveModules(input)
+  const { order, images, closures } = await resolveModules(input)
   const directories = ['bin', 'dev', 'proc', 'sys', 'run', 'root', 'modules']
   const entries: CpioEntry[] = directories.map((path) => ({ path, type: 'directory', mode: 0o755 }))
   // The kernel opens it for the first process before devtmpfs is mounted.
@@ -27,12 +27,14 @@ export async function makeInitrd(input: InitrdInput): Promise<{ archive: Buffer;
   entries.push({ path: 'bin/busybox', type: 'file', mode: 0o755, data: await readFile(input.busybox) })
   entries.push({ path: 'bin/sh', type: 'symlink', target: 'busybox' })
   for (const name of order) entries.push({ path: `modules/${name}.ko`, type: 'file', mode: 0o644, data: images.get(name) ?? Buffer.alloc(0) })
-  entries.push({ path: 'modules/order', type: 'file', mode: 0o644, data: Buffer.from(order.map((name) => `${name}\n`).join('')) })
+  // One list for each module asked for, so that a boot loads only what it uses.
+  for (const [name, closure] of closures)
+    entries.push({ path: `modules/${name}.order`, type: 'file', mode: 0o644, data: Buffer.from(closure.map((one) => `${one}\n`).join('')) })
   return { archive: writeCpio(entries), modules: order }
 }
 
 /** Depth first over `depends`, so each comes after what it needs. */
-async function resolveModules(input: InitrdInput): Promise<{ order: string[]; images: Map<string, Buffer> }> {
+async function resolveModules(input: InitrdInput): Promise<{ order: string[]; images: Map<string, Buffer>; closures: Map<string, string[]> }> {
   const builtIn = new Set((await readFile(join(input.modulesDir, 'modules.builtin'), 'utf8')).split('\n').filter(Boolean).map(moduleName))
   const files = new Map<string, string>()
   for (const entry of await readdir(join(input.modulesDir, 'kernel'), { recursive: true }))
@@ -40,20 +42,26 @@ async function resolveModules(input: InitrdInput): Promise<{ order: string[]; im
 
   const images = new Map<string, Buffer>()
   const order: string[] = []
-  const visit = async (name: string, optional: boolean): Promise<void> => {
-    if (images.has(name) || builtIn.has(name)) return
+  const visit = async (name: string, optional: boolean, closure: string[]): Promise<void> => {
+    if (closure.includes(name) || builtIn.has(name)) return
     const file = files.get(name)
     if (file === undefined) {
       if (optional) return
       throw fault('image-failed', `The kernel package has no module "${name}".`, { cause: `Searched ${files.size} modules.` })
     }
-    const image = await input.decompress(file)
+    const image = images.get(name) ?? (await input.decompress(file))
     images.set(name, image)
-    for (const needed of moduleDependencies(image)) await visit(needed, false)
-    order.push(name)
+    for (const needed of moduleDependencies(image)) await visit(needed, false, closure)
+    closure.push(name)
+    if (!order.includes(name)) order.push(name)
   }
-  for (const { name, optional = false } of input.modules) await visit(name.replaceAll('-', '_'), optional)
-  return { order, images }
+  const closures = new Map<string, string[]>()
+  for (const { name, optional = false } of input.modules) {
+    const closure: string[] = []
+    await visit(name, optional, closure)
+    closures.set(name, closure)
+  }
+  return { order, images, closures }
 }
 
 /** `kernel/fs/9p/9p.ko.xz` is module `9p`; the kernel takes `-` and `_` for the same. */

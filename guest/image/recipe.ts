@@ -4,7 +4,7 @@
  */
 
 /** Raise it when the builder makes something else of the same inputs. */
-export const recipeVersion = 1
+export const recipeVersion = 2
 
 /** The Debian release images are made of, whatever release the host runs. */
 export const debianSuite = 'trixie'
