@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import * as Effect from 'effect/Effect'
 import type { Effects } from '../../kernel/index.ts'
+import { retryMs } from './limits.ts'
 
 /** Crockford's alphabet without look-alikes: names are read aloud and typed. */
 const alphabet = '0123456789abcdefghjkmnpqrstvwxyz'
@@ -17,6 +18,8 @@ export const effects = {
         at: Date.now(),
       })),
   },
+  /** Waits a moment for a folder's actor that is still opening it. */
+  pause: { outcomes: ['done'], run: () => Effect.as(Effect.sleep(retryMs), { type: 'done' }) },
   /** The time, epoch ms. */
   stamp: { outcomes: ['done'], run: () => Effect.sync(() => ({ type: 'done', at: Date.now() })) },
 } satisfies Effects

@@ -27,7 +27,7 @@ function world(rules: { [toKind: string]: (message: Sent) => { body?: unknown; c
       const step = stepper.step(snapshot, events.shift())
       snapshot = step.snapshot
       for (const command of step.commands) {
-        if (command.do === 'effect') events.push(command.name === 'mint' ? { type: 'mint.done', ...command.params, name: 's-new', at: 7 } : { type: 'stamp.done', ...command.params, at: 9 })
+        if (command.do === 'effect') events.push({ type: `${command.name}.done`, ...command.params, name: 's-new', at: command.name === 'mint' ? 7 : 9 })
         if (command.do !== 'emit') continue
         const message = command.message as Sent
         sent.push(message)
@@ -100,6 +100,13 @@ describe('open', () => {
     expect(it.answer(id)).toMatchObject({ type: 'refuse', error })
     expect(it.of('stop').map(({ body }) => body.id)).toEqual(['fs-gate:s-new.nope'])
     expect(it.context()).toMatchObject({ sessions: {}, openings: {} })
+  })
+
+  test('a folder that is still being opened is asked again', () => {
+    let asked = 0
+    const it = world({ info: () => (asked++ < 3 ? { error: { code: 'not-now', message: '', remedy: '' } } : { body: { root: '/x' } }) })
+    expect(it.answer(it.call('open', { folders: [{ path: '/x', mode: 'rw' }], hosts: [] }))?.type).toBe('reply')
+    expect(asked).toBe(4)
   })
 
   test('again: adds folders and hosts, keeps the conversation', () => {

@@ -5,7 +5,7 @@
 import { setup } from 'xstate'
 import type { Inbound, KernelEvent, Outgoing } from '../../kernel/index.ts'
 import { answered, ask, askRefused, derived, stamped, withdrawn } from './asking.ts'
-import { abandon, minted, open, taskDone, taskRefused } from './opening.ts'
+import { abandon, minted, open, taskAgain, taskDone, taskRefused } from './opening.ts'
 import type { protocol } from './protocol.ts'
 import { close, revoke } from './revoking.ts'
 import { unknownSession } from './sessions.ts'
@@ -16,6 +16,7 @@ type Event =
   | KernelEvent
   | { type: 'mint.done'; ref: string; name: string; at: number }
   | { type: 'stamp.done'; ref: string; at: number }
+  | { type: 'pause.done'; ref: string }
 
 /** Where an event leads. */
 function step(context: Context, event: Event): Step {
@@ -41,6 +42,8 @@ function step(context: Context, event: Event): Step {
       return ask(context, requestOf(event), event.from.badge.session, event.body)
     case 'mint.done':
       return minted(context, event.ref, event.name, event.at)
+    case 'pause.done':
+      return taskAgain(context, event.ref)
     case 'stamp.done':
       return stamped(context, event.ref, event.at)
     case 'replied':
@@ -67,6 +70,7 @@ const dialect = setup({
   actions: {
     mint: (_, _params: { ref: string }) => {},
     stamp: (_, _params: { ref: string }) => {},
+    pause: (_, _params: { ref: string }) => {},
   },
 })
 
@@ -94,6 +98,7 @@ export const machine = dialect.extend({ actions: { advance } }).createMachine({
         ask: { actions: 'advance' },
         'mint.done': { actions: 'advance' },
         'stamp.done': { actions: 'advance' },
+        'pause.done': { actions: 'advance' },
         replied: { actions: 'advance' },
         refused: { actions: 'advance' },
         cancelled: { actions: 'advance' },

@@ -10,7 +10,7 @@
  */
 import { fault } from '../../kernel/index.ts'
 import type { Delegation, Fault, Outgoing } from '../../kernel/index.ts'
-import { maxFolders, maxHosts, maxSessions } from './limits.ts'
+import { maxFolders, maxHosts, maxSessions, maxTries } from './limits.ts'
 import { folderKey, folderName } from './names.ts'
 import { dropFolder, endSession } from './sessions.ts'
 import { changeFolder, type Context, type Folder, type OpenBody, type Opening, refuse, type Session, type Step, stay, type Task, tell, andThen, withSession, without } from './state.ts'
@@ -30,6 +30,7 @@ export function open(context: Context, request: number, from: string, body: Open
     session: body.session ?? null,
     resumed: false,
     fresh: false,
+    tries: 0,
     tasks: [{ do: 'mint' }],
     added: [],
     abandoned: false,
@@ -43,7 +44,7 @@ export function renewEgress(context: Context, request: number, session: Session)
   const ref = `open:${context.next}`
   const tasks: Task[] = [{ do: 'derive-egress' }, ...(session.conversation ? [{ do: 'endow-egress' } as const] : [])]
   const body: OpenBody = { session: session.id, folders: [], hosts: [] }
-  const opening: Opening = { ref, request, body, from: '', session: session.id, resumed: true, fresh: false, tasks, added: [], abandoned: false, answer: 'plain' }
+  const opening: Opening = { ref, request, body, from: '', session: session.id, resumed: true, fresh: false, tries: 0, tasks, added: [], abandoned: false, answer: 'plain' }
   return run({ ...context, next: context.next + 1, openings: { ...context.openings, [ref]: opening } }, ref)
 }
 
@@ -203,7 +204,7 @@ export function taskDone(context: Context, ref: string, body: unknown, caps: rea
   const id = opening.session ?? ''
   const reply = (typeof body === 'object' && body !== null ? body : {}) as Record<string, unknown>
   const advance = (now: Context, more: Partial<Opening> = {}): Step => {
-    const moved: Context = { ...now, openings: { ...now.openings, [ref]: { ...opening, ...more, tasks: rest } } }
+    const moved: Context = { ...now, openings: { ...now.openings, [ref]: { ...opening, ...more, tries: 0, tasks: rest } } }
     return opening.abandoned ? fail(moved, { ...opening, ...more }, fault('cancelled', 'The session was not wanted any more.')) : run(moved, ref)
   }
   const [slot] = caps
@@ -255,6 +256,10 @@ export function taskRefused(context: Context, ref: string, error: Fault): Step {
   const [task, ...rest] = opening?.tasks ?? []
   if (!opening || !task) return stay(context)
   const id = opening.session ?? ''
+  if (error.code === 'not-now' && task.do === 'inform-folder' && !opening.abandoned && opening.tries < maxTries) {
+    const waiting: Context = { ...context, openings: { ...context.openings, [ref]: { ...opening, tries: opening.tries + 1 } } }
+    return stay(waiting, { type: 'effect', name: 'pause', ref })
+  }
   if (task.do === 'probe' && !opening.abandoned) {
     const others = rest.filter((later) => later.do !== 'tell-folders' && later.do !== 'endow-egress')
     const tasks: Task[] = [...others, { do: 'stop-conversation' }, { do: 'spawn-conversation' }]
@@ -265,6 +270,13 @@ export function taskRefused(context: Context, ref: string, error: Fault): Step {
     return run({ ...gone, openings: { ...gone.openings, [ref]: { ...opening, tasks: rest } } }, ref)
   }
   return fail(context, opening, error)
+}
+
+/** The pause before the running task is tried once more is over. */
+export function taskAgain(context: Context, ref: string): Step {
+  const opening = context.openings[ref]
+  if (!opening?.abandoned) return run(context, ref)
+  return fail(context, opening, fault('cancelled', 'The session was not wanted any more.'))
 }
 
 /** The gateway's client left while its session opened: what runs is let end, then everything new is taken back. */

@@ -84,6 +84,8 @@ export type Opening = {
   session: string | null
   resumed: boolean
   fresh: boolean
+  /** How often the running task was put off. */
+  tries: number
   /** Head is running. */
   tasks: readonly Task[]
   /** Folders this opening added. */
@@ -106,7 +108,7 @@ export type Context = {
 export const empty: Context = { next: 1, sessions: {}, openings: {}, waiting: [], asks: {} }
 
 /** A message to send, or an effect to run. */
-export type Out = Outgoing | { type: 'effect'; name: 'mint' | 'stamp'; ref: string }
+export type Out = Outgoing | { type: 'effect'; name: 'mint' | 'stamp' | 'pause'; ref: string }
 export type Step = { context: Context; out: readonly Out[] }
 
 export const stay = (context: Context, ...out: Out[]): Step => ({ context, out })
