@@ -1,0 +1,104 @@
+/**
+ * One HTTP exchange over a connection of its own (I/O). Node's own client, because nothing of it is loaded from disk after
+ * the process gave up reading its code. Redirects are never followed here; bodies arrive decoded.
+ */
+import http from 'node:http'
+import https from 'node:https'
+import type { LookupFunction } from 'node:net'
+import { PassThrough, pipeline, type Readable } from 'node:stream'
+import zlib from 'node:zlib'
+import type { Address } from './decide.ts'
+import { limits } from './limits.ts'
+
+export type Exchange = {
+  url: URL
+  method: string
+  headers: Record<string, string>
+  body?: string
+  /** Dial exactly these. Absent: the name is resolved by the system (the member's own model endpoint). */
+  dial?: readonly Address[]
+  connectMs: number
+  /** Silence on the connection longer than this ends it. */
+  idleMs: number
+  signal: AbortSignal
+}
+export type Answer = { status: number; headers: http.IncomingHttpHeaders; body: Readable }
+
+/** Rejects with the transport's error, or `signal.reason`. The caller reads `body` to its end or destroys it. */
+export function exchange(options: Exchange): Promise<Answer> {
+  const { url, method, body, dial, signal } = options
+  const secure = url.protocol === 'https:'
+  return new Promise((resolve, reject) => {
+    const request = (secure ? https : http).request({
+      protocol: url.protocol,
+      hostname: url.hostname.replace(/^\[(.*)\]$/, '$1'),
+      port: url.port === '' ? (secure ? 443 : 80) : Number(url.port),
+      path: url.pathname + url.search,
+      method,
+      headers: { ...options.headers, host: url.host, 'accept-encoding': 'gzip, br' },
+      agent: false,
+      maxHeaderSize: limits.headerBytes,
+      signal,
+      ...(dial ? { lookup: fixedLookup(dial) } : {}),
+    })
+    const connectTimer = setTimeout(() => request.destroy(new Error('no connection in time')), options.connectMs)
+    const connected = () => clearTimeout(connectTimer)
+    request.on('socket', (socket) => {
+      if (!socket.connecting && !secure) connected()
+      socket.once(secure ? 'secureConnect' : 'connect', connected)
+    })
+    request.setTimeout(options.idleMs, () => request.destroy(new Error('the connection fell silent')))
+    request.on('close', connected)
+    request.on('error', (error) => reject(signal.aborted ? signal.reason : error))
+    request.on('response', (response) => {
+      resolve({ status: response.statusCode ?? 0, headers: response.headers, body: decoded(response) })
+    })
+    request.end(body)
+  })
+}
+
+/** What went wrong, in few words and without anything the caller sent. */
+export function transportCause(error: unknown): string {
+  if (error instanceof AggregateError && error.errors.length > 0) return transportCause(error.errors[0])
+  if (!(error instanceof Error)) return 'the connection failed'
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : null
+  return code && !error.message.includes(code) ? `${code}: ${error.message}` : error.message
+}
+
+function fixedLookup(dial: readonly Address[]): LookupFunction {
+  return (_hostname, options, callback) => {
+    const [first] = dial
+    if (!first) return callback(new Error('nothing to dial'), '', 4)
+    if (options.all) return callback(null, [...dial])
+    return callback(null, first.address, first.family)
+  }
+}
+
+function decoded(response: http.IncomingMessage): Readable {
+  const decoder = decoderFor(response.headers['content-encoding'])
+  if (!decoder) return response
+  // pipeline() carries errors and destruction both ways; the reader of the decoder sees them.
+  pipeline(response, decoder, () => undefined)
+  return decoder
+}
+
+function decoderFor(encoding: string | undefined): PassThrough | zlib.Gunzip | zlib.BrotliDecompress | zlib.Inflate | null {
+  switch (encoding?.trim().toLowerCase()) {
+    case undefined:
+    case '':
+    case 'identity':
+      return null
+    case 'gzip':
+    case 'x-gzip':
+      return zlib.createGunzip()
+    case 'br':
+      return zlib.createBrotliDecompress()
+    case 'deflate':
+      return zlib.createInflate()
+    default: {
+      const refused = new PassThrough()
+      refused.destroy(new Error(`the server used the content encoding ${encoding}, which was not asked for`))
+      return refused
+    }
+  }
+}

@@ -1,0 +1,103 @@
+/**
+ * Where `model` requests go (I/O), and the only place the key lives: in this object's closure, never in a machine's
+ * context, a message or a log.
+ */
+import fs from 'node:fs'
+import { type Fault, fault } from '../../kernel/index.ts'
+import { exchange, transportCause } from './http-exchange.ts'
+import { limits } from './limits.ts'
+import { answerHeaders, type Headers, upstreamHeaders, upstreamUrl, withoutKey } from './model-request.ts'
+import { startPracticeModel } from './practice/server.ts'
+import { createScrubber } from './scrub.ts'
+
+export type ModelRequest = { method: string; path: string; headers: Headers; body: string }
+export type ModelPart = { type: 'head'; status: number; headers: Headers } | { type: 'chunk'; bytes: Uint8Array }
+export type UpstreamInfo = { mode: 'api' | 'practice'; baseUrl: string }
+export type Upstream = {
+  info: UpstreamInfo
+  /** Rejects with a fault. `emit` resolves when the caller can take more; until then nothing more is read. */
+  forward(request: ModelRequest, emit: (part: ModelPart) => Promise<void>, signal: AbortSignal): Promise<void>
+  close(): Promise<void>
+}
+
+/** `readKey`: see `readModelKey`. Rejects with a fault when the base URL is unusable or the practice model cannot listen. */
+export async function openUpstream(options: { baseUrl: string | null; readKey: () => string | null }): Promise<Upstream> {
+  const key = options.readKey()
+  if (options.baseUrl !== null) return api(parseBase(options.baseUrl), key)
+  if (key !== null) return api(new URL(limits.defaultBaseUrl), key)
+  const practice = await startPracticeModel()
+  const base = new URL(practice.baseUrl)
+  return { ...upstream({ mode: 'practice', baseUrl: practice.baseUrl }, base, practice.key), close: practice.close }
+}
+
+/** The key from the inherited descriptor, or null when it holds none. Positioned reads: a restarted process reads it again. */
+export function readModelKey(fd: number): string | null {
+  const buffer = Buffer.alloc(64 * 1024)
+  const length = fs.readSync(fd, buffer, 0, buffer.length, 0)
+  let secrets: unknown = null
+  try {
+    secrets = JSON.parse(buffer.toString('utf8', 0, length))
+  } catch {
+    // The parser's message quotes its input, so it must not travel.
+    throw fault('internal', 'The descriptor with the model key could not be read.')
+  } finally {
+    buffer.fill(0)
+  }
+  const key = typeof secrets === 'object' && secrets !== null && 'ANTHROPIC_API_KEY' in secrets ? secrets.ANTHROPIC_API_KEY : null
+  return typeof key === 'string' && key.trim() !== '' ? key.trim() : null
+}
+
+function api(base: URL, key: string | null): Upstream {
+  return upstream({ mode: 'api', baseUrl: base.origin + base.pathname.replace(/\/+$/, '') }, base, key)
+}
+
+function parseBase(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : null
+  const usable = url && /^https?:$/.test(url.protocol) && url.username === '' && url.password === '' && url.search === '' && url.hash === ''
+  if (url && usable) return url
+  const cause = 'ANTHROPIC_BASE_URL must be an http or https address without user name, query or fragment.'
+  throw fault('model-unreachable', 'The address of the model API cannot be used.', { cause })
+}
+
+function upstream(info: UpstreamInfo, base: URL, key: string | null): Upstream {
+  const unreachable = (error: unknown): Fault =>
+    fault('model-unreachable', `The model API at ${base.host} could not be reached.`, { cause: withoutKey(transportCause(error), key), retryAfterMs: limits.reopenMs })
+
+  async function forward(request: ModelRequest, emit: (part: ModelPart) => Promise<void>, signal: AbortSignal): Promise<void> {
+    const target = upstreamUrl(base, request.path)
+    if (!target.ok) throw target.error
+    const { method, body } = request
+    const headers = upstreamHeaders(request.headers, key)
+    const content = method === 'POST' ? { body, headers: { ...headers, 'content-length': String(Buffer.byteLength(body)) } } : { headers }
+    const timing = { connectMs: limits.modelConnectMs, idleMs: limits.modelIdleMs, signal }
+    const answer = await exchange({ url: target.url, method, ...content, ...timing }).catch((error) => Promise.reject(unreachable(error)))
+    if (answer.status >= 300 && answer.status < 400) {
+      answer.body.destroy()
+      throw fault('model-refused', `The model API at ${base.host} redirects (${answer.status}); the key does not follow.`, { rule: 'model-no-redirect' })
+    }
+    await emit({ type: 'head', status: answer.status, headers: answerHeaders(answer.headers, key) })
+    const scrubber = createScrubber(key)
+    const send = async (bytes: Uint8Array) => {
+      for (let at = 0; at < bytes.byteLength; at += limits.partBytes) {
+        await emit({ type: 'chunk', bytes: bytes.subarray(at, at + limits.partBytes) })
+      }
+    }
+    for await (const chunk of chunks(answer.body, unreachable)) await send(scrubber.push(chunk))
+    await send(scrubber.end())
+  }
+  return { info, forward, close: async () => undefined }
+}
+
+/** Only what the connection does wrong is `model-unreachable`; a failure of the consumer keeps its own name. */
+async function* chunks(body: AsyncIterable<Uint8Array>, unreachable: (error: unknown) => Fault): AsyncGenerator<Uint8Array> {
+  const iterator = body[Symbol.asyncIterator]()
+  try {
+    for (;;) {
+      const next = await iterator.next().catch((error) => Promise.reject(unreachable(error)))
+      if (next.done) return
+      yield next.value
+    }
+  } finally {
+    await iterator.return?.()
+  }
+}
