@@ -104,7 +104,7 @@ export function makeFolders(parent: number, names: readonly string[], scope: Sco
   for (const name of names) {
     try {
       fs.mkdirSync(at(folder, name), 0o777)
-      inherit(folder, name)
+      inherit(folder, at(folder, name))
     } catch (error) {
       if (codeOf(error) !== 'EEXIST') throw error
     }
@@ -115,9 +115,9 @@ export function makeFolders(parent: number, names: readonly string[], scope: Sco
   return folder
 }
 
-/** What root makes for a member belongs to the member. */
-export function inherit(folder: number, name: string): void {
+/** What root makes for a member belongs to the member. `path`: of what was made in `folder`; links are not followed. */
+export function inherit(folder: number, path: string): void {
   if (process.geteuid?.() !== 0) return
   const { uid, gid } = fs.fstatSync(folder)
-  if (uid !== 0 || gid !== 0) fs.lchownSync(at(folder, name), uid, gid)
+  if (uid !== 0 || gid !== 0) fs.lchownSync(path, uid, gid)
 }

@@ -18,6 +18,7 @@ type P = typeof protocol
 export function writeFile(gate: Gate, body: BodyOf<P, 'write'>, grant: Limits, signal: AbortSignal): Promise<ReplyOf<P, 'write'>> {
   return changing(gate, body.path, grant, async (scope, place) => {
     const content = Buffer.from(body.content)
+    requireSize(content, body.path)
     const expected = body.expect
     if (place.kind === 'missing') {
       if (typeof expected === 'string') throw changed(gate, body.path, expected, null, body.content)
@@ -43,7 +44,7 @@ export function editFile(gate: Gate, body: BodyOf<P, 'edit'>, grant: Limits, sig
     if (body.expect !== undefined && body.expect !== before) throw changed(gate, body.path, body.expect, text, null)
     const edited = replaceText(text, body, body.path)
     const content = Buffer.from(edited.text)
-    if (content.length > limits.writeBytes) throw fault('too-large', `${body.path} would have ${content.length} bytes.`, { rule: `at most ${limits.writeBytes} bytes` })
+    requireSize(content, body.path)
     const check = () => requireUnchanged(gate, place, before, body.path, edited.text)
     const sha256 = await writeAtomically(gate, replacing(place), content, check, scope, signal)
     return { sha256, replacements: edited.replacements, diff: unifiedDiff(place.parts.join('/'), text, edited.text) }
@@ -90,6 +91,10 @@ function locate(gate: Gate, path: string, grant: Limits, scope: Scope): Found | 
 function keyOf(place: Found | Missing): string {
   const { dev, ino } = fs.fstatSync(place.parent)
   return `${dev}:${ino}/${place.kind === 'found' ? place.name : (place.rest[0] as string)}`
+}
+
+function requireSize(content: Buffer, path: string): void {
+  if (content.length > limits.writeBytes) throw fault('too-large', `${path} would have ${content.length} bytes.`, { rule: `at most ${limits.writeBytes} bytes` })
 }
 
 function replacing({ parent, name, parts, stat }: Found): Target {

@@ -259,7 +259,6 @@ function encodeField(type: keyof FieldTypes, value: unknown): Buffer {
     case 'data':
       return Buffer.concat([encodeField('u32', (value as Uint8Array).length), value as Uint8Array])
     default:
-      type satisfies never
-      throw new CodecError('unknown field type')
+      throw new CodecError(`unknown field type ${String(type)}`)
   }
 }

@@ -9,7 +9,7 @@
 import { Buffer } from 'node:buffer'
 import * as fs from 'node:fs'
 import { WASI } from 'node:wasi'
-import { at } from './handles.ts'
+import { at, close, self } from './handles.ts'
 import { limits } from './limits.ts'
 
 export type Syscalls = {
@@ -18,7 +18,7 @@ export type Syscalls = {
   /** Makes `name` in the open folder `fd` a link with this text. Throws errors with Node's codes. */
   symlink(text: string, fd: number, name: string): void
   /**
-   * Makes a file's or folder's content durable. `fd` is open for reading or writing; `parts` say where it is, for WASI, which opens it
+   * Makes a file's or folder's content durable. `fd` is an open file, or any handle on a folder; `parts` say where it is, for WASI, which opens it
    * once more by name: when another was put there meanwhile, that one is synced, which does no harm.
    */
   sync(fd: number, parts: readonly string[], kind: 'file' | 'folder'): void
@@ -40,7 +40,16 @@ export function syscallsFor(rootPath: string): Syscalls {
 const nodeSyscalls: Syscalls = {
   by: 'node',
   symlink: (text, fd, name) => fs.symlinkSync(text, at(fd, name)),
-  sync: (fd) => fs.fsyncSync(fd),
+  sync(fd, _, kind) {
+    if (kind === 'file') return fs.fsyncSync(fd)
+    // Folders are held by place handles, which cannot be synced.
+    const opened = fs.openSync(self(fd), fs.constants.O_RDONLY)
+    try {
+      fs.fsyncSync(opened)
+    } finally {
+      close(opened)
+    }
+  },
 }
 
 const noSyscalls: Syscalls = {

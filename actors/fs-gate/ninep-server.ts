@@ -1,0 +1,330 @@
+/** One 9P2000.L connection: its fids, and what looks at files. What changes them is in `ninep-changes.ts`. */
+import * as fs from 'node:fs'
+import type { Limits } from '../../kernel/index.ts'
+import { type Gate, limitParts, type Mode } from './gate.ts'
+import { at, close, duplicate, openHeld, openPlace, scoped, self } from './handles.ts'
+import { limits } from './limits.ts'
+import { attributesAnswer, direntTypes, qidOf, toNumber } from './ninep-attributes.ts'
+import * as changes from './ninep-changes.ts'
+import { Answer, type BodyOfRequest, type NinepRequest, type Qid, qidBytes } from './ninep-codec.ts'
+import { NinepError } from './ninep-errors.ts'
+import { kindOf, type Place, type Places } from './ninep-places.ts'
+import { resolveExisting } from './walk.ts'
+
+const version = '9P2000.L'
+/** Bytes of a read or readdir answer besides its data. */
+const dataOverhead = 11
+const accessMask = 3
+const truncate = 0o1000
+const noFid = 0xffff_ffff
+const v9fsMagic = 0x0102_1997
+const unlocked = 2
+
+type OpenFile = { fd: number; reads: boolean; writes: boolean }
+export type Fid = { place: Place; file: OpenFile | null; names: string[] | null }
+export type Caller = { uid: number; mode: Mode }
+type Request<K extends NinepRequest['name']> = { tag: number; body: BodyOfRequest<K> }
+
+export class NinepServer {
+  readonly gate: Gate
+  readonly places: Places
+  /** Negotiated size of the largest message; 0 before a version is agreed on. */
+  msize = 0
+  readonly rootDev: bigint
+  readonly #grant: Limits
+  readonly #fids = new Map<number, Fid>()
+  readonly #openFiles: { count: number }
+
+  constructor(gate: Gate, places: Places, grant: Limits, openFiles: { count: number }) {
+    this.gate = gate
+    this.places = places
+    this.#grant = grant
+    this.#openFiles = openFiles
+    this.rootDev = fs.fstatSync(gate.root.fd, { bigint: true }).dev
+  }
+
+  /** The answer's frame. Throws `NinepError` and the system's errors; the caller turns them into Rlerror. */
+  handle(request: NinepRequest, caller: Caller): Buffer {
+    if (request.name === 'version') return this.#version(request)
+    // A client of a former life of this process: its fids mean nothing here.
+    if (this.msize === 0) throw new NinepError('ESTALE')
+    switch (request.name) {
+      case 'attach':
+        return this.#attach(request)
+      case 'walk':
+        return this.#walk(request)
+      case 'lopen':
+        return this.#open(request, caller)
+      case 'read':
+        return this.#read(request)
+      case 'readdir':
+        return this.#readdir(request)
+      case 'getattr':
+        return attributesAnswer(request.tag, this.stat(this.fid(request.body.fid)), this.rootDev, caller.uid)
+      case 'readlink':
+        return this.#readlink(request)
+      case 'statfs':
+        return this.#statfs(request)
+      case 'fsync':
+        return changes.fsync(this, request)
+      case 'clunk':
+        this.fid(request.body.fid)
+        this.drop(request.body.fid)
+        return this.done(request)
+      case 'flush':
+        return this.done(request)
+      case 'lock':
+        // Guest programs lock against each other inside the guest's kernel; nobody else asks here.
+        this.fid(request.body.fid)
+        return new Answer('lock', request.tag, 1).u8(0).frame
+      case 'getlock': {
+        const { fid, start, length, pid, client } = request.body
+        this.fid(fid)
+        return new Answer('getlock', request.tag, 1 + 8 + 8 + 4 + 2 + Buffer.byteLength(client)).u8(unlocked).u64(start).u64(length).u32(pid).str(client).frame
+      }
+      case 'auth':
+      case 'xattrwalk':
+      case 'xattrcreate':
+        throw new NinepError('EOPNOTSUPP')
+      default:
+        if (caller.mode === 'ro') {
+          // Tremove gives its fid up in any case.
+          if (request.name === 'remove') this.drop(request.body.fid)
+          throw new NinepError('EROFS')
+        }
+        return changes.change(this, request, caller)
+    }
+  }
+
+  closeAll(): void {
+    for (const number of this.#fids.keys()) this.drop(number)
+  }
+
+  fid(number: number): Fid {
+    const fid = this.#fids.get(number)
+    if (!fid) throw new NinepError('EBADF')
+    return fid
+  }
+
+  /** The handle of a fid that must be a folder. */
+  folder(number: number): { fd: number; place: Place } {
+    const { place } = this.fid(number)
+    if (place.kind !== 'folder') throw new NinepError('ENOTDIR')
+    return { fd: this.places.fd(place), place }
+  }
+
+  stat(fid: Fid): fs.BigIntStats {
+    return fs.fstatSync(fid.file?.fd ?? this.places.fd(fid.place), { bigint: true })
+  }
+
+  drop(number: number): void {
+    const fid = this.#fids.get(number)
+    if (!fid) return
+    this.#fids.delete(number)
+    this.closeFile(fid)
+    this.places.release(fid.place)
+  }
+
+  closeFile(fid: Fid): void {
+    if (!fid.file) return
+    close(fid.file.fd)
+    fid.file = null
+    this.#openFiles.count -= 1
+  }
+
+  /** Makes `fid` stand for an opened file. Takes charge of the descriptor also when it throws. */
+  noteOpen(fid: Fid, file: OpenFile): void {
+    if (this.#openFiles.count >= limits.openFiles) {
+      close(file.fd)
+      throw new NinepError('EMFILE')
+    }
+    this.#openFiles.count += 1
+    fid.file = file
+  }
+
+  roomForFile(): void {
+    if (this.#openFiles.count >= limits.openFiles) throw new NinepError('EMFILE')
+  }
+
+  qid(stat: fs.BigIntStats): Qid {
+    return qidOf(stat, this.rootDev)
+  }
+
+  done(request: NinepRequest): Buffer {
+    return new Answer(request.name, request.tag, 0).frame
+  }
+
+  #set(number: number, fid: Fid): void {
+    if (number === noFid || (this.#fids.size >= limits.fidsPerConn && !this.#fids.has(number))) {
+      this.places.release(fid.place)
+      throw new NinepError(number === noFid ? 'EBADF' : 'EMFILE')
+    }
+    this.drop(number)
+    this.#fids.set(number, fid)
+  }
+
+  #version({ tag, body }: Request<'version'>): Buffer {
+    this.closeAll()
+    const known = body.version === version
+    if (known && body.msize < limits.msizeMin) throw new NinepError('EMSGSIZE')
+    const msize = Math.min(body.msize, limits.msizeMax)
+    this.msize = known ? msize : 0
+    const answered = known ? version : 'unknown'
+    return new Answer('version', tag, 4 + 2 + answered.length).u32(msize).str(answered).frame
+  }
+
+  #attach({ tag, body }: Request<'attach'>): Buffer {
+    if (this.#fids.has(body.fid)) throw new NinepError('EBADF')
+    return scoped((scope) => {
+      const start = limitParts(this.gate, this.#grant)
+      const found = resolveExisting(this.gate.root, start.join('/'), scope, { followLast: false })
+      if (!found.stat.isDirectory()) throw new NinepError('ENOTDIR')
+      const fd = start.length === 0 ? duplicate(this.gate.root.fd) : scope.disown(found.fd)
+      const stat = fs.fstatSync(fd, { bigint: true })
+      this.#set(body.fid, { place: this.places.adopt(fd, stat), file: null, names: null })
+      return new Answer('attach', tag, qidBytes).qid(this.qid(stat)).frame
+    })
+  }
+
+  /** All names, or as many as lead somewhere; a new fid only when all do. Links are not followed: that is the guest's business. */
+  #walk({ tag, body }: Request<'walk'>): Buffer {
+    const start = this.fid(body.fid)
+    if (body.newfid !== body.fid && this.#fids.has(body.newfid)) throw new NinepError('EBADF')
+    for (const name of body.names) requireName(name)
+    const qids: Qid[] = []
+    let place = this.places.share(start.place)
+    try {
+      for (const name of body.names) {
+        const next = this.#step(place, name)
+        if (!next) break
+        this.places.release(place)
+        place = next.place
+        qids.push(next.qid)
+      }
+    } catch (error) {
+      this.places.release(place)
+      // As the protocol has it: the first name's failure is the walk's, a later one's shortens the answer.
+      if (qids.length === 0) throw error
+      return walkAnswer(tag, qids)
+    }
+    if (qids.length < body.names.length) {
+      this.places.release(place)
+      if (qids.length === 0) throw new NinepError('ENOENT')
+      return walkAnswer(tag, qids)
+    }
+    this.#set(body.newfid, { place, file: null, names: null })
+    return walkAnswer(tag, qids)
+  }
+
+  #step(from: Place, name: string): { place: Place; qid: Qid } {
+    if (from.kind !== 'folder') throw new NinepError('ENOTDIR')
+    const folder = this.places.fd(from)
+    return scoped((scope) => {
+      const fd = scope.own(openPlace(folder, name))
+      const stat = fs.fstatSync(fd, { bigint: true })
+      // Should the name have become another link meanwhile, its text is shown for this one's: text is all the guest gets of a link.
+      const link = kindOf(stat) === 'symlink' ? fs.readlinkSync(at(folder, name)) : null
+      return { place: this.places.adopt(scope.disown(fd), stat, link), qid: this.qid(stat) }
+    })
+  }
+
+  #open({ tag, body }: Request<'lopen'>, caller: Caller): Buffer {
+    const fid = this.fid(body.fid)
+    if (fid.file || fid.names) throw new NinepError('EBADF')
+    const { place } = fid
+    const access = body.flags & accessMask
+    const writes = access !== 0 || (body.flags & truncate) !== 0
+    if (access === accessMask) throw new NinepError('EINVAL')
+    if (writes && caller.mode === 'ro') throw new NinepError('EROFS')
+    if (place.kind === 'folder') {
+      if (writes) throw new NinepError('EISDIR')
+      fid.names = []
+    } else if (place.kind === 'file') {
+      this.roomForFile()
+      this.noteOpen(fid, openFile(this.places.fd(place), body.flags))
+    } else throw new NinepError(place.kind === 'symlink' ? 'ELOOP' : 'EPERM')
+    return new Answer('lopen', tag, qidBytes + 4).qid(this.qid(this.stat(fid))).u32(0).frame
+  }
+
+  #read({ tag, body }: Request<'read'>): Buffer {
+    const { file } = this.fid(body.fid)
+    if (!file?.reads) throw new NinepError('EBADF')
+    const count = Math.min(body.count, this.msize - dataOverhead)
+    const position = toNumber(body.offset)
+    const answer = new Answer('read', tag, 4 + count)
+    const got = count === 0 ? 0 : fs.readSync(file.fd, answer.u32(0).rest(), 0, count, position)
+    const frame = count === 0 ? answer.u32(0).cut(0) : answer.cut(got)
+    frame.writeUInt32LE(got, 7)
+    return frame
+  }
+
+  /** Entries are read when a client starts at 0, so that one pass sees each once whatever changes meanwhile. */
+  #readdir({ tag, body }: Request<'readdir'>): Buffer {
+    const fid = this.fid(body.fid)
+    if (!fid.names) throw new NinepError('EBADF')
+    const fd = this.places.fd(fid.place)
+    if (body.offset === 0n) fid.names = ['.', '..', ...fs.readdirSync(self(fd))]
+    const own = this.qid(this.stat(fid))
+    const room = Math.min(body.count, this.msize - dataOverhead)
+    const answer = new Answer('readdir', tag, 4 + room).u32(0)
+    let used = 0
+    for (let index = toNumber(body.offset); index < fid.names.length; index += 1) {
+      const name = fid.names[index] as string
+      const size = qidBytes + 8 + 1 + 2 + Buffer.byteLength(name)
+      if (used + size > room) {
+        if (used === 0) throw new NinepError('EINVAL')
+        break
+      }
+      // `..` too says where it is itself: what lies above is not looked at.
+      const entry = name === '.' || name === '..' ? { qid: own, kind: 'folder' as const } : this.#entry(fd, name)
+      if (!entry) continue
+      answer.qid(entry.qid).u64(BigInt(index + 1)).u8(direntTypes[entry.kind]).str(name)
+      used += size
+    }
+    const frame = answer.cut(0)
+    frame.writeUInt32LE(used, 7)
+    return frame
+  }
+
+  /** null: gone since the folder was read, or its name is not UTF-8. */
+  #entry(folder: number, name: string): { qid: Qid; kind: Place['kind'] } | null {
+    const stat = fs.lstatSync(at(folder, name), { bigint: true, throwIfNoEntry: false })
+    return stat ? { qid: this.qid(stat), kind: kindOf(stat) } : null
+  }
+
+  #readlink({ tag, body }: Request<'readlink'>): Buffer {
+    const { link } = this.fid(body.fid).place
+    if (link === null) throw new NinepError('EINVAL')
+    return new Answer('readlink', tag, 2 + Buffer.byteLength(link)).str(link).frame
+  }
+
+  #statfs({ tag, body }: Request<'statfs'>): Buffer {
+    const { place } = this.fid(body.fid)
+    const { bsize, blocks, bfree, bavail, files, ffree } = fs.statfsSync(self(this.places.fd(place)), { bigint: true })
+    const answer = new Answer('statfs', tag, 4 + 4 + 6 * 8 + 4).u32(v9fsMagic).u32(Number(bsize))
+    return answer.u64(blocks).u64(bfree).u64(bavail).u64(files).u64(ffree).u64(0n).u32(limits.nameBytes).frame
+  }
+}
+
+/**
+ * Append is not passed on: a guest that caches writes whole pages back at their own offsets, which on an appending descriptor would land at
+ * the end. It sends the right offsets itself.
+ */
+export function openFile(fd: number, flags: number): OpenFile {
+  const access = flags & accessMask
+  const { O_RDONLY, O_WRONLY, O_RDWR, O_TRUNC } = fs.constants
+  const mode = [O_RDONLY, O_WRONLY, O_RDWR][access] ?? O_RDONLY
+  return { fd: openHeld(fd, mode | ((flags & truncate) === 0 ? 0 : O_TRUNC)), reads: access !== 1, writes: access !== 0 }
+}
+
+/** One component, an ordinary name. */
+export function requireName(name: string): void {
+  if (name === '' || name === '.' || name === '..' || name.includes('/') || name.includes('\0')) throw new NinepError('EINVAL')
+  if (Buffer.byteLength(name) > limits.nameBytes) throw new NinepError('ENAMETOOLONG')
+}
+
+function walkAnswer(tag: number, qids: readonly Qid[]): Buffer {
+  const answer = new Answer('walk', tag, 2 + qids.length * qidBytes).u16(qids.length)
+  for (const qid of qids) answer.qid(qid)
+  return answer.frame
+}

@@ -1,0 +1,47 @@
+/** For tests: a folder to connect, with a sibling that must never be reached. */
+import * as fs from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Limits } from '../../kernel/index.ts'
+import { closeGate, type Gate, type Mode, openGate } from './gate.ts'
+
+export type TestFolder = { root: string; outside: string; gate: Gate; remove(): void }
+
+export const secret = 'the secret outside'
+export const noLimits: Limits = {}
+export const never = new AbortController().signal
+
+/** `<temp>/root` is connected; `<temp>/outside/secret.txt` holds the secret. */
+export function testFolder(mode: Mode = 'rw'): TestFolder {
+  const base = fs.realpathSync(fs.mkdtempSync(join(tmpdir(), 'fs-gate-')))
+  const root = join(base, 'root')
+  const outside = join(base, 'outside')
+  fs.mkdirSync(root)
+  fs.mkdirSync(outside)
+  fs.writeFileSync(join(outside, 'secret.txt'), secret)
+  const gate = openGate(root, 'work', mode)
+  return {
+    root,
+    outside,
+    gate,
+    remove() {
+      closeGate(gate)
+      fs.rmSync(base, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Numbers of descriptors this process has open. */
+export function openDescriptors(): number {
+  return fs.readdirSync('/proc/self/fd').length
+}
+
+/** The code a call is refused with; throws when it is not refused. */
+export async function refusal(call: () => unknown): Promise<string> {
+  try {
+    await call()
+  } catch (error) {
+    return (error as { code: string }).code
+  }
+  throw new Error('it was not refused')
+}
