@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { fault } from '../../kernel/index.ts'
-import { type Harness, type ModelBody, type Peers, resultsIn, startConversation } from './testing/harness.ts'
-import { answerBytes, say, use } from './testing/scripted-model.ts'
+import { type Harness, type ModelBody, type Peers, resultsIn, startConversation } from '../../test/harness/conversation.ts'
+import { answerBytes, say, use } from '../../test/harness/scripted-model.ts'
 
 let running: Harness | null = null
 async function start(peers: Peers, options?: Parameters<typeof startConversation>[1]): Promise<Harness> {

@@ -1,17 +1,17 @@
 /** A conversation in a real kernel, between scripted peers that speak the real protocols. */
-import { mint } from '../../../kernel/capabilities.ts'
-import { openJournal } from '../../../kernel/journal.ts'
-import { fault } from '../../../kernel/index.ts'
-import type { Endpoint, Kernel, NativeFrom } from '../../../kernel/kernel.ts'
-import { startTestKernel, type TestKernel } from '../../../kernel/testing/test-kernel.ts'
-import type { ActorEntry } from '../../../kernel/placement.ts'
-import type { Placement } from '../../../kernel/types.ts'
-import { protocol as consentProtocol } from '../../consent/protocol.ts'
-import { protocol as egressProtocol } from '../../egress/protocol.ts'
-import { protocol as fsGateProtocol } from '../../fs-gate/protocol.ts'
-import { protocol as vmProtocol } from '../../vm-supervisor/protocol.ts'
-import { actor } from '../index.ts'
-import type { ConversationEvent, Folder } from '../protocol.ts'
+import { mint } from '../../kernel/capabilities.ts'
+import { openJournal } from '../../kernel/journal.ts'
+import { fault } from '../../kernel/index.ts'
+import type { Endpoint, Kernel, NativeFrom } from '../../kernel/kernel.ts'
+import { startTestKernel, type TestKernel } from '../../kernel/testing/test-kernel.ts'
+import type { ActorEntry } from '../../kernel/placement.ts'
+import type { Placement } from '../../kernel/types.ts'
+import { protocol as consentProtocol } from '../../actors/consent/protocol.ts'
+import { protocol as egressProtocol } from '../../actors/egress/protocol.ts'
+import { protocol as fsGateProtocol } from '../../actors/fs-gate/protocol.ts'
+import { protocol as vmProtocol } from '../../actors/vm-supervisor/protocol.ts'
+import { actor } from '../../actors/conversation/index.ts'
+import type { ConversationEvent, Folder } from '../../actors/conversation/protocol.ts'
 import { answerBytes, type ScriptedAnswer } from './scripted-model.ts'
 
 export type ModelBody = {
@@ -62,7 +62,7 @@ export async function startConversation(peers: Peers, options: { placement?: Pla
   const entry: ActorEntry = {
     manifest: actor.manifest,
     protocol: actor.protocol,
-    entry: new URL('../index.ts', import.meta.url).href,
+    entry: new URL('../../actors/conversation/index.ts', import.meta.url).href,
     load: async () => actor,
   }
   const running: TestKernel = await startTestKernel({ actors: [entry], placement: options.placement ?? 'inline' })
