@@ -20,7 +20,15 @@ const root = join(import.meta.dirname, '..')
 const tool = (path: string): string => join(root, 'node_modules', path)
 
 const checks: readonly Part[] = [
-  check('format', 'biome', tool('@biomejs/biome/bin/biome'), 'format', '--error-on-warnings', '.'),
+  check(
+    'format',
+    'biome; `npm run format` writes it',
+    tool('@biomejs/biome/bin/biome'),
+    'format',
+    '--reporter=summary',
+    '--error-on-warnings',
+    '.',
+  ),
   check('lint', 'oxlint with type-aware rules', tool('oxlint/bin/oxlint')),
   check('types', 'tsc', tool('typescript/bin/tsc'), '-p', 'tsconfig.json'),
   check('unused', 'knip: files, exports, dependencies', tool('knip/bin/knip.js'), '--no-progress', '--treat-config-hints-as-errors'),

@@ -33,10 +33,18 @@ function specifiers(text: string): string[] {
 
 /** What a TypeScript or JavaScript file imports. An import that stripping the types removes is type-only. */
 export function importsOf({ path, text }: SourceFile): Import[] {
-  const atRunTime = new Set(specifiers(path.endsWith('.ts') ? stripTypeScriptTypes(text) : text))
+  const atRunTime = new Set(specifiers(path.endsWith('.ts') ? withoutTypes(path, text) : text))
   return [...new Set(specifiers(text))].map((name) => ({ target: resolve(path, name), typeOnly: !atRunTime.has(name) }))
 }
 
 function resolve(from: string, name: string): string {
   return name.startsWith('.') ? posix.normalize(posix.join(dirname(from), name)) : name
+}
+
+function withoutTypes(path: string, text: string): string {
+  try {
+    return stripTypeScriptTypes(text)
+  } catch (error) {
+    throw new Error(`Node cannot run ${path}`, { cause: error })
+  }
 }
