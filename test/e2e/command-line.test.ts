@@ -1,0 +1,187 @@
+/** The command line scripts depend on: verbs, JSON, exit codes, interruption, and a daemon that is there when it is needed. */
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { asPromptEnd, type Home, openHome } from '../harness/product.ts'
+import { isAlive } from '../harness/processes.ts'
+import { type ScriptedServer, say, startScriptedServer, use } from '../harness/scripted-messages-server.ts'
+
+let home: Home
+let server: ScriptedServer
+beforeAll(async () => {
+  server = await startScriptedServer()
+  home = openHome({ env: { ANTHROPIC_BASE_URL: server.baseUrl, ANTHROPIC_API_KEY: 'sk-ant-made-up' } })
+})
+afterAll(async () => {
+  await home.close()
+  await server.close()
+})
+
+async function succeeds(...args: string[]): Promise<void> {
+  const ended = await home.call(args)
+  expect(ended.code, ended.story).toBe(0)
+}
+
+describe('the daemon', () => {
+  test('two clients that start it at once share one', async () => {
+    server.script([[say('one')], [say('two')]])
+    const [first, second] = await Promise.all([home.prompt('hello'), home.prompt('hello')])
+    expect([first.code, second.code], first.story + second.story).toEqual([0, 0])
+    const egress = home.processes().filter(({ title }) => title.startsWith('bulkhead egress'))
+    expect(egress).toHaveLength(1)
+  })
+
+  test('start when it runs, status, stop, status, stop again', async () => {
+    await succeeds('daemon', 'start')
+    const running = await home.call(['daemon', 'status'])
+    expect(running.code).toBe(0)
+    expect(running.stdout).toMatch(/daemon (runs|is running)/i)
+    const before = home.processes()
+    expect(before.length).toBeGreaterThan(3)
+    await succeeds('daemon', 'stop')
+    expect(before.filter(isAlive), 'stop returns when everything has ended').toEqual([])
+    expect((await home.call(['daemon', 'status'])).stdout).toMatch(/not run|stopped|no daemon/i)
+    await succeeds('daemon', 'stop')
+    await succeeds('daemon', 'start')
+  })
+
+  test('its runtime folder and its home are for this user only', async () => {
+    await home.call(['daemon', 'start'])
+    for (const dir of [join(home.dir, 'run'), home.state]) expect(statSync(dir).mode & 0o077, dir).toBe(0)
+  })
+})
+
+describe('verbs for scripts', () => {
+  test('vm status --json', async () => {
+    expect(await home.vmStatus()).toMatchObject({
+      state: expect.stringMatching(/^(off|absent|stopped|probing|image|booting|verifying|ready|backoff|stopping)$/),
+      restarts: expect.any(Number),
+      timings: expect.any(Object),
+    })
+    for (const field of ['accelerator', 'isolation', 'pid', 'uptimeMs', 'lastError']) expect(await home.vmStatus()).toHaveProperty(field)
+  })
+
+  test('vm start, status, restart, stop: the state follows', async () => {
+    await succeeds('vm', 'start')
+    const ready = await home.vmStatus()
+    expect(ready).toMatchObject({ state: 'ready', isolation: expect.stringMatching(/^(full|reduced)$/), pid: expect.any(Number) })
+    expect(Object.keys(ready.timings).length).toBeGreaterThan(0)
+    if (ready.accelerator === 'tcg') expect(ready.isolation).toBe('reduced')
+    await succeeds('vm', 'restart')
+    const again = await home.vmStatus()
+    expect(again.state).toBe('ready')
+    expect(again.pid).not.toBe(ready.pid)
+    await succeeds('vm', 'stop')
+    expect(await home.vmStatus()).toMatchObject({ state: 'stopped', pid: null })
+  })
+
+  test('doctor --json names each requirement and what to do', async () => {
+    const doctor = await home.call(['doctor', '--json'])
+    const report: unknown = JSON.parse(doctor.stdout)
+    const checks = (Array.isArray(report) ? report : (report as { checks: unknown }).checks) as {
+      name: string
+      ok: boolean
+      remedy?: string
+    }[]
+    expect(checks.length).toBeGreaterThan(3)
+    for (const check of checks) {
+      expect(typeof check.ok, JSON.stringify(check)).toBe('boolean')
+      if (!check.ok) expect(check.remedy, JSON.stringify(check)).toMatch(/\w/)
+    }
+  })
+
+  test('inspect --json shows every actor with what it may do and why', async () => {
+    const { actors, deadLetters } = await home.inspect()
+    expect(actors.map(({ id }) => id)).toEqual(expect.arrayContaining(['consent', 'egress', 'gateway', 'vm-supervisor']))
+    for (const actor of actors) {
+      expect(actor.state, actor.id).toMatch(/^running/)
+      for (const { reason, target } of actor.capabilities) expect(reason, `${actor.id} -> ${target}`).toMatch(/\w/)
+      if (actor.placement !== 'process') continue
+      expect(actor.pid, actor.id).toBeGreaterThan(0)
+      // What the process itself says it may do is what its manifest names, and nothing more.
+      expect(actor.facts, actor.id).toMatchObject({ net: actor.permissions.net, child: actor.permissions.childProcess, worker: false })
+    }
+    expect(deadLetters.counts).toEqual(expect.any(Object))
+  })
+
+  test('inspect, vm status, doctor and daemon status for people', async () => {
+    for (const args of [['inspect'], ['vm', 'status'], ['daemon', 'status']]) {
+      const shown = await home.call(args)
+      expect(shown.code, args.join(' ')).toBe(0)
+      expect(shown.stdout.trim(), args.join(' ')).not.toBe('')
+    }
+    expect((await home.call(['doctor'])).stdout.trim()).not.toBe('')
+  })
+})
+
+describe('exit codes', () => {
+  test.each([
+    { name: 'an unknown option', args: ['run', '--frobnicate', 'x'] },
+    { name: 'an unknown verb', args: ['frobnicate'] },
+    { name: 'run without a prompt', args: ['run'] },
+    { name: 'an approval mode that does not exist', args: ['run', '--approve', 'maybe', 'x'] },
+    { name: 'an option without its value', args: ['run', '--folder'] },
+    { name: 'a folder that is not there', args: ['run', '--folder', '/no/such/folder', 'x'] },
+  ])('$name is 2, and stderr says what is wrong', async ({ args }) => {
+    const ended = await home.call(args)
+    expect(ended.code).toBe(2)
+    expect(ended.stderr).toMatch(/\w/)
+    expect(ended.stdout).toBe('')
+  })
+
+  test('a model that refuses the key is 3', async () => {
+    server.script([{ status: 401, error: 'authentication_error', message: 'invalid x-api-key' }])
+    const run = await home.prompt('hello')
+    expect({ code: run.code, status: run.result.status }, run.story).toEqual({ code: 3, status: 'failed' })
+    expect(run.events.find(({ type }) => type === 'error')).toMatchObject({ error: { code: 'model-refused' } })
+  })
+
+  test('a model that cannot be reached is 4', async () => {
+    const away = openHome({ env: { ANTHROPIC_BASE_URL: 'http://127.0.0.1:9', ANTHROPIC_API_KEY: 'sk-ant-made-up' } })
+    try {
+      const run = await away.prompt('hello')
+      expect({ code: run.code, status: run.result.status }, run.story).toEqual({ code: 4, status: 'failed' })
+      expect(run.events.find(({ type }) => type === 'error')).toMatchObject({
+        error: { code: 'model-unreachable', cause: expect.stringMatching(/\w/) },
+      })
+    } finally {
+      await away.close()
+    }
+  })
+})
+
+describe('interruption', () => {
+  test('SIGINT while the model thinks ends with 130 and a cancelled result', async () => {
+    let release = () => {}
+    const asked = new Promise<void>((resolve) => {
+      server.script([
+        () => {
+          resolve()
+          return new Promise((later) => {
+            release = () => later([say('too late')])
+          })
+        },
+      ])
+    })
+    const run = home.start(['run', '--json', 'hello'])
+    await asked
+    run.signal('SIGINT')
+    const ended = asPromptEnd(await run.ended)
+    release()
+    expect({ code: ended.code, status: ended.result.status }, ended.story).toEqual({ code: 130, status: 'cancelled' })
+  })
+
+  test('SIGINT while a command runs ends the command too, and the session goes on', async () => {
+    const folder = home.folder('interrupted')
+    server.script([[use('Bash', { command: 'sleep 1000 && touch finished' })], [say('not reached')]])
+    const run = home.start(['run', '--json', '--session', 'interrupted', '--approve', 'all', '--folder', folder, 'go'])
+    await run.event('the command was approved', ({ type }) => type === 'permission')
+    run.signal('SIGINT')
+    const ended = asPromptEnd(await run.ended)
+    expect({ code: ended.code, status: ended.result.status }, ended.story).toEqual({ code: 130, status: 'cancelled' })
+    server.script([[use('Bash', { command: 'pgrep -c sleep; true' })], [say('and on')]])
+    const next = await home.prompt('go on', ['--session', 'interrupted', '--approve', 'all'])
+    expect(next.result).toMatchObject({ status: 'done', text: 'and on' })
+    expect(next.results[0]?.output).toMatch(/^0\b/)
+  })
+})

@@ -1,0 +1,78 @@
+/** Looks for a secret where the operating system shows a process or a folder to hold it. Needs the rights of a debugger: root. */
+import { closeSync, openSync, readdirSync, readFileSync, readSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+
+const chunkBytes = 4 * 1024 * 1024
+
+/** Whether the bytes are anywhere in memory the process can write to. Throws when its memory cannot be read at all. */
+export function inMemory(pid: number, secret: string): boolean {
+  const maps = readFileSync(`/proc/${pid}/maps`, 'latin1')
+  const memory = openSync(`/proc/${pid}/mem`, 'r')
+  try {
+    return maps.split('\n').some((line) => {
+      const [, from, to] = /^([0-9a-f]+)-([0-9a-f]+) rw/.exec(line) ?? []
+      return from !== undefined && to !== undefined && foundIn(memory, BigInt(`0x${from}`), BigInt(`0x${to}`), spellings(secret))
+    })
+  } finally {
+    closeSync(memory)
+  }
+}
+
+/** In its environment or on its command line. */
+export function inEnvironment(pid: number, secret: string): boolean {
+  return ['environ', 'cmdline'].some((name) => readFileSync(`/proc/${pid}/${name}`, 'latin1').includes(secret))
+}
+
+/** In a file that one of its descriptors leads to, deleted or not. */
+export function inOpenFiles(pid: number, secret: string): boolean {
+  return readdirSync(`/proc/${pid}/fd`).some((fd) => {
+    const path = `/proc/${pid}/fd/${fd}`
+    try {
+      return statSync(path).isFile() && inFile(path, secret)
+    } catch {
+      // Closed between the listing and the look, or open for writing only.
+      return false
+    }
+  })
+}
+
+/** Files below a folder that hold it. */
+export function filesWith(dir: string, secret: string): string[] {
+  return readdirSync(dir, { recursive: true, encoding: 'utf8' }).filter(
+    (name) => statSync(join(dir, name)).isFile() && inFile(join(dir, name), secret),
+  )
+}
+
+function inFile(path: string, secret: string): boolean {
+  const file = openSync(path, 'r')
+  try {
+    return foundIn(file, 0n, BigInt(statSync(path).size), spellings(secret))
+  } finally {
+    closeSync(file)
+  }
+}
+
+/** As V8 keeps strings of one and of two bytes a character. */
+function spellings(secret: string): Buffer[] {
+  return [Buffer.from(secret, 'latin1'), Buffer.from(secret, 'utf16le')]
+}
+
+function foundIn(fd: number, from: bigint, to: bigint, needles: readonly Buffer[]): boolean {
+  const overlap = BigInt(Math.max(...needles.map(({ length }) => length)))
+  const buffer = Buffer.alloc(chunkBytes)
+  for (let at = from; at < to; at += BigInt(chunkBytes) - overlap) {
+    const wanted = Number(to - at < BigInt(chunkBytes) ? to - at : BigInt(chunkBytes))
+    const length = readSome(fd, buffer, wanted, at)
+    if (needles.some((needle) => buffer.subarray(0, length).includes(needle))) return true
+  }
+  return false
+}
+
+/** Pages a device maps, or that are gone by now, cannot be read; what they hold is not the process's own. */
+function readSome(fd: number, buffer: Buffer, wanted: number, at: bigint): number {
+  try {
+    return readSync(fd, buffer, 0, wanted, at)
+  } catch {
+    return 0
+  }
+}

@@ -1,0 +1,121 @@
+/**
+ * The model key is in the request it belongs to and in one process of the product: egress. Searched while a turn is under way, so that
+ * every actor and the VM are at work. Exempt are the commands the user gave the key to in their environment (the client, set-up around
+ * it, and this test), and the daemon's descriptors: it holds the sealed file that a restarted egress reads, and never reads it itself.
+ */
+import { randomBytes } from 'node:crypto'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type Home, openHome, type PromptEnd } from '../harness/product.ts'
+import { listProcesses, type Process, withDescendants } from '../harness/processes.ts'
+import {
+  credentialOf,
+  type RecordedRequest,
+  type ScriptedServer,
+  say,
+  startScriptedServer,
+  toolResults,
+  use,
+} from '../harness/scripted-messages-server.ts'
+import { filesWith, inEnvironment, inMemory, inOpenFiles } from '../harness/secrets.ts'
+
+const key = `sk-ant-made-up-${randomBytes(24).toString('hex')}`
+/** Known to the conversation and the gateway but not to egress: shows that the search finds what is there. */
+const marker = `marker-${randomBytes(12).toString('hex')}`
+const root = process.getuid?.() === 0
+
+type Holder = { title: string; where: string[] }
+let server: ScriptedServer
+let home: Home
+let run: PromptEnd
+let holders: Holder[]
+let marked: string[]
+let searched: Process[]
+let bash: string
+
+beforeAll(async () => {
+  server = await startScriptedServer()
+  home = openHome({ env: { ANTHROPIC_BASE_URL: server.baseUrl } })
+  const folder = home.folder('work')
+  const look = async (request: RecordedRequest) => {
+    bash = [...toolResults(request).values()].map(({ text }) => text).join('\n')
+    const daemon = await home.daemonPid()
+    searched = withDescendants(listProcesses().filter(({ pid }) => pid === daemon))
+    holders = searched.map(({ pid, title }) => ({
+      title,
+      where: [
+        ...(inEnvironment(pid, key) ? ['environment'] : []),
+        ...(pid !== daemon && inOpenFiles(pid, key) ? ['open files'] : []),
+        ...(root && inMemory(pid, key) ? ['memory'] : []),
+      ],
+    }))
+    marked = root ? searched.filter(({ pid }) => inMemory(pid, marker)).map(({ title }) => title) : []
+    return [say('done')]
+  }
+  server.script([[use('Bash', { command: 'env; cat /proc/*/environ /proc/*/cmdline 2>/dev/null | tr "\\0" "\\n"; true' })], look])
+  const ended = await home.prompt(`go ${marker}`, ['--folder', folder, '--approve', 'all'], { env: { ANTHROPIC_API_KEY: key } })
+  run = ended
+})
+afterAll(async () => {
+  await home.close()
+  await server.close()
+})
+
+test('it is in every request to the API', () => {
+  expect(run.code, run.story).toBe(0)
+  expect(server.requests.map(credentialOf)).toEqual([key, key])
+})
+
+describe('of the daemon, its actors and the VM, no process but egress has it', () => {
+  test('the search saw all of them', () => {
+    const titles = searched.map(({ title }) => title).join('\n')
+    for (const wanted of [
+      'daemon',
+      'bulkhead conversation:',
+      'bulkhead fs-gate:',
+      'bulkhead egress',
+      'bulkhead gateway',
+      'bulkhead vm-supervisor',
+      'qemu-system',
+    ])
+      expect(titles).toContain(wanted)
+  })
+
+  test('in its environment or on its command line', () => {
+    expect(holders.filter(({ where }) => where.includes('environment'))).toEqual([])
+  })
+
+  test('in a file it has open', () => {
+    expect(
+      holders
+        .filter(({ where }) => where.includes('open files'))
+        .map(({ title }) => title)
+        .filter((title) => !title.startsWith('bulkhead egress')),
+    ).toEqual([])
+  })
+
+  test.runIf(root)('in its memory', () => {
+    expect(marked.join('\n'), 'the search finds what is there').toContain('bulkhead conversation:')
+    expect(holders.filter(({ where }) => where.includes('memory')).map(({ title }) => title)).toEqual([
+      expect.stringMatching(/^bulkhead egress/),
+    ])
+  })
+
+  test('in the guest', () => {
+    expect(bash).toContain('HOME=')
+    expect(bash).not.toContain(key)
+  })
+})
+
+test('it is in no file of the home, no event, no log and no answer of inspect', async () => {
+  expect(filesWith(home.dir, key)).toEqual([])
+  expect(`${run.stdout}${run.stderr}`).not.toContain(key)
+  expect(JSON.stringify(await home.inspect())).not.toContain(key)
+})
+
+test('a restarted egress has it again, and still nobody else', async () => {
+  process.kill(await home.actorPid('egress'), 'SIGKILL')
+  server.script([[say('still here')]])
+  const next = await home.prompt('go', ['--approve', 'all'], { env: { ANTHROPIC_API_KEY: key } })
+  expect(next.result).toMatchObject({ status: 'done', text: 'still here' })
+  expect(credentialOf(server.requests.at(-1))).toBe(key)
+})
