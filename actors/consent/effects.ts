@@ -18,7 +18,7 @@ export const effects = {
         at: Date.now(),
       })),
   },
-  /** Waits a moment for a folder's actor that is still opening it. */
+  /** Waits a moment before a task is tried again. */
   pause: { outcomes: ['done'], run: () => Effect.as(Effect.sleep(retryMs), { type: 'done' }) },
   /** The time, epoch ms. */
   stamp: { outcomes: ['done'], run: () => Effect.sync(() => ({ type: 'done', at: Date.now() })) },

@@ -18,8 +18,8 @@ export const maxDetail = 2 * 1024 * 1024
 /** How long opening a session may take, ms: two processes and a journal read on a busy two-core machine take a few seconds. */
 export const openDeadlineMs = 60_000
 
-/** Pause before a folder's actor that is still opening its folder is asked again, ms: opening takes a few. */
+/** Pause before something that is over in a moment is tried again, ms: a folder being opened, an actor being stopped. */
 export const retryMs = 25
 
-/** How often it is asked: together five seconds, for a folder on a slow disk. */
-export const maxTries = 200
+/** How often it is tried: together ten seconds, twice what the kernel gives an actor to stop. */
+export const maxTries = 400

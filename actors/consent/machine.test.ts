@@ -109,6 +109,17 @@ describe('open', () => {
     expect(asked).toBe(4)
   })
 
+  test('a folder that changes its mode waits until its earlier actor is gone', () => {
+    let ending = 0
+    const it = opened('ask', 'rw', {
+      spawn: (message: Sent) => (ending-- > 0 ? { error: { code: 'already-exists', message: '', remedy: '' } } : { body: { id: `${message.body.kind}:${message.body.instance}` }, caps: [1] }),
+    })
+    ending = 3
+    const id = it.call('open', { session: 's-new', folders: [{ path: '/home/me/Sales 2026', mode: 'ro' }], hosts: [] })
+    expect(it.answer(id)?.body.folders).toMatchObject([{ name: 'Sales-2026', mode: 'ro' }])
+    expect(it.answer(it.call('ask', write(), 's-new'))).toMatchObject({ error: { code: 'read-only' } })
+  })
+
   test('again: adds folders and hosts, keeps the conversation', () => {
     const it = opened('ask')
     const id = it.call('open', { session: 's-new', folders: [{ path: '/home/me/Sales 2026', mode: 'rw' }, { path: '/tmp/b', mode: 'ro' }], hosts: ['b.org'], approve: 'all' })

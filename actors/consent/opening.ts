@@ -256,7 +256,7 @@ export function taskRefused(context: Context, ref: string, error: Fault): Step {
   const [task, ...rest] = opening?.tasks ?? []
   if (!opening || !task) return stay(context)
   const id = opening.session ?? ''
-  if (error.code === 'not-now' && task.do === 'inform-folder' && !opening.abandoned && opening.tries < maxTries) {
+  if (isPassing(task, error) && !opening.abandoned && opening.tries < maxTries) {
     const waiting: Context = { ...context, openings: { ...context.openings, [ref]: { ...opening, tries: opening.tries + 1 } } }
     return stay(waiting, { type: 'effect', name: 'pause', ref })
   }
@@ -270,6 +270,12 @@ export function taskRefused(context: Context, ref: string, error: Fault): Step {
     return run({ ...gone, openings: { ...gone.openings, [ref]: { ...opening, tasks: rest } } }, ref)
   }
   return fail(context, opening, error)
+}
+
+/** A folder's actor that is still opening, or an earlier actor of the same name that is still ending: both are over in a moment. */
+function isPassing(task: Task, error: Fault): boolean {
+  if (task.do === 'inform-folder') return error.code === 'not-now'
+  return (task.do === 'spawn-folder' || task.do === 'spawn-conversation') && error.code === 'already-exists'
 }
 
 /** The pause before the running task is tried once more is over. */

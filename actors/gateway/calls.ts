@@ -2,9 +2,9 @@
 import { fault, type Fault } from '../../kernel/index.ts'
 import type { ClientCall } from './client-methods.ts'
 import { announce } from './events.ts'
-import { maxClients } from './limits.ts'
+import { maxClients, maxIdleSessions } from './limits.ts'
 import { gaveNoAnswer, showOpen } from './questions.ts'
-import { answer, andThen, type Context, effect, fail, type Pending, type Step, stay, type Style, without, withSession } from './state.ts'
+import { answer, andThen, type Context, effect, fail, type Out, type Pending, type Step, stay, type Style, without, withSession } from './state.ts'
 import { cancel, prompt } from './turns.ts'
 
 export function connected(context: Context, conn: number): Step {
@@ -26,7 +26,11 @@ export function called(context: Context, conn: number, call: number, style: Styl
       const sessions = Object.values(context.sessions)
       return stay(context, answer(conn, call, { clients: context.clients.length, sessions: sessions.length, running: sessions.filter(({ turn }) => turn).length }))
     }
-    case 'close':
+    case 'close': {
+      const ended = relay('consent', 'close', asked.params)
+      const { session } = asked.params
+      return { ...ended, context: { ...ended.context, sessions: without(ended.context.sessions, session), idle: context.idle.filter((id) => id !== session) } }
+    }
     case 'grants':
     case 'revoke':
     case 'approve-mode':
@@ -66,7 +70,7 @@ export function callReplied(context: Context, ref: string, body: unknown, caps: 
   if (conversation === undefined) return stay(done, fail(conn, call, fault('internal', 'The session came without its conversation.')))
   const known = done.sessions[opened.session]
   const session = { id: opened.session, seq: 0, turn: null, ...known, conversation, watchers: { ...known?.watchers, [conn]: pending.style } }
-  const watched: Context = { ...done, sessions: { ...done.sessions, [session.id]: session } }
+  const watched: Context = { ...done, sessions: { ...done.sessions, [session.id]: session }, idle: done.idle.filter((id) => id !== session.id) }
   const announced = announce(watched, session.id, { type: 'session', ...opened })
   const answered = andThen(announced, (now) => stay(now, answer(conn, call, opened)))
   return andThen(answered, (now) => showOpen(now, session.id, conn))
@@ -103,6 +107,18 @@ export function disconnected(context: Context, conn: number): Step {
     (now, id) => withSession(now, id, (session) => ({ ...session, watchers: without(session.watchers as Record<string, Style>, String(conn)) })),
     { ...context, clients: context.clients.filter((other) => other !== conn) },
   )
-  const cancelled = stay(left, ...[...refs, ...turns].map((ref) => ({ type: 'cancel', ref }) as const))
-  return Object.keys(context.questions).reduce((step, id) => andThen(step, (now) => gaveNoAnswer(now, id, conn)), cancelled)
+  const unwatched = Object.values(left.sessions).filter(({ id, watchers }) => Object.keys(watchers).length === 0 && !left.idle.includes(id))
+  const cancelled = stay({ ...left, idle: [...left.idle, ...unwatched.map(({ id }) => id)] }, ...[...refs, ...turns].map((ref) => ({ type: 'cancel', ref }) as const))
+  const parted = Object.keys(context.questions).reduce((step, id) => andThen(step, (now) => gaveNoAnswer(now, id, conn)), cancelled)
+  return andThen(parted, retire)
+}
+
+/** Ends the longest unwatched sessions beyond the limit. */
+function retire(context: Context): Step {
+  const ending = context.idle.slice(0, -maxIdleSessions)
+  const kept = ending.reduce((sessions, id) => without(sessions, id), context.sessions)
+  return stay(
+    { ...context, sessions: kept, idle: context.idle.slice(-maxIdleSessions), next: context.next + 1 },
+    ...ending.map((session): Out => ({ type: 'send', to: 'consent', kind: 'close', body: { session }, ref: `retired:${context.next}:${session}` })),
+  )
 }

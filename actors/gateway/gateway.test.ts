@@ -23,9 +23,11 @@ let it: TestKernel
 let server: Server
 let dir: string
 let turn: Turn
+let closed: string[]
 const open = new Set<Socket>()
 
 async function start(placement: 'inline' | 'process'): Promise<void> {
+  closed = []
   turn = async (from) => {
     from.part({ type: 'model', name: 'practice', practice: true })
     from.part({ type: 'text', text: 'hi' })
@@ -37,6 +39,7 @@ async function start(placement: 'inline' | 'process'): Promise<void> {
     id: 'consent',
     protocol: consentProtocol,
     handle: async (kind: string, body: { session?: string; folders?: object[] }) => {
+      if (kind === 'close') closed.push(body.session ?? '')
       if (kind !== 'open') return { body: kind === 'grants' ? { grants: [] } : {} }
       const session = body.session ?? 's-1'
       if (session === 'bad') throw fault('overloaded', 'full')
@@ -185,6 +188,20 @@ describe('inline', () => {
     await until(() => (it.kernel.actors.get('gateway')?.refs.size ?? 0) > 0)
     peer.socket.destroy()
     await until(() => aborted)
+  })
+
+  test('sessions nobody watches stay for a while, the longest unwatched end first', async () => {
+    for (const session of ['a', 'b', 'c', 'd', 'e', 'f']) {
+      const peer = await connected()
+      await peer.call('_bulkhead/open', { session })
+      peer.socket.destroy()
+      if (session === 'd') {
+        const back = await connected()
+        await back.call('_bulkhead/open', { session: 'a' })
+      }
+    }
+    await until(() => closed.length > 0)
+    expect(closed).toEqual(['b'])
   })
 
   test('a failed turn says why before it ends', async () => {

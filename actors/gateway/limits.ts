@@ -17,3 +17,9 @@ export const maxClients = 64
 
 /** Text of a turn kept for the summary of an interrupted one, characters. */
 export const maxKeptText = 64 * 1024
+
+/**
+ * Sessions nobody watches that stay alive, with their folders and grants, for whoever comes back. Each is at least two processes; the
+ * longest unwatched end first and come back from the journal when they are opened again.
+ */
+export const maxIdleSessions = 4

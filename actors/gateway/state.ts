@@ -52,11 +52,13 @@ export type Context = {
   next: number
   clients: readonly number[]
   sessions: Readonly<Record<string, Session>>
+  /** Sessions nobody watches, longest unwatched first. */
+  idle: readonly string[]
   questions: Readonly<Record<string, Question>>
   pending: Readonly<Record<string, Pending>>
 }
 
-export const empty: Context = { next: 1, clients: [], sessions: {}, questions: {}, pending: {} }
+export const empty: Context = { next: 1, clients: [], sessions: {}, idle: [], questions: {}, pending: {} }
 
 export type EffectCall =
   /** `full`: too many clients, this one is only told so. */
