@@ -178,8 +178,9 @@ function absorb(before: Explored<unknown>, step: ReturnType<ReturnType<typeof cr
 }
 
 /** States that differ only in request numbers already answered, or in what the model projects away, are one state. */
-function keyOf(model: Model, { value, context, pending, open, sent }: Explored<unknown>): string {
-  const items = pending.map((item) => JSON.stringify(item, sorted)).toSorted()
+function keyOf(model: Model, state: Explored<unknown>): string {
+  const { value, context, pending, open, sent } = state
+  const items = pending.map((item) => JSON.stringify(model.projectPending ? model.projectPending(item, state) : item, sorted)).toSorted()
   return JSON.stringify([value, model.project ? model.project(context) : context, items, open, sent], sorted)
 }
 

@@ -51,6 +51,8 @@ export type Model<Context = any> = {
   replies?: (request: Extract<Pending, { what: 'request' }>, view: View<Context>) => readonly Event[]
   /** Bounds what would grow for ever (counters, histories), without hiding what properties ask about. */
   project?: (context: Context) => unknown
+  /** The same for what is pending: names of attempts, say, by whether they are the current one. */
+  projectPending?: (pending: Pending, view: View<Context>) => unknown
   /** Must hold in every state. */
   always: Readonly<Record<string, (view: View<Context>) => boolean>>
   /** Must hold in some state: a property that is never reached is a failure, because the rest may then hold vacuously. */
