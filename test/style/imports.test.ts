@@ -36,6 +36,8 @@ describe('each rule is enforced', () => {
     ['protocol on xstate', 'actors/x/protocol.ts', "import { setup } from 'xstate'", false],
     ['guest for the supervisor', 'actors/vm-supervisor/effects.ts', "import { a } from '../../guest/wire.ts'", true],
     ['guest for another', 'actors/x/effects.ts', "import { a } from '../../guest/wire.ts'", false],
+    ['model on the checker', 'actors/x/model.ts', "import type { Model } from '../../checker/model.ts'", true],
+    ['effects on the checker', 'actors/x/effects.ts', "import type { Model } from '../../checker/model.ts'", false],
     ['effects on anything', 'actors/x/effects.ts', "import { readFile } from 'node:fs/promises'", true],
   ]
   test.each(cases)('%s', (_name, path, text, allowed) => {
