@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { ensureReady } from './ensure.js'
 import { pinnedNode } from './pinned-node.js'
 import { setupPlaces } from './places.js'
@@ -22,7 +22,10 @@ beforeEach(() => {
   mkdirSync(programs)
   writeLock('1.0.0')
 })
-afterEach(() => rmSync(root, { recursive: true, force: true }))
+afterEach(() => {
+  vi.restoreAllMocks()
+  rmSync(root, { recursive: true, force: true })
+})
 
 function writeLock(version: string): void {
   const packages = { '': {}, 'node_modules/left': { version }, [`node_modules/${node?.package}`]: { version: '26.0.0', optional: true } }
@@ -139,13 +142,11 @@ describe('npm packages', () => {
   })
 })
 
-const asRoot = process.platform === 'linux' && process.getuid?.() === 0
-
 describe.skipIf(process.platform !== 'linux')('Debian packages', () => {
   beforeEach(() => {
     program('npm', workingNpm())
-    // sudo and env are what stands between set-up and apt-get here, so that the tests need no privilege.
-    if (!asRoot) program('sudo', 'while [ "${1#-}" != "$1" ]; do shift; done; exec "$@"')
+    // Whoever runs the tests: what set-up would do as root, without any privilege.
+    vi.spyOn(process, 'getuid').mockReturnValue(0)
     program('env', 'while [ "${1#*=}" != "$1" ]; do shift; done; exec "$@"')
   })
 
@@ -197,6 +198,34 @@ describe.skipIf(process.platform !== 'linux')('Debian packages', () => {
     await ensureReady(request({ workspace: true }))
     const verbs = calls().flatMap((call) => (call.startsWith('apt-get') ? [call.includes('update') ? 'update' : 'install'] : []))
     expect(verbs.slice(-2)).toEqual(['update', 'install'])
+  })
+
+  test('without root, but with sudo: through sudo, which is not let wait for a password', async () => {
+    vi.mocked(process.getuid ?? (() => 0)).mockReturnValue(1000)
+    program('sudo', 'if [ "$*" = "-n true" ]; then exit 0; fi; shift; exec "$@"')
+    program('apt-get', 'exit 100')
+    await ensureReady(request({ workspace: true }))
+    expect(
+      calls()
+        .filter((call) => call.startsWith('sudo'))
+        .every((call) => call.startsWith('sudo -n ')),
+    ).toBe(true)
+    expect(calls().some((call) => /^sudo -n env .* apt-get /.test(call))).toBe(true)
+  })
+
+  test.each([
+    ['no sudo', null],
+    ['a sudo that wants a password', 'echo "sudo: a password is required" >&2; exit 1'],
+  ])('without root and %s: the command for someone who is', async (_name, sudo) => {
+    vi.mocked(process.getuid ?? (() => 0)).mockReturnValue(1000)
+    if (sudo) program('sudo', sudo)
+    program('apt-get', 'exit 100')
+    const { workspace } = await ensureReady(request({ workspace: true }))
+    expect(workspace).toMatchObject({
+      ok: false,
+      fault: { remedy: expect.stringMatching(/^As root: apt-get install .*uidmap.*mmdebstrap/) },
+    })
+    expect(calls().some((call) => call.startsWith('apt-get'))).toBe(false)
   })
 
   test('without apt-get: which packages to install', async () => {
