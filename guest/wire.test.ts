@@ -118,6 +118,18 @@ describe('frames', () => {
     }
   })
 
+  test('it says how much of a frame is missing', () => {
+    const frame = encodeFrame({ t: 'ping', n: 1 }, new Uint8Array(100))
+    const decoder = new FrameDecoder()
+    expect(decoder.missing).toBe(0)
+    decoder.push(frame.slice(0, 3))
+    expect(decoder.missing).toBe(3)
+    decoder.push(frame.slice(3, 20))
+    expect(decoder.missing).toBe(frame.length - 20)
+    decoder.push(frame.slice(20))
+    expect(decoder.missing).toBe(0)
+  })
+
   test('the largest frame passes, a larger one cannot be written', () => {
     const payload = new Uint8Array(maxPayload).fill(7)
     expect(new FrameDecoder().push(encodeFrame({ c: 's/f#1', op: 'msg' }, payload))).toMatchObject([{ ok: true }])

@@ -35,7 +35,7 @@ export type SignalName = 'SIGHUP' | 'SIGINT' | 'SIGQUIT' | 'SIGTERM' | 'SIGKILL'
 
 /** Control port, host to guest. */
 export type HostMessage =
-  /** Starts afresh: sessions of an earlier epoch are ended; answered by `ready`. Also resent until `ready` comes. */
+  /** Starts afresh: sessions of an earlier epoch are ended; answered by `ready`. May be resent. */
   | { t: 'hello'; epoch: string }
   /** Wall clock, epoch milliseconds. */
   | { t: 'clock'; ms: number }
@@ -44,7 +44,8 @@ export type HostMessage =
   /** Ends everything of the session; answered by `unsessioned`. */
   | { t: 'unsession'; session: string }
   /**
-   * Runs the payload (UTF-8) with `bash`. `started`, `out`…, `exit` follow, or `failed`. Without `cwd` (absolute): where the
+   * Runs the payload (UTF-8) with `bash`: `started`, `out`…, `exit`; `failed` may come instead of any of them and ends it.
+   * `timeoutMs` 0: no limit. `id` must not be in use. Without `cwd` (absolute): where the
    * session's last command ended, at first its only folder or else its home. `stdin`: keep it open for `stdin` messages.
    */
   | { t: 'exec'; id: number; session: string; cwd?: string; timeoutMs: number; stdin?: boolean }
@@ -60,7 +61,11 @@ export type HostMessage =
 
 /** Control port, guest to host. */
 export type GuestMessage =
-  /** `bootMs`: guest uptime when the agent was ready. `stages`: when each boot stage ended, ms of uptime, in order. */
+  /**
+   * The answer to `hello`, with its epoch. With epoch `none` and unasked: the agent has just started (or lost its place in the
+   * stream), knows of no session and waits for a `hello`. `bootMs`: guest uptime when the agent was ready. `stages`: when each
+   * boot stage ended, ms of uptime, in order.
+   */
   | { t: 'ready'; protocol: number; epoch: string; agent: string; kernel: string; bootMs: number; stages: Record<string, number> }
   | { t: 'sessioned'; session: string }
   | { t: 'unsessioned'; session: string }
@@ -134,6 +139,14 @@ export class FrameDecoder {
       decoded.push(readFrame(this.#take(4 + rest), headerSize))
     }
     return decoded
+  }
+
+  /** Bytes still to come of the frame begun, as far as its sizes are known; 0 between frames. */
+  get missing(): number {
+    if (this.#held === 0) return 0
+    if (this.#held < 6) return 6 - this.#held
+    const sizes = this.#front(6)
+    return 4 + new DataView(sizes.buffer, sizes.byteOffset, 6).getUint32(0) - this.#held
   }
 
   /** Forgets half a frame and any fatal error: the stream starts anew. */

@@ -1,0 +1,228 @@
+/** Runs commands in sessions and tells the host how they go. */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { chmod, chown, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { initialCredit, maxCommand, type GuestMessage, type HostMessage, type SignalName } from '../wire.ts'
+import { commandCgroup, inCgroup, killCgroup, processesOf, ranOutOfMemory, removeIfEmpty, signalCgroup } from './cgroups.ts'
+import { closeWriter, openPipe } from './fifos.ts'
+import { leftoverQuietMs, maxArgument, maxCommands, maxSessionCommands, termGraceMs } from './limits.ts'
+import { Output } from './output.ts'
+import { inSession, type Session, type Sessions } from './sessions.ts'
+
+type Exec = Extract<HostMessage, { t: 'exec' }>
+type Running = { session: string; output: Output; cgroup: string; child: ChildProcess; timedOut: boolean; timer: NodeJS.Timeout | undefined }
+type Send = (message: GuestMessage, payload?: Uint8Array) => void
+
+/**
+ * `$1` where to start, `$2` what to run, `$3` where to start if that is gone ('' for: then not at all). Descriptor 3 tells the
+ * agent where the command ended; it moves out of the way of scripts that use 3 themselves.
+ */
+const wrapper = `
+exec {BULKHEAD_FD}>&3 3>&-
+if ! cd -- "$1" 2>/dev/null; then
+  if [ -z "$3" ] || ! cd -- "$3"; then echo '!' >&$BULKHEAD_FD; exit 126; fi
+fi
+trap 'builtin pwd -P >&$BULKHEAD_FD' EXIT
+BULKHEAD_COMMAND=$2
+set --
+unset OLDPWD
+eval "$BULKHEAD_COMMAND"
+`
+
+export class Commands {
+  readonly #sessions: Sessions
+  readonly #send: Send
+  /** null while one is being started. */
+  readonly #running = new Map<number, Running | null>()
+  /** What came for a command before it was running. */
+  readonly #early = new Map<number, (() => void)[]>()
+
+  constructor(sessions: Sessions, send: Send) {
+    this.#sessions = sessions
+    this.#send = send
+  }
+
+  /** `command`: UTF-8. Answers by messages; never rejects. */
+  async exec(request: Exec, command: Uint8Array): Promise<void> {
+    const { id } = request
+    const failed = (code: Extract<GuestMessage, { t: 'failed' }>['code'], message: string): void => {
+      this.#running.delete(id)
+      this.#early.delete(id)
+      this.#send({ t: 'failed', re: 'exec', id, session: request.session, code, message })
+    }
+    if (this.#running.has(id)) return this.#send({ t: 'failed', re: 'exec', id, code: 'bad-message', message: 'the id is in use' })
+    if (command.length > maxCommand) return failed('bad-message', `the command is longer than ${maxCommand} bytes`)
+    const others = [...this.#running.values()].filter((one) => one?.session === request.session)
+    if (this.#running.size >= maxCommands || others.length >= maxSessionCommands) return failed('busy', 'too many commands at a time')
+    this.#running.set(id, null)
+    try {
+      const session = await this.#sessions.get(request.session)
+      if (session === null) return failed('no-such-session', `there is no session ${request.session}`)
+      const result = await this.#run(request, session, Buffer.from(command).toString('utf8'))
+      if (result === 'bad-cwd') failed('bad-cwd', `there is no folder ${request.cwd}`)
+      else this.#send(result)
+    } catch (error) {
+      failed('failed', error instanceof Error ? error.message : String(error))
+    } finally {
+      this.#running.delete(id)
+      this.#early.delete(id)
+    }
+  }
+
+  stdin(id: number, bytes: Uint8Array, end: boolean): void {
+    this.#with(id, ({ child }) => {
+      if (child.stdin === null || child.stdin.writableEnded) return
+      if (bytes.length > 0) child.stdin.write(bytes)
+      if (end) child.stdin.end()
+    })
+  }
+
+  signal(id: number, signal: SignalName): void {
+    this.#with(id, ({ cgroup, child }) => {
+      if (signal === 'SIGKILL') void killCgroup(cgroup)
+      else signalCgroup(cgroup, signal, child.pid ?? 0)
+    })
+  }
+
+  credit(id: number, bytes: number): void {
+    this.#with(id, ({ output }) => output.give(bytes))
+  }
+
+  #with(id: number, act: (running: Running) => void): void {
+    const running = this.#running.get(id)
+    if (running === undefined) return
+    if (running !== null) return act(running)
+    const early = this.#early.get(id) ?? []
+    this.#early.set(id, early)
+    early.push(() => this.#with(id, act))
+  }
+
+  async #run(request: Exec, session: Session, command: string): Promise<GuestMessage | 'bad-cwd'> {
+    const { id } = request
+    const start = performance.now()
+    const cgroup = await commandCgroup(session.cgroup, id)
+    const script = command.length > maxArgument ? await writeScript(session, id, command) : null
+    const [out, err] = await Promise.all([openPipe(session.uid), openPipe(session.uid)])
+    const home = homeFolder(session)
+    const shell = ['bash', '-lc', wrapper, 'bash', request.cwd ?? session.cwd ?? home, script === null ? command : `. ${script}`, request.cwd === undefined ? home : '']
+    const ids = ['--reuid', String(session.uid), '--regid', String(session.uid), '--clear-groups']
+    const rights = ['--no-new-privs', '--inh-caps=-all', '--ambient-caps=-all', '--bounding-set=-all']
+    const [file, args] = inCgroup(cgroup, inSession(session, ['setpriv', ...ids, ...rights, ...shell]))
+    let child: ChildProcess
+    try {
+      const stdio = [request.stdin === true ? 'pipe' : 'ignore', out.writer, err.writer, 'pipe'] as const
+      child = spawn(file, args, { stdio: [...stdio], cwd: '/', env: environment(session), detached: true })
+    } finally {
+      closeWriter(out.writer)
+      closeWriter(err.writer)
+    }
+    const output = new Output(initialCredit, (stream, bytes) => this.#send({ t: 'out', id, stream }, bytes))
+    const running: Running = { session: session.name, output, cgroup, child, timedOut: false, timer: undefined }
+    const told = lastLine(child)
+    child.stdin?.on('error', () => {})
+    const exited = new Promise<{ code: number | null; signal: string | null }>((resolve, reject) => {
+      child.once('error', reject)
+      child.once('exit', (code, signal) => resolve({ code, signal }))
+    })
+    if (child.pid !== undefined) this.#send({ t: 'started', id, pid: child.pid })
+    output.read('stdout', out.reader)
+    output.read('stderr', err.reader)
+    if (request.timeoutMs > 0) running.timer = this.#startTimer(running, request.timeoutMs)
+    this.#running.set(id, running)
+    for (const act of this.#early.get(id) ?? []) act()
+
+    try {
+      const { code, signal } = await exited
+      const line = await told()
+      if (line === '!') {
+        await output.ended()
+        return 'bad-cwd'
+      }
+      await Promise.race([output.ended(), quietLeftovers(output, cgroup)])
+      clearTimeout(running.timer)
+      if (line.startsWith('/')) session.cwd = line.slice(0, 4096)
+      const oom = await ranOutOfMemory(cgroup)
+      const durationMs = Math.round(performance.now() - start)
+      return { t: 'exit', id, code, signal: code === null ? signal : null, timedOut: running.timedOut, oom, durationMs, cwd: session.cwd ?? home }
+    } finally {
+      clearTimeout(running.timer)
+      output.discard()
+      if (script !== null) await rm(script, { force: true })
+      this.#tidy(cgroup)
+    }
+  }
+
+  /** SIGTERM to all of the command, a moment later SIGKILL to what is left. */
+  #startTimer(running: Running, timeoutMs: number): NodeJS.Timeout {
+    return setTimeout(() => {
+      running.timedOut = true
+      signalCgroup(running.cgroup, 'SIGTERM', running.child.pid ?? 0)
+      running.timer = setTimeout(() => void killCgroup(running.cgroup), termGraceMs)
+    }, Math.min(timeoutMs, 2 ** 31 - 1))
+  }
+
+  /** Removes the command's group, or leaves it to the processes the command left running, and looks again now and then. */
+  #tidy(cgroup: string): void {
+    if (removeIfEmpty(cgroup) || processesOf(cgroup).length === 0) return
+    setTimeout(() => this.#tidy(cgroup), 5_000).unref()
+  }
+}
+
+/** Resolves once the command's main process is gone, others live on, and nothing has come from them for a moment. */
+async function quietLeftovers(output: Output, cgroup: string): Promise<void> {
+  for (;;) {
+    await new Promise((resolve) => setTimeout(resolve, leftoverQuietMs / 3))
+    if (output.quietFor() > leftoverQuietMs && processesOf(cgroup).length > 0) return
+  }
+}
+
+/** Commands start in the session's only folder if there is just one. */
+function homeFolder(session: Session): string {
+  const [only, ...more] = session.folders.keys()
+  return only !== undefined && more.length === 0 ? join(session.home, 'mnt', only) : session.home
+}
+
+function environment(session: Session): Record<string, string> {
+  return {
+    HOME: session.home,
+    USER: session.name,
+    LOGNAME: session.name,
+    SHELL: '/bin/bash',
+    PATH: '/usr/local/bin:/usr/bin:/bin',
+    LANG: 'C.UTF-8',
+    TMPDIR: join(session.home, 'tmp'),
+    // Nobody is there to page, to answer or to look at a prompt.
+    PAGER: 'cat',
+    GIT_PAGER: 'cat',
+    GIT_TERMINAL_PROMPT: '0',
+    TERM: 'dumb',
+    PYTHONDONTWRITEBYTECODE: '1',
+    PYTHONUTF8: '1',
+    PYTHONUNBUFFERED: '1',
+  }
+}
+
+async function writeScript(session: Session, id: number, command: string): Promise<string> {
+  const path = join(session.home, 'tmp', `.command-${id}`)
+  await rm(path, { force: true })
+  await writeFile(path, command, { flag: 'wx', mode: 0o600 })
+  await chown(path, session.uid, session.uid)
+  await chmod(path, 0o400)
+  return path
+}
+
+/** What the shell last wrote on descriptor 3, once it is gone. Background processes may keep it open, so its end is not waited for. */
+function lastLine(child: ChildProcess): () => Promise<string> {
+  let text = ''
+  const stream = child.stdio[3]
+  if (stream && 'on' in stream) {
+    const readable = stream as NodeJS.ReadableStream
+    readable.on('data', (chunk) => (text = (text + String(chunk)).slice(-8192)))
+    readable.on('error', () => {})
+  }
+  return async () => {
+    // It was written before the exit; one round of the event loop reads it.
+    for (let tries = 0; tries < 5 && !text.endsWith('\n'); tries++) await new Promise((resolve) => setTimeout(resolve, tries))
+    return text.trimEnd().split('\n').at(-1) ?? ''
+  }
+}
