@@ -1,7 +1,7 @@
 /** Runs the host's packaging tools for the image builder: bounded output, cancel of the whole process group, failures as faults. */
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
-import { fault } from '../../kernel/errors.ts'
+import { fault } from '../../kernel/index.ts'
 
 /** Lines of a failed tool's messages that go into the fault. */
 const keptLines = 12

@@ -2,7 +2,7 @@
 import { access, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { debianSuite } from '../../guest/image/recipe.ts'
-import { fault } from '../../kernel/errors.ts'
+import { fault } from '../../kernel/index.ts'
 import { type Archive, type AptSource, chooseArchive, parseAptSources } from './image-sources.ts'
 
 /** An archive with everything resolved: plain addresses, and a keyring file that exists. */

@@ -4,7 +4,7 @@
  */
 import { readdir, readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { fault } from '../../kernel/errors.ts'
+import { fault } from '../../kernel/index.ts'
 import { type CpioEntry, writeCpio } from './image-cpio.ts'
 
 export type InitrdInput = {

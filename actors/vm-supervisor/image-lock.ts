@@ -3,7 +3,7 @@
  * builder that dies in any way lets go of it.
  */
 import { spawn } from 'node:child_process'
-import { fault } from '../../kernel/errors.ts'
+import { fault } from '../../kernel/index.ts'
 import { cancelled } from './image-commands.ts'
 
 /** How long it may take before the wait is reported. */

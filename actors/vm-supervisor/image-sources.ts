@@ -2,7 +2,7 @@
  * Reads the machine's apt sources and decides which archive the image is made from. Pure: text in, choice out.
  * The mirror is the one the machine already uses, so a company's own mirror is respected and no host name is built in.
  */
-import { fault } from '../../kernel/errors.ts'
+import { fault } from '../../kernel/index.ts'
 
 /** One source: a stanza of a `.sources` file, or a line of a `.list` file. */
 export type AptSource = {
