@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { createWriteStream, mkdirSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs'
 import { constants } from 'node:os'
 import { dirname } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -31,21 +31,20 @@ export function runCommand([file = '', ...args], { cwd, env = process.env, log, 
   return new Promise((resolve) => {
     /** @type {string[]} */
     const tail = []
-    if (log) mkdirSync(dirname(log), { recursive: true })
-    const logFile = log ? createWriteStream(log, { flags: 'a' }) : null
-    logFile?.write(`$ ${[file, ...args].join(' ')}\n`)
+    const logFile = openLog(log)
+    logFile.write(`$ ${[file, ...args].join(' ')}`)
     const child = spawn(file, args, { cwd, env: withoutSecrets(env), stdio: [interactive ? 'inherit' : 'ignore', 'pipe', 'pipe'], signal })
     if (child.pid) onStart?.(child.pid)
     for (const stream of [child.stdout, child.stderr]) {
       createInterface({ input: stream }).on('line', (line) => {
-        logFile?.write(`${line}\n`)
+        logFile.write(line)
         if (line.trim()) tail.push(line)
         if (tail.length > tailLines) tail.shift()
         onLine?.(line)
       })
     }
     const finish = (/** @type {CommandResult} */ result) => {
-      logFile?.end()
+      logFile.close()
       resolve(result)
     }
     child.on('error', (error) => {
@@ -57,6 +56,32 @@ export function runCommand([file = '', ...args], { cwd, env = process.env, log, 
         finish({ code: code ?? 128 + constants.signals[/** @type {NodeJS.Signals} */ (name)], tail, missing: false })
     })
   })
+}
+
+/**
+ * The log is for reading up afterwards: set-up goes on without it where it cannot be written.
+ * @param {string | undefined} path
+ * @returns {{ write(line: string): void, close(): void }}
+ */
+function openLog(path) {
+  const nothing = { write() {}, close() {} }
+  if (!path) return nothing
+  try {
+    mkdirSync(dirname(path), { recursive: true })
+    const file = openSync(path, 'a')
+    return { write: (line) => attempt(() => writeSync(file, `${line}\n`)), close: () => attempt(() => closeSync(file)) }
+  } catch {
+    return nothing
+  }
+}
+
+/** @param {() => unknown} write */
+function attempt(write) {
+  try {
+    write()
+  } catch {
+    // A full disk shows in what the program itself says.
+  }
 }
 
 /**
