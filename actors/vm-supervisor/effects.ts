@@ -1,7 +1,7 @@
 /** What the machine's commands do. Decisions are the machine's; the one running VM is held here. */
 import { availableParallelism, freemem } from 'node:os'
 import * as Effect from 'effect/Effect'
-import { asFault, type EffectContext, type Effects, fault, type Fault } from '../../kernel/index.ts'
+import { asFault, type EffectContext, type Effects, type Fault, fault, isFault } from '../../kernel/index.ts'
 import type { Driver, Hypervisor } from './driver.ts'
 import { qemuDriver } from './driver-qemu.ts'
 import { buildImage, type ImageProgress } from './image.ts'
@@ -19,7 +19,16 @@ type Outcome = { type: string; [key: string]: unknown }
 
 /** An effect from a promise; what it throws becomes the outcome `otherwise` with the fault. */
 function attempt(work: (signal: AbortSignal) => Promise<Outcome>, otherwise: string): Effect.Effect<Outcome> {
-  return Effect.promise((signal) => work(signal).catch((error: unknown): Outcome => ({ type: otherwise, error: asFault(error) })))
+  return Effect.promise((signal) => work(signal).catch((error: unknown): Outcome => ({ type: otherwise, error: hostFault(error) })))
+}
+
+/** What the operating system, or Node's permission model, refused; with the path it was about. */
+function hostFault(error: unknown): Fault {
+  if (isFault(error) || !(error instanceof Error)) return asFault(error)
+  const { resource } = error as { resource?: unknown }
+  return fault('io-failed', 'The workspace could not be prepared.', {
+    cause: resource ? `${error.message} (${String(resource)})` : error.message,
+  })
 }
 
 function gone(): Fault {
@@ -104,7 +113,7 @@ export const effects = {
           })
           return { type: 'exited', ...ended }
         } catch (error) {
-          return { type: 'exited', code: null, signal: null, detail: error instanceof Error ? error.message : asFault(error).message }
+          return { type: 'exited', code: null, signal: null, detail: hostFault(error).cause ?? asFault(error).message }
         }
       }),
   },

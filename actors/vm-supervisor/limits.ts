@@ -67,6 +67,9 @@ export const absentRestMs = 10_000
 export const shutdownMs = 2_500
 export const quitMs = 1_000
 
+/** Between a broken link and QEMU's exit, which explains it: one is seen some ms before the other. Then it is killed, ms. */
+export const lossMs = 500
+
 /** The machine gives up waiting for a stop after this long, ms, and interrupts the VM's effect, which kills. */
 export const stopMs = 6_000
 

@@ -34,15 +34,19 @@ export class ControlLink {
   readonly closed: Promise<Fault>
   #close!: (error: Fault) => void
 
-  constructor(stream: Duplex, onLog: (level: 'info' | 'warn' | 'error', message: string) => void) {
+  /** `onBroken`: the other end is gone; whoever knows why should say so with `end`. */
+  constructor(stream: Duplex, onLog: (level: 'info' | 'warn' | 'error', message: string) => void, onBroken: () => void) {
     this.#stream = stream
     this.#onLog = onLog
     this.closed = new Promise((resolve) => {
       this.#close = resolve
     })
     stream.on('data', (bytes: Uint8Array) => this.#receive(bytes))
-    stream.on('error', (error) => this.end(lost(error.message)))
-    for (const event of ['end', 'close']) stream.on(event, () => this.end(lost('the link to the guest closed')))
+    for (const event of ['error', 'end', 'close']) {
+      stream.on(event, () => {
+        if (!this.#ended) onBroken()
+      })
+    }
   }
 
   /** Bytes received so far: a sign of life. */

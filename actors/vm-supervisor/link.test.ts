@@ -45,7 +45,11 @@ function fakeGuest() {
 
 function connected() {
   const fake = fakeGuest()
-  const link = new ControlLink(fake.host, () => {})
+  const link: ControlLink = new ControlLink(
+    fake.host,
+    () => {},
+    () => link.end(fault('workspace-unavailable', 'gone')),
+  )
   return { ...fake, link }
 }
 

@@ -4,7 +4,7 @@
 import * as Effect from 'effect/Effect'
 import { type EffectContext, fault } from '../../kernel/index.ts'
 import type { Driver, LaunchSpec, RunningVm } from './driver.ts'
-import { maxStderr, ninepDeadlineMs, progressEveryMs, quitMs, shutdownMs } from './limits.ts'
+import { lossMs, maxStderr, ninepDeadlineMs, progressEveryMs, quitMs, shutdownMs } from './limits.ts'
 import { ControlLink } from './link-control.ts'
 import { FilesLink, type Gate } from './link-files.ts'
 import { deathFault, type Folder } from './state.ts'
@@ -29,7 +29,11 @@ export class LiveVm {
     this.epoch = epoch
     this.#vm = vm
     this.#context = context
-    this.control = new ControlLink(vm.control, (level, message) => context.log(level, `guest: ${message}`))
+    this.control = new ControlLink(
+      vm.control,
+      (level, message) => context.log(level, `guest: ${message}`),
+      () => void this.#lose(),
+    )
     vm.console.setEncoding('utf8')
     vm.console.on('data', (text: string) => this.#hear(text))
     vm.console.on('error', () => {})
@@ -111,6 +115,11 @@ export class LiveVm {
   kill(reason: string): void {
     if (this.#reason === '') this.#reason = reason
     this.#vm.kill()
+  }
+
+  /** The link broke, most likely because QEMU ended, which explains more than the broken link does. */
+  async #lose(): Promise<void> {
+    if (!(await this.#endsWithin(lossMs))) this.kill('the link to the guest closed')
   }
 
   #endsWithin(ms: number): Promise<boolean> {

@@ -7,6 +7,9 @@ const paths = (params: Record<string, unknown>): { home: string; imageDir: strin
   nodeBinary: String(params['nodeBinary']),
 })
 
+/** Everything below it. Node takes a plain folder name for that only if the folder is there when the process starts. */
+const folder = (path: string): string => `${path.replace(/\/$/, '')}/*`
+
 export const manifest = {
   kind: 'vm-supervisor',
   purpose: 'Keeps the workspace VM ready and runs commands in it.',
@@ -16,8 +19,8 @@ export const manifest = {
   permissions(params) {
     const { home, imageDir, guestDir, nodeBinary } = paths(params)
     return {
-      fsRead: [home, imageDir, guestDir, nodeBinary, '/proc', '/etc/apt'],
-      fsWrite: [home, imageDir],
+      fsRead: [folder(home), folder(imageDir), folder(guestDir), nodeBinary, '/proc/', '/etc/apt/', '/usr/share/keyrings/'],
+      fsWrite: [folder(home), folder(imageDir)],
       childProcess: true,
     }
   },
@@ -28,5 +31,6 @@ export const manifest = {
     childProcess: 'Starts QEMU (jailed by bwrap) and the tools that build the image.',
   },
   lingers: true,
+  keepsCode: 'The Node binary that goes into the image lies among the packages.',
   restart: { strategy: 'permanent' },
 } satisfies Manifest
