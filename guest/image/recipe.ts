@@ -4,7 +4,7 @@
  */
 
 /** Raise it when the builder makes something else of the same inputs. */
-export const recipeVersion = 2
+export const recipeVersion = 3
 
 /** The Debian release images are made of, whatever release the host runs. */
 export const debianSuite = 'trixie'
@@ -13,7 +13,7 @@ export const debianSuite = 'trixie'
 export const packages = [
   // What a shell command expects to find.
   'bash', 'bubblewrap', 'bzip2', 'ca-certificates', 'coreutils', 'curl', 'diffutils', 'file', 'findutils', 'gawk', 'git', 'grep', 'gzip',
-  'iproute2', 'jq', 'less', 'patch', 'procps', 'ripgrep', 'sed', 'tar', 'tzdata', 'unzip', 'util-linux', 'xz-utils', 'zip',
+  'iproute2', 'jq', 'less', 'mount', 'patch', 'procps', 'ripgrep', 'sed', 'tar', 'tzdata', 'unzip', 'util-linux', 'xz-utils', 'zip',
   'python3', 'python3-venv',
   // Node needs them.
   'libatomic1', 'libstdc++6',
@@ -65,5 +65,7 @@ echo workspace > etc/hostname
 printf '127.0.0.1 localhost workspace\\n::1 localhost\\n' > etc/hosts
 : > etc/resolv.conf
 : > etc/machine-id
+# The usual one starts a process to find out what is known here.
+printf 'for part in /etc/profile.d/*.sh; do [ -r "$part" ] && . "$part"; done\nunset part\n' > etc/profile
 rm -f etc/motd var/lib/dbus/machine-id
 `
