@@ -130,6 +130,16 @@ describe('npm packages', () => {
     expect(readFileSync(join(root, 'seen'), 'utf8')).toBe('key:.\n')
   })
 
+  test('an npm that takes its time to stop does not hold up an interruption', async () => {
+    program('npm', `trap '' TERM; echo started > '${root}/started'; while :; do /bin/sleep 0.05; done`)
+    const interruption = new AbortController()
+    const running = ensureReady(request({ signal: interruption.signal }))
+    const ended = expect(running).rejects.toThrow()
+    while (!existsSync(join(root, 'started'))) await new Promise((resolve) => setTimeout(resolve, 5))
+    interruption.abort()
+    await ended
+  })
+
   test('can be interrupted, and the lock is free afterwards', async () => {
     program('npm', `echo started > '${root}/started'; exec /bin/sleep 60`)
     const interruption = new AbortController()

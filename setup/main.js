@@ -83,7 +83,11 @@ async function setUpOnly(args) {
  */
 async function prepare(wanted, onFailure) {
   const interruption = new AbortController()
-  const interrupt = () => interruption.abort()
+  // The second signal finds no handler and ends this process at once; the next start takes over the lock.
+  const interrupt = () => {
+    process.stderr.write('set-up: stopping …\n')
+    interruption.abort()
+  }
   for (const name of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) process.once(name, interrupt)
   try {
     return await ensureReady({

@@ -69,6 +69,8 @@ export async function installNpmPackages({ root, env, progress, run }) {
   const result = await run([...npm, 'ci', '--include=dev', '--include=optional', '--no-audit', '--no-fund', '--loglevel=http'], {
     cwd: root,
     env,
+    // npm finishes what it is at before it heeds a signal, and a half-done installation is repeated anyway.
+    killAfterMs: 1000,
     onLine(line) {
       if (line.startsWith('npm http fetch')) progress.detail(`${Math.min(++fetched, total)} of at most ${total} packages`)
     },

@@ -18,7 +18,9 @@ const tailLines = 100
  *   onLine?: (line: string) => void,
  *   onStart?: (pid: number) => void,
  *   signal?: AbortSignal,
- * }} CommandOptions `interactive` leaves stdin connected, for sudo's password; `onLine` gets each line of both outputs.
+ *   killAfterMs?: number,
+ * }} CommandOptions `interactive` leaves stdin connected, for sudo's password; `onLine` gets each line of both outputs;
+ *   `killAfterMs`: a program that `signal` asked to end is killed after this long, if it may be killed at any point.
  */
 
 /**
@@ -27,7 +29,10 @@ const tailLines = 100
  * @param {CommandOptions} [options]
  * @returns {Promise<CommandResult>}
  */
-export function runCommand([file = '', ...args], { cwd, env = process.env, log, interactive = false, onLine, onStart, signal } = {}) {
+export function runCommand(
+  [file = '', ...args],
+  { cwd, env = process.env, log, interactive = false, onLine, onStart, signal, killAfterMs } = {},
+) {
   return new Promise((resolve) => {
     /** @type {string[]} */
     const tail = []
@@ -41,6 +46,12 @@ export function runCommand([file = '', ...args], { cwd, env = process.env, log, 
         if (line.trim()) tail.push(line)
         if (tail.length > tailLines) tail.shift()
         onLine?.(line)
+      })
+    }
+    if (killAfterMs !== undefined) {
+      signal?.addEventListener('abort', () => {
+        const timer = setTimeout(() => child.kill('SIGKILL'), killAfterMs)
+        child.once('close', () => clearTimeout(timer))
       })
     }
     const finish = (/** @type {CommandResult} */ result) => {
