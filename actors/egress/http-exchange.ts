@@ -5,7 +5,7 @@
 import http from 'node:http'
 import https from 'node:https'
 import type { LookupFunction } from 'node:net'
-import { PassThrough, pipeline, type Readable } from 'node:stream'
+import { type Duplex, pipeline, type Readable } from 'node:stream'
 import zlib from 'node:zlib'
 import type { Address } from './decide.ts'
 import { limits } from './limits.ts'
@@ -51,7 +51,9 @@ export function exchange(options: Exchange): Promise<Answer> {
     request.on('close', connected)
     request.on('error', (error) => reject(signal.aborted ? signal.reason : error))
     request.on('response', (response) => {
-      resolve({ status: response.statusCode ?? 0, headers: response.headers, body: decoded(response) })
+      const body = decoded(response)
+      if (body) return resolve({ status: response.statusCode ?? 0, headers: response.headers, body })
+      request.destroy(new Error(`the server used the content encoding ${response.headers['content-encoding']}, which was not asked for`))
     })
     request.end(body)
   })
@@ -74,31 +76,18 @@ function fixedLookup(dial: readonly Address[]): LookupFunction {
   }
 }
 
-function decoded(response: http.IncomingMessage): Readable {
-  const decoder = decoderFor(response.headers['content-encoding'])
-  if (!decoder) return response
+/** Null for an encoding that was not asked for. */
+function decoded(response: http.IncomingMessage): Readable | null {
+  const encoding = response.headers['content-encoding']?.trim().toLowerCase() ?? ''
+  if (encoding === '' || encoding === 'identity') return response
+  const decoder = decoders.get(encoding)?.()
+  if (!decoder) return null
   // pipeline() carries errors and destruction both ways; the reader of the decoder sees them.
-  pipeline(response, decoder, () => undefined)
-  return decoder
+  return pipeline(response, decoder, () => undefined)
 }
 
-function decoderFor(encoding: string | undefined): PassThrough | zlib.Gunzip | zlib.BrotliDecompress | zlib.Inflate | null {
-  switch (encoding?.trim().toLowerCase()) {
-    case undefined:
-    case '':
-    case 'identity':
-      return null
-    case 'gzip':
-    case 'x-gzip':
-      return zlib.createGunzip()
-    case 'br':
-      return zlib.createBrotliDecompress()
-    case 'deflate':
-      return zlib.createInflate()
-    default: {
-      const refused = new PassThrough()
-      refused.destroy(new Error(`the server used the content encoding ${encoding}, which was not asked for`))
-      return refused
-    }
-  }
-}
+const decoders = new Map<string, () => Duplex>([
+  ['gzip', () => zlib.createGunzip()],
+  ['x-gzip', () => zlib.createGunzip()],
+  ['br', () => zlib.createBrotliDecompress()],
+])

@@ -9,13 +9,15 @@ export type Clauses = { clauses: readonly string[]; asides: readonly Aside[] }
 
 /** One aside in a clause, or one file-like word. */
 export const asidePattern = '⟦\\d+⟧'
-export const filePattern = `(?:${asidePattern}|[~./\\w@%+-]*[\\w~-]\\.[A-Za-z]\\w{0,9}(?![\\w/])|\\/[^\\s,;]+)`
+export const filePattern = `(?:${asidePattern}|[~./\\w@%+-]*[\\w~-]\\.[A-Za-z]\\w{0,9}(?![\\w/])|(?<![\\w.~])(?:\\.{1,2}|~)?\\/[^\\s,;]+)`
 
 const verbs =
   'list|show|display|read|open|print|cat|view|search|find|grep|look|locate|total|sum|add|tally|count|average|calculate|compute|work|tabulate|aggregate|group|break|run|execute|exec|fetch|download|get|visit|summari[sz]e|describe|edit|replace|change|substitute|write|save|store|put|create|make|produce|generate|output|export|tell|give|what|which|how|where'
 
 const politeness =
   /^(?:please|now|then|next|first|finally|lastly|after that|also|and|ok(?:ay)?|hey|hi|hello|just|kindly|(?:can|could|would|will) you(?: please)?|i(?:'d| would) like(?: you)? to|i (?:want|need)(?: you)? to|help me(?: to)?|let'?s|let us|go ahead and|try to)\b[\s,:]*/i
+
+const alone = new RegExp(`^(?:in|from|using|with)\\s+(?:the\\s+)?(?:file\\s+)?${filePattern}$`, 'i')
 
 export function splitPrompt(prompt: string): Clauses {
   const { text, asides } = putAside(prompt)
@@ -24,7 +26,16 @@ export function splitPrompt(prompt: string): Clauses {
     .flatMap((sentence) => sentence.split(new RegExp(`(?:\\s*,\\s*(?:and\\s+|then\\s+|also\\s+)*|\\s+(?:and|then|also)\\s+(?:then\\s+|also\\s+)*)(?=(?:${verbs})\\b)`, 'i')))
     .map(trimClause)
     .filter((clause) => clause !== '')
-  return { clauses, asides }
+  return { clauses: placesAfter(clauses), asides }
+}
+
+/** "In notes.txt, replace a with b": the place is put where it usually stands, after the request it belongs to. */
+function placesAfter(clauses: readonly string[]): string[] {
+  return clauses.flatMap((clause, index) => {
+    if (alone.test(clause) && index + 1 < clauses.length) return []
+    const before = clauses[index - 1]
+    return [before !== undefined && alone.test(before) ? `${clause} ${before}` : clause]
+  })
 }
 
 /** Asides put back as they were meant. */
@@ -56,5 +67,5 @@ function trimClause(clause: string): string {
     before = text
     text = text.replace(politeness, '')
   }
-  return text.replace(/[\s,:.!?]+$/, '').trim()
+  return text.replace(/[\s,]+(?:please|thanks|thank you)$/i, '').replace(/[\s,:.!?]+$/, '').trim()
 }

@@ -84,7 +84,8 @@ function wordMatch(asked: string, named: string, nameLength: number): number {
   if (short.length >= 3 && long.startsWith(short)) return 66 - apart
   if (short.length >= 3 && short.length <= 5 && long.length >= 5 && isSkeleton(short, long)) return 56 - apart
   const slips = distance(asked, named)
-  return (slips === 1 && short.length >= 4) || (slips === 2 && short.length >= 7) ? 60 - apart : 0
+  const swapped = slips === 2 && asked.length === named.length && [...asked].toSorted().join('') === [...named].toSorted().join('')
+  return (slips === 1 && short.length >= 4) || (slips === 2 && short.length >= 7) || (swapped && short.length >= 5) ? 60 - apart : 0
 }
 
 /** `qty` for `quantity`, `amt` for `amount`: same first letter, the rest in order, ending alike. */

@@ -130,13 +130,13 @@ const listing: Recogniser = (clause, asides) => {
   }
   const [glob] = globsIn(restore(clause, asides))
   const asks = /^(?:list|ls|dir|show|display|find|what|which|tell|give|see)\b/i.test(clause)
-  if (asks && glob && !/\b(?:for|containing|mention|contain|with)\b/i.test(clause)) return { do: 'list', pattern: glob.includes('/') ? glob : `**/${glob}`, path: null }
+  if (asks && glob && !/\b(?:for|contain\w*|mention\w*|with|occurrences?|lines?|references?|uses?)\b/i.test(clause)) return { do: 'list', pattern: glob.includes('/') ? glob : `**/${glob}`, path: null }
   const nouns = /\b(?:files?|folders?|director(?:y|ies)|documents?|everything|contents?)\b/i
   const fileNamed = new RegExp(filePattern).test(clause.replace(/\bin\s+\S+\/$/, ''))
   if (/^(?:ls|dir)$/i.test(clause) || /^list$/i.test(clause)) return { do: 'list', pattern: '**/*', path: null }
   if (/^list\b/i.test(clause) || (asks && nouns.test(clause) && !fileNamed && !/\b(?:mention|contain)/i.test(clause)) || /^what(?:'s| is)\s+(?:in\s+)?(?:here|there|this folder)/i.test(clause)) {
     const [, kind] = /\b(?:all\s+|the\s+)*\.?(\w+)\s+files?\b/i.exec(clause) ?? []
-    const extension = kind && extensions[kind.toLowerCase()]
+    const extension = kind ? extensions.get(kind.toLowerCase()) : undefined
     const [, place] = /\b(?:in|under|of|inside)\s+(?:the\s+)?(?:folder\s+|directory\s+)?([\w@~.\/⟦⟧-]+)(?:\s+(?:folder|directory))?$/i.exec(clause) ?? []
     const path = place && !/^(?:folders?|here|there|it|this|that|my|connected|workspace|directory|files?)$/i.test(place) ? restore(place, asides) : null
     return { do: 'list', pattern: extension ? `**/*.${extension}` : '**/*', path }
@@ -161,7 +161,7 @@ const searching: Recogniser = (clause, asides) => {
   const [, expression] = /^\/(.+)\/$/.exec(shown) ?? []
   const place = restore(where, asides).replace(/^(?:all\s+|the\s+|my\s+|this\s+|these\s+)+/i, '').replace(/\s+(?:files?|folder|directory)$/i, '')
   const [glob] = globsIn(place)
-  const kind = extensions[place.toLowerCase()]
+  const kind = extensions.get(place.toLowerCase())
   const vague = place === '' || /^(?:files?|folders?|here|it|them|everything|everywhere|directory|documents?|connected folders?)$/i.test(place)
   return { do: 'search', pattern: expression ?? escapeRegex(shown), shown, glob: glob ?? (kind ? `*.${kind}` : null), path: glob || kind || vague ? null : place }
 }
@@ -190,9 +190,10 @@ const helping: Recogniser = (clause) => (/^(?:help|what can you do|who are you|w
 /** Order matters: the more a shape asks of the words, the earlier it stands. */
 const recognisers: readonly Recogniser[] = [helping, fetching, editing, running, summarising, counting, tabulating, writing, listing, searching, reading]
 
-const extensions: Record<string, string> = {
-  csv: 'csv', tsv: 'tsv', text: 'txt', txt: 'txt', markdown: 'md', md: 'md', json: 'json', yaml: 'yaml', yml: 'yml', xml: 'xml', html: 'html', python: 'py', py: 'py', javascript: 'js', js: 'js', typescript: 'ts', ts: 'ts', log: 'log', pdf: 'pdf', image: '{png,jpg,jpeg,gif,svg}',
-}
+/** What people call kinds of files -> the extension. */
+const extensions = new Map(
+  Object.entries({ csv: 'csv', tsv: 'tsv', text: 'txt', txt: 'txt', markdown: 'md', md: 'md', json: 'json', yaml: 'yaml', yml: 'yml', xml: 'xml', html: 'html', python: 'py', py: 'py', javascript: 'js', js: 'js', typescript: 'ts', ts: 'ts', log: 'log', pdf: 'pdf', image: '{png,jpg,jpeg,gif,svg}' }),
+)
 
 /** File-like words and quoted names, in order, without duplicates. */
 function filesIn(text: string, asides: readonly Aside[]): string[] {
@@ -212,7 +213,7 @@ function lastFile(before: readonly Intent[]): string | null {
 }
 
 function splitTarget(rest: string, asides: readonly Aside[]): { content: string; file: string | null } {
-  const target = new RegExp(`^(?<content>[\\s\\S]*?)\\s*(?:\\b(?:in|into|to|as|at|called|named|under)\\s+)*(?:the\\s+)?(?:(?:new\\s+)?file\\s+)?(?:called\\s+|named\\s+)?\\(?(?<file>${filePattern})\\)?(?:\\s+file)?$`, 'i').exec(rest)
+  const target = new RegExp(`^(?<content>[\\s\\S]*?)\\s*(?:\\b(?:in|into|to|as|at|called|named|under)\\s+)*(?:the\\s+|an?\\s+)?(?:(?:new\\s+)?file\\s+)?(?:called\\s+|named\\s+)?\\(?(?<file>${filePattern})\\)?(?:\\s+file)?$`, 'i').exec(rest)
   if (!target?.groups) return { content: rest, file: null }
   return { content: (target.groups['content'] ?? '').trim(), file: restore(target.groups['file'] ?? '', asides) }
 }

@@ -12,7 +12,8 @@ export type TableResult = {
   rows: readonly { key: readonly string[]; values: readonly (string | null)[]; count: number }[]
   total: { values: readonly (string | null)[]; count: number }
   groups: number
-  files: readonly { path: string; rows: number; used: number }[]
+  /** In the order of the plan's files. */
+  files: readonly { rows: number; used: number }[]
   skipped: number
   skippedExamples: readonly string[]
   filtered: number
@@ -233,7 +234,7 @@ for f in FILES:
         for op, c, t in measures:
             cells.append(None if c is None else row[c].strip() if op == "distinct" else values[c] if t is None else values[c] * values[t])
         groups.setdefault(tuple(k if k else "(blank)" for k in key), []).append(cells)
-    sources.append({"path": f["path"], "rows": len(records), "used": taken})
+    sources.append({"rows": len(records), "used": taken})
 
 ops = [m[0] for m in FILES[0]["measures"]]
 def figures(rows):

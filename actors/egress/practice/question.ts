@@ -1,4 +1,5 @@
 /** Questions about tables, read from the words alone: what to compute, of what, grouped by what. Pure; columns come later. */
+import { filePattern } from './clauses.ts'
 
 export type Op = 'sum' | 'average' | 'median' | 'count' | 'distinct' | 'max' | 'min'
 /** `words` as the member wrote them, '' when they named nothing. */
@@ -142,9 +143,8 @@ function testOf(words: string): Test {
 }
 
 function withoutFiles(text: string): string {
-  const file = '(?:⟦\\d+⟧|[~./\\w@%+-]*[\\w~-]\\.[A-Za-z]\\w{0,9}|/[^\\s,;]+)'
-  return text
-    .replace(new RegExp(`\\s*\\b(?:(?:in|from|of|using|over|across|for|with)\\s+)?(?:the\\s+)?(?:(?:csv|tsv|data)\\s+)?(?:files?\\s+)?${file}(?:(?:\\s*,\\s*|\\s+and\\s+)(?:the\\s+)?${file})*(?:\\s+files?)?`, 'gi'), ' ')
+    return text
+    .replace(new RegExp(`\\s*\\b(?:(?:in|from|of|using|over|across|for|with)\\s+)?(?:the\\s+)?(?:(?:csv|tsv|data)\\s+)?(?:files?\\s+)?${filePattern}(?:(?:\\s*,\\s*|\\s+and\\s+)(?:the\\s+)?${filePattern})*(?:\\s+files?)?`, 'gi'), ' ')
     .replace(/\s*\b(?:in|from|of|using|over|across)\s+(?:all\s+|the\s+|these\s+|my\s+|this\s+|that\s+|connected\s+|our\s+|every\s+|each\s+)*(?:[\w-]+\s+)?(?:csvs?|tsvs?|files?|folders?|data|datasets?|tables?|spreadsheets?|directory)(?:\s+(?:files?|folders?|data))?\b/gi, ' ')
 }
 

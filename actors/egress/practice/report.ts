@@ -3,13 +3,11 @@ import { resultMark, type TableResult } from './python.ts'
 import type { Question } from './question.ts'
 import type { Plan } from './resolve.ts'
 
-export type Table = { title: string; table: string; details: string }
-
 /** Rows of a table told in an answer; a report has all. */
 const toldRows = 20
 
-/** `nameOf`: a workspace path as people know it. */
-export function tableReport(plan: Plan, question: Question, result: TableResult, nameOf: (path: string) => string): { body: string; told: string } {
+/** `names`: of the plan's files, as people know them. */
+export function tableReport(plan: Plan, question: Question, result: TableResult, names: readonly string[]): { body: string; told: string } {
   const rows = ranked(question, result)
   const places = plan.measureNames.map((_, index) => decimals([...rows.map(({ values }) => values[index] ?? null), result.total.values[index] ?? null]))
   const format = (values: readonly (string | null)[]) => values.map((value, index) => (value === null ? '–' : rounded(value, places[index] ?? 0)))
@@ -22,7 +20,7 @@ export function tableReport(plan: Plan, question: Question, result: TableResult,
       plan.groupNames.length,
     )
   const grand = plan.measureNames.map((name, index) => `${totalName(question)}, ${name.charAt(0).toLowerCase()}${name.slice(1)}: **${format(result.total.values)[index] ?? '–'}**`)
-  const sources = result.files.map(({ path, rows: read, used }) => `- \`${nameOf(path)}\`: ${count(read, 'row')} read, ${used} counted`)
+  const sources = result.files.map(({ rows: read, used }, index) => `- \`${names[index] ?? ''}\`: ${count(read, 'row')} read, ${used} counted`)
   const remarks = [
     ...plan.notes,
     ...(result.groups > result.rows.length ? [`${result.groups} groups; the first ${result.rows.length} are listed, the total covers all.`] : []),

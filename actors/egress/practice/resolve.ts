@@ -25,7 +25,7 @@ export type Resolved = { ok: true; plan: Plan } | { ok: false; why: string }
 type Found<T> = { value: T; score: number; note?: string }
 type Candidate = FilePlan & { score: number; notes: readonly string[]; nameHits: number }
 
-const dateParts: Record<string, DatePart> = { year: 'year', quarter: 'quarter', month: 'month', week: 'week', day: 'day', date: 'day' }
+const dateParts = new Map<string, DatePart>([['year', 'year'], ['quarter', 'quarter'], ['month', 'month'], ['week', 'week'], ['day', 'day'], ['date', 'day']])
 const rowWords = new Set(['row', 'order', 'record', 'entry', 'transaction', 'line', 'sale', 'purchase', 'booking', 'event', 'visit', 'ticket', 'case', 'item'])
 const sayNothing = new Set(['the', 'in', 'on', 'to', 'at', 'of', 'for', 'from', 'sold', 'made', 'column', 'table', 'all', 'name', 'data', 'respectively', 'total', 'amount', 'value', 'number', 'figure', 'please', 'i', 'it'])
 
@@ -95,7 +95,7 @@ function candidate(question: Question, head: Head): Candidate | null {
 
 function groupColumn(phrase: string, head: Head, taken: readonly string[]): Found<GroupColumn> | null {
   const named = bestColumn(phrase, head, (column) => !taken.includes(column))
-  const part = wordsOf(phrase).map((word) => dateParts[word]).find((one) => one !== undefined)
+  const part = wordsOf(phrase).map((word) => dateParts.get(word)).find((one) => one !== undefined)
   if (part && (!named || named.score < 85)) {
     const date = head.header.find((_, index) => isDate(head, index))
     if (date) return { value: { column: date, part }, score: 85 }
@@ -105,7 +105,8 @@ function groupColumn(phrase: string, head: Head, taken: readonly string[]): Foun
 
 function measureColumn(op: Op, words: string, head: Head, groups: readonly string[]): Found<MeasureColumn> | null {
   const free = (column: string) => !groups.includes(column)
-  const numeric = (column: string) => free(column) && isNumeric(head, head.header.indexOf(column))
+  // A column named outright may hold many bad cells; one that is only guessed may not.
+  const numeric = (column: string) => free(column) && isNumeric(head, head.header.indexOf(column), matchColumn(words, column) >= 85 ? 0.2 : 0.6)
   const column = (value: string, score: number, note?: string): Found<MeasureColumn> => ({ value: { op, column: value, times: null }, score, ...(note ? { note } : {}) })
   if (op === 'distinct') {
     const named = bestColumn(words, head, () => true)
@@ -155,7 +156,7 @@ function unusedNote(phrase: string, column: string): string[] {
   const known = new Set(wordsOf(column))
   const asked = wordsOf(phrase)
   if (!asked.some((word) => known.has(word))) return []
-  const unused = asked.filter((word) => !known.has(word) && !sayNothing.has(word) && !dateParts[word])
+  const unused = asked.filter((word) => !known.has(word) && !sayNothing.has(word) && !dateParts.has(word))
   return unused.length > 0 ? [`Not taken into account: "${unused.join(' ')}".`] : []
 }
 

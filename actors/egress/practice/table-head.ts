@@ -21,16 +21,16 @@ export function readHead(path: string, lines: readonly string[]): Head | null {
   if (!chosen) return null
   const { delimiter, records: found } = chosen
   const width = typicalWidth(found.slice(declared ? 1 : 0))
-  const skip = found.findIndex((record, index) => (index > 0 || !declared) && record.length === width && record.some((cell) => cell !== ''))
+  const skip = found.findIndex((record, index) => (index > 0 || !declared) && record.length === width && record.filter((cell) => cell !== '').length >= Math.min(2, width))
   const header = found[skip]
   if (skip === -1 || !header) return null
   return { path, delimiter, skip, header, rows: found.slice(skip + 1).filter((record) => record.length === width) }
 }
 
-/** Whether most of the filled cells of a column read as numbers. */
-export function isNumeric({ rows }: Head, column: number): boolean {
+/** Whether at least `share` of the filled cells of a column read as numbers. */
+export function isNumeric({ rows }: Head, column: number, share = 0.6): boolean {
   const filled = rows.map((row) => row[column] ?? '').filter((cell) => cell !== '')
-  return filled.length === 0 ? rows.length === 0 : filled.filter(looksNumeric).length / filled.length >= 0.6
+  return filled.length === 0 ? rows.length === 0 : filled.filter(looksNumeric).length / filled.length >= share
 }
 
 export function isDate({ rows }: Head, column: number): boolean {

@@ -32,7 +32,8 @@ export function* tabulate(question: Question, world: World): Skill {
   if (plan.files.some(({ head }) => workspacePath(head.path, world) === null)) return failed(plan.title, 'The file is in no connected folder, so the workspace does not see it.')
 
   const program = pythonProgram(plan, ({ head }) => workspacePath(head.path, world) ?? head.path)
-  const names = plan.files.map(({ head }) => shortPath(head.path, world)).join(', ')
+  const files = plan.files.map(({ head }) => shortPath(head.path, world))
+  const names = files.join(', ')
   const run = yield* callOne(`Computing ${plan.title.charAt(0).toLowerCase()}${plan.title.slice(1)} from ${names} with Python in the workspace.`, 'Bash', {
     command: `python3 - <<'PYTHON'\n${program}PYTHON`,
     description: `${plan.title} (${names})`,
@@ -40,7 +41,7 @@ export function* tabulate(question: Question, world: World): Skill {
   if (!run.ok) return failed(plan.title, `The figures could not be computed, because the program did not run to its end: ${reasonOf(run)} I do not compute them without it.`)
   const result = readResult(outputIn(run))
   if (!result) return failed(plan.title, `The program ended without a result. It printed:\n\n${printed(outputIn(run)).slice(-600)}`)
-  const report = tableReport(plan, question, result, (path) => shortOf(path, world))
+  const report = tableReport(plan, question, result, files)
   return { ok: true, title: plan.title, ...report, files: plan.files.map(({ head }) => head.path) } satisfies Section
 }
 
@@ -52,9 +53,4 @@ function* findTables(world: World): Generator<{ say: string; calls: readonly Cal
   if (paths.length > 0) return [...new Set(paths)].slice(0, mostTables)
   const refused = results.find(({ ok }) => !ok)
   return refused ? `I could not look for tables: ${reasonOf(refused)}` : 'There is no CSV or TSV file in the connected folders.'
-}
-
-function shortOf(workspace: string, world: World): string {
-  const folder = world.folders.find((one) => workspace.startsWith(`${one.workspace}/`))
-  return folder ? shortPath(folder.path + workspace.slice(folder.workspace.length), world) : workspace
 }

@@ -1,0 +1,148 @@
+/** Fetching, against a server on loopback that stands for `example.test`; only these tests hand in another resolver and guard. */
+import { once } from 'node:events'
+import http from 'node:http'
+import type { AddressInfo } from 'node:net'
+import zlib from 'node:zlib'
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { classify } from './addresses.ts'
+import { explainFetch, fetchPage, realWeb, type Web } from './fetch-page.ts'
+
+let server: http.Server
+let port: number
+let base: string
+const seen: { host: string | undefined; path: string; headers: http.IncomingHttpHeaders }[] = []
+const lookups: string[] = []
+
+const loopbackIsFine: Web = {
+  resolve: async (host) => {
+    lookups.push(host)
+    if (host === 'private.test') return [{ address: '10.1.2.3', family: 4 }]
+    if (host === 'mixed.test') return [{ address: '10.1.2.3', family: 4 }, { address: '127.0.0.1', family: 4 }]
+    if (host === 'nowhere.test') throw Object.assign(new Error('getaddrinfo ENOTFOUND nowhere.test'), { code: 'ENOTFOUND' })
+    return [{ address: '127.0.0.1', family: 4 }]
+  },
+  addressPolicy: () => (address) => (address === '127.0.0.1' ? 'public' : classify(address)),
+}
+
+beforeAll(async () => {
+  server = http.createServer((request, response) => {
+    seen.push({ host: request.headers.host, path: request.url ?? '', headers: request.headers })
+    const redirect = (status: number, location: string) => response.writeHead(status, { location }).end('moved')
+    const path = new URL(request.url ?? '/', 'http://x').pathname
+    if (path === '/page') return response.setHeader('content-type', 'text/html').end('<title>T</title><h1>Hello</h1>')
+    if (path === '/gzip') return response.setHeader('content-type', 'text/plain').setHeader('content-encoding', 'gzip').end(zlib.gzipSync('packed text'))
+    if (path === '/bomb') return response.setHeader('content-type', 'text/plain').setHeader('content-encoding', 'gzip').end(zlib.gzipSync(Buffer.alloc(50_000_000, 65)))
+    if (path === '/odd') return response.setHeader('content-encoding', 'compress').end('x')
+    if (path === '/binary') return response.setHeader('content-type', 'image/png').end('\x89PNG')
+    if (path === '/missing') return response.writeHead(404, { 'content-type': 'text/plain' }).end('no such page')
+    if (path === '/same') return redirect(302, '/page')
+    if (path === '/loop') return redirect(307, '/loop')
+    if (path === '/other') return redirect(301, 'https://other.test/target?q=1')
+    if (path === '/metadata') return redirect(302, 'http://169.254.169.254/latest/')
+    if (path === '/userinfo') return redirect(302, `http://user@example.test:${port}/page`)
+    if (path === '/scheme') return redirect(302, 'file:///etc/passwd')
+    if (path === '/port') return redirect(302, `http://example.test:${port + 1}/`)
+    if (path === '/broken') {
+      response.writeHead(200, { 'content-type': 'text/plain', 'content-length': '100' }).write('half')
+      return setTimeout(() => response.destroy(), 20)
+    }
+    if (path === '/hang') return undefined
+    return response.end('plain')
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  port = (server.address() as AddressInfo).port
+  base = `http://example.test:${port}`
+})
+afterAll(() => {
+  server.closeAllConnections()
+  server.close()
+})
+beforeEach(() => {
+  seen.length = 0
+  lookups.length = 0
+})
+
+const hosts = ['example.test', '*.example.test', 'private.test', 'mixed.test', 'nowhere.test', '127.0.0.1']
+const run = (url: string, more: { hosts?: string[]; maxBytes?: number; web?: Web; signal?: AbortSignal } = {}) =>
+  fetchPage({ url, hosts: more.hosts ?? hosts, maxBytes: more.maxBytes }, more.web ?? loopbackIsFine, more.signal ?? new AbortController().signal)
+
+test('HTML as Markdown', async () => {
+  expect(await run(`${base}/page`)).toEqual({ status: 200, url: `${base}/page`, contentType: 'text/html', title: 'T', text: '# Hello', truncated: false })
+  expect(seen[0]?.host).toBe(`example.test:${port}`)
+  expect(lookups).toEqual(['example.test'])
+})
+
+test('an answer that is not 200 is an answer', async () => {
+  expect(await run(`${base}/missing`)).toMatchObject({ status: 404, text: 'no such page' })
+})
+
+test('compressed bodies are decoded, and capped after decoding', async () => {
+  expect(await run(`${base}/gzip`)).toMatchObject({ text: 'packed text', truncated: false })
+  const bomb = await run(`${base}/bomb`, { maxBytes: 10_000 })
+  expect(bomb.truncated).toBe(true)
+  expect(bomb.text).toHaveLength(10_000)
+})
+
+test('a redirect on the same host is followed, with a new resolution', async () => {
+  expect(await run(`${base}/same`)).toMatchObject({ url: `${base}/page`, text: '# Hello' })
+  expect(lookups).toHaveLength(2)
+})
+
+test.each([
+  ['/other', 'cross-host-redirect', 'redirect-same-host'],
+  ['/metadata', 'cross-host-redirect', 'redirect-same-host'],
+  ['/userinfo', 'bad-url', 'url-credentials'],
+  ['/scheme', 'bad-url', 'scheme'],
+  ['/loop', 'fetch-failed', 'redirect-limit'],
+  ['/binary', 'unsupported-content', 'content-type'],
+])('%s is refused: %s by %s', async (path, code, rule) => {
+  await expect(run(base + path)).rejects.toMatchObject({ code, rule })
+})
+
+test('a cross-host redirect names the address', async () => {
+  await expect(run(`${base}/other`)).rejects.toMatchObject({ cause: 'https://other.test/target?q=1' })
+})
+
+test('a redirect to a port the pattern does not cover is a new decision', async () => {
+  await expect(run(`${base}/port`, { hosts: [`example.test:${port}`] })).rejects.toMatchObject({ code: 'egress-denied' })
+})
+
+test.each(['/broken', '/odd'])('%s: the connection breaks off', async (path) => {
+  await expect(run(base + path)).rejects.toMatchObject({ code: 'fetch-failed' })
+})
+
+test('denied addresses of a mixed answer are not dialled', async () => {
+  expect(await run(`http://mixed.test:${port}/`)).toMatchObject({ text: 'plain' })
+  await expect(run(`http://private.test:${port}/`)).rejects.toMatchObject({ code: 'private-address', rule: 'address: private' })
+})
+
+test('not on the list: nothing is looked up, nothing is dialled', async () => {
+  await expect(run(`http://evil.test:${port}/`)).rejects.toMatchObject({ code: 'egress-denied' })
+  await expect(run(`${base}/`, { hosts: [] })).rejects.toMatchObject({ code: 'egress-denied', rule: 'hosts: none' })
+  expect(lookups).toEqual([])
+  expect(seen).toEqual([])
+})
+
+test.each(['http://127.0.0.1', 'http://localhost', 'http://2130706433', 'http://0x7f.1', 'http://[::1]', 'http://[::ffff:7f00:1]', 'http://169.254.169.254', 'http://0.0.0.0'])('in production %s is refused even when listed', async (url) => {
+  const host = new URL(url).hostname
+  await expect(run(`${url}:${port}/`, { hosts: [host], web: realWeb })).rejects.toMatchObject({ code: 'private-address' })
+  expect(seen).toEqual([])
+})
+
+test('abort ends a fetch that hangs', async () => {
+  const abort = new AbortController()
+  setTimeout(() => abort.abort(), 50)
+  await expect(run(`${base}/hang`, { signal: abort.signal })).rejects.toMatchObject({ code: 'fetch-failed' })
+})
+
+test('explain says what fetch would be told', async () => {
+  const explain = (url: string, list = hosts) => explainFetch({ url, hosts: list }, loopbackIsFine, new AbortController().signal)
+  expect(await explain(`${base}/x`)).toEqual({ allowed: true, rule: 'allow example.test', reason: 'example.test is allowed by example.test.' })
+  expect(await explain('https://a.b.example.test/')).toMatchObject({ allowed: true, rule: 'allow *.example.test' })
+  expect(await explain('https://evil.test/')).toMatchObject({ allowed: false, rule: 'hosts: not listed' })
+  expect(await explain('https://private.test/')).toMatchObject({ allowed: false, rule: 'address: private' })
+  expect(await explain('https://nowhere.test/')).toMatchObject({ allowed: false, rule: 'resolution' })
+  expect(await explain('gopher://x/')).toMatchObject({ allowed: false, rule: 'scheme' })
+  expect(seen).toEqual([])
+})
