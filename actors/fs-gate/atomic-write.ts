@@ -35,7 +35,14 @@ export const tempPrefix = '.bulkhead-'
  * `check` runs right before the file is put in place, in the same step, and throws to stop it. The new content's SHA-256 is returned.
  * Throws the system's errors; `already-exists` when a new file's name was taken meanwhile.
  */
-export async function writeAtomically(gate: Gate, target: Target, content: Buffer, check: () => void, scope: Scope, signal: AbortSignal): Promise<string> {
+export async function writeAtomically(
+  gate: Gate,
+  target: Target,
+  content: Buffer,
+  check: () => void,
+  scope: Scope,
+  signal: AbortSignal,
+): Promise<string> {
   const temp = `${tempPrefix}${randomBytes(16).toString('hex')}.tmp`
   const tempPath = at(target.parent, temp)
   // Written through, because under the permission model fsync may be missing (syscalls.ts).
@@ -51,7 +58,8 @@ export async function writeAtomically(gate: Gate, target: Target, content: Buffe
     dress(fd, target)
     gate.syscalls.sync(fd, [...target.parts.slice(0, -1), temp], 'file')
     const sha256 = sha256Of(content)
-    if (hashNow(fd) !== sha256) throw fault('io-failed', `${target.parts.join('/')} was not changed: the disk returned other bytes than were written.`)
+    if (hashNow(fd) !== sha256)
+      throw fault('io-failed', `${target.parts.join('/')} was not changed: the disk returned other bytes than were written.`)
     signal.throwIfAborted()
     check()
     if (target.replaces) {

@@ -63,19 +63,27 @@ export function previewChange(gate: Gate, body: BodyOf<P, 'preview'>, grant: Lim
       return { path, diff: unifiedDiff(path, null, body.content), created: true }
     }
     requireFile(place)
-    if ('content' in body && place.stat.size > limits.writeBytes) return { path, diff: `(replaces a file of ${place.stat.size} bytes)\n`, created: false }
+    if ('content' in body && place.stat.size > limits.writeBytes)
+      return { path, diff: `(replaces a file of ${place.stat.size} bytes)\n`, created: false }
     const before = await currentBytes(place, scope, signal)
     if (!('content' in body)) {
       const text = decodeText(before, body.path)
       return { path, diff: unifiedDiff(path, text, replaceText(text, body, body.path).text), created: false }
     }
-    const diff = isText(before) ? unifiedDiff(path, before.toString('utf8'), body.content) : `(replaces a file of ${before.length} bytes that is not text)\n`
+    const diff = isText(before)
+      ? unifiedDiff(path, before.toString('utf8'), body.content)
+      : `(replaces a file of ${before.length} bytes that is not text)\n`
     return { path, diff, created: false }
   })
 }
 
 /** Changes to one place come one after the other. `work` gets the place resolved once its turn has come. */
-async function changing<T>(gate: Gate, path: string, grant: Limits, work: (scope: Scope, place: Found | Missing) => Promise<T>): Promise<T> {
+async function changing<T>(
+  gate: Gate,
+  path: string,
+  grant: Limits,
+  work: (scope: Scope, place: Found | Missing) => Promise<T>,
+): Promise<T> {
   requireWritable(gate, grant)
   const key = scoped((scope) => keyOf(locate(gate, path, grant, scope)))
   return gate.changes.run(key, () => scoped((scope) => work(scope, locate(gate, path, grant, scope))))
@@ -94,7 +102,8 @@ function keyOf(place: Found | Missing): string {
 }
 
 function requireSize(content: Buffer, path: string): void {
-  if (content.length > limits.writeBytes) throw fault('too-large', `${path} would have ${content.length} bytes.`, { rule: `at most ${limits.writeBytes} bytes` })
+  if (content.length > limits.writeBytes)
+    throw fault('too-large', `${path} would have ${content.length} bytes.`, { rule: `at most ${limits.writeBytes} bytes` })
 }
 
 function replacing({ parent, name, parts, stat }: Found): Target {
@@ -133,9 +142,20 @@ function requireUnchanged(gate: Gate, place: Found, expected: string, path: stri
 function changed(gate: Gate, path: string, expected: string, now: string | null, proposed: string | null) {
   const read = gate.recent.recall(expected)
   const rule = `expected sha256 ${expected}`
-  if (now === null) return fault('changed-since-read', `${path} is no longer the file that was read.`, { cause: 'It was deleted, or replaced by something that is not text.', rule })
-  if (read !== null) return fault('changed-since-read', `${path} changed since it was read.`, { cause: `What changed since:\n${unifiedDiff(path, read, now, limits.causeDiffChars)}`, rule })
-  const cause = proposed === null ? `Its sha256 is now ${sha256Of(now)}.` : `The change, made on what is there now, would be:\n${unifiedDiff(path, now, proposed, limits.causeDiffChars)}`
+  if (now === null)
+    return fault('changed-since-read', `${path} is no longer the file that was read.`, {
+      cause: 'It was deleted, or replaced by something that is not text.',
+      rule,
+    })
+  if (read !== null)
+    return fault('changed-since-read', `${path} changed since it was read.`, {
+      cause: `What changed since:\n${unifiedDiff(path, read, now, limits.causeDiffChars)}`,
+      rule,
+    })
+  const cause =
+    proposed === null
+      ? `Its sha256 is now ${sha256Of(now)}.`
+      : `The change, made on what is there now, would be:\n${unifiedDiff(path, now, proposed, limits.causeDiffChars)}`
   return fault('changed-since-read', `${path} changed since it was read.`, { cause, rule })
 }
 
@@ -147,4 +167,3 @@ function isText(bytes: Uint8Array): boolean {
     return false
   }
 }
-

@@ -1,6 +1,6 @@
 /** What a gate does to the disk, as Effect programs around the I/O files of this folder. */
 import * as Effect from 'effect/Effect'
-import { type Effects, type Fault, fault, isFault } from '../../kernel/index.ts'
+import { type Effects, type Fault, fault } from '../../kernel/index.ts'
 import { editFile, previewChange, writeFile } from './change-tools.ts'
 import { closeGate, type Gate, type Mode, openGate } from './gate.ts'
 import type { TaskParams } from './machine.ts'
@@ -19,7 +19,9 @@ let opened = 0
 
 /** The effect of one kind of request: `work` gets the gate, the body, what the capability allows, and a signal for cancels. */
 // oxlint-disable-next-line typescript/no-explicit-any -- the body's type is each work's own.
-function task<Body extends Record<string, any>>(work: (gate: Gate, body: Body, grant: TaskParams<Body>['grant'], signal: AbortSignal) => Promise<unknown>) {
+function task<Body extends Record<string, any>>(
+  work: (gate: Gate, body: Body, grant: TaskParams<Body>['grant'], signal: AbortSignal) => Promise<unknown>,
+) {
   return {
     outcomes: ['done', 'failed'],
     run: ({ gate, body, grant }: TaskParams<Body>): Effect.Effect<Outcome> =>
@@ -29,7 +31,7 @@ function task<Body extends Record<string, any>>(work: (gate: Gate, body: Body, g
         try {
           return { type: 'done', reply: await work(served.gate, body, grant, signal) }
         } catch (error) {
-          const gone = !isFault(error) && isGone(served.gate.root)
+          const gone = isGone(served.gate.root)
           return { type: 'failed', error: gone ? folderGone(served.gate.name) : osFault(error, pathOf(body)), ...(gone ? { gone } : {}) }
         }
       }),

@@ -11,7 +11,15 @@ import type { Found } from './walk.ts'
 export function requireFile(found: Found): void {
   const { stat } = found
   if (stat.isFile()) return
-  const what = stat.isDirectory() ? 'a folder' : stat.isFIFO() ? 'a named pipe' : stat.isSocket() ? 'a socket' : stat.isSymbolicLink() ? 'a symbolic link' : 'a device'
+  const what = stat.isDirectory()
+    ? 'a folder'
+    : stat.isFIFO()
+      ? 'a named pipe'
+      : stat.isSocket()
+        ? 'a socket'
+        : stat.isSymbolicLink()
+          ? 'a symbolic link'
+          : 'a device'
   throw fault('not-a-file', `${found.parts.join('/') || 'The path'} is ${what}.`, { rule: 'regular files only' })
 }
 
@@ -23,7 +31,10 @@ export function openFile(found: Found, scope: Scope, maxBytes: number): number {
 }
 
 function tooLarge(found: Found, maxBytes: number) {
-  return fault('too-large', `${found.parts.join('/')} has ${found.stat.size} bytes.`, { rule: `at most ${maxBytes} bytes`, remedy: 'Use a program in the workspace on it.' })
+  return fault('too-large', `${found.parts.join('/')} has ${found.stat.size} bytes.`, {
+    rule: `at most ${maxBytes} bytes`,
+    remedy: 'Use a program in the workspace on it.',
+  })
 }
 
 /** The content in pieces of one chunk. A file that grows meanwhile is read up to `maxBytes` and one chunk. Rejects when aborted. */

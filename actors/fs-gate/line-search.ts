@@ -11,7 +11,11 @@ const blockChars = 32 * 1024
 const blocksPerTurn = 8
 
 /** `most`: how many matches to find at most. Lines are numbered from 1 and cut to a limit. Rejects when aborted. */
-export async function grepText(content: string, pattern: RE2JS, options: { context: number; most: number; signal: AbortSignal }): Promise<LineMatch[]> {
+export async function grepText(
+  content: string,
+  pattern: RE2JS,
+  options: { context: number; most: number; signal: AbortSignal },
+): Promise<LineMatch[]> {
   const found: LineMatch[] = []
   // So that `$` means the same before CRLF.
   const text = content.replaceAll('\r\n', '\n')
@@ -46,5 +50,10 @@ export async function grepText(content: string, pattern: RE2JS, options: { conte
 
 function matchAt(lines: readonly string[], index: number, context: number): LineMatch {
   const shown = (from: number, to: number) => lines.slice(Math.max(0, from), to).map((line) => line.slice(0, limits.grepLineChars))
-  return { line: index + 1, text: (lines[index] as string).slice(0, limits.grepLineChars), before: shown(index - context, index), after: shown(index + 1, index + 1 + context) }
+  return {
+    line: index + 1,
+    text: (lines[index] as string).slice(0, limits.grepLineChars),
+    before: shown(index - context, index),
+    after: shown(index + 1, index + 1 + context),
+  }
 }

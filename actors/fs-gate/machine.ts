@@ -28,7 +28,17 @@ export type Context = {
   trouble: Fault | null
 }
 
-type Task = 'readFile' | 'listFolder' | 'statPath' | 'globFiles' | 'grepFiles' | 'previewChange' | 'writeFile' | 'editFile' | 'serveNinep' | 'closeNinep'
+type Task =
+  | 'readFile'
+  | 'listFolder'
+  | 'statPath'
+  | 'globFiles'
+  | 'grepFiles'
+  | 'previewChange'
+  | 'writeFile'
+  | 'editFile'
+  | 'serveNinep'
+  | 'closeNinep'
 type Outcome =
   | { type: 'openFolder.opened'; gate: number; root: string }
   | { type: 'openFolder.failed' | 'openFolder.crashed'; error: Fault }
@@ -50,7 +60,7 @@ const fsGate = setup({
     /** A message nobody waits for has no answer to give. */
     unasked: ({ event }) => 'from' in event && event.from.request === null,
     unheard: ({ event }) => 'request' in event && event.request === noRequest,
-    folderGone: ({ event }) => 'gone' in event && event.gone === true,
+    folderGone: ({ event }) => 'gone' in event && (event.gone ?? false),
   },
   actions: {
     // Effects: the runtime runs them by name.
@@ -73,7 +83,12 @@ const fsGate = setup({
       const { root, name, mode } = context
       return { type: 'reply', request: requestOf(event), body: { root, name, mode } }
     }),
-    answer: emit(({ event }): Outgoing => ('reply' in event ? { type: 'reply', request: requestOf(event), body: event.reply } : { type: 'refuse', request: requestOf(event), error: errorOf(event) })),
+    answer: emit(
+      ({ event }): Outgoing =>
+        'reply' in event
+          ? { type: 'reply', request: requestOf(event), body: event.reply }
+          : { type: 'refuse', request: requestOf(event), error: errorOf(event) },
+    ),
     refuseLost: emit(({ context, event }): Outgoing => {
       const trouble = context.trouble ?? fault('not-found', 'The folder is not there.')
       return { type: 'refuse', request: requestOf(event), error: { ...trouble, retryAfterMs: limits.reopenMs } }
@@ -146,12 +161,28 @@ export const machine = fsGate.createMachine({
             stat: [unasked, { actions: { type: 'statPath', params: ({ context, event }) => task(context, event.from, event.body) } }],
             glob: [unasked, { actions: { type: 'globFiles', params: ({ context, event }) => task(context, event.from, event.body) } }],
             grep: [unasked, { actions: { type: 'grepFiles', params: ({ context, event }) => task(context, event.from, event.body) } }],
-            preview: [unasked, { actions: { type: 'previewChange', params: ({ context, event }) => task(context, event.from, event.body) } }],
+            preview: [
+              unasked,
+              { actions: { type: 'previewChange', params: ({ context, event }) => task(context, event.from, event.body) } },
+            ],
             write: [unasked, { actions: { type: 'writeFile', params: ({ context, event }) => task(context, event.from, event.body) } }],
             edit: [unasked, { actions: { type: 'editFile', params: ({ context, event }) => task(context, event.from, event.body) } }],
-            ninep: [unasked, { actions: { type: 'serveNinep', params: ({ context, event }) => ({ ...task(context, event.from, event.body), from: event.from.badge.from }) } }],
+            ninep: [
+              unasked,
+              {
+                actions: {
+                  type: 'serveNinep',
+                  params: ({ context, event }) => ({ ...task(context, event.from, event.body), from: event.from.badge.from }),
+                },
+              },
+            ],
             // Also without an answer: a supervisor that is stopping need not wait.
-            'ninep-close': { actions: { type: 'closeNinep', params: ({ context, event }) => ({ ...task(context, event.from, event.body), from: event.from.badge.from }) } },
+            'ninep-close': {
+              actions: {
+                type: 'closeNinep',
+                params: ({ context, event }) => ({ ...task(context, event.from, event.body), from: event.from.badge.from }),
+              },
+            },
             'readFile.failed': failed,
             'listFolder.failed': failed,
             'statPath.failed': failed,

@@ -27,8 +27,16 @@ export function attributesAnswer(tag: number, stat: BigIntStats, rootDev: bigint
   const kind = kindOf(stat)
   const permissions = kind === 'special' ? 0 : Number(stat.mode & 0o777n)
   const answer = new Answer('getattr', tag, getattrBytes).u64(basicAttributes).qid(qidOf(stat, rootDev))
-  answer.u32(formats[kind] | permissions).u32(uid).u32(uid)
-  answer.u64(stat.nlink).u64(0n).u64(kind === 'special' ? 0n : stat.size).u64(stat.blksize).u64(stat.blocks)
+  answer
+    .u32(formats[kind] | permissions)
+    .u32(uid)
+    .u32(uid)
+  answer
+    .u64(stat.nlink)
+    .u64(0n)
+    .u64(kind === 'special' ? 0n : stat.size)
+    .u64(stat.blksize)
+    .u64(stat.blocks)
   for (const time of [stat.atimeNs, stat.mtimeNs, stat.ctimeNs, 0n]) answer.u64(time / 1_000_000_000n).u64(time % 1_000_000_000n)
   return answer.u64(0n).u64(0n).frame
 }
@@ -40,7 +48,10 @@ const noId = 0xffff_ffff
  * Changes attributes of what the handle holds. `writableFd`: the fid's own open file, which may be longer-lived than the permission to
  * open it. Owners cannot change; setuid, setgid and sticky bits are left out.
  */
-export function setAttributes(request: BodyOfRequest<'setattr'>, at: { fd: number; kind: PlaceKind; uid: number; writableFd: number | null }): void {
+export function setAttributes(
+  request: BodyOfRequest<'setattr'>,
+  at: { fd: number; kind: PlaceKind; uid: number; writableFd: number | null },
+): void {
   const has = (bit: number) => (request.valid & bit) !== 0
   const { fd, kind, uid } = at
   if (has(valid.uid) && request.uid !== uid && request.uid !== noId) throw new NinepError('EPERM')

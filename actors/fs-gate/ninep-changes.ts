@@ -175,7 +175,8 @@ function hardLink(server: NinepServer, request: Request<'link'>): Buffer {
   if (place.kind === 'folder' || place.kind === 'special') throw new NinepError('EPERM')
   const { place: target } = server.folder(dfid)
   scoped((scope) => {
-    if (place.link !== null && !place.link.startsWith('/') && !linkStaysInside(place.link, server.places.whereabouts(target))) throw new NinepError('EPERM')
+    if (place.link !== null && !place.link.startsWith('/') && !linkStaysInside(place.link, server.places.whereabouts(target)))
+      throw new NinepError('EPERM')
     const source = server.places.entry(place, scope)
     const folder = server.places.fd(target)
     fs.linkSync(at(source.folder, source.name), at(folder, name))
@@ -194,7 +195,11 @@ function renameAt(server: NinepServer, request: Request<'renameat'>): Buffer {
   const { place: from } = server.folder(oldDir)
   const { place: to } = server.folder(newDir)
   const [fromFd, toFd] = server.places.fds(from, to)
-  move(server, { folder: fromFd, name: oldName, parts: [...server.places.whereabouts(from), oldName] }, { folder: toFd, name: newName, place: to })
+  move(
+    server,
+    { folder: fromFd, name: oldName, parts: [...server.places.whereabouts(from), oldName] },
+    { folder: toFd, name: newName, place: to },
+  )
   return server.done(request)
 }
 
@@ -211,7 +216,11 @@ function renameFid(server: NinepServer, request: Request<'rename'>): Buffer {
   return server.done(request)
 }
 
-function move(server: NinepServer, from: { folder: number; name: string; parts: string[] }, to: { folder: number; name: string; place: Place }): void {
+function move(
+  server: NinepServer,
+  from: { folder: number; name: string; parts: string[] },
+  to: { folder: number; name: string; place: Place },
+): void {
   const destination = server.places.whereabouts(to.place)
   checkMove(from.folder, from.name, from.parts, destination)
   fs.renameSync(at(from.folder, from.name), at(to.folder, to.name))

@@ -48,7 +48,18 @@ const bodies = {
   rename: { fid: 'u32', dfid: 'u32', name: 'str' },
   readlink: { fid: 'u32' },
   getattr: { fid: 'u32', mask: 'u64' },
-  setattr: { fid: 'u32', valid: 'u32', mode: 'u32', uid: 'u32', gid: 'u32', size: 'u64', atimeSec: 'u64', atimeNsec: 'u64', mtimeSec: 'u64', mtimeNsec: 'u64' },
+  setattr: {
+    fid: 'u32',
+    valid: 'u32',
+    mode: 'u32',
+    uid: 'u32',
+    gid: 'u32',
+    size: 'u64',
+    atimeSec: 'u64',
+    atimeNsec: 'u64',
+    mtimeSec: 'u64',
+    mtimeNsec: 'u64',
+  },
   xattrwalk: { fid: 'u32', newfid: 'u32', name: 'str' },
   xattrcreate: { fid: 'u32', name: 'str', size: 'u64', flags: 'u32' },
   readdir: { fid: 'u32', offset: 'u64', count: 'u32' },
@@ -72,7 +83,9 @@ const bodies = {
 
 type FieldTypes = { u8: number; u16: number; u32: number; u64: bigint; str: string; names: string[]; data: Buffer }
 export type RequestName = keyof typeof bodies
-export type BodyOfRequest<K extends RequestName> = { -readonly [F in keyof (typeof bodies)[K]]: FieldTypes[(typeof bodies)[K][F] & keyof FieldTypes] }
+export type BodyOfRequest<K extends RequestName> = {
+  -readonly [F in keyof (typeof bodies)[K]]: FieldTypes[(typeof bodies)[K][F] & keyof FieldTypes]
+}
 export type NinepRequest = { [K in RequestName]: { tag: number; name: K; body: BodyOfRequest<K> } }[RequestName]
 
 const typeOf = Object.fromEntries(Object.entries(requestTypes).map(([type, name]) => [name, Number(type)])) as Record<RequestName, number>
@@ -93,7 +106,7 @@ export function tagOf(frame: Uint8Array): number {
 /** Reads one message. `data` is a view into the frame. Throws `CodecError`. */
 export function decodeRequest(frame: Uint8Array): NinepRequest {
   const reader = new Reader(frame)
-  if (reader.u32() !== frame.length) throw new CodecError('the size field is not the frame\'s size')
+  if (reader.u32() !== frame.length) throw new CodecError("the size field is not the frame's size")
   const name = requestTypes[reader.u8() as keyof typeof requestTypes]
   if (name === undefined) throw new CodecError('unknown message type')
   const tag = reader.u16()
@@ -227,7 +240,8 @@ export function errorAnswer(tag: number, errno: number): Buffer {
 /** Writes one request: for tests, benches and anything that plays a client. */
 export function encodeRequest<K extends RequestName>(name: K, tag: number, body: BodyOfRequest<K>): Buffer {
   const parts: Buffer[] = [Buffer.from([typeOf[name], tag & 0xff, tag >> 8])]
-  for (const [field, type] of Object.entries(bodies[name])) parts.push(encodeField(type as keyof FieldTypes, (body as Record<string, unknown>)[field]))
+  for (const [field, type] of Object.entries(bodies[name]))
+    parts.push(encodeField(type as keyof FieldTypes, (body as Record<string, unknown>)[field]))
   if (name === 'fsync') parts.push(Buffer.alloc(4))
   const rest = Buffer.concat(parts)
   const size = Buffer.alloc(4)

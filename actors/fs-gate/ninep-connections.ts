@@ -28,7 +28,8 @@ export class NinepConnections {
     const key = keyOf(conn, from, grant.path)
     let server = this.#servers.get(key)
     if (!server) {
-      if (this.#servers.size >= limits.connections) return fault('overloaded', 'Too many file connections are open.', { rule: `at most ${limits.connections} connections` })
+      if (this.#servers.size >= limits.connections)
+        return fault('overloaded', 'Too many file connections are open.', { rule: `at most ${limits.connections} connections` })
       server = new NinepServer(this.#gate, this.#places, grant, this.#openFiles)
       this.#servers.set(key, server)
     }

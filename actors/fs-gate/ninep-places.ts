@@ -4,7 +4,7 @@
  * be swapped in between.
  *
  * Handles are limited and guests hold many names. When there are too many, the least recently used give up their handle and keep where
- * they were, with device and inode; next time they are walked to again, through no link, and must be the same thing, else ESTALE. Renames
+ * they were, with what identifies them; next time they are walked to again, through no link, and must be the same thing, else ESTALE. Renames
  * made through this server are followed. What has been deleted is never given up.
  */
 import type { BigIntStats } from 'node:fs'
@@ -20,6 +20,8 @@ export type Place = {
   readonly kind: PlaceKind
   readonly dev: bigint
   readonly ino: bigint
+  /** Inode numbers are used again; the time of birth tells the new file from the old. */
+  readonly born: bigint
   /** A link's text; it cannot change while the link exists. */
   readonly link: string | null
   /** null while given up. */
@@ -43,9 +45,14 @@ export class Places {
 
   /** Takes charge of a handle. */
   adopt(fd: number, stat: BigIntStats, link: string | null = null): Place {
-    const place: Place = { kind: kindOf(stat), dev: stat.dev, ino: stat.ino, link, fd, parts: null, users: 1 }
+    const place: Place = { kind: kindOf(stat), dev: stat.dev, ino: stat.ino, born: stat.birthtimeNs, link, fd, parts: null, users: 1 }
     this.#open.add(place)
-    this.#makeRoom()
+    try {
+      this.#makeRoom()
+    } catch (error) {
+      this.release(place)
+      throw error
+    }
     return place
   }
 
@@ -98,7 +105,8 @@ export class Places {
   /** To be told of each rename made here, with canonical components. */
   renamed(from: readonly string[], to: readonly string[]): void {
     for (const place of this.#closed) {
-      if (place.parts && from.every((part, index) => place.parts?.[index] === part)) place.parts = [...to, ...place.parts.slice(from.length)]
+      if (place.parts && from.every((part, index) => place.parts?.[index] === part))
+        place.parts = [...to, ...place.parts.slice(from.length)]
     }
   }
 
@@ -159,7 +167,7 @@ function partsOf(fd: number, root: Root): string[] | null {
 }
 
 function isSame(place: Place, stat: BigIntStats): boolean {
-  return stat.dev === place.dev && stat.ino === place.ino && kindOf(stat) === place.kind
+  return stat.dev === place.dev && stat.ino === place.ino && stat.birthtimeNs === place.born && kindOf(stat) === place.kind
 }
 
 export function kindOf(stat: BigIntStats): PlaceKind {

@@ -80,7 +80,12 @@ export class NinepServer {
       case 'getlock': {
         const { fid, start, length, pid, client } = request.body
         this.fid(fid)
-        return new Answer('getlock', request.tag, 1 + 8 + 8 + 4 + 2 + Buffer.byteLength(client)).u8(unlocked).u64(start).u64(length).u32(pid).str(client).frame
+        return new Answer('getlock', request.tag, 1 + 8 + 8 + 4 + 2 + Buffer.byteLength(client))
+          .u8(unlocked)
+          .u64(start)
+          .u64(length)
+          .u32(pid)
+          .str(client).frame
       }
       case 'auth':
       case 'xattrwalk':
@@ -278,7 +283,11 @@ export class NinepServer {
       // `..` too says where it is itself: what lies above is not looked at.
       const entry = name === '.' || name === '..' ? { qid: own, kind: 'folder' as const } : this.#entry(fd, name)
       if (!entry) continue
-      answer.qid(entry.qid).u64(BigInt(index + 1)).u8(direntTypes[entry.kind]).str(name)
+      answer
+        .qid(entry.qid)
+        .u64(BigInt(index + 1))
+        .u8(direntTypes[entry.kind])
+        .str(name)
       used += size
     }
     const frame = answer.cut(0)

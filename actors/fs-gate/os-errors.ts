@@ -32,7 +32,10 @@ export function osFault(thrown: unknown, path: string): Fault {
       return fault('io-failed', `There is no space left for ${name}.`, { cause, remedy: 'Free some space, then retry.' })
     case 'EACCES':
     case 'EPERM':
-      return fault('io-failed', `The operating system does not allow this on ${name}.`, { cause, remedy: 'Check the permissions of the file and its folder.' })
+      return fault('io-failed', `The operating system does not allow this on ${name}.`, {
+        cause,
+        remedy: 'Check the permissions of the file and its folder.',
+      })
     case undefined:
       return fault('internal', `Something went wrong with ${name}.`, { cause })
     default:

@@ -9,7 +9,8 @@ import { limits } from './limits.ts'
  */
 export function componentsOf(path: string, root: string): string[] {
   if (path.includes('\0')) throw fault('bad-path', 'A path may not contain a NUL character.', { rule: 'no NUL' })
-  if (Buffer.byteLength(path) > limits.pathBytes) throw fault('bad-path', 'The path is too long.', { rule: `at most ${limits.pathBytes} bytes` })
+  if (Buffer.byteLength(path) > limits.pathBytes)
+    throw fault('bad-path', 'The path is too long.', { rule: `at most ${limits.pathBytes} bytes` })
   if (!path.isWellFormed()) throw fault('bad-path', 'The path is not valid Unicode.', { rule: 'valid Unicode' })
   const relative = path.startsWith('/') ? belowRoot(path, root) : path
   if (relative === null) throw fault('outside-folder', `${path} is not inside the connected folder.`, { rule: `only paths below ${root}` })
@@ -17,7 +18,8 @@ export function componentsOf(path: string, root: string): string[] {
   const parts = (relative.endsWith('/') ? relative.slice(0, -1) : relative).split('/')
   for (const part of parts) {
     if (part === '') throw fault('bad-path', `${path} has an empty component.`, { rule: 'no empty components' })
-    if (Buffer.byteLength(part) > limits.nameBytes) throw fault('bad-path', 'A name in the path is too long.', { rule: `at most ${limits.nameBytes} bytes a name` })
+    if (Buffer.byteLength(part) > limits.nameBytes)
+      throw fault('bad-path', 'A name in the path is too long.', { rule: `at most ${limits.nameBytes} bytes a name` })
   }
   return parts.filter((part) => part !== '.')
 }

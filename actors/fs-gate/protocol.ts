@@ -100,7 +100,11 @@ export const protocol = {
    * answered inside 9P (Rlerror). Refused: `overloaded` (too many connections), `read-only` never: that is EROFS.
    */
   ninep: {
-    body: z.strictObject({ conn: connection, uid: z.int().min(0).max(0xffff_fffe), frame: z.instanceof(Uint8Array).refine((frame) => frame.length <= limits.msizeMax) }),
+    body: z.strictObject({
+      conn: connection,
+      uid: z.int().min(0).max(0xffff_fffe),
+      frame: z.instanceof(Uint8Array).refine((frame) => frame.length <= limits.msizeMax),
+    }),
     reply: z.strictObject({ frame: z.instanceof(Uint8Array) }),
   },
   /** Ends a connection: its fids and open files are closed. Unknown ones are no error. */

@@ -64,7 +64,11 @@ async function searchEntry(search: Search, entry: TreeEntry, scope: Scope): Prom
       return
     }
     const path = entry.parts.join('/')
-    const fd = openFile({ kind: 'found', fd: place, stat, parts: entry.parts, parent: entry.folder, name: entry.name }, scope, limits.grepFileBytes)
+    const fd = openFile(
+      { kind: 'found', fd: place, stat, parts: entry.parts, parent: entry.folder, name: entry.name },
+      scope,
+      limits.grepFileBytes,
+    )
     await search.file(path, fd)
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return
@@ -110,7 +114,11 @@ class Search {
     if (bytes.subarray(0, 8_192).includes(0)) return
     const mode = this.#body.mode ?? 'content'
     const most = mode === 'files' ? 1 : mode === 'count' ? Number.POSITIVE_INFINITY : this.#max - this.#matches.length + 1
-    const lines = await grepText(bytes.toString('utf8'), this.#pattern, { context: mode === 'content' ? (this.#body.context ?? 0) : 0, most, signal: this.#signal })
+    const lines = await grepText(bytes.toString('utf8'), this.#pattern, {
+      context: mode === 'content' ? (this.#body.context ?? 0) : 0,
+      most,
+      signal: this.#signal,
+    })
     if (lines.length === 0) return
     if (mode === 'files') this.#add({ path })
     else if (mode === 'count') this.#add({ path, count: lines.length })
@@ -118,7 +126,10 @@ class Search {
   }
 
   #add(match: Match): void {
-    this.#bytesFound += match.path.length + (match.text?.length ?? 0) + [...(match.before ?? []), ...(match.after ?? [])].reduce((sum, line) => sum + line.length, 0)
+    this.#bytesFound +=
+      match.path.length +
+      (match.text?.length ?? 0) +
+      [...(match.before ?? []), ...(match.after ?? [])].reduce((sum, line) => sum + line.length, 0)
     if (this.#matches.length === this.#max || this.#bytesFound > limits.grepReplyBytes) this.full = true
     else if (!this.full) this.#matches.push(match)
   }

@@ -70,7 +70,19 @@ const openDirectory = 2
 const nonBlocking = 4
 /** Places in the one page of memory that arguments are passed in. */
 const page = { text: 0, name: 16_384, result: 49_152 }
-const errnoNames: Readonly<Record<number, string>> = { 2: 'EACCES', 19: 'EDQUOT', 20: 'EEXIST', 28: 'EINVAL', 32: 'ELOOP', 37: 'ENAMETOOLONG', 44: 'ENOENT', 51: 'ENOSPC', 54: 'ENOTDIR', 63: 'EPERM', 69: 'EROFS' }
+const errnoNames: Readonly<Record<number, string>> = {
+  2: 'EACCES',
+  19: 'EDQUOT',
+  20: 'EEXIST',
+  28: 'EINVAL',
+  32: 'ELOOP',
+  37: 'ENAMETOOLONG',
+  44: 'ENOENT',
+  51: 'ENOSPC',
+  54: 'ENOTDIR',
+  63: 'EPERM',
+  69: 'EROFS',
+}
 
 /** Calls Node's WASI functions directly: they need a memory for their arguments, no WebAssembly code. */
 function wasiSyscalls(rootPath: string): Syscalls {
@@ -93,7 +105,17 @@ function wasiSyscalls(rootPath: string): Syscalls {
     },
     sync(_, parts, kind) {
       const nameLength = put(parts.length === 0 ? '.' : parts.join('/'), page.name)
-      const opened = calls.path_open(rootFd, 0, page.name, nameLength, kind === 'folder' ? openDirectory : 0, rightToSync, 0n, nonBlocking, page.result)
+      const opened = calls.path_open(
+        rootFd,
+        0,
+        page.name,
+        nameLength,
+        kind === 'folder' ? openDirectory : 0,
+        rightToSync,
+        0n,
+        nonBlocking,
+        page.result,
+      )
       // Renamed or deleted meanwhile: whoever did that has the newer state to make durable.
       if (opened !== 0) return
       const held = bytes.readUInt32LE(page.result)

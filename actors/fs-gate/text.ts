@@ -77,10 +77,16 @@ export function replaceText(text: string, change: Replacement, path: string): { 
   const pieces = text.split(oldText)
   const replacements = pieces.length - 1
   if (replacements === 0) {
-    const cause = text.includes('\r\n') && !oldText.includes('\r\n') && oldText.includes('\n') ? 'The file has CRLF line ends, the text to replace has LF.' : undefined
+    const cause =
+      text.includes('\r\n') && !oldText.includes('\r\n') && oldText.includes('\n')
+        ? 'The file has CRLF line ends, the text to replace has LF.'
+        : undefined
     throw fault('no-match', `The text to replace is not in ${path}.`, cause === undefined ? {} : { cause })
   }
-  if (replacements > 1 && !replaceAll) throw fault('ambiguous-match', `The text to replace occurs ${replacements} times in ${path}.`, { rule: 'exactly one match unless replaceAll' })
+  if (replacements > 1 && !replaceAll)
+    throw fault('ambiguous-match', `The text to replace occurs ${replacements} times in ${path}.`, {
+      rule: 'exactly one match unless replaceAll',
+    })
   return { text: pieces.join(newText), replacements }
 }
 

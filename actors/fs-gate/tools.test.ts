@@ -29,7 +29,13 @@ const read = (body: Parameters<typeof readFile>[1], grant: Limits = noLimits) =>
 describe('read', () => {
   test('whole, in windows, and what it says about the file', async () => {
     put('a.txt', 'one\ntwo\r\nthree')
-    expect(await read({ path: 'a.txt' })).toEqual({ text: 'one\ntwo\r\nthree', lines: 3, truncated: false, size: 14, sha256: sha256Of('one\ntwo\r\nthree') })
+    expect(await read({ path: 'a.txt' })).toEqual({
+      text: 'one\ntwo\r\nthree',
+      lines: 3,
+      truncated: false,
+      size: 14,
+      sha256: sha256Of('one\ntwo\r\nthree'),
+    })
     expect(await read({ path: 'a.txt', offset: 2, limit: 1 })).toMatchObject({ text: 'two\r\n', lines: 3, truncated: true })
     expect(await read({ path: 'a.txt', offset: 9 })).toMatchObject({ text: '', truncated: false })
     put('empty', '')
@@ -74,14 +80,28 @@ test('list and stat', async () => {
   put('a.txt', 'four')
   fs.symlinkSync(folder.outside, path('link'))
   fs.symlinkSync('a.txt', path('inside'))
-  const names = async (body: Parameters<typeof listFolder>[1]) => (await listFolder(folder.gate, body, noLimits, never)).entries.map(({ name, type }) => `${name} ${type}`)
+  const names = async (body: Parameters<typeof listFolder>[1]) =>
+    (await listFolder(folder.gate, body, noLimits, never)).entries.map(({ name, type }) => `${name} ${type}`)
   expect(await names({ path: '' })).toEqual(['a.txt file', 'b folder', 'inside symlink', 'link symlink'])
   expect(await names({ path: 'b/', depth: 2 })).toEqual(['b/c folder', 'b/c/d.txt file'])
-  expect(await names({ path: '', depth: 16 })).toEqual(['a.txt file', 'b folder', 'b/c folder', 'b/c/d.txt file', 'inside symlink', 'link symlink'])
+  expect(await names({ path: '', depth: 16 })).toEqual([
+    'a.txt file',
+    'b folder',
+    'b/c folder',
+    'b/c/d.txt file',
+    'inside symlink',
+    'link symlink',
+  ])
   expect(await refusal(() => names({ path: 'link' }))).toBe('symlink-escape')
   expect(await refusal(() => names({ path: 'a.txt' }))).toBe('not-a-folder')
   fs.chmodSync(path('a.txt'), 0o640)
-  expect(await statPath(folder.gate, { path: 'inside' }, noLimits)).toMatchObject({ path: 'a.txt', type: 'file', size: 4, mode: 0o640, link: 'a.txt' })
+  expect(await statPath(folder.gate, { path: 'inside' }, noLimits)).toMatchObject({
+    path: 'a.txt',
+    type: 'file',
+    size: 4,
+    mode: 0o640,
+    link: 'a.txt',
+  })
   expect(await statPath(folder.gate, { path: '' }, noLimits)).toMatchObject({ path: '', type: 'folder' })
 })
 
@@ -98,7 +118,8 @@ describe('search', () => {
 
   test('glob finds by name, never through links, newest first', async () => {
     fs.utimesSync(path('src/deep/b.ts'), 1, 1)
-    const glob = async (pattern: string, from?: string) => (await globFiles(folder.gate, { pattern, ...(from === undefined ? {} : { path: from }) }, noLimits, never)).paths
+    const glob = async (pattern: string, from?: string) =>
+      (await globFiles(folder.gate, { pattern, ...(from === undefined ? {} : { path: from }) }, noLimits, never)).paths
     expect(await glob('**/*.ts')).toEqual(['src/a.ts', 'src/deep/b.ts'])
     expect(await glob('*.ts', 'src')).toEqual(['src/a.ts'])
     expect(await glob('**/secret.txt')).toEqual([])
@@ -110,7 +131,10 @@ describe('search', () => {
       truncated: false,
       skipped: 0,
     })
-    expect((await grep({ pattern: 'ALPHA', ignoreCase: true, mode: 'files' })).matches).toEqual([{ path: 'notes.md' }, { path: 'src/a.ts' }])
+    expect((await grep({ pattern: 'ALPHA', ignoreCase: true, mode: 'files' })).matches).toEqual([
+      { path: 'notes.md' },
+      { path: 'src/a.ts' },
+    ])
     expect((await grep({ pattern: 'alpha', mode: 'count' })).matches).toEqual([{ path: 'src/a.ts', count: 2 }])
     expect((await grep({ pattern: 'beta', glob: '*.md' })).matches).toEqual([{ path: 'notes.md', line: 2, text: 'beta' }])
     expect((await grep({ pattern: 'beta', path: 'notes.md' })).matches).toHaveLength(1)
@@ -172,7 +196,9 @@ describe('write', () => {
 
   test('of many writers with one expectation, one wins', async () => {
     put('a', 'start')
-    const results = await Promise.allSettled(Array.from({ length: 8 }, (_, i) => write({ path: i % 2 === 0 ? 'a' : './a', content: `by ${i}`, expect: sha256Of('start') })))
+    const results = await Promise.allSettled(
+      Array.from({ length: 8 }, (_, i) => write({ path: i % 2 === 0 ? 'a' : './a', content: `by ${i}`, expect: sha256Of('start') })),
+    )
     expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
     const made = await Promise.allSettled(Array.from({ length: 8 }, (_, i) => write({ path: 'fresh', content: `by ${i}`, expect: null })))
     expect(made.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
@@ -208,7 +234,11 @@ describe('edit and preview', () => {
   test('replace, once or all', async () => {
     put('a', 'one two two\n')
     const diff = '--- a/a\n+++ b/a\n@@ -1,1 +1,1 @@\n-one two two\n+1 two two\n'
-    expect(await previewChange(folder.gate, { path: 'a', oldText: 'one', newText: '1' }, { kinds: [] }, never)).toEqual({ path: 'a', diff, created: false })
+    expect(await previewChange(folder.gate, { path: 'a', oldText: 'one', newText: '1' }, { kinds: [] }, never)).toEqual({
+      path: 'a',
+      diff,
+      created: false,
+    })
     expect(await edit({ path: 'a', oldText: 'one', newText: '1' })).toEqual({ sha256: sha256Of('1 two two\n'), replacements: 1, diff })
     expect(await refusal(() => edit({ path: 'a', oldText: 'two', newText: '2' }))).toBe('ambiguous-match')
     expect(await refusal(() => edit({ path: 'a', oldText: 'three', newText: '3' }))).toBe('no-match')
@@ -220,8 +250,15 @@ describe('edit and preview', () => {
   test('a preview shows where it lands and changes nothing', async () => {
     put('real', 'a\n')
     fs.symlinkSync('real', path('link'))
-    expect(await previewChange(folder.gate, { path: 'link', content: 'b\n' }, noLimits, never)).toMatchObject({ path: 'real', created: false })
-    expect(await previewChange(folder.gate, { path: 'x/y', content: 'b\n' }, noLimits, never)).toEqual({ path: 'x/y', diff: '--- /dev/null\n+++ b/x/y\n@@ -0,0 +1,1 @@\n+b\n', created: true })
+    expect(await previewChange(folder.gate, { path: 'link', content: 'b\n' }, noLimits, never)).toMatchObject({
+      path: 'real',
+      created: false,
+    })
+    expect(await previewChange(folder.gate, { path: 'x/y', content: 'b\n' }, noLimits, never)).toEqual({
+      path: 'x/y',
+      diff: '--- /dev/null\n+++ b/x/y\n@@ -0,0 +1,1 @@\n+b\n',
+      created: true,
+    })
     put('bin', Uint8Array.from([255]))
     expect((await previewChange(folder.gate, { path: 'bin', content: 'b' }, noLimits, never)).diff).toContain('not text')
     expect(on('real')).toBe('a\n')
@@ -254,7 +291,13 @@ describe('what a capability allows', () => {
     fs.symlinkSync('../subway/b', path('sub/link'))
     fs.symlinkSync('sub', path('alias'))
     const grant = { path: 'sub' }
-    for (const [given, code] of [['subway/b', 'attenuated'], ['sub/link', 'attenuated'], ['sub/../subway/b', 'attenuated'], ['', 'attenuated'], ['new', 'attenuated']] as const) {
+    for (const [given, code] of [
+      ['subway/b', 'attenuated'],
+      ['sub/link', 'attenuated'],
+      ['sub/../subway/b', 'attenuated'],
+      ['', 'attenuated'],
+      ['new', 'attenuated'],
+    ] as const) {
       expect(await refusal(() => write({ path: given, content: '' }, grant)), given).toBe(code)
     }
     expect((await read({ path: 'alias/a' }, grant)).text).toBe('x')

@@ -57,7 +57,7 @@ export function walkTree(start: { fd: number; parts: string[] }, options: { maxD
       cut = true
       found.length = limits.folderEntries
     }
-    return { fd, parts, entries: found.sort((a, b) => (a.name < b.name ? -1 : 1)), next: 0 }
+    return { fd, parts, entries: found.toSorted((a, b) => (a.name < b.name ? -1 : 1)), next: 0 }
   }
 
   function open(levels: Level[], folder: number, parts: string[], name: string): void {

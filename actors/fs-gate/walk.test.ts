@@ -59,7 +59,7 @@ describe('what leads out is refused', () => {
     ['a//b/file.txt', 'bad-path'],
     ['a/\0/file.txt', 'bad-path'],
     ['a/b/file.txt\0.png', 'bad-path'],
-    [`${'n'.repeat(256)}`, 'bad-path'],
+    ['n'.repeat(256), 'bad-path'],
     [`${'d/'.repeat(3_000)}f`, 'bad-path'],
     ['a/\ud800', 'bad-path'],
   ]
@@ -86,7 +86,16 @@ test('what stays inside is found', async () => {
   fs.symlinkSync(join(root, 'a'), join(root, 'abs'))
   fs.symlinkSync('../../a/./b//file.txt', join(root, 'a/b/up'))
   fs.symlinkSync('new.txt', join(root, 'dangling'))
-  for (const path of ['a/b/file.txt', './a/b/file.txt', 'rel/file.txt', 'abs/b/file.txt', 'a/b/up', 'rel/../b/file.txt', `${root}/a/b/file.txt`, 'abs/../abs/b/up']) {
+  for (const path of [
+    'a/b/file.txt',
+    './a/b/file.txt',
+    'rel/file.txt',
+    'abs/b/file.txt',
+    'a/b/up',
+    'rel/../b/file.txt',
+    `${root}/a/b/file.txt`,
+    'abs/../abs/b/up',
+  ]) {
     expect((await read(path)).text, path).toBe('inside')
   }
   await write('dangling')
@@ -113,22 +122,28 @@ describe('any tree of folders, files and links', () => {
 
   test('resolves like the system does, and only inside', () => {
     fc.assert(
-      fc.property(fc.array(entry, { maxLength: 14 }), fc.array(fc.array(step, { minLength: 1, maxLength: 5 }), { minLength: 1, maxLength: 6 }), (entries, paths) => {
-        const { root, outside } = folder
-        fs.rmSync(root, { recursive: true, force: true })
-        fs.mkdirSync(root)
-        const own = testRoot(root)
-        for (const { path, kind, target: text } of entries) plant(root, path, kind, text.replace('ROOT', root).replace('OUTSIDE', outside))
-        for (const parts of paths) {
-          const path = parts.join('/')
-          const truth = oracle(root, parts)
-          const got = attempt(own, path)
-          if (truth === 'out') expect(['outside-folder', 'symlink-escape', 'not-found', 'not-a-folder'], path).toContain(got)
-          else if (truth === 'none') expect(['missing', 'not-found', 'not-a-folder', 'symlink-escape', 'outside-folder'], path).toContain(got)
-          else expect(got, path).toBe(truth)
-        }
-        fs.closeSync(own.fd)
-      }),
+      fc.property(
+        fc.array(entry, { maxLength: 14 }),
+        fc.array(fc.array(step, { minLength: 1, maxLength: 5 }), { minLength: 1, maxLength: 6 }),
+        (entries, paths) => {
+          const { root, outside } = folder
+          fs.rmSync(root, { recursive: true, force: true })
+          fs.mkdirSync(root)
+          const own = testRoot(root)
+          for (const { path, kind, target: text } of entries)
+            plant(root, path, kind, text.replace('ROOT', root).replace('OUTSIDE', outside))
+          for (const parts of paths) {
+            const path = parts.join('/')
+            const truth = oracle(root, parts)
+            const got = attempt(own, path)
+            if (truth === 'out') expect(['outside-folder', 'symlink-escape', 'not-found', 'not-a-folder'], path).toContain(got)
+            else if (truth === 'none')
+              expect(['missing', 'not-found', 'not-a-folder', 'symlink-escape', 'outside-folder'], path).toContain(got)
+            else expect(got, path).toBe(truth)
+          }
+          fs.closeSync(own.fd)
+        },
+      ),
       { numRuns: 300 },
     )
   })
@@ -155,7 +170,7 @@ describe('any tree of folders, files and links', () => {
   function oracle(root: string, parts: readonly string[]): string {
     let current = root
     // A `.` is dropped wherever it stands, behind a file too.
-      const todo = parts.filter((part) => part !== '.')
+    const todo = parts.filter((part) => part !== '.')
     for (let links = 0; todo.length > 0; ) {
       const part = todo.shift() as string
       if (part === '..') {
@@ -173,7 +188,11 @@ describe('any tree of folders, files and links', () => {
         if (text.startsWith('/')) {
           if (text !== root && !text.startsWith(`${root}/`)) return 'out'
           current = root
-          todo.unshift(...relative(root, text.replaceAll(/\/\.\.\//g, '/../')).split('/').filter((piece) => piece !== '' && piece !== '.'))
+          todo.unshift(
+            ...relative(root, text.replaceAll(/\/\.\.\//g, '/../'))
+              .split('/')
+              .filter((piece) => piece !== '' && piece !== '.'),
+          )
           // A link such as ROOT/../outside goes out on its way.
           if (normalize(text) !== root && !normalize(text).startsWith(`${root}/`)) return 'out'
         } else todo.unshift(...text.split('/').filter((piece) => piece !== '' && piece !== '.'))

@@ -39,7 +39,10 @@ export function resolve(root: Root, path: string, scope: Scope, options: { follo
     const { part, viaLink } = todo.shift() as Step
     const here = levels.at(-1) as Level
     if (part === '..') {
-      if (levels.length === 1) throw viaLink ? escape(path) : fault('outside-folder', `${path} leads out of the connected folder.`, { rule: '".." may not leave the folder' })
+      if (levels.length === 1)
+        throw viaLink
+          ? escape(path)
+          : fault('outside-folder', `${path} leads out of the connected folder.`, { rule: '".." may not leave the folder' })
       levels.pop()
       scope.release(here.fd)
       continue
@@ -49,11 +52,13 @@ export function resolve(root: Root, path: string, scope: Scope, options: { follo
     const stat = fs.fstatSync(place)
     if (stat.isDirectory()) {
       levels.push({ fd: place, stat, name: part })
-      if (levels.length > limits.depth * 2) throw fault('bad-path', `${path} is too deep.`, { rule: `at most ${limits.depth * 2} folders deep` })
+      if (levels.length > limits.depth * 2)
+        throw fault('bad-path', `${path} is too deep.`, { rule: `at most ${limits.depth * 2} folders deep` })
     } else if (stat.isSymbolicLink() && (todo.length > 0 || followLast)) {
       scope.release(place)
       links += 1
-      if (links > limits.linksFollowed) throw fault('symlink-escape', `${path} leads through too many symbolic links.`, { rule: `at most ${limits.linksFollowed} links` })
+      if (links > limits.linksFollowed)
+        throw fault('symlink-escape', `${path} leads through too many symbolic links.`, { rule: `at most ${limits.linksFollowed} links` })
       const text = readLink(here.fd, part)
       const target = text === null ? { from: 'here' as const, parts: [part] } : linkComponents(text, root.path)
       if (!target) throw escape(path)
@@ -104,7 +109,9 @@ function namesOf(levels: readonly Level[], ...more: string[]): string[] {
 }
 
 function escape(path: string) {
-  return fault('symlink-escape', `${path} leads through a symbolic link out of the connected folder.`, { rule: 'links are followed only inside the folder' })
+  return fault('symlink-escape', `${path} leads through a symbolic link out of the connected folder.`, {
+    rule: 'links are followed only inside the folder',
+  })
 }
 
 /** `resolve`, refusing what is not there. */
