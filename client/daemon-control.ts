@@ -20,7 +20,7 @@ import { fault, type Fault, isFault } from '../kernel/index.ts'
 import { identify, isAlive } from '../setup/process-identity.js'
 import { connectDaemon, type Daemon, type Handlers } from './connection.ts'
 import { type DaemonRecord, type DaemonSettings, fingerprint, readRecord, removeRecord, sameSettings, settingsOf, writeRecord } from './daemon-record.ts'
-import { maxLogBytes, startMs, stopMs } from './limits.ts'
+import { killMs, maxLogBytes, startMs, stopMs } from './limits.ts'
 import { makePlaces, type Places } from './places.ts'
 import { withStartLock } from './start-lock.ts'
 import { version } from './version.ts'
@@ -76,9 +76,10 @@ async function replace(daemon: Daemon, { places, progress }: OpenOptions): Promi
 
 async function shutDown(daemon: Daemon, places: Places): Promise<void> {
   const known = readRecord(places)
-  await daemon.call('shutdown').catch(() => {})
-  await daemon.closed
-  await clearAway(known, () => {})
+  // Not waited for alone: a daemon that hangs while it stops keeps the line open.
+  await Promise.race([daemon.call('shutdown').catch(() => {}).then(() => daemon.closed), known ? gone(known, stopMs) : daemon.closed])
+  daemon.close()
+  await clearAway(known, () => {}, killMs)
   while (await stillListens(places)) await wait(pollMs)
   removeRecord(places)
 }
@@ -90,14 +91,14 @@ async function stillListens(places: Places): Promise<boolean> {
 }
 
 /** Waits for a daemon that is on its way out, and ends one that does not go. Exactly that process: pid and start time. */
-async function clearAway(known: DaemonRecord | null, progress: (text: string) => void): Promise<void> {
+async function clearAway(known: DaemonRecord | null, progress: (text: string) => void, patienceMs: number = stopMs): Promise<void> {
   if (!known || !isAlive(known)) return
   progress('waiting for the earlier daemon to end')
-  if (await gone(known, stopMs)) return
+  if (await gone(known, patienceMs)) return
   process.kill(known.pid, 'SIGTERM')
-  if (await gone(known, stopMs)) return
+  if (await gone(known, killMs)) return
   if (isAlive(known)) process.kill(known.pid, 'SIGKILL')
-  await gone(known, stopMs)
+  await gone(known, killMs)
 }
 
 async function gone(known: DaemonRecord, ms: number): Promise<boolean> {
@@ -180,7 +181,7 @@ export async function stopDaemon(places: Places): Promise<boolean> {
     if (!known || !isAlive(known)) return false
     // It does not answer, so nothing it could still finish is lost by not waiting.
     process.kill(known.pid, 'SIGTERM')
-    await clearAway(known, () => {})
+    await clearAway(known, () => {}, killMs)
     removeRecord(places)
     return true
   })

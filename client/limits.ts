@@ -9,6 +9,9 @@ export const answerMs = 15_000
 /** How long a daemon that was asked to stop may take before it is killed, ms: longer than the kernel gives each actor, the VM's shutdown included. */
 export const stopMs = 45_000
 
+/** How long it may take after a signal, ms: it had `stopMs` to end in order. */
+export const killMs = 5_000
+
 /** How long a new daemon may take to serve, ms: its processes start in about a second, on a machine busy with something else in several. */
 export const startMs = 60_000
 

@@ -24,7 +24,10 @@ export function called(context: Context, conn: number, call: number, style: Styl
       return andThen(cancel(context, asked.params.session), (now) => stay(now, answer(conn, call, {})))
     case 'status': {
       const sessions = Object.values(context.sessions)
-      return stay(context, answer(conn, call, { clients: context.clients.length, sessions: sessions.length, running: sessions.filter(({ turn }) => turn).length }))
+      // A session being opened is about to get its prompt.
+      const opening = Object.values(context.pending).filter(({ kind }) => kind === 'open').length
+      const running = sessions.filter(({ turn }) => turn).length + opening
+      return stay(context, answer(conn, call, { clients: context.clients.length, sessions: sessions.length, running }))
     }
     case 'close': {
       const ended = relay('consent', 'close', asked.params)

@@ -35,7 +35,7 @@ export const clientMethods = {
   grants: z.strictObject({ session }),
   revoke: z.strictObject({ session, grant: z.string().max(100) }),
   'approve-mode': z.strictObject({ session, approve: z.enum(['ask', 'edits', 'all', 'none']) }),
-  /** -> {clients, sessions, running}: how many turns run now. */
+  /** -> {clients, sessions, running}: how many turns run, or are about to because their session is being opened. */
   status: z.strictObject({}),
   /** Sessions in the journal. */
   sessions: z.strictObject({}),
