@@ -1,7 +1,8 @@
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { actor as fsGate } from '../../actors/fs-gate/index.ts'
 import { actor } from '../../actors/vm-supervisor/index.ts'
 import type { VmStatus } from '../../actors/vm-supervisor/protocol.ts'
 import { startTestKernel, type TestKernel } from '../../kernel/testing/test-kernel.ts'
@@ -17,6 +18,13 @@ const entry = {
   load: async () => actor,
 }
 
+const gateEntry = {
+  manifest: fsGate.manifest,
+  protocol: fsGate.protocol,
+  entry: new URL('../../actors/fs-gate/index.ts', import.meta.url).href,
+  load: async () => fsGate,
+}
+
 type Part = { type: string; text?: string; state?: string }
 type Reply = { exitCode: number | null; signal: string | null; timedOut: boolean; cwd: string }
 
@@ -25,7 +33,7 @@ let started: TestKernel
 
 async function start(vm: 'auto' | 'off' = 'auto'): Promise<TestKernel> {
   return startTestKernel({
-    actors: [entry],
+    actors: [entry, gateEntry],
     placement: 'process',
     params: {
       'vm-supervisor': {
@@ -38,7 +46,8 @@ async function start(vm: 'auto' | 'off' = 'auto'): Promise<TestKernel> {
     },
     grants: [
       { name: 'vm', target: 'vm-supervisor', limits: {}, reason: 'test' },
-      ...['one', 'two'].map((session) => ({ name: session, target: 'vm-supervisor', limits: { session }, reason: 'test' })),
+      { name: 'kernel', target: 'kernel', limits: {}, reason: 'test' },
+      ...['one', 'two', 'files'].map((session) => ({ name: session, target: 'vm-supervisor', limits: { session }, reason: 'test' })),
     ],
   })
 }
@@ -83,6 +92,8 @@ async function left(): Promise<string[]> {
 beforeAll(async () => {
   home = await mkdtemp(join(tmpdir(), 'bulkhead-vm-'))
   started = await start()
+  await mkdir(join(home, 'data'))
+  await writeFile(join(home, 'data', 'sales.csv'), 'region,total\nnorth,3\n')
   for (const session of ['one', 'two']) await started.test.request('vm', 'attach', { session, folders: [] })
 })
 
@@ -91,6 +102,28 @@ afterAll(async () => {
   console.log(started?.logs.join('\n'))
   await rm(home, { recursive: true, force: true })
 })
+
+/** Connects the folder to the session `files`; returns the grant by which to revoke it. */
+async function connect(): Promise<number> {
+  const { kernel, vm } = { kernel: 'kernel', vm: 'vm' }
+  const params = { root: join(home, 'data'), name: 'data', mode: 'rw' }
+  const spawned = await started.test.request(kernel, 'spawn', {
+    kind: 'fs-gate',
+    instance: 'files.data',
+    session: 'files',
+    params,
+    grants: [],
+  })
+  const derived = await started.test.request(
+    kernel,
+    'derive',
+    {},
+    { caps: [{ slot: spawned.slots[0] as string, limits: { kinds: ['ninep', 'ninep-close'] } }] },
+  )
+  const caps = [{ slot: derived.slots[0] as string }]
+  await started.test.request(vm, 'attach', { session: 'files', folders: [{ name: 'data', mode: 'rw' }] }, { caps })
+  return (derived.body as { grant: number }).grant
+}
 
 describe('the workspace VM', () => {
   it('boots for the first command, says how it goes, and runs it', async () => {
@@ -116,6 +149,23 @@ describe('the workspace VM', () => {
     await exec('cd /tmp')
     expect((await exec('pwd')).stdout).toBe('/tmp\n')
     expect((await exec('id -u', { session: 'two' })).stdout).toBe('20001\n')
+  })
+
+  it('shows the connected folder through its gate, both ways, until it is revoked', async () => {
+    const grant = await connect()
+    const folder = '/sessions/files/mnt/data'
+    expect(await exec(`cat ${folder}/sales.csv && echo done > ${folder}/report.md`, { session: 'files' })).toMatchObject({
+      exitCode: 0,
+      stdout: 'region,total\nnorth,3\n',
+      stderr: '',
+    })
+    expect(await readFile(join(home, 'data', 'report.md'), 'utf8')).toBe('done\n')
+    expect((await exec(`ls ${folder}`, { session: 'one' })).exitCode).not.toBe(0)
+    await started.test.request('kernel', 'revoke', { grant })
+    const after = await exec(`cat ${folder}/report.md; echo x > ${folder}/late`, { session: 'files' })
+    expect(after.stderr).toMatch(/Permission denied/)
+    expect(after.stdout).toBe('')
+    expect((await readdir(join(home, 'data'))).sort()).toEqual(['report.md', 'sales.csv'])
   })
 
   it('runs commands side by side and passes on a megabyte unharmed', async () => {
