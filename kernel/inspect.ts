@@ -14,7 +14,7 @@ export type InspectReport = {
     restarts: number
     lastExit: string | null
     mailbox: { waiting: number; unacknowledged: number; limit: number }
-    permissions: { fsRead: readonly string[]; fsWrite: readonly string[]; net: boolean; childProcess: boolean; reasons: Readonly<Record<string, string>> }
+    permissions: { fsRead: readonly string[]; fsWrite: readonly string[]; net: boolean; childProcess: boolean; wasi: boolean; reasons: Readonly<Record<string, string>> }
     /** What the actor's own process answered when asked what it may do, after lock-down. Empty for inline actors. */
     facts: Readonly<Record<string, boolean>>
     capabilities: { slot: number; name: string | null; target: string; limits: Limits; usesLeft: number | null; reason: string; by: string; revoked: boolean }[]
@@ -28,7 +28,7 @@ export function inspect(kernel: Kernel): InspectReport {
   const { tables, deadLetters } = kernel
   const actors = [...kernel.actors.values()].map((live) => {
     const { manifest } = live.entry
-    const { fsRead = [], fsWrite = [], net = false, childProcess = false } = live.permissions
+    const { fsRead = [], fsWrite = [], net = false, childProcess = false, wasi = false } = live.permissions
     return {
       id: live.id,
       purpose: manifest.purpose,
@@ -39,7 +39,7 @@ export function inspect(kernel: Kernel): InspectReport {
       restarts: live.incarnation - 1,
       lastExit: live.lastExit,
       mailbox: { waiting: live.queue.length, unacknowledged: live.outstanding.size, limit: manifest.mailbox ?? 1024 },
-      permissions: { fsRead, fsWrite, net, childProcess, reasons: manifest.permissionReasons },
+      permissions: { fsRead, fsWrite, net, childProcess, wasi, reasons: manifest.permissionReasons },
       facts: live.facts,
       capabilities: [...(tables.clists.get(live.id) ?? [])].flatMap(([slot, { cap: id, name }]) => {
         const cap = tables.caps.get(id)

@@ -106,7 +106,7 @@ describe('process placement only', () => {
       results: { read: denied, readOwnCode: denied, write: denied, spawn: denied, connect: denied, env: 'ok 0', eval: expect.stringContaining('EvalError') as string },
     })
     expect(existsSync('/tmp/bulkhead-probe-escape')).toBe(false)
-    expect(kernel.actors.get('probe')?.facts).toEqual({ 'fs.read': false, 'fs.write': false, net: false, child: false, worker: false })
+    expect(kernel.actors.get('probe')?.facts).toEqual({ 'fs.read': false, 'fs.write': false, net: false, child: false, worker: false, wasi: false })
   })
 
   test('kill -9: the open request is answered actor-down, the actor is restarted and serves again with fresh state', async () => {

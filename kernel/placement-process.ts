@@ -27,6 +27,7 @@ export function permissionArgs(permissions: Permissions, code: readonly string[]
   for (const path of permissions.fsWrite ?? []) args.push(`--allow-fs-write=${path}`)
   if (permissions.net) args.push('--allow-net')
   if (permissions.childProcess) args.push('--allow-child-process')
+  if (permissions.wasi) args.push('--allow-wasi')
   return args
 }
 

@@ -24,5 +24,5 @@ process.on('message', ({ conn }: { conn: number }, socket) => host.handle(conn, 
 // Ctrl-C in a terminal reaches the whole process group; stopping is the daemon's decision.
 process.on('SIGINT', () => {})
 
-const scopes = { 'fs.read': 'fs.read', 'fs.write': 'fs.write', net: 'net', child: 'child', worker: 'worker' } as const
+const scopes = { 'fs.read': 'fs.read', 'fs.write': 'fs.write', net: 'net', child: 'child', worker: 'worker', wasi: 'wasi' } as const
 send({ t: 'ready', facts: Object.fromEntries(Object.entries(scopes).map(([name, scope]) => [name, process.permission.has(scope)])) })

@@ -157,6 +157,8 @@ export type Permissions = {
   fsWrite?: readonly string[]
   net?: boolean
   childProcess?: boolean
+  /** Node's WASI functions: the only way to fsync, chmod and link by handle that the permission model leaves open. */
+  wasi?: boolean
 }
 
 /** A capability an actor needs from the start. */
