@@ -28,6 +28,8 @@ export function createRenderer(options: { out: Sink; err: Sink; style: Style; no
   let open = false
   let workspace = ''
   let turnBegan = now()
+  let greeted = false
+  let model = ''
 
   function clear(): void {
     if (drawn) err.write('\r\u001b[K')
@@ -59,10 +61,14 @@ export function createRenderer(options: { out: Sink; err: Sink; style: Style; no
     event(event) {
       switch (event.type) {
         case 'session':
-          if (event.model) line(style.paint('dim', modelLine(event.model)))
-          else if (event.folders) {
+          if (event.model) {
             turnBegan = now()
-            line(style.paint('dim', sessionLine(event.session, event.folders, event.approve ?? 'ask', event.hosts ?? [], event.resumed === true)))
+            const text = modelLine(event.model)
+            if (text !== model) line(style.paint('dim', text))
+            model = text
+          } else if (event.folders) {
+            line(style.paint('dim', sessionLine(event.session, event.folders, event.approve ?? 'ask', event.hosts ?? [], event.resumed === true && !greeted)))
+            greeted = true
           }
           return
         case 'text': {
@@ -105,7 +111,6 @@ export function createRenderer(options: { out: Sink; err: Sink; style: Style; no
           return
         case 'result':
           line(style.paint('dim', `${summary(event)} · ${duration(now() - turnBegan)} · session ${event.session}`))
-          turnBegan = now()
           return
         default:
           event satisfies never
@@ -127,6 +132,6 @@ function modelLine({ name, practice }: { name: string; practice: boolean }): str
 
 function sessionLine(session: string, folders: readonly FolderView[], approve: string, hosts: readonly string[], resumed: boolean): string {
   const seen = folders.length === 0 ? 'no folder' : folders.map(({ name, mode }) => `${name}/ (${mode === 'rw' ? 'read and write' : 'read only'})`).join(', ')
-  const reach = hosts.length === 0 ? '' : ` · hosts: ${hosts.join(', ')}`
-  return `${resumed ? 'Resumed session' : 'Session'} ${session} · ${oneLine(seen, 300)}${oneLine(reach, 300) === '' ? '' : ` ${oneLine(reach, 300)}`} · approve: ${approve}`
+  const parts = [`${resumed ? 'Resumed session' : 'Session'} ${session}`, seen, ...(hosts.length > 0 ? [`hosts: ${hosts.join(', ')}`] : []), `approve: ${approve}`]
+  return oneLine(parts.join(' · '), 500)
 }

@@ -1,0 +1,62 @@
+import { PassThrough } from 'node:stream'
+import { expect, test } from 'vitest'
+import type { Question } from './events.ts'
+import { linesOf } from './lines.ts'
+import { createAsker } from './questions.ts'
+import { styleFor } from './style.ts'
+
+const question: Question = {
+  id: 'q',
+  tool: 'Write',
+  title: 'Write report.md',
+  detail: '-old\n+new\u001b[1A',
+  options: [
+    { id: 'allow-once', label: 'Allow once', scope: 'once' },
+    { id: 'allow-session', label: 'Allow for this session: write in sales/', scope: 'session' },
+    { id: 'deny', label: 'Deny', scope: null },
+  ],
+}
+
+function asker() {
+  const input = new PassThrough()
+  let shown = ''
+  const ask = createAsker({ lines: linesOf(input), write: (text) => (shown += text), style: styleFor({ isTTY: false }, {}), settle: () => {} })
+  return { input, ask, shown: () => shown }
+}
+const never = new AbortController().signal
+
+test.each([['1', 'allow-once'], ['2', 'allow-session'], [' 3 ', 'deny']])('%j is %s', async (line, option) => {
+  const { input, ask } = asker()
+  input.write(`${line}\n`)
+  expect(await ask(question, never)).toBe(option)
+})
+
+test('what is no digit of an option is asked again; the whole detail is shown, harmless', async () => {
+  const { input, ask, shown } = asker()
+  input.write('y\n0\n4\n\n1\n')
+  expect(await ask(question, never)).toBe('allow-once')
+  expect(shown().match(/Please answer/g)?.length).toBe(4)
+  expect(shown()).toContain('  -old\n  +new\\u{1b}[1A\n')
+  expect(shown()).toContain('  2 Allow for this session: write in sales/\n')
+})
+
+test('end of input is no answer, and says what would help', async () => {
+  const { input, ask, shown } = asker()
+  input.end()
+  expect(await ask(question, never)).toBeNull()
+  expect(await ask(question, never)).toBeNull()
+  expect(shown()).toContain('--approve')
+})
+
+test('settled elsewhere: the line typed next answers the next question', async () => {
+  const { input, ask, shown } = asker()
+  const elsewhere = new AbortController()
+  const first = ask(question, elsewhere.signal)
+  const second = ask({ ...question, title: 'Second' }, never)
+  await new Promise((resolve) => setTimeout(resolve, 10))
+  expect(shown()).not.toContain('Second')
+  elsewhere.abort()
+  expect(await first).toBeNull()
+  input.write('3\n')
+  expect(await second).toBe('deny')
+})
