@@ -12,16 +12,17 @@ export const asidePattern = '⟦\\d+⟧'
 export const filePattern = `(?:${asidePattern}|[~./\\w@%+-]*[\\w~-]\\.[A-Za-z]\\w{0,9}(?![\\w/])|(?<![\\w.~])(?:\\.{1,2}|~)?\\/[^\\s,;]+)`
 
 const verbs =
-  'list|show|display|read|open|print|cat|view|search|find|grep|look|locate|total|sum|add|tally|count|average|calculate|compute|work|tabulate|aggregate|group|break|run|execute|exec|fetch|download|get|visit|summari[sz]e|describe|edit|replace|change|substitute|write|save|store|put|create|make|produce|generate|output|export|tell|give|what|which|how|where'
+  'list|show|display|read|open|print|cat|view|search|find|grep|look|locate|total|sum|add|tally|append|delete|analy[sz]e|inspect|count|average|calculate|compute|work|tabulate|aggregate|group|break|run|execute|exec|fetch|download|get|visit|summari[sz]e|describe|edit|replace|change|substitute|write|save|store|put|create|make|produce|generate|output|export|tell|give|what|which|how|where'
 
 const politeness =
-  /^(?:please|now|then|next|first|finally|lastly|after that|also|and|ok(?:ay)?|hey|hi|hello|just|kindly|(?:can|could|would|will) you(?: please)?|i(?:'d| would) like(?: you)? to|i (?:want|need)(?: you)? to|help me(?: to)?|let'?s|let us|go ahead and|try to)\b[\s,:]*/i
+  /^(?:please|now|then|next|first|finally|lastly|after that|also|and|ok(?:ay)?|hey|hi|hello|just|kindly|(?:can|could|would|will) you(?: please)?|i(?:'d| would) like(?: you)? to|i (?:want|need)(?: you)? to|help me(?: to)?|let'?s|let us|go ahead and|(?:do|perform|carry out|complete) (?:the following|these(?: things| steps| tasks)?|this)|(?:use|using|with) (?:python|bash|a script|the (?:vm|workspace|shell|terminal))(?: to)?|try to)\b[\s,:]*/i
 
 const alone = new RegExp(`^(?:in|from|using|with)\\s+(?:the\\s+)?(?:file\\s+)?${filePattern}$`, 'i')
 
 export function splitPrompt(prompt: string): Clauses {
   const { text, asides } = putAside(prompt)
   const clauses = text
+    .replace(/^\s*(?:[-*•]|\d+[.)])\s+/gm, '')
     .split(/\n+|(?<=[^\s.])[.!?;](?=\s|$)/)
     .flatMap((sentence) => sentence.split(new RegExp(`(?:\\s*,\\s*(?:and\\s+|then\\s+|also\\s+)*|\\s+(?:and|then|also)\\s+(?:then\\s+|also\\s+)*)(?=(?:${verbs})\\b)`, 'i')))
     .map(trimClause)
@@ -62,7 +63,7 @@ function putAside(prompt: string): { text: string; asides: Aside[] } {
 }
 
 function trimClause(clause: string): string {
-  let text = clause.replace(/^\s*(?:[-*•]|\d+[.)])\s+/, '').trim()
+  let text = clause.trim()
   for (let before = ''; before !== text; ) {
     before = text
     text = text.replace(politeness, '')

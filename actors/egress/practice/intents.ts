@@ -13,8 +13,10 @@ export type Intent =
   | { do: 'summarise'; files: readonly string[] }
   | { do: 'write'; file: string; content: string }
   | { do: 'edit'; file: string; from: string; to: string }
-  /** Write what was found into a file. */
-  | { do: 'save'; file: string }
+  /** Write what was found into a file; `unnamed`: the member gave no name. */
+  | { do: 'save'; file: string; unnamed?: true }
+  /** A file pointed at without saying what to do with it; what follows may mean it. */
+  | { do: 'look'; files: readonly string[] }
   | { do: 'help' }
   | { do: 'cannot'; what: string }
   | { do: 'unknown'; what: string }
@@ -29,14 +31,24 @@ export function readIntents(prompt: string, previous: readonly Intent[]): Intent
     const before = [...previous, ...intents]
     const found = recognisers.reduce<ReturnType<Recogniser>>((got, recognise) => got ?? recognise(clause, asides, before), null)
     const fresh: readonly Intent[] = found === null ? [{ do: 'unknown', what: restore(clause, asides) }] : 'do' in found ? [found] : found
-    for (const intent of fresh) joinQuestions(intents, intent)
+    for (const intent of fresh) joinQuestions(intents, aboutSameFiles(intent, intents))
   }
   return intents
+}
+
+/** "Read sales.csv and total …" means that file, where the question names none. */
+function aboutSameFiles(next: Intent, before: readonly Intent[]): Intent {
+  const last = before.at(-1)
+  if (next.do !== 'tabulate' || next.question.files.length > 0 || (last?.do !== 'read' && last?.do !== 'look')) return next
+  const files = last.files.filter((file) => /\.(?:csv|tsv|txt|tab|dat)$/i.test(file))
+  return { do: 'tabulate', question: { ...next.question, files } }
 }
 
 /** "total the sales and count the orders by region" asks one question: the first half has no grouping of its own. */
 function joinQuestions(intents: Intent[], next: Intent): void {
   const last = intents.at(-1)
+  // "Make a report of … and store it in x.md" writes one file.
+  if (last?.do === 'save' && last.unnamed && next.do === 'save') intents.pop()
   if (last?.do === 'tabulate' && next.do === 'tabulate' && last.question.groups.length === 0 && next.question.groups.length > 0) {
     intents[intents.length - 1] = { do: 'tabulate', question: { ...next.question, measures: [...last.question.measures, ...next.question.measures] } }
   } else intents.push(next)
@@ -65,22 +77,27 @@ const reference =
   /^(?:it|that|this|them|these|those|the|a|an|all|my|your|of|with|about|and|for|me|up|down|out|results?|reports?|summar(?:y|ies)|answers?|outputs?|tables?|lists?|totals?|findings?|figures?|numbers?|everything|short|brief|small|nice|new|full|complete|final|markdown|md|text|file|files|document|what you found|found|you|what|pages?|contents?)$/i
 
 const writing: Recogniser = (clause, asides, before) => {
-  const [, rest = ''] = /^(?:write|save|put|store|create|make|produce|generate|output|export|draft|compose)\b\s*([\s\S]*)$/i.exec(clause) ?? []
-  if (rest === '') return null
-  const withText = new RegExp(`^(?:an?\\s+|the\\s+)?(?:new\\s+)?(?:text\\s+)?(?:file\\s+)?(?:called\\s+|named\\s+)?(${filePattern})\\s+(?:that (?:says|contains)|saying|containing|with)\\s+(?:the\\s+)?(?:(?:text|contents?|words?|line)\\s+)?(?:of\\s+)?:?\\s*([\\s\\S]+)$`, 'i').exec(rest)
+  const [, told = ''] = /^(?:write|save|put|store|create|make|produce|generate|output|export|draft|compose)\b\s*([\s\S]*)$/i.exec(clause) ?? []
+  if (told === '') return null
+  const rest = told.replace(/\s+as\s+an?\s+(?:\w+\s+)?(?:table|list|report)$/i, '').replace(/\s+(?:in|to|into|inside)\s+(?:the|this|that|my)\s+(?:\w+\s+)*(?:folder|directory|workspace)$/i, '')
+  const withText = new RegExp(`^(?:an?\\s+|the\\s+)?(?:new\\s+)?(?:text\\s+)?(?:file\\s+)?(?:called\\s+|named\\s+)?(${filePattern})\\s+(?:that (?:says|contains)|saying|containing|with)\\s+(?:the\\s+)?(?:(?:text|contents?|words?|line)\\b\\s*)?(?:of\\s+)?:?\\s*([\\s\\S]+)$`, 'i').exec(rest)
+  const computed = withText?.[2] && !withText[2].startsWith('⟦') ? tabulating(withText[2].replace(/^the\s+/i, ''), asides, before) : null
+  if (withText?.[1] && computed && 'do' in computed) return [computed, { do: 'save', file: restore(withText[1], asides) }]
   if (withText?.[1] && withText[2] && !isReference(withText[2])) return { do: 'write', file: restore(withText[1], asides), content: restore(withText[2], asides) }
   const { content, file } = splitTarget(rest, asides)
   if (/^⟦\d+⟧$/.test(content) && file) return { do: 'write', file, content: restore(content, asides) }
   if (composing.test(content) && !/^⟦/.test(content)) return { do: 'cannot', what: `write ${restore(content, asides)}` }
-  if (isReference(content)) return { do: 'save', file: file ?? (/summar/i.test(content) ? 'summary.md' : 'report.md') }
-  const question = content.startsWith('⟦') ? null : tabulating(content.replace(/^(?:the|an?)\s+/i, ''), asides, before)
-  if (question && 'do' in question) return [question, { do: 'save', file: file ?? 'report.md' }]
+  const target: Intent = file === null ? { do: 'save', file: /summar/i.test(content) ? 'summary.md' : 'report.md', unnamed: true } : { do: 'save', file }
+  if (isReference(content)) return target
   const [, about] = /^(?:an?\s+|the\s+)?(?:\w+\s+)?(?:reports?|summary|table|list|overview)\s+(?:of|about|on|with|showing|for|that shows)\s+(.+)$/is.exec(content) ?? []
   if (about) {
     const inner = recognisers.filter((recognise) => recognise !== writing).reduce<ReturnType<Recogniser>>((got, recognise) => got ?? recognise(about, asides, before), null)
-    const first = inner === null ? null : 'do' in inner ? [inner] : [...inner]
-    if (first) return [...first, { do: 'save', file: file ?? 'report.md' }]
+    const summary = inner === null && /\b(?:summary|overview)\b/i.test(content) ? summarising(`summarise ${about}`, asides, before) : inner
+    const first = summary === null ? null : 'do' in summary ? [summary] : [...summary]
+    if (first) return [...first, target]
   }
+  const question = content.startsWith('⟦') ? null : tabulating(content.replace(/^(?:the|an?)\s+/i, ''), asides, before)
+  if (question && 'do' in question) return [question, target]
   return file && content !== '' ? { do: 'write', file, content: restore(content, asides) } : null
 }
 
@@ -99,14 +116,17 @@ const running: Recogniser = (clause, asides) => {
 }
 
 const summarising: Recogniser = (clause, asides, before) => {
-  const [, rest = ''] = /^(?:summari[sz]e|describe|outline|(?:give|write|make|show)\s+(?:me\s+)?(?:an?\s+)?(?:short\s+|brief\s+)?(?:summary|overview)\s+of)\s+([\s\S]+)$/i.exec(clause) ?? []
+  const [, rest = ''] = /^(?:summari[sz]e|describe|outline|(?:give|show)\s+(?:me\s+)?(?:an?\s+)?(?:short\s+|brief\s+)?(?:summary|overview)\s+of)\s+([\s\S]+)$/i.exec(clause) ?? []
   if (rest === '') return null
   const files = filesIn(rest, asides)
+  if (files.length === 0 && /\b(?:by|per|for each|grouped)\b/i.test(rest)) return null
+  if (/^(?:it|that|this)\b/i.test(rest) && before.at(-1)?.do === 'fetch') return { do: 'look', files: [] }
   if (files.length === 0 && /^(?:it|them|that|this|those|these)\b/i.test(rest)) {
     const file = lastFile(before)
     return { do: 'summarise', files: file ? [file] : [] }
   }
-  return { do: 'summarise', files: files.length > 0 ? files : globsIn(rest) }
+  const kind = extensions.get(/\b(\w+)\s+files?\b/i.exec(rest)?.[1]?.toLowerCase() ?? '')
+  return { do: 'summarise', files: files.length > 0 ? files : kind ? [`*.${kind}`] : globsIn(rest) }
 }
 
 const counting: Recogniser = (clause, asides) => {
@@ -118,7 +138,12 @@ const counting: Recogniser = (clause, asides) => {
 const tabulating: Recogniser = (clause, asides, before) => {
   if (/^(?:search|grep|look|locate)\b/i.test(clause)) return null
   const earlier = before.findLast((intent) => intent.do === 'tabulate')
-  const question = readQuestion(clause, { files: filesIn(clause, asides), restore: (text) => restore(text, asides), earlier: earlier?.question ?? null })
+  // Quoted column names are words of the question; quoted values are told apart by what stands before them.
+  const words = clause.replace(/(?<!(?:\bis|\bnot|\bequals?|\bcontains|\bthan|[=<>])\s*)⟦(\d+)⟧/g, (token, index) => {
+    const { kind, raw } = asides[Number(index)] ?? { kind: 'url', raw: '' }
+    return kind !== 'url' && /^[\p{L}\p{N}_ %()#$€£-]+$/u.test(raw) ? raw.replace(/[()]/g, ' ') : token
+  })
+  const question = readQuestion(words, { files: filesIn(clause, asides).filter((file) => /[./]/.test(file)), restore: (text) => restore(text, asides), earlier: earlier?.question ?? null })
   return question ? { do: 'tabulate', question } : null
 }
 
@@ -185,10 +210,16 @@ const reading: Recogniser = (clause, asides, before) => {
   return words.every((word) => /^[^\s]+$/.test(word)) ? { do: 'read', files: words, ...span } : null
 }
 
+const looking: Recogniser = (clause, asides) => {
+  if (!/^(?:look (?:at|into)|analy[sz]e|check|inspect|examine|use|take|open|go through|process|consider|study|edit|update|modify)\b/i.test(clause)) return null
+  const files = filesIn(clause, asides)
+  return files.length > 0 || /\b(?:files?|folder|csvs?|data|tables?|directory)\b/i.test(clause) ? { do: 'look', files } : null
+}
+
 const helping: Recogniser = (clause) => (/^(?:help|what can you do|who are you|what are you|hello|hi|hey|thanks|thank you)\b/i.test(clause) ? { do: 'help' } : null)
 
 /** Order matters: the more a shape asks of the words, the earlier it stands. */
-const recognisers: readonly Recogniser[] = [helping, fetching, editing, running, summarising, counting, tabulating, writing, listing, searching, reading]
+const recognisers: readonly Recogniser[] = [helping, fetching, editing, running, summarising, counting, tabulating, writing, listing, searching, reading, looking]
 
 /** What people call kinds of files -> the extension. */
 const extensions = new Map(
@@ -207,7 +238,7 @@ function globsIn(text: string): string[] {
 }
 
 function lastFile(before: readonly Intent[]): string | null {
-  const intent = before.findLast((one) => one.do === 'read' || one.do === 'write' || one.do === 'edit' || one.do === 'save' || (one.do === 'summarise' && one.files.length > 0))
+  const intent = before.findLast((one) => one.do === 'read' || (one.do === 'look' && one.files.length > 0) || one.do === 'write' || one.do === 'edit' || one.do === 'save' || (one.do === 'summarise' && one.files.length > 0))
   if (!intent) return null
   return 'files' in intent ? (intent.files[0] ?? null) : 'file' in intent ? intent.file : null
 }

@@ -5,7 +5,8 @@ export type Op = 'sum' | 'average' | 'median' | 'count' | 'distinct' | 'max' | '
 /** `words` as the member wrote them, '' when they named nothing. */
 export type Measure = { op: Op; words: string }
 export type Test = 'is' | 'is not' | 'contains' | '>' | '>=' | '<' | '<='
-export type Condition = { words: string; test: Test; value: string }
+/** `guessed`: read from "for product Tea", which may not be meant as a condition at all. */
+export type Condition = { words: string; test: Test; value: string; guessed: boolean }
 export type Question = {
   measures: readonly Measure[]
   groups: readonly string[]
@@ -29,15 +30,15 @@ const opWords: readonly (readonly [Op, RegExp])[] = [
   ['sum', /\b(?:grand total|totals?|totall?ing|sums?|sum up|add(?:ing)? (?:up|together)|tally|aggregate)\b/i],
 ]
 const numberWords: Record<string, number> = { one: 1, two: 2, three: 3, four: 4, five: 5, six: 6, seven: 7, eight: 8, nine: 9, ten: 10 }
-const asking = /^(?:(?:show|tell|give|get|find|calculate|compute|determine|work out|figure out|report|analy[sz]e|display|list|print|what(?:'s| is| are| was| were)?|do|make|please)\s+(?:me\s+|us\s+|out\s+)*)+/i
-const notTables = /^(?:write|save|put|store|create|make|produce|generate|export|output|run|execute|read|open|cat|replace|change|edit|fetch|download|summari[sz]e|describe)\b/i
+const asking = /^(?:(?:show|tell|give|get|find|calculate|compute|determine|work out|figure out|report|analy[sz]e|display|list|print|summari[sz]e|what(?:'s| is| are| was| were)?|do|make|please)\s+(?:me\s+|us\s+|out\s+)*)+/i
+const notTables = /^(?:write|save|put|store|create|make|produce|generate|export|output|run|execute|read|open|cat|replace|change|edit|fetch|download)\b/i
 const grouping = /^(?<head>.*?)\s*,?\s*\b(?:(?:group(?:ed|ing)?|broken? down|break ?down|split|aggregated?|summed|totall?ed|categori[sz]ed)\s+by(?:\s+each)?|for (?:each|every)|in each|by(?:\s+each)?|per|each)\s+(?<groups>.+)$/is
 
 /** Null when the words do not ask about a table. */
 export function readQuestion(clause: string, context: Context): Question | null {
   if (notTables.test(clause)) return null
   const { text, where, year } = takeConditions(clause, context)
-  const bare = tidy(withoutFiles(text)).replace(asking, '').replace(/^(?:the|our|my|all)\s+/i, '')
+  const bare = tidy(withoutFiles(text)).replace(asking, '').replace(/^(?:an?\s+|the\s+)?(?:breakdown|overview|summary|table|list|report|chart)\s+(?:of|for|with|showing)\s+/i, '').replace(/^(?:the|our|my|all)\s+/i, '')
   const rest = { files: context.files, where, year, top: null }
   return ranked(bare, rest) ?? followUp(bare, rest, context.earlier) ?? grouped(bare, rest) ?? whole(bare, rest)
 }
@@ -122,10 +123,15 @@ function takeConditions(clause: string, { restore }: Context): { text: string; w
   let text = clause.replace(
     /\b(?:where|with|when|if|whose)\s+(?:the\s+)?([\w ]+?)\s*(is not|isn't|!=|<>|is (?:greater|more|larger|higher) than|is (?:less|lower|smaller|fewer) than|is at least|is at most|is over|is above|is under|is below|contains|equals?|is|>=|<=|==|=|>|<)\s*(⟦\d+⟧|[^\s,]+(?:\s+(?!by\b|per\b|for\b|in\b|from\b|and\b|grouped\b)[^\s,]+)*)/gi,
     (_, words: string, test: string, value: string) => {
-      where.push({ words: words.trim(), test: testOf(test), value: restore(value) })
+      where.push({ words: words.trim(), test: testOf(test), value: restore(value), guessed: false })
       return ' '
     },
   )
+  text = text.replace(/\bfor\s+(?:the\s+)?(?!each\b|every\b|all\b|year\b)([\p{L}_]+)\s+(⟦\d+⟧|[\p{L}\p{N}][\p{L}\p{N} _-]*?)(?=\s+(?:by|per|grouped)\b|$)/giu, (all, words: string, value: string) => {
+    if (/^(?:by|per|and|in|from)\b/i.test(value)) return all
+    where.push({ words, test: 'is', value: restore(value), guessed: true })
+    return ' '
+  })
   const [found, digits] = /\b(?:in|for|during|of|from)\s+(?:the year\s+)?((?:19|20)\d\d)\b/i.exec(text) ?? []
   if (found) text = text.replace(found, ' ')
   return { text: tidy(text), where, year: digits ? Number(digits) : null }
@@ -145,6 +151,7 @@ function testOf(words: string): Test {
 function withoutFiles(text: string): string {
     return text
     .replace(new RegExp(`\\s*\\b(?:(?:in|from|of|using|over|across|for|with)\\s+)?(?:the\\s+)?(?:(?:csv|tsv|data)\\s+)?(?:files?\\s+)?${filePattern}(?:(?:\\s*,\\s*|\\s+and\\s+)(?:the\\s+)?${filePattern})*(?:\\s+files?)?`, 'gi'), ' ')
+    .replace(/\s*\b(?:in|from|under|inside)\s+(?:the\s+)?(?:folder\s+)?[\w.-]*\/[\w./-]*/gi, ' ')
     .replace(/\s*\b(?:in|from|of|using|over|across)\s+(?:all\s+|the\s+|these\s+|my\s+|this\s+|that\s+|connected\s+|our\s+|every\s+|each\s+)*(?:[\w-]+\s+)?(?:csvs?|tsvs?|files?|folders?|data|datasets?|tables?|spreadsheets?|directory)(?:\s+(?:files?|folders?|data))?\b/gi, ' ')
 }
 

@@ -72,10 +72,12 @@ function candidate(question: Question, head: Head): Candidate | null {
     measured.push(found)
   }
   const where: FilterColumn[] = []
-  for (const { words, test, value } of question.where) {
+  const unmet: string[] = []
+  for (const { words, test, value, guessed } of question.where) {
     const column = bestColumn(words, head, () => true)
-    if (!column) return null
-    where.push({ column: column.value, part: null, test, value })
+    if (!column && guessed) unmet.push(`Not taken into account: "for ${words} ${value}".`)
+    if (!column && !guessed) return null
+    if (column) where.push({ column: column.value, part: null, test, value })
   }
   const year = question.year === null ? null : yearColumn(head, question.year)
   if (year) where.push(year)
@@ -88,7 +90,7 @@ function candidate(question: Question, head: Head): Candidate | null {
     measures: measured.map(({ value }) => value),
     where,
     score: found.length === 0 ? good : found.reduce((sum, { score }) => sum + score, 0) / found.length,
-    notes: [...found.flatMap(({ note }) => (note ? [note] : [])), ...question.groups.flatMap((phrase, index) => unusedNote(phrase, groups[index]?.value.column ?? ''))],
+    notes: [...unmet, ...found.flatMap(({ note }) => (note ? [note] : [])), ...question.groups.flatMap((phrase, index) => unusedNote(phrase, groups[index]?.value.column ?? ''))],
     nameHits: fileWords.filter((word) => asked.has(word)).length,
   }
 }
@@ -187,7 +189,7 @@ function titleOf({ measures: asked, top }: Question, measures: readonly MeasureC
 }
 
 function noFit(question: Question, heads: readonly Head[]): string {
-  const wanted = [...question.groups, ...question.measures.map(({ words }) => words), ...question.where.map(({ words }) => words)].filter((word) => word !== '')
+  const wanted = [...question.groups, ...question.measures.map(({ words }) => words), ...question.where.filter(({ guessed }) => !guessed).map(({ words }) => words)].filter((word) => word !== '')
   const columns = heads.map(({ path, header }) => `- ${path.split('/').at(-1)}: ${header.join(', ')}`)
   return [`No table has columns that fit ${wanted.length > 0 ? wanted.map((word) => `"${word}"`).join(', ') : 'the question'}. What there is:`, ...columns].join('\n')
 }

@@ -23,18 +23,19 @@ export function* carryOut(prompt: string, world: World, earlier: Done | null): G
   const sections: Section[] = []
   const told: string[] = []
   for (const intent of intents) {
-    const section = yield* act(intent, world, sections.length > 0 ? sections : (earlier?.sections ?? []))
+    // Pointing at a file asks for something only when nothing else does.
+    const section = intent.do === 'look' && intents.length > 1 ? null : yield* act(intent, world, sections.length > 0 ? sections : (earlier?.sections ?? []))
     if (!section) continue
     // What was written or could not be done is told, but is not itself a result to write down.
     if (intent.do !== 'save' && intent.do !== 'write' && intent.do !== 'help') sections.push(section)
     told.push(section.told ?? section.body)
   }
-  if (intents.length === 0) told.push(abilities)
+  if (intents.every(({ do: what }) => what === 'unknown' || what === 'cannot')) told.push(abilities)
   const asked = intents.every(({ do: what }) => what === 'save') ? (earlier?.intents ?? []) : []
   return { text: [...told, identity].join('\n\n'), intents: [...asked, ...intents], sections: sections.length > 0 ? sections : (earlier?.sections ?? []) }
 }
 
-function* act(intent: Intent, world: World, sections: readonly Section[]): Generator<Batch, Section | null, readonly Result[]> {
+function* act(intent: Intent, world: World, sections: readonly Section[]): Skill {
   switch (intent.do) {
     case 'list':
       return yield* list(intent, world)
@@ -42,6 +43,7 @@ function* act(intent: Intent, world: World, sections: readonly Section[]): Gener
       return yield* read(intent, world)
     case 'search':
       return yield* search(intent, world)
+    case 'look':
     case 'summarise':
       return yield* summarise(intent, world)
     case 'tabulate':
@@ -61,9 +63,9 @@ function* act(intent: Intent, world: World, sections: readonly Section[]): Gener
     case 'help':
       return { ok: true, title: 'Help', body: abilities }
     case 'cannot':
-      return failed('Not done', `I cannot ${intent.what}.\n\n${abilities}`)
+      return failed('Not done', `I cannot ${intent.what}.`)
     case 'unknown':
-      return failed('Not understood', `I did not understand "${intent.what.slice(0, 200)}".\n\n${abilities}`)
+      return failed('Not understood', `I did not understand "${intent.what.slice(0, 200)}".`)
   }
 }
 
