@@ -76,7 +76,8 @@ export function parseCommand(args: readonly string[]): Command {
       const { values, positionals } = parse(rest, json)
       const [action, ...more] = positionals
       const known: readonly string[] = verb === 'vm' ? vmActions : daemonActions
-      if (action === undefined || more.length > 0 || !known.includes(action)) throw new UsageError(`${verb} takes one of: ${known.join(', ')}.`)
+      if (action === undefined || more.length > 0 || !known.includes(action))
+        throw new UsageError(`${verb} takes one of: ${known.join(', ')}.`)
       return { verb, action, json: values.json === true } as Command
     }
     case 'inspect':
@@ -98,11 +99,18 @@ function parse<O extends NonNullable<ParseArgsConfig['options']>>(args: readonly
   }
 }
 
-function session(values: { folder?: string[]; approve?: string; 'allow-host'?: string[]; session?: string; model?: string }): SessionOptions {
+function session(values: {
+  folder?: string[]
+  approve?: string
+  'allow-host'?: string[]
+  session?: string
+  model?: string
+}): SessionOptions {
   const approve = values.approve ?? 'ask'
   if (!isApprove(approve)) throw new UsageError(`--approve is one of: ${approveModes.join(', ')}.`)
   const hosts = values['allow-host'] ?? []
-  if (hosts.some((host) => host.trim() === '' || host.includes('/'))) throw new UsageError('--allow-host takes a host, not a URL: example.com, *.example.com, example.com:8443.')
+  if (hosts.some((host) => host.trim() === '' || host.includes('/')))
+    throw new UsageError('--allow-host takes a host, not a URL: example.com, *.example.com, example.com:8443.')
   if (values.session !== undefined && !/^[a-z0-9][a-z0-9-]{0,39}$/.test(values.session))
     throw new UsageError('--session takes lower-case letters, digits and hyphens, at most 40.')
   if (values.model?.trim() === '') throw new UsageError('--model needs a name.')

@@ -25,16 +25,28 @@ export type Daemon = {
 export async function connectDaemon(path: string, handlers: Handlers = {}): Promise<Daemon | null> {
   const socket = await dial(path)
   if (!socket) return null
-  const raw = <T>(params: unknown) => params as T
   const connection = client({ name: 'bulkhead' })
     .onRequest('session/request_permission', async ({ params, signal }) => {
-      const question = (params._meta as { bulkhead?: Question } | undefined)?.bulkhead
+      const { _meta: meta } = params
+      const question = (meta as { bulkhead?: Question } | undefined)?.bulkhead
       const optionId = question && handlers.question ? await handlers.question(question, signal) : null
       return { outcome: optionId === null ? { outcome: 'cancelled' } : { outcome: 'selected', optionId } }
     })
-    .onNotification('_bulkhead/event', raw<SessionEvent>, ({ params }) => handlers.event?.(params))
-    .onNotification('_bulkhead/vm', raw<{ status: unknown }>, ({ params }) => handlers.vm?.(params.status))
-    .onNotification('_bulkhead/permission_resolved', raw<Resolution>, ({ params }) => handlers.resolved?.(params))
+    .onNotification(
+      '_bulkhead/event',
+      (params) => params as SessionEvent,
+      ({ params }) => handlers.event?.(params),
+    )
+    .onNotification(
+      '_bulkhead/vm',
+      (params) => params as { status: unknown },
+      ({ params }) => handlers.vm?.(params.status),
+    )
+    .onNotification(
+      '_bulkhead/permission_resolved',
+      (params) => params as Resolution,
+      ({ params }) => handlers.resolved?.(params),
+    )
     .onNotification('*', () => {})
     .connect(ndJsonStream(Writable.toWeb(socket) as WritableStream<Uint8Array>, Readable.toWeb(socket) as ReadableStream<Uint8Array>))
   const closed = connection.closed.finally(() => socket.destroy())
@@ -52,10 +64,23 @@ export async function connectDaemon(path: string, handlers: Handlers = {}): Prom
       socket.destroy()
     },
   }
-  const greeting = connection.agent.request('initialize', { protocolVersion: 1, clientInfo: { name: 'terminal', version: '0.1.0' }, clientCapabilities: {} })
+  const greeting = connection.agent.request('initialize', {
+    protocolVersion: 1,
+    clientInfo: { name: 'terminal', version: '0.1.0' },
+    clientCapabilities: {},
+  })
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(fault('daemon-down', 'The daemon does not answer.', { cause: `no answer within ${answerMs} ms`, remedy: 'Run `bulkhead daemon stop`, then try again.' })), answerMs)
+    timer = setTimeout(
+      () =>
+        reject(
+          fault('daemon-down', 'The daemon does not answer.', {
+            cause: `no answer within ${answerMs} ms`,
+            remedy: 'Run `bulkhead daemon stop`, then try again.',
+          }),
+        ),
+      answerMs,
+    )
   })
   try {
     await Promise.race([greeting, late])
@@ -79,13 +104,16 @@ function dial(path: string): Promise<Socket | null> {
     })
     socket.once('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED' || error.code === 'ECONNRESET') resolve(null)
-      else reject(fault('daemon-down', 'The daemon\'s socket cannot be used.', { cause: error.message }))
+      else reject(fault('daemon-down', "The daemon's socket cannot be used.", { cause: error.message }))
     })
   })
 }
 
 function toFault(error: unknown, closed: boolean): Fault {
-  if (closed) return fault('daemon-down', 'The connection to the daemon broke off.', { remedy: 'Try again; it is started anew when needed. Its log is in BULKHEAD_HOME/logs.' })
+  if (closed)
+    return fault('daemon-down', 'The connection to the daemon broke off.', {
+      remedy: 'Try again; it is started anew when needed. Its log is in BULKHEAD_HOME/logs.',
+    })
   if (!(error instanceof RequestError)) return asFault(error)
   const carried = (error.data as { fault?: unknown } | undefined)?.fault
   if (isFault(carried)) return carried

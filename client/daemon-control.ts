@@ -19,7 +19,16 @@ import { fileURLToPath } from 'node:url'
 import { fault, type Fault, isFault } from '../kernel/index.ts'
 import { identify, isAlive } from '../setup/process-identity.js'
 import { connectDaemon, type Daemon, type Handlers } from './connection.ts'
-import { type DaemonRecord, type DaemonSettings, fingerprint, readRecord, removeRecord, sameSettings, settingsOf, writeRecord } from './daemon-record.ts'
+import {
+  type DaemonRecord,
+  type DaemonSettings,
+  fingerprint,
+  readRecord,
+  removeRecord,
+  sameSettings,
+  settingsOf,
+  writeRecord,
+} from './daemon-record.ts'
 import { killMs, maxLogBytes, startMs, stopMs } from './limits.ts'
 import { makePlaces, type Places } from './places.ts'
 import { withStartLock } from './start-lock.ts'
@@ -77,7 +86,13 @@ async function replace(daemon: Daemon, { places, progress }: OpenOptions): Promi
 async function shutDown(daemon: Daemon, places: Places): Promise<void> {
   const known = readRecord(places)
   // Not waited for alone: a daemon that hangs while it stops keeps the line open.
-  await Promise.race([daemon.call('shutdown').catch(() => {}).then(() => daemon.closed), known ? gone(known, stopMs) : daemon.closed])
+  await Promise.race([
+    daemon
+      .call('shutdown')
+      .catch(() => {})
+      .then(() => daemon.closed),
+    known ? gone(known, stopMs) : daemon.closed,
+  ])
   daemon.close()
   await clearAway(known, () => {}, killMs)
   while (await stillListens(places)) await wait(pollMs)
@@ -142,7 +157,8 @@ async function start(places: Places, settings: DaemonSettings, env: NodeJS.Proce
 
 function readiness(child: ChildProcess, ready: Readable, places: Places): Promise<void> {
   return new Promise((resolve, reject) => {
-    const failed = (cause: string) => reject(fault('daemon-down', 'The daemon did not start.', { cause, remedy: `See ${logFile(places)}, or run \`bulkhead doctor\`.` }))
+    const failed = (cause: string) =>
+      reject(fault('daemon-down', 'The daemon did not start.', { cause, remedy: `See ${logFile(places)}, or run \`bulkhead doctor\`.` }))
     const timer = setTimeout(() => failed(`not ready after ${startMs} ms`), startMs)
     child.once('error', (error) => failed(error.message))
     child.once('exit', (code, signal) => failed(`it ended with ${signal ?? `status ${code}`}: ${lastLog(places)}`))
@@ -187,7 +203,15 @@ export async function stopDaemon(places: Places): Promise<boolean> {
   })
 }
 
-export type DaemonStatus = { running: boolean; pid: number | null; socket: string; clients: number; sessions: number; turns: number; log: string }
+export type DaemonStatus = {
+  running: boolean
+  pid: number | null
+  socket: string
+  clients: number
+  sessions: number
+  turns: number
+  log: string
+}
 
 /** Starts nothing. */
 export async function daemonStatus(places: Places): Promise<DaemonStatus> {
@@ -209,14 +233,15 @@ function secretsFile(places: Places, key: string | null): number {
   return fd
 }
 
-const passedOn = /^(PATH|HOME|USER|LOGNAME|LANG|LANGUAGE|LC_[A-Z]+|TZ|TMPDIR|XDG_[A-Z_]+|BULKHEAD_[A-Z_]+|(https?|no|all)_proxy|(HTTPS?|NO|ALL)_PROXY|SSL_CERT_(FILE|DIR)|NODE_EXTRA_CA_CERTS)$/
+const passedOn =
+  /^(PATH|HOME|USER|LOGNAME|LANG|LANGUAGE|LC_[A-Z]+|TZ|TMPDIR|XDG_[A-Z_]+|BULKHEAD_[A-Z_]+|(https?|no|all)_proxy|(HTTPS?|NO|ALL)_PROXY|SSL_CERT_(FILE|DIR)|NODE_EXTRA_CA_CERTS)$/
 
 /** What the daemon needs of the member's environment. A list of what may pass, because other programs' secrets are in there as well. */
 export function daemonEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(env).filter(([name]) => passedOn.test(name)))
 }
 
-export const logFile = (places: Places): string => join(places.home, 'logs', 'daemon.log')
+const logFile = (places: Places): string => join(places.home, 'logs', 'daemon.log')
 
 function openLog(places: Places): number {
   const file = logFile(places)

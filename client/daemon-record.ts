@@ -31,9 +31,17 @@ export function settingsOf(env: NodeJS.ProcessEnv, places: Places, code: string)
   }
 }
 
-export function fingerprint(settings: DaemonSettings, salt: string = randomBytes(16).toString('hex')): { salt: string; fingerprint: string } {
+export function fingerprint(
+  settings: DaemonSettings,
+  salt: string = randomBytes(16).toString('hex'),
+): { salt: string; fingerprint: string } {
   const { key, baseUrl, vm, imageDir, code } = settings
-  return { salt, fingerprint: createHmac('sha256', salt).update(JSON.stringify([key, baseUrl, vm, imageDir, code])).digest('hex') }
+  return {
+    salt,
+    fingerprint: createHmac('sha256', salt)
+      .update(JSON.stringify([key, baseUrl, vm, imageDir, code]))
+      .digest('hex'),
+  }
 }
 
 export function sameSettings(known: DaemonRecord, settings: DaemonSettings): boolean {

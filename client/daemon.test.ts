@@ -18,7 +18,18 @@ afterEach(() => rmSync(dir, { recursive: true, force: true }))
 const settings: DaemonSettings = { key: 'sk-made-up', baseUrl: null, vm: 'auto', imageDir: '/i', code: 'v' }
 
 test('the daemon gets no secret by its environment', () => {
-  const env = { PATH: '/bin', HOME: '/h', LC_ALL: 'C', BULKHEAD_HOME: '/b', XDG_STATE_HOME: '/x', ANTHROPIC_API_KEY: 'k', ANTHROPIC_AUTH_TOKEN: 't', AWS_SECRET_ACCESS_KEY: 's', NODE_OPTIONS: '--x', https_proxy: 'p' }
+  const env = {
+    PATH: '/bin',
+    HOME: '/h',
+    LC_ALL: 'C',
+    BULKHEAD_HOME: '/b',
+    XDG_STATE_HOME: '/x',
+    ANTHROPIC_API_KEY: 'k',
+    ANTHROPIC_AUTH_TOKEN: 't',
+    AWS_SECRET_ACCESS_KEY: 's',
+    NODE_OPTIONS: '--x',
+    https_proxy: 'p',
+  }
   expect(Object.keys(daemonEnvironment(env))).toEqual(['PATH', 'HOME', 'LC_ALL', 'BULKHEAD_HOME', 'XDG_STATE_HOME', 'https_proxy'])
 })
 
@@ -28,7 +39,8 @@ test('the record tells whether settings are the same, without containing them', 
   expect(readRecord(places)).toEqual(known)
   expect(JSON.stringify(known)).not.toContain('sk-made-up')
   expect(sameSettings(known, { ...settings })).toBe(true)
-  for (const other of [{ key: null }, { key: 'k2' }, { baseUrl: 'http://x' }, { vm: 'off' as const }, { imageDir: '/j' }, { code: 'w' }]) expect(sameSettings(known, { ...settings, ...other })).toBe(false)
+  for (const other of [{ key: null }, { key: 'k2' }, { baseUrl: 'http://x' }, { vm: 'off' as const }, { imageDir: '/j' }, { code: 'w' }])
+    expect(sameSettings(known, { ...settings, ...other })).toBe(false)
   expect(fingerprint(settings).fingerprint).not.toBe(fingerprint(settings).fingerprint)
   removeRecord(places)
   expect(readRecord(places)).toBeNull()

@@ -21,5 +21,11 @@ export type SessionEvent = Common &
     | ({ type: 'result' } & TurnResult)
   )
 
-export type Question = { id: string; tool: string; title: string; detail: string; options: { id: string; label: string; scope: string | null }[] }
+export type Question = {
+  id: string
+  tool: string
+  title: string
+  detail: string
+  options: { id: string; label: string; scope: string | null }[]
+}
 export type Resolution = { session: string; id: string; option: string | null; by: string | null }

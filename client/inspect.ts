@@ -28,7 +28,10 @@ export function inspectText({ actors, kinds, deadLetters }: InspectReport, now: 
       ...parts,
       `Started on demand: ${kinds.map(({ kind, running }) => `${kind} (${running} running)`).join(', ') || 'nothing'}`,
       `Refused or undeliverable: ${refused.join(', ') || 'none'}`,
-      ...deadLetters.recent.map(({ at, from, slot, kind, code, message }) => `  ${new Date(at).toISOString()} ${from} -> ${slot} "${kind}": ${code}, ${oneLine(message, 200)}`),
+      ...deadLetters.recent.map(
+        ({ at, from, slot, kind, code, message }) =>
+          `  ${new Date(at).toISOString()} ${from} -> ${slot} "${kind}": ${code}, ${oneLine(message, 200)}`,
+      ),
       '',
     ].join('\n'),
   )
@@ -45,6 +48,8 @@ function permissionText({ fsRead, fsWrite, net, childProcess }: InspectReport['a
 }
 
 function limitText(limits: Limits): string {
-  const texts = Object.entries(limits).flatMap(([name, value]) => (value === undefined ? [] : [`${name} ${Array.isArray(value) ? value.join(' ') || 'none' : String(value)}`]))
+  const texts = Object.entries(limits).flatMap(([name, value]) =>
+    value === undefined ? [] : [`${name} ${Array.isArray(value) ? value.join(' ') || 'none' : String(value)}`],
+  )
   return texts.length === 0 ? '' : ` [${texts.join('; ')}]`
 }

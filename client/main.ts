@@ -46,7 +46,12 @@ async function perform(command: Command): Promise<number> {
         out(text)
       }
       try {
-        return await vm(daemon, command.action, { json: command.json, out: show, progress: renderer.status, watched: (to) => (watching = to) })
+        return await vm(daemon, command.action, {
+          json: command.json,
+          out: show,
+          progress: renderer.status,
+          watched: (to) => (watching = to),
+        })
       } finally {
         daemon.close()
       }
@@ -66,7 +71,10 @@ async function perform(command: Command): Promise<number> {
       renderer.settle()
       if (command.json) out(`${JSON.stringify(status)}\n`)
       else if (command.action === 'stop') out(stopped ? 'The daemon is stopped.\n' : 'No daemon was running.\n')
-      else if (status.running) out(`The daemon runs: pid ${status.pid}, ${status.sessions} sessions, ${status.turns} prompts under way.\n  ${status.socket}\n  ${status.log}\n`)
+      else if (status.running)
+        out(
+          `The daemon runs: pid ${status.pid}, ${status.sessions} sessions, ${status.turns} prompts under way.\n  ${status.socket}\n  ${status.log}\n`,
+        )
       else out('No daemon is running.\n')
       return status.running || command.action === 'stop' ? exitCodes.done : exitCodes.failed
     }
@@ -95,5 +103,6 @@ stdout.on('error', () => {})
 stderr.on('error', () => {})
 const code = await main()
 // Pipes are written asynchronously: leaving before they drained would cut the last event.
-for (const stream of [stdout, stderr]) await new Promise<void>((resolve) => (stream.destroyed ? resolve() : stream.write('', () => resolve())))
+for (const stream of [stdout, stderr])
+  await new Promise<void>((resolve) => (stream.destroyed ? resolve() : stream.write('', () => resolve())))
 process.exit(code)

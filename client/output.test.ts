@@ -9,17 +9,45 @@ import { styleFor } from './style.ts'
 
 const base = { session: 's-1', ts: '2026-01-01T00:00:00.000Z', turn: 't' }
 const turn: SessionEvent[] = [
-  { ...base, seq: 1, type: 'session', folders: [{ name: 'sales', root: '/x/sales', mode: 'ro' }], hosts: ['a.com'], approve: 'ask', resumed: false },
+  {
+    ...base,
+    seq: 1,
+    type: 'session',
+    folders: [{ name: 'sales', root: '/x/sales', mode: 'ro' }],
+    hosts: ['a.com'],
+    approve: 'ask',
+    resumed: false,
+  },
   { ...base, seq: 2, type: 'session', model: { name: 'p', practice: true } },
   { ...base, seq: 2, type: 'thinking', text: 'hm', passing: true },
   { ...base, seq: 3, type: 'text', text: 'I look.' },
   { ...base, seq: 4, type: 'tool_call', id: '1', name: 'Bash', title: 'Run ls', input: { command: 'ls' } },
   { ...base, seq: 5, type: 'vm', state: 'booting', detail: 'kernel' },
-  { ...base, seq: 6, type: 'permission', id: '1', tool: 'Bash', title: 'Run ls', decision: 'allow', scope: 'once', by: 'member (terminal)' },
+  {
+    ...base,
+    seq: 6,
+    type: 'permission',
+    id: '1',
+    tool: 'Bash',
+    title: 'Run ls',
+    decision: 'allow',
+    scope: 'once',
+    by: 'member (terminal)',
+  },
   { ...base, seq: 6, type: 'tool_output', id: '1', stream: 'stdout', text: 'a', passing: true },
   { ...base, seq: 7, type: 'tool_result', id: '1', name: 'Bash', ok: true, output: 'a', durationMs: 1234 },
   { ...base, seq: 8, type: 'tool_call', id: '2', name: 'Read', title: 'Read ../x', input: {} },
-  { ...base, seq: 9, type: 'tool_result', id: '2', name: 'Read', ok: false, output: '', durationMs: 2, error: fault('outside-folder', 'No.') },
+  {
+    ...base,
+    seq: 9,
+    type: 'tool_result',
+    id: '2',
+    name: 'Read',
+    ok: false,
+    output: '',
+    durationMs: 2,
+    error: fault('outside-folder', 'No.'),
+  },
   { ...base, seq: 10, type: 'text', text: 'Done.\n' },
   { ...base, seq: 11, type: 'result', status: 'done', text: 'Done.', toolCalls: 2 },
 ]
@@ -67,7 +95,11 @@ Done · 2 tool calls · 0.0 s · session s-1
   test('control sequences and direction overrides cannot reach the terminal', () => {
     const { renderer, text } = captured({ TERM: 'xterm', NO_COLOR: '1' }, false)
     for (const type of ['text', 'error'] as const)
-      renderer.event(type === 'text' ? { ...base, seq: 1, type, text: 'a\u001b[2Jb\u202ec\r\nd' } : { ...base, seq: 2, type, error: fault('io-failed', 'x\u001b]0;y\u0007') })
+      renderer.event(
+        type === 'text'
+          ? { ...base, seq: 1, type, text: 'a\u001b[2Jb\u202ec\r\nd' }
+          : { ...base, seq: 2, type, error: fault('io-failed', 'x\u001b]0;y\u0007') },
+      )
     expect(text().both).toContain('a\\u{1b}[2Jb\\u{202e}c\nd')
     expect(text().both).not.toMatch(/[\u001b\u0007\u202e\r]/)
     expect(printable('tab\tand\nline')).toBe('tab\tand\nline')
@@ -80,12 +112,27 @@ describe('for scripts', () => {
   const lines = (use: (json: ReturnType<typeof createJsonOutput>) => void) => {
     let text = ''
     use(createJsonOutput({ write: (more) => (text += more) }, () => new Date(0)))
-    return text.trimEnd().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>)
+    return text
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>)
   }
 
   test('only the stable types, numbered upwards, the result last', () => {
     const events = lines((json) => turn.forEach((event) => json.event(event)))
-    expect(events.map(({ type }) => type)).toEqual(['session', 'session', 'text', 'tool_call', 'vm', 'permission', 'tool_result', 'tool_call', 'tool_result', 'text', 'result'])
+    expect(events.map(({ type }) => type)).toEqual([
+      'session',
+      'session',
+      'text',
+      'tool_call',
+      'vm',
+      'permission',
+      'tool_result',
+      'tool_call',
+      'tool_result',
+      'text',
+      'result',
+    ])
     expect(events.map(({ seq }) => seq)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
     expect(events.at(-1)).toEqual({ seq: 11, ts: base.ts, type: 'result', status: 'done', text: 'Done.', toolCalls: 2 })
     expect(events[2]).toEqual({ seq: 3, ts: base.ts, type: 'text', session: 's-1', text: 'I look.' })
@@ -94,12 +141,18 @@ describe('for scripts', () => {
   test('what the daemon did not tell is told anyway, and an error only once', () => {
     const error = fault('daemon-down', 'Gone.')
     const failed = { status: 'failed' as const, text: '', toolCalls: 0, error }
-    expect(lines((json) => json.ended(failed)).map(({ seq, type }) => [seq, type])).toEqual([[1, 'error'], [2, 'result']])
+    expect(lines((json) => json.ended(failed)).map(({ seq, type }) => [seq, type])).toEqual([
+      [1, 'error'],
+      [2, 'result'],
+    ])
     const after = lines((json) => {
       json.event({ ...base, seq: 40, type: 'error', error })
       json.ended(failed)
     })
-    expect(after.map(({ seq, type }) => [seq, type])).toEqual([[40, 'error'], [41, 'result']])
+    expect(after.map(({ seq, type }) => [seq, type])).toEqual([
+      [40, 'error'],
+      [41, 'result'],
+    ])
   })
 })
 

@@ -10,7 +10,12 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(dir, { recursive: true, force: true }))
 
-const at = (runtimeDir: string): Places => ({ home: join(dir, 'home'), runtimeDir, imageDir: join(dir, 'images'), socket: join(runtimeDir, 'daemon.sock') })
+const at = (runtimeDir: string): Places => ({
+  home: join(dir, 'home'),
+  runtimeDir,
+  imageDir: join(dir, 'images'),
+  socket: join(runtimeDir, 'daemon.sock'),
+})
 
 test('BULKHEAD_HOME, else XDG, else the home folder', () => {
   expect(findPlaces({ BULKHEAD_HOME: '/a/b' }).home).toBe('/a/b')

@@ -23,7 +23,11 @@ export function findPlaces(env: NodeJS.ProcessEnv): Places {
   const home = resolve(env['BULKHEAD_HOME'] || join(env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state'), 'bulkhead'))
   const hash = createHash('sha256').update(home).digest('hex').slice(0, 10)
   const own = `bulkhead-${uid()}-${hash}`
-  const candidates = [...(env['XDG_RUNTIME_DIR'] ? [join(env['XDG_RUNTIME_DIR'], `bulkhead-${hash}`)] : []), join(tmpdir(), own), join('/tmp', own)]
+  const candidates = [
+    ...(env['XDG_RUNTIME_DIR'] ? [join(env['XDG_RUNTIME_DIR'], `bulkhead-${hash}`)] : []),
+    join(tmpdir(), own),
+    join('/tmp', own),
+  ]
   const runtimeDir = candidates.find((dir) => Buffer.byteLength(socketIn(dir)) <= maxSocketPath) ?? join('/tmp', own)
   return { home, runtimeDir, imageDir: imagePlace(env), socket: socketIn(runtimeDir) }
 }
@@ -38,13 +42,16 @@ export function makePlaces(places: Places): void {
     checkRuntimeDir(places.runtimeDir)
   } catch (error) {
     if (isFault(error)) throw error
-    throw fault('io-failed', 'The folders for state and sockets cannot be made.', { cause: error instanceof Error ? error.message : String(error) })
+    throw fault('io-failed', 'The folders for state and sockets cannot be made.', {
+      cause: error instanceof Error ? error.message : String(error),
+    })
   }
 }
 
 function checkRuntimeDir(dir: string): void {
   const { mode, uid: owner, ...stat } = lstatOf(dir)
-  const refuse = (cause: string) => fault('unsafe-runtime-dir', `${dir} is not safe for a socket.`, { cause, rule: 'own folder, mode 0700' })
+  const refuse = (cause: string) =>
+    fault('unsafe-runtime-dir', `${dir} is not safe for a socket.`, { cause, rule: 'own folder, mode 0700' })
   if (!stat.isFolder) throw refuse('it is not a folder')
   if (process.getuid && owner !== uid()) throw refuse(`it belongs to user ${owner}`)
   if ((mode & 0o077) !== 0) throw refuse(`its mode is ${(mode & 0o777).toString(8)}`)

@@ -20,12 +20,21 @@ const question: Question = {
 function asker() {
   const input = new PassThrough()
   let shown = ''
-  const ask = createAsker({ lines: linesOf(input), write: (text) => (shown += text), style: styleFor({ isTTY: false }, {}), settle: () => {} })
+  const ask = createAsker({
+    lines: linesOf(input),
+    write: (text) => (shown += text),
+    style: styleFor({ isTTY: false }, {}),
+    settle: () => {},
+  })
   return { input, ask, shown: () => shown }
 }
 const never = new AbortController().signal
 
-test.each([['1', 'allow-once'], ['2', 'allow-session'], [' 3 ', 'deny']])('%j is %s', async (line, option) => {
+test.each([
+  ['1', 'allow-once'],
+  ['2', 'allow-session'],
+  [' 3 ', 'deny'],
+])('%j is %s', async (line, option) => {
   const { input, ask } = asker()
   input.write(`${line}\n`)
   expect(await ask(question, never)).toBe(option)

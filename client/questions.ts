@@ -27,7 +27,9 @@ export function createAsker(options: { lines: Lines; write(text: string): unknow
         return null
       }
       if (line === null) {
-        write('\nNo answer can be read here, so it is not allowed. What to do: run it in a terminal, or choose --approve edits or --approve all.\n')
+        write(
+          '\nNo answer can be read here, so it is not allowed. What to do: run it in a terminal, or choose --approve edits or --approve all.\n',
+        )
         return null
       }
       const chosen = question.options[Number(line.trim()) - 1]
@@ -44,7 +46,7 @@ export function createAsker(options: { lines: Lines; write(text: string): unknow
 }
 
 /** Never cut: the member answers for all of it. */
-export function detail(text: string, style: Style): string {
+function detail(text: string, style: Style): string {
   return printable(text)
     .split('\n')
     .map((line) => `  ${line.startsWith('+') ? style.paint('green', line) : line.startsWith('-') ? style.paint('red', line) : line}`)

@@ -67,7 +67,12 @@ export function createRenderer(options: { out: Sink; err: Sink; style: Style; no
             if (text !== model) line(style.paint('dim', text))
             model = text
           } else if (event.folders) {
-            line(style.paint('dim', sessionLine(event.session, event.folders, event.approve ?? 'ask', event.hosts ?? [], event.resumed === true && !greeted)))
+            line(
+              style.paint(
+                'dim',
+                sessionLine(event.session, event.folders, event.approve ?? 'ask', event.hosts ?? [], event.resumed === true && !greeted),
+              ),
+            )
             greeted = true
           }
           return
@@ -88,7 +93,8 @@ export function createRenderer(options: { out: Sink; err: Sink; style: Style; no
         case 'tool_output':
           return status(`${began.get(event.id)?.title ?? ''}: ${event.text}`)
         case 'permission':
-          if (event.decision === 'allow') allowed.set(event.id, `allowed ${event.scope === 'once' ? 'once' : 'for this session'} by ${oneLine(event.by, 40)}`)
+          if (event.decision === 'allow')
+            allowed.set(event.id, `allowed ${event.scope === 'once' ? 'once' : 'for this session'} by ${oneLine(event.by, 40)}`)
           return
         case 'tool_result': {
           const title = oneLine(began.get(event.id)?.title ?? event.name)
@@ -131,7 +137,15 @@ function modelLine({ name, practice }: { name: string; practice: boolean }): str
 }
 
 function sessionLine(session: string, folders: readonly FolderView[], approve: string, hosts: readonly string[], resumed: boolean): string {
-  const seen = folders.length === 0 ? 'no folder' : folders.map(({ name, mode }) => `${name}/ (${mode === 'rw' ? 'read and write' : 'read only'})`).join(', ')
-  const parts = [`${resumed ? 'Resumed session' : 'Session'} ${session}`, seen, ...(hosts.length > 0 ? [`hosts: ${hosts.join(', ')}`] : []), `approve: ${approve}`]
+  const seen =
+    folders.length === 0
+      ? 'no folder'
+      : folders.map(({ name, mode }) => `${name}/ (${mode === 'rw' ? 'read and write' : 'read only'})`).join(', ')
+  const parts = [
+    `${resumed ? 'Resumed session' : 'Session'} ${session}`,
+    seen,
+    ...(hosts.length > 0 ? [`hosts: ${hosts.join(', ')}`] : []),
+    `approve: ${approve}`,
+  ]
   return oneLine(parts.join(' · '), 500)
 }

@@ -57,12 +57,24 @@ export async function run(options: RunOptions, io: NodeJS.Process = process): Pr
     })
     const { folders, hosts, approve, session: name, model } = options
     renderer.status('opening the session')
-    const opened = await daemon.call<Opened>('open', { folders, hosts, approve, ...(name ? { session: name } : {}), ...(model ? { model } : {}) })
+    const opened = await daemon.call<Opened>('open', {
+      folders,
+      hosts,
+      approve,
+      ...(name ? { session: name } : {}),
+      ...(model ? { model } : {}),
+    })
     session = opened.session
     return turns.prompt(daemon, session, options.prompt)
   }
   try {
-    const result = await work().catch((error: unknown): TurnResult & { told: boolean } => ({ status: 'failed', text: '', toolCalls: 0, error: asFault(error), told: false }))
+    const result = await work().catch((error: unknown): TurnResult & { told: boolean } => ({
+      status: 'failed',
+      text: '',
+      toolCalls: 0,
+      error: asFault(error),
+      told: false,
+    }))
     const ended: TurnResult = interrupted && !result.told ? { status: 'cancelled', text: '', toolCalls: result.toolCalls } : result
     renderer.settle()
     if (!result.told) {

@@ -41,8 +41,13 @@ const firstSteps = `Connect a folder with /folder PATH, then try for example:
 export async function terminal(options: SessionOptions, io: NodeJS.Process = process): Promise<number> {
   const style = styleFor(io.stderr, io.env)
   const renderer = createRenderer({ out: io.stdout, err: io.stderr, style })
-  const interactive = io.stdin.isTTY === true && style.live
-  const reader = createInterface({ input: io.stdin, ...(interactive ? { output: io.stderr } : {}), terminal: interactive, prompt: 'bulkhead> ' })
+  const interactive = io.stdin.isTTY && style.live
+  const reader = createInterface({
+    input: io.stdin,
+    ...(interactive ? { output: io.stderr } : {}),
+    terminal: interactive,
+    prompt: 'bulkhead> ',
+  })
   /** Lines that answer a question take this way. */
   const answers = new PassThrough()
   const answering = createAsker({ lines: linesOf(answers), write: (text) => io.stderr.write(text), style, settle: renderer.settle })
@@ -50,7 +55,7 @@ export async function terminal(options: SessionOptions, io: NodeJS.Process = pro
   const turns = createTurns(renderer.event)
   const typed: string[] = []
   let wake: (() => void) | null = null
-  let leaving = false
+  const state = { leaving: false }
   let lastInterrupt = 0
 
   const daemon: Daemon = await openDaemon({
@@ -85,7 +90,7 @@ export async function terminal(options: SessionOptions, io: NodeJS.Process = pro
     }
   })
   reader.on('close', () => {
-    leaving = true
+    state.leaving = true
     answers.end()
     wake?.()
   })
@@ -103,7 +108,7 @@ export async function terminal(options: SessionOptions, io: NodeJS.Process = pro
   reader.on('SIGINT', interrupt)
   io.on('SIGINT', interrupt)
   void daemon.closed.then(() => {
-    if (!leaving) renderer.note('The daemon ended. Start again to go on.')
+    if (!state.leaving) renderer.note('The daemon ended. Start again to go on.')
     reader.close()
   })
 
@@ -139,7 +144,7 @@ export async function terminal(options: SessionOptions, io: NodeJS.Process = pro
     }
   }
 
-  while (!leaving || typed.length > 0) {
+  while (!state.leaving || typed.length > 0) {
     const line = typed.shift()
     if (line === undefined) {
       if (interactive) reader.prompt()

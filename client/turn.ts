@@ -29,7 +29,13 @@ export function createTurns(show: (event: SessionEvent) => void): Turns {
       const ended = new Promise<TurnResult & { told: boolean }>((resolve) => {
         current = { turn, ended: (result) => resolve({ ...result, told: true }) }
       })
-      const broken = daemon.closed.then(() => failed(fault('daemon-down', 'The connection to the daemon broke off.', { remedy: 'Try again with the same `--session`; the daemon is started anew.' })))
+      const broken = daemon.closed.then(() =>
+        failed(
+          fault('daemon-down', 'The connection to the daemon broke off.', {
+            remedy: 'Try again with the same `--session`; the daemon is started anew.',
+          }),
+        ),
+      )
       // Answered without a result event: refused before the turn began.
       const refused = new Promise<TurnResult & { told: boolean }>((resolve) => {
         daemon.call('prompt', { session, text, turn }).catch((error: unknown) => resolve(failed(error)))

@@ -29,7 +29,7 @@ export async function vm(
   return exitCodes.done
 }
 
-export function stateText({ state, progress, lastError }: VmStatus): string {
+function stateText({ state, progress, lastError }: VmStatus): string {
   if (progress) return `${state}, ${oneLine(progress)}`
   return lastError && state !== 'ready' ? `${state}: ${oneLine(lastError.message)}` : state
 }
@@ -44,7 +44,12 @@ export function vmText(status: VmStatus): string {
     ['Up for', uptimeMs === null ? null : duration(uptimeMs)],
     ['Restarts', String(restarts)],
     ['Sessions', String(sessions)],
-    ['Last boot', Object.entries(timings).map(([step, ms]) => `${step} ${duration(ms)}`).join(', ') || null],
+    [
+      'Last boot',
+      Object.entries(timings)
+        .map(([step, ms]) => `${step} ${duration(ms)}`)
+        .join(', ') || null,
+    ],
     ['Last error', lastError ? faultText(lastError as Fault) : null],
   ]
   return rows.flatMap(([name, value]) => (value === null ? [] : [`${name.padEnd(12)} ${value}\n`])).join('')

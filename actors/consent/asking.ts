@@ -7,21 +7,43 @@ import { fault } from '../../kernel/index.ts'
 import type { Delegation, Fault, Limits } from '../../kernel/index.ts'
 import { filePath } from './names.ts'
 import { unknownSession } from './sessions.ts'
-import { type Ask, type Context, folderScope, type Grant, type Held, refuse, type Session, type Step, stay, type Target, tell, withSession, without } from './state.ts'
+import {
+  type Ask,
+  type Context,
+  folderScope,
+  type Grant,
+  type Held,
+  refuse,
+  type Session,
+  type Step,
+  stay,
+  type Target,
+  tell,
+  withSession,
+  without,
+} from './state.ts'
 
 const writeKinds = ['write', 'edit'] as const
 
-export function ask(context: Context, request: number, session: string | null, wish: Pick<Ask, 'tool' | 'title' | 'detail' | 'target'>): Step {
+export function ask(
+  context: Context,
+  request: number,
+  session: string | null,
+  wish: Pick<Ask, 'tool' | 'title' | 'detail' | 'target'>,
+): Step {
   const known = session === null ? undefined : context.sessions[session]
   if (!known) return stay(context, refuse(request, unknownSession(session ?? '(none)')))
   const target = exact(wish.target)
-  const objection = target ? against(known, target) : fault('bad-path', `"${wish.target.kind === 'write' ? wish.target.path : ''}" names no file in the folder.`)
+  const objection = target
+    ? against(known, target)
+    : fault('bad-path', `"${wish.target.kind === 'write' ? wish.target.path : ''}" names no file in the folder.`)
   if (!target || objection) return stay(context, refuse(request, objection ?? fault('bad-path', 'The path names no file.')))
 
   const asked: Ask = { ...wish, request, session: known.id, target, decision: null }
   const standing = standingGrant(known, target)
   if (standing) return allow(context, known, asked, standing, 'session', standing.by)
-  if (known.approve === 'all' || (known.approve === 'edits' && target.kind === 'write')) return once(context, known, asked, `approve mode ${known.approve}`)
+  if (known.approve === 'all' || (known.approve === 'edits' && target.kind === 'write'))
+    return once(context, known, asked, `approve mode ${known.approve}`)
 
   const ref = `ask:${context.next}`
   return stay(
@@ -48,7 +70,8 @@ function against(session: Session, target: Target): Fault | null {
   if (target.kind === 'write') {
     const folder = session.folders.find(({ name, held }) => name === target.folder && held)
     if (!folder) return fault('outside-folder', `There is no connected folder ${target.folder}.`)
-    if (folder.mode === 'ro') return fault('read-only', `${folderScope(folder.name)} is connected read-only.`, { rule: `${folderScope(folder.name)} ro` })
+    if (folder.mode === 'ro')
+      return fault('read-only', `${folderScope(folder.name)} is connected read-only.`, { rule: `${folderScope(folder.name)} ro` })
   }
   if (session.approve === 'none')
     return fault('denied', 'This run allows nothing that needs approval.', {
@@ -58,7 +81,7 @@ function against(session: Session, target: Target): Fault | null {
   return null
 }
 
-export function sessionScope(target: Target): string {
+function sessionScope(target: Target): string {
   return target.kind === 'write' ? `write in ${folderScope(target.folder)}` : 'run commands in the workspace'
 }
 
@@ -78,15 +101,16 @@ function standingGrant(session: Session, target: Target): Grant | undefined {
 export function answered(context: Context, ref: string, body: unknown): Step {
   const asked = context.asks[ref]
   if (!asked) return stay(context)
-  const reply = (typeof body === 'object' && body !== null ? body : {}) as { option?: unknown; by?: unknown }
-  const by = typeof reply.by === 'string' ? reply.by : 'member'
+  const answer = (typeof body === 'object' && body !== null ? body : {}) as { option?: unknown; by?: unknown }
+  const by = typeof answer.by === 'string' ? answer.by : 'member'
   const forgotten: Context = { ...context, asks: without(context.asks, ref) }
   const session = context.sessions[asked.session]
   if (!session) return stay(forgotten, refuse(asked.request, unknownSession(asked.session)))
   const objection = against(session, asked.target)
   if (objection) return stay(forgotten, refuse(asked.request, objection))
-  if (reply.option === 'allow-once') return once(forgotten, session, asked, by)
-  if (reply.option !== 'allow-session') return stay(forgotten, refuse(asked.request, fault('denied', 'The member said no.', { rule: `answer of ${by}` })))
+  if (answer.option === 'allow-once') return once(forgotten, session, asked, by)
+  if (answer.option !== 'allow-session')
+    return stay(forgotten, refuse(asked.request, fault('denied', 'The member said no.', { rule: `answer of ${by}` })))
   const standing = standingGrant(session, asked.target)
   if (standing) return allow(forgotten, session, asked, standing, 'session', standing.by)
   return stay(
@@ -102,11 +126,22 @@ export function stamped(context: Context, ref: string, at: number): Step {
   if (!asked?.decision || !session) return stay(context)
   const decision = { ...asked.decision, at }
   const source = base(session, asked.target)
-  if (!source) return stay({ ...context, asks: without(context.asks, ref) }, refuse(asked.request, fault('revoked', 'The folder was disconnected meanwhile.')))
+  if (!source)
+    return stay(
+      { ...context, asks: without(context.asks, ref) },
+      refuse(asked.request, fault('revoked', 'The folder was disconnected meanwhile.')),
+    )
   const limits: Limits = { kinds: asked.target.kind === 'write' ? writeKinds : ['exec'], session: session.id }
   return stay(
     { ...context, asks: { ...context.asks, [ref]: { ...asked, decision } } },
-    { type: 'send', to: 'kernel', kind: 'derive', body: {}, ref, caps: [{ slot: source, limits, reason: `${sessionScope(asked.target)}, allowed by ${decision.by}` }] },
+    {
+      type: 'send',
+      to: 'kernel',
+      kind: 'derive',
+      body: {},
+      ref,
+      caps: [{ slot: source, limits, reason: `${sessionScope(asked.target)}, allowed by ${decision.by}` }],
+    },
   )
 }
 
@@ -165,7 +200,9 @@ function once(context: Context, session: Session, asked: Ask, by: string): Step 
   const slot = base(session, target)
   if (slot === null) return stay(context, refuse(asked.request, fault('revoked', 'The folder was disconnected meanwhile.')))
   const limits: Limits =
-    target.kind === 'write' ? { kinds: writeKinds, session: session.id, path: target.path, uses: 1 } : { kinds: ['exec'], session: session.id, uses: 1 }
+    target.kind === 'write'
+      ? { kinds: writeKinds, session: session.id, path: target.path, uses: 1 }
+      : { kinds: ['exec'], session: session.id, uses: 1 }
   return reply(context, asked, { slot, limits, reason: `${asked.title}, once, allowed by ${by}` }, 'once', by)
 }
 

@@ -3,17 +3,36 @@ import { createStepper } from '../../kernel/stepper.ts'
 import { machine } from './machine.ts'
 import type { Context } from './state.ts'
 
-type Sent = { type: string; to?: string | number; kind?: string; body?: any; ref?: string; caps?: any[]; request?: number; error?: any }
+type Body = {
+  kind: string
+  instance: string
+  id: string
+  grant: number
+  grants: { id: string; name: string; kind: string }[]
+  folders: { name: string }[]
+  options: { label: string }[]
+}
+type Sent = {
+  type: string
+  to?: string | number
+  kind?: string
+  body: Body
+  ref?: string
+  caps: { slot: number; limits?: { kinds?: string[] } }[]
+  request?: number
+  error?: unknown
+}
+type Rule = (message: Sent) => { body?: unknown; caps?: number[]; error?: unknown } | null
 
 /** Consent with a stand-in for everyone it talks to: each answers by a rule, and all that left the machine is on record. */
-function world(rules: { [toKind: string]: (message: Sent) => { body?: unknown; caps?: number[]; error?: unknown } | null } = {}) {
+function world(rules: Record<string, Rule> = {}) {
   const stepper = createStepper(machine)
   let snapshot = stepper.initial(undefined).snapshot
   let slot = 100
   let grant = 1
   const sent: Sent[] = []
-  const events: any[] = []
-  const answers: { [kind: string]: (message: Sent) => { body?: unknown; caps?: number[]; error?: unknown } | null } = {
+  const events: { type: string; [field: string]: unknown }[] = []
+  const answers: Record<string, Rule> = {
     spawn: (message) => ({ body: { id: `${message.body.kind}:${message.body.instance}` }, caps: [slot++] }),
     derive: () => ({ body: { grant: grant++ }, caps: [slot++] }),
     info: (message) => ({ body: { root: `/real/${String(message.to)}`, name: 'x', mode: 'rw' } }),
@@ -21,15 +40,16 @@ function world(rules: { [toKind: string]: (message: Sent) => { body?: unknown; c
     'ask-member': () => null,
     ...rules,
   }
-  function feed(event: any) {
+  function feed(event: { type: string; [field: string]: unknown }) {
     events.push(event)
     while (events.length > 0) {
-      const step = stepper.step(snapshot, events.shift())
+      const step = stepper.step(snapshot, events.shift() as { type: string })
       snapshot = step.snapshot
       for (const command of step.commands) {
-        if (command.do === 'effect') events.push({ type: `${command.name}.done`, ...command.params, name: 's-new', at: command.name === 'mint' ? 7 : 9 })
+        if (command.do === 'effect')
+          events.push({ type: `${command.name}.done`, ...command.params, name: 's-new', at: command.name === 'mint' ? 7 : 9 })
         if (command.do !== 'emit') continue
-        const message = command.message as Sent
+        const message = command.message as unknown as Sent
         sent.push(message)
         if (message.type !== 'send' || message.ref === undefined) continue
         const reply = answers[message.kind ?? ''] ? answers[message.kind ?? '']?.(message) : { body: {} }
@@ -62,7 +82,12 @@ const opened = (approve: string, mode = 'rw', rules = {}) => {
   it.call('open', { folders: [{ path: '/home/me/Sales 2026', mode }], hosts: ['example.com'], approve })
   return it
 }
-const write = (path = 'report.md') => ({ tool: 'Write', title: `Write ${path}`, detail: '+x', target: { kind: 'write', folder: 'Sales-2026', path } })
+const write = (path = 'report.md') => ({
+  tool: 'Write',
+  title: `Write ${path}`,
+  detail: '+x',
+  target: { kind: 'write', folder: 'Sales-2026', path },
+})
 const exec = { tool: 'Bash', title: 'Run ls', detail: 'ls', target: { kind: 'exec', command: 'ls' } }
 
 describe('open', () => {
@@ -74,18 +99,22 @@ describe('open', () => {
       ['conversation', 's-new'],
     ])
     const [, conversation] = it.of('spawn')
-    expect(conversation?.body.grants.map((item: any) => item.name)).toEqual(['egress', 'consent', 'journal', 'folder:Sales-2026'])
+    expect(conversation?.body.grants.map((item) => item.name)).toEqual(['egress', 'consent', 'journal', 'folder:Sales-2026'])
     expect(conversation?.caps?.map(({ limits }) => limits?.kinds)).toEqual([
       undefined,
       ['ask'],
       ['append', 'read'],
       ['info', 'read', 'list', 'stat', 'glob', 'grep', 'preview'],
     ])
-    expect(it.of('derive').map(({ caps }) => caps?.[0].limits)).toEqual([
+    expect(it.of('derive').map(({ caps }) => caps?.[0]?.limits)).toEqual([
       { session: 's-new', mode: 'rw' },
       { session: 's-new', hosts: ['example.com'] },
     ])
-    expect(it.of('attach')[0]).toMatchObject({ to: 'workspace', body: { session: 's-new', folders: [{ name: 'Sales-2026', mode: 'rw' }] }, caps: [{ limits: { kinds: ['ninep', 'ninep-close'] } }] })
+    expect(it.of('attach')[0]).toMatchObject({
+      to: 'workspace',
+      body: { session: 's-new', folders: [{ name: 'Sales-2026', mode: 'rw' }] },
+      caps: [{ limits: { kinds: ['ninep', 'ninep-close'] } }],
+    })
     expect(it.answer(id)).toMatchObject({
       type: 'reply',
       body: { session: 's-new', resumed: false, approve: 'ask', folders: [{ name: 'Sales-2026', mode: 'rw', root: '/real/100' }] },
@@ -112,7 +141,10 @@ describe('open', () => {
   test('a folder that changes its mode waits until its earlier actor is gone', () => {
     let ending = 0
     const it = opened('ask', 'rw', {
-      spawn: (message: Sent) => (ending-- > 0 ? { error: { code: 'already-exists', message: '', remedy: '' } } : { body: { id: `${message.body.kind}:${message.body.instance}` }, caps: [1] }),
+      spawn: (message: Sent) =>
+        ending-- > 0
+          ? { error: { code: 'already-exists', message: '', remedy: '' } }
+          : { body: { id: `${message.body.kind}:${message.body.instance}` }, caps: [1] },
     })
     ending = 3
     const id = it.call('open', { session: 's-new', folders: [{ path: '/home/me/Sales 2026', mode: 'ro' }], hosts: [] })
@@ -122,17 +154,27 @@ describe('open', () => {
 
   test('again: adds folders and hosts, keeps the conversation', () => {
     const it = opened('ask')
-    const id = it.call('open', { session: 's-new', folders: [{ path: '/home/me/Sales 2026', mode: 'rw' }, { path: '/tmp/b', mode: 'ro' }], hosts: ['b.org'], approve: 'all' })
+    const id = it.call('open', {
+      session: 's-new',
+      folders: [
+        { path: '/home/me/Sales 2026', mode: 'rw' },
+        { path: '/tmp/b', mode: 'ro' },
+      ],
+      hosts: ['b.org'],
+      approve: 'all',
+    })
     expect(it.of('spawn').length).toBe(3)
     expect(it.of('endow').length).toBe(1)
-    expect(it.of('folders')[0]?.body.folders.map((folder: any) => folder.name)).toEqual(['Sales-2026', 'b'])
+    expect(it.of('folders')[0]?.body.folders.map((folder) => folder.name)).toEqual(['Sales-2026', 'b'])
     expect(it.of('folders')[0]?.caps?.length).toBe(1)
     expect(it.answer(id)?.body).toMatchObject({ resumed: true, approve: 'all', hosts: ['example.com', 'b.org'] })
   })
 
   test('a conversation that does not answer is replaced', () => {
     let dead = false
-    const it = opened('ask', 'rw', { history: () => (dead ? { error: { code: 'actor-down', message: '', remedy: '' } } : { body: { messages: 0 } }) })
+    const it = opened('ask', 'rw', {
+      history: () => (dead ? { error: { code: 'actor-down', message: '', remedy: '' } } : { body: { messages: 0 } }),
+    })
     dead = true
     const id = it.call('open', { session: 's-new', folders: [], hosts: [] })
     expect(it.of('spawn').filter(({ body }) => body.kind === 'conversation').length).toBe(2)
@@ -140,7 +182,10 @@ describe('open', () => {
   })
 
   test('a session only the journal knows is resumed; an unknown name starts fresh', () => {
-    for (const [session, resumed] of [['s-old', true], ['mine', false]] as const) {
+    for (const [session, resumed] of [
+      ['s-old', true],
+      ['mine', false],
+    ] as const) {
       const it = world()
       const id = it.call('open', { session, folders: [], hosts: [] })
       expect(it.answer(id)?.body).toMatchObject({ session, resumed })
@@ -186,7 +231,12 @@ describe('ask', () => {
   test.each(cases)('mode %s, folder %s: %j', (approve, mode, wish, code) => {
     const it = opened(approve, mode)
     const answer = it.answer(it.call('ask', wish, 's-new'))
-    if (code === null) expect(answer).toMatchObject({ type: 'reply', body: { decision: 'allow', scope: 'once', by: `approve mode ${approve}` }, caps: [{ limits: { uses: 1, session: 's-new' } }] })
+    if (code === null)
+      expect(answer).toMatchObject({
+        type: 'reply',
+        body: { decision: 'allow', scope: 'once', by: `approve mode ${approve}` },
+        caps: [{ limits: { uses: 1, session: 's-new' } }],
+      })
     else expect(answer).toMatchObject({ type: 'refuse', error: { code } })
     expect(it.of('ask-member').length).toBe(0)
   })
@@ -194,7 +244,11 @@ describe('ask', () => {
   test('edits still asks before a command', () => {
     const it = opened('edits')
     expect(it.answer(it.call('ask', exec, 's-new'))).toBeUndefined()
-    expect(it.of('ask-member')[0]?.body.options.map((option: any) => option.label)).toEqual(['Allow once', 'Allow for this session: run commands in the workspace', 'Deny'])
+    expect(it.of('ask-member')[0]?.body.options.map((option) => option.label)).toEqual([
+      'Allow once',
+      'Allow for this session: run commands in the workspace',
+      'Deny',
+    ])
   })
 
   const asked = (option: string, wish: object = write('./a//b.md')) => {
@@ -204,22 +258,22 @@ describe('ask', () => {
 
   test('once: one use, one path, nothing on record', () => {
     const { it, answer } = asked('allow-once')
-    expect(answer?.caps?.[0].limits).toEqual({ kinds: ['write', 'edit'], session: 's-new', path: 'a/b.md', uses: 1 })
+    expect(answer?.caps?.[0]?.limits).toEqual({ kinds: ['write', 'edit'], session: 's-new', path: 'a/b.md', uses: 1 })
     const grants = it.answer(it.call('grants', { session: 's-new' }))
-    expect(grants?.body.grants.map((grant: any) => grant.kind)).toEqual(['folder', 'fetch'])
+    expect(grants?.body.grants.map((grant) => grant.kind)).toEqual(['folder', 'fetch'])
   })
 
   test('for the session: derived, on record with its exact scope, and not asked again', () => {
     const { it, answer } = asked('allow-session')
     expect(answer).toMatchObject({ body: { scope: 'session', by: 'member' } })
     const again = it.answer(it.call('ask', write('other.md'), 's-new'))
-    expect(again?.caps?.[0].slot).toBe(answer?.caps?.[0].slot)
+    expect(again?.caps?.[0]?.slot).toBe(answer?.caps?.[0]?.slot)
     expect(it.of('ask-member').length).toBe(1)
     const list = it.answer(it.call('grants', { session: 's-new' }))?.body.grants
-    const grant = list.find((item: any) => item.kind === 'write')
+    const grant = list?.find((item) => item.kind === 'write')
     expect(grant).toMatchObject({ scope: 'write in Sales-2026/', by: 'member', at: 9, reason: 'Write ./a//b.md' })
-    it.call('revoke', { session: 's-new', grant: grant.id })
-    expect(it.of('revoke').map(({ body }) => body.grant)).toEqual([Number(grant.id)])
+    it.call('revoke', { session: 's-new', grant: grant?.id })
+    expect(it.of('revoke').map(({ body }) => body.grant)).toEqual([Number(grant?.id)])
     it.call('ask', write('other.md'), 's-new')
     expect(it.of('ask-member').length).toBe(2)
   })
@@ -248,17 +302,17 @@ describe('taking back', () => {
   test('a folder: grant first, then its process, and the conversation is told', () => {
     const it = opened('ask')
     const folder = it.answer(it.call('grants', { session: 's-new' }))?.body.grants[0]
-    it.call('revoke', { session: 's-new', grant: folder.id })
+    it.call('revoke', { session: 's-new', grant: folder?.id })
     expect(it.sent.slice(-4).map(({ kind, type }) => kind ?? type)).toEqual(['revoke', 'stop', 'folders', 'reply'])
     expect(it.answer(it.call('ask', write(), 's-new'))).toMatchObject({ error: { code: 'outside-folder' } })
   })
 
   test('hosts: the old capability dies at once, one without hosts takes its place', () => {
     const it = opened('ask')
-    const hosts = it.answer(it.call('grants', { session: 's-new' }))?.body.grants.find((grant: any) => grant.kind === 'fetch')
-    const id = it.call('revoke', { session: 's-new', grant: hosts.id })
-    expect(it.of('revoke')[0]?.body.grant).toBe(Number(hosts.id))
-    expect(it.of('derive').at(-1)?.caps?.[0].limits).toEqual({ session: 's-new', hosts: [] })
+    const hosts = it.answer(it.call('grants', { session: 's-new' }))?.body.grants.find((grant) => grant.kind === 'fetch')
+    const id = it.call('revoke', { session: 's-new', grant: hosts?.id })
+    expect(it.of('revoke')[0]?.body.grant).toBe(Number(hosts?.id))
+    expect(it.of('derive').at(-1)?.caps?.[0]?.limits).toEqual({ session: 's-new', hosts: [] })
     expect(it.of('endow').length).toBe(1)
     expect(it.answer(id)?.type).toBe('reply')
   })

@@ -6,7 +6,12 @@ export const manifest = {
   placement: 'inline',
   cardinality: 'singleton',
   grants: [
-    { name: 'kernel', target: 'kernel', limits: { kinds: ['spawn', 'endow', 'stop', 'derive', 'revoke'] }, reason: 'starts a session\'s actors and takes grants back' },
+    {
+      name: 'kernel',
+      target: 'kernel',
+      limits: { kinds: ['spawn', 'endow', 'stop', 'derive', 'revoke'] },
+      reason: "starts a session's actors and takes grants back",
+    },
     { name: 'self', target: 'consent', limits: { kinds: ['ask'] }, reason: 'handed to each conversation, so that it can ask' },
     { name: 'gateway', target: 'gateway', limits: { kinds: ['ask-member'] }, reason: 'shows a question to the member' },
     {

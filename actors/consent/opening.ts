@@ -13,10 +13,25 @@ import type { Delegation, Fault, Outgoing } from '../../kernel/index.ts'
 import { maxFolders, maxHosts, maxSessions, maxTries } from './limits.ts'
 import { folderKey, folderName } from './names.ts'
 import { dropFolder, endSession } from './sessions.ts'
-import { changeFolder, type Context, type Folder, type OpenBody, type Opening, refuse, type Session, type Step, stay, type Task, tell, andThen, withSession, without } from './state.ts'
+import {
+  changeFolder,
+  type Context,
+  type Folder,
+  type OpenBody,
+  type Opening,
+  refuse,
+  type Session,
+  type Step,
+  stay,
+  type Task,
+  tell,
+  andThen,
+  withSession,
+  without,
+} from './state.ts'
 
 /** Kinds of a folder that change nothing; a conversation holds these from the start. */
-export const readKinds = ['info', 'read', 'list', 'stat', 'glob', 'grep', 'preview'] as const
+const readKinds = ['info', 'read', 'list', 'stat', 'glob', 'grep', 'preview'] as const
 
 export function open(context: Context, request: number, from: string, body: OpenBody): Step {
   const busy = body.session !== undefined && Object.values(context.openings).some(({ session }) => session === body.session)
@@ -44,7 +59,20 @@ export function renewEgress(context: Context, request: number, session: Session)
   const ref = `open:${context.next}`
   const tasks: Task[] = [{ do: 'derive-egress' }, ...(session.conversation ? [{ do: 'endow-egress' } as const] : [])]
   const body: OpenBody = { session: session.id, folders: [], hosts: [] }
-  const opening: Opening = { ref, request, body, from: '', session: session.id, resumed: true, fresh: false, tries: 0, tasks, added: [], abandoned: false, answer: 'plain' }
+  const opening: Opening = {
+    ref,
+    request,
+    body,
+    from: '',
+    session: session.id,
+    resumed: true,
+    fresh: false,
+    tries: 0,
+    tasks,
+    added: [],
+    abandoned: false,
+    answer: 'plain',
+  }
   return run({ ...context, next: context.next + 1, openings: { ...context.openings, [ref]: opening } }, ref)
 }
 
@@ -76,7 +104,13 @@ function message(task: Exclude<Task, { do: 'mint' | 'look-up' }>, session: Sessi
       return send(session.conversation?.slot ?? 'conversation', 'history', {})
     case 'spawn-folder': {
       const params = { root: folder?.path, name: task.folder, mode: folder?.mode }
-      return send('kernel', 'spawn', { kind: 'fs-gate', instance: `${session.id}.${folderKey(task.folder)}`, params, session: session.id, grants: [] })
+      return send('kernel', 'spawn', {
+        kind: 'fs-gate',
+        instance: `${session.id}.${folderKey(task.folder)}`,
+        params,
+        session: session.id,
+        grants: [],
+      })
     }
     case 'inform-folder':
       return send(folder?.actor?.slot ?? task.folder, 'info', {})
@@ -112,7 +146,11 @@ function spawnConversation(session: Session, ref: string): Outgoing {
   const { id, hosts, model } = session
   const folders = connected(session)
   const given: { name: string; reason: string; cap: Delegation }[] = [
-    { name: 'egress', reason: 'asks the model; fetches from the hosts the member allowed', cap: { slot: session.egress?.slot ?? 'egress' } },
+    {
+      name: 'egress',
+      reason: 'asks the model; fetches from the hosts the member allowed',
+      cap: { slot: session.egress?.slot ?? 'egress' },
+    },
     { name: 'consent', reason: 'asks before it changes anything', cap: { slot: 'self', limits: { kinds: ['ask'], session: id } } },
     { name: 'journal', reason: 'keeps its history', cap: { slot: 'journal', limits: { kinds: ['append', 'read'], session: id } } },
     ...folders.map((folder) => ({ name: `folder:${folder.name}`, reason: `reads ${folder.name}/`, cap: readable(id)(folder) })),
@@ -147,12 +185,29 @@ export function minted(context: Context, ref: string, name: string, at: number):
   const known = context.sessions[id]
   if (!known && Object.keys(context.sessions).length >= maxSessions)
     return fail(context, opening, fault('overloaded', `${maxSessions} sessions are open.`, { remedy: 'Close one first.' }))
-  const base: Session = known ?? { id, folders: [], hosts: [], approve: 'ask', model: null, openedAt: at, conversation: null, egress: null, outgrown: [], grants: [] }
+  const base: Session = known ?? {
+    id,
+    folders: [],
+    hosts: [],
+    approve: 'ask',
+    model: null,
+    openedAt: at,
+    conversation: null,
+    egress: null,
+    outgrown: [],
+    grants: [],
+  }
   const added = newFolders(base, opening, at)
-  const replaced = base.folders.filter((folder) => opening.body.folders.some(({ path, mode }) => folder.path === path && folder.mode !== mode))
+  const replaced = base.folders.filter((folder) =>
+    opening.body.folders.some(({ path, mode }) => folder.path === path && folder.mode !== mode),
+  )
   const hosts = [...new Set([...base.hosts, ...opening.body.hosts])]
   if (base.folders.length + added.length - replaced.length > maxFolders || hosts.length > maxHosts)
-    return fail(context, opening, fault('overloaded', 'Too many folders or hosts for one session.', { rule: `at most ${maxFolders} folders, ${maxHosts} hosts` }))
+    return fail(
+      context,
+      opening,
+      fault('overloaded', 'Too many folders or hosts for one session.', { rule: `at most ${maxFolders} folders, ${maxHosts} hosts` }),
+    )
   const model = opening.body.model ?? base.model
   const approve = opening.body.approve ?? base.approve
   const wider = base.egress === null || hosts.length !== base.hosts.length
@@ -168,10 +223,22 @@ export function minted(context: Context, ref: string, name: string, at: number):
     ...(renew ? [{ do: 'stop-conversation' } as const] : []),
     ...conversationTasks(base.conversation !== null && !renew, added.length > 0),
   ]
-  const opened: Opening = { ...opening, session: id, fresh: !known, resumed: known !== undefined, tasks, added: added.map((folder) => folder.name) }
+  const opened: Opening = {
+    ...opening,
+    session: id,
+    fresh: !known,
+    resumed: known !== undefined,
+    tasks,
+    added: added.map((folder) => folder.name),
+  }
   const started: Context = { ...context, sessions: { ...context.sessions, [id]: base }, openings: { ...context.openings, [ref]: opened } }
   const dropped = replaced.reduce((step, folder) => andThen(step, (now) => dropFolder(now, id, folder.name)), stay(started))
-  return andThen(dropped, (now) => run(withSession(now, id, (session) => ({ ...session, hosts, model, approve, folders: [...session.folders, ...added] })), ref))
+  return andThen(dropped, (now) =>
+    run(
+      withSession(now, id, (session) => ({ ...session, hosts, model, approve, folders: [...session.folders, ...added] })),
+      ref,
+    ),
+  )
 }
 
 const folderTasks = (folder: string): Task[] => [
@@ -205,14 +272,18 @@ export function taskDone(context: Context, ref: string, body: unknown, caps: rea
   const reply = (typeof body === 'object' && body !== null ? body : {}) as Record<string, unknown>
   const advance = (now: Context, more: Partial<Opening> = {}): Step => {
     const moved: Context = { ...now, openings: { ...now.openings, [ref]: { ...opening, ...more, tries: 0, tasks: rest } } }
-    return opening.abandoned ? fail(moved, { ...opening, ...more }, fault('cancelled', 'The session was not wanted any more.')) : run(moved, ref)
+    return opening.abandoned
+      ? fail(moved, { ...opening, ...more }, fault('cancelled', 'The session was not wanted any more.'))
+      : run(moved, ref)
   }
   const [slot] = caps
   const unexpected = (): Step => fail(context, opening, fault('internal', `The reply to "${task.do}" is not as agreed.`))
   switch (task.do) {
     case 'look-up': {
       const sessions = Array.isArray(reply['sessions']) ? reply['sessions'] : []
-      return advance(context, { resumed: sessions.some((item: unknown) => typeof item === 'object' && item !== null && 'session' in item && item.session === id) })
+      return advance(context, {
+        resumed: sessions.some((item: unknown) => typeof item === 'object' && item !== null && 'session' in item && item.session === id),
+      })
     }
     case 'spawn-folder':
       if (slot === undefined) return unexpected()
@@ -228,7 +299,13 @@ export function taskDone(context: Context, ref: string, body: unknown, caps: rea
       if (slot === undefined || typeof grant !== 'number') return unexpected()
       const held = { grant, slot }
       if (task.do === 'derive-egress') {
-        return advance(withSession(context, id, (session) => ({ ...session, egress: held, outgrown: session.egress ? [...session.outgrown, session.egress] : session.outgrown })))
+        return advance(
+          withSession(context, id, (session) => ({
+            ...session,
+            egress: held,
+            outgrown: session.egress ? [...session.outgrown, session.egress] : session.outgrown,
+          })),
+        )
       }
       return advance(updateFolder(context, id, task.folder, (folder) => ({ ...folder, held })))
     }
@@ -299,16 +376,31 @@ function finish(context: Context, opening: Opening): Step {
   if (opening.answer === 'plain') return next(stay(done, { type: 'reply', request: opening.request, body: {} }), opening.session ?? '')
   if (!session?.conversation) return fail(done, opening, fault('no-such-session', 'The session was closed while it was being opened.'))
   const attached = session.folders.filter(({ name, held }) => held && (opening.fresh || opening.added.includes(name)))
-  const caps = attached.flatMap(({ held }) => (held ? [{ slot: held.slot, limits: { kinds: ['ninep', 'ninep-close'], session: session.id } }] : []))
+  const caps = attached.flatMap(({ held }) =>
+    held ? [{ slot: held.slot, limits: { kinds: ['ninep', 'ninep-close'], session: session.id } }] : [],
+  )
   const folders = attached.map(({ name, mode }) => ({ name, mode }))
-  const attach = opening.fresh || attached.length > 0 ? tell(done, 'workspace', 'attach', { session: session.id, folders }, caps) : stay(done)
+  const attach =
+    opening.fresh || attached.length > 0 ? tell(done, 'workspace', 'attach', { session: session.id, folders }, caps) : stay(done)
   return andThen(attach, (now) =>
     next(
       stay(now, {
         type: 'reply',
         request: opening.request,
-        body: { session: session.id, folders: session.folders.map(view), hosts: [...session.hosts], approve: session.approve, resumed: opening.resumed },
-        caps: [{ slot: session.conversation?.slot ?? 'conversation', limits: { kinds: ['prompt', 'history'], session: session.id }, reason: `session ${session.id}` }],
+        body: {
+          session: session.id,
+          folders: session.folders.map(view),
+          hosts: [...session.hosts],
+          approve: session.approve,
+          resumed: opening.resumed,
+        },
+        caps: [
+          {
+            slot: session.conversation?.slot ?? 'conversation',
+            limits: { kinds: ['prompt', 'history'], session: session.id },
+            reason: `session ${session.id}`,
+          },
+        ],
       }),
       session.id,
     ),
@@ -318,7 +410,9 @@ function finish(context: Context, opening: Opening): Step {
 function fail(context: Context, opening: Opening, error: Fault): Step {
   const id = opening.session ?? ''
   const done: Context = { ...context, openings: without(context.openings, opening.ref) }
-  const undone = opening.fresh ? endSession(done, id) : opening.added.reduce((step, name) => andThen(step, (now) => dropFolder(now, id, name)), stay(done))
+  const undone = opening.fresh
+    ? endSession(done, id)
+    : opening.added.reduce((step, name) => andThen(step, (now) => dropFolder(now, id, name)), stay(done))
   const answered = opening.abandoned ? undone : { ...undone, out: [...undone.out, refuse(opening.request, error)] }
   return next(answered, id)
 }

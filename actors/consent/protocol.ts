@@ -6,15 +6,12 @@ import { z } from 'zod'
 import type { Protocol } from '../../kernel/index.ts'
 import { maxDetail, maxFolders, maxHosts, openDeadlineMs } from './limits.ts'
 
-export const sessionName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, 'lower-case letters, digits and hyphens, at most 40')
+const sessionName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, 'lower-case letters, digits and hyphens, at most 40')
 export const approveMode = z.enum(['ask', 'edits', 'all', 'none'])
 export type ApproveMode = z.infer<typeof approveMode>
-export const folderMode = z.enum(['ro', 'rw'])
+const folderMode = z.enum(['ro', 'rw'])
 
-/** One way to answer a question. `scope` says what an answer is good for; null: it allows nothing. */
-export const option = z.strictObject({ id: z.string(), label: z.string(), scope: z.enum(['once', 'session']).nullable() })
-
-export const folderView = z.strictObject({ name: z.string(), root: z.string(), mode: folderMode })
+const folderView = z.strictObject({ name: z.string(), root: z.string(), mode: folderMode })
 
 /** A standing permission of a session, as members see it. Answers that were good for one action are used up and not listed. */
 export const grantView = z.strictObject({

@@ -21,7 +21,9 @@ export function revoke(context: Context, request: number, id: string, grant: str
   if (folder) {
     const rest = session.folders.filter((item) => item !== folder && item.held).map(({ name, root, mode }) => ({ name, root, mode }))
     const { conversation } = session
-    const told = andThen(dropFolder(context, id, folder.name), (now) => (conversation ? tell(now, conversation.slot, 'folders', { folders: rest }) : stay(now)))
+    const told = andThen(dropFolder(context, id, folder.name), (now) =>
+      conversation ? tell(now, conversation.slot, 'folders', { folders: rest }) : stay(now),
+    )
     return andThen(told, answer)
   }
   if (session.egress && String(session.egress.grant) === grant && session.hosts.length > 0) {
@@ -30,11 +32,18 @@ export function revoke(context: Context, request: number, id: string, grant: str
     // One capability carries the hosts and the model API: it goes, with what it grew out of, and one without hosts takes its place.
     const gone = [...session.outgrown, session.egress]
     const changed = withSession(context, id, (now) => ({ ...now, hosts: [], egress: null, outgrown: [] }))
-    const revoked = gone.reduce((step, { grant: held }) => andThen(step, (now) => tell(now, 'kernel', 'revoke', { grant: held })), stay(changed))
+    const revoked = gone.reduce(
+      (step, { grant: held }) => andThen(step, (now) => tell(now, 'kernel', 'revoke', { grant: held })),
+      stay(changed),
+    )
     return andThen(revoked, (now) => renewEgress(now, request, { ...session, hosts: [], egress: null }))
   }
   const answered = session.grants.find((item) => String(item.grant) === grant)
-  if (!answered) return stay(context, refuse(request, fault('not-found', `Session ${id} has no grant ${grant}.`, { remedy: 'List its grants to see which there are.' })))
+  if (!answered)
+    return stay(
+      context,
+      refuse(request, fault('not-found', `Session ${id} has no grant ${grant}.`, { remedy: 'List its grants to see which there are.' })),
+    )
   const forgotten = withSession(context, id, (now) => ({ ...now, grants: now.grants.filter((item) => item !== answered) }))
   return andThen(tell(forgotten, 'kernel', 'revoke', { grant: answered.grant }), answer)
 }

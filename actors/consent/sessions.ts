@@ -31,7 +31,10 @@ export function endSession(context: Context, id: string): Step {
   }
   const refused: Step = {
     context: forgotten,
-    out: questions.flatMap(([ref, { request }]) => [{ type: 'cancel', ref } as const, refuse(request, fault('cancelled', 'The session was closed.'))]),
+    out: questions.flatMap(([ref, { request }]) => [
+      { type: 'cancel', ref } as const,
+      refuse(request, fault('cancelled', 'The session was closed.')),
+    ]),
   }
   const grants = [...session.grants, ...session.outgrown, ...(session.egress ? [session.egress] : [])]
   const revoked = grants.reduce((step, { grant }) => andThen(step, (now) => tell(now, 'kernel', 'revoke', { grant })), refused)

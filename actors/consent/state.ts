@@ -138,8 +138,17 @@ export function refuse(request: number, error: Fault): Out {
 }
 
 /** A message whose outcome changes nothing here: it is sent as a request only so that its receiver may answer. */
-export function tell(context: Context, to: string | number, kind: string, body: unknown, caps: readonly { slot: number; limits: Limits }[] = []): Step {
-  return stay({ ...context, next: context.next + 1 }, { type: 'send', to, kind, body, ref: `told:${context.next}`, ...(caps.length > 0 ? { caps } : {}) })
+export function tell(
+  context: Context,
+  to: string | number,
+  kind: string,
+  body: unknown,
+  caps: readonly { slot: number; limits: Limits }[] = [],
+): Step {
+  return stay(
+    { ...context, next: context.next + 1 },
+    { type: 'send', to, kind, body, ref: `told:${context.next}`, ...(caps.length > 0 ? { caps } : {}) },
+  )
 }
 
 export const folderScope = (name: string): string => `${name}/`
@@ -153,8 +162,19 @@ export function grantsOf(session: Session): GrantView[] {
   })
   const hosts: GrantView[] =
     session.egress && session.hosts.length > 0
-      ? [{ id: String(session.egress.grant), kind: 'fetch', scope: session.hosts.join(', '), by: 'member', at: session.openedAt, reason: 'hosts allowed by the member' }]
+      ? [
+          {
+            id: String(session.egress.grant),
+            kind: 'fetch',
+            scope: session.hosts.join(', '),
+            by: 'member',
+            at: session.openedAt,
+            reason: 'hosts allowed by the member',
+          },
+        ]
       : []
-  const answers = session.grants.map(({ grant, kind, scope, by, at, reason }): GrantView => ({ id: String(grant), kind, scope, by, at, reason }))
+  const answers = session.grants.map(
+    ({ grant, kind, scope, by, at, reason }): GrantView => ({ id: String(grant), kind, scope, by, at, reason }),
+  )
   return [...folders, ...hosts, ...answers]
 }

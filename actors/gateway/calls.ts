@@ -4,7 +4,20 @@ import type { ClientCall } from './client-methods.ts'
 import { announce } from './events.ts'
 import { maxClients, maxIdleSessions } from './limits.ts'
 import { gaveNoAnswer, showOpen } from './questions.ts'
-import { answer, andThen, type Context, effect, fail, type Out, type Pending, type Step, stay, type Style, without, withSession } from './state.ts'
+import {
+  answer,
+  andThen,
+  type Context,
+  effect,
+  fail,
+  type Out,
+  type Pending,
+  type Step,
+  stay,
+  type Style,
+  without,
+  withSession,
+} from './state.ts'
 import { cancel, prompt } from './turns.ts'
 
 export function connected(context: Context, conn: number): Step {
@@ -32,7 +45,14 @@ export function called(context: Context, conn: number, call: number, style: Styl
     case 'close': {
       const ended = relay('consent', 'close', asked.params)
       const { session } = asked.params
-      return { ...ended, context: { ...ended.context, sessions: without(ended.context.sessions, session), idle: context.idle.filter((id) => id !== session) } }
+      return {
+        ...ended,
+        context: {
+          ...ended.context,
+          sessions: without(ended.context.sessions, session),
+          idle: context.idle.filter((id) => id !== session),
+        },
+      }
     }
     case 'grants':
     case 'revoke':
@@ -72,8 +92,19 @@ export function callReplied(context: Context, ref: string, body: unknown, caps: 
   const [conversation] = caps
   if (conversation === undefined) return stay(done, fail(conn, call, fault('internal', 'The session came without its conversation.')))
   const known = done.sessions[opened.session]
-  const session = { id: opened.session, seq: 0, turn: null, ...known, conversation, watchers: { ...known?.watchers, [conn]: pending.style } }
-  const watched: Context = { ...done, sessions: { ...done.sessions, [session.id]: session }, idle: done.idle.filter((id) => id !== session.id) }
+  const session = {
+    id: opened.session,
+    seq: 0,
+    turn: null,
+    ...known,
+    conversation,
+    watchers: { ...known?.watchers, [conn]: pending.style },
+  }
+  const watched: Context = {
+    ...done,
+    sessions: { ...done.sessions, [session.id]: session },
+    idle: done.idle.filter((id) => id !== session.id),
+  }
   const announced = announce(watched, session.id, { type: 'session', ...opened })
   const answered = andThen(announced, (now) => stay(now, answer(conn, call, opened)))
   return andThen(answered, (now) => showOpen(now, session.id, conn))
@@ -89,7 +120,10 @@ export function callPart(context: Context, ref: string, body: unknown): Step {
   const pending = context.pending[ref]
   if (pending?.kind !== 'watch') return stay(context)
   const status = typeof body === 'object' && body !== null && 'status' in body ? body.status : body
-  return stay(context, effect({ name: 'notify', params: { conns: [pending.conn], method: '_bulkhead/vm', params: { status }, stamp: false } }))
+  return stay(
+    context,
+    effect({ name: 'notify', params: { conns: [pending.conn], method: '_bulkhead/vm', params: { status }, stamp: false } }),
+  )
 }
 
 /** The client does not want the answer any more. A prompt withdrawn is a turn interrupted. */
@@ -107,11 +141,15 @@ export function disconnected(context: Context, conn: number): Step {
   const refs = Object.entries(context.pending).flatMap(([ref, pending]) => (pending.conn === conn ? [ref] : []))
   const turns = Object.values(context.sessions).flatMap(({ turn }) => (turn?.conn === conn ? [turn.ref] : []))
   const left = Object.keys(context.sessions).reduce<Context>(
-    (now, id) => withSession(now, id, (session) => ({ ...session, watchers: without(session.watchers as Record<string, Style>, String(conn)) })),
+    (now, id) =>
+      withSession(now, id, (session) => ({ ...session, watchers: without(session.watchers as Record<string, Style>, String(conn)) })),
     { ...context, clients: context.clients.filter((other) => other !== conn) },
   )
   const unwatched = Object.values(left.sessions).filter(({ id, watchers }) => Object.keys(watchers).length === 0 && !left.idle.includes(id))
-  const cancelled = stay({ ...left, idle: [...left.idle, ...unwatched.map(({ id }) => id)] }, ...[...refs, ...turns].map((ref) => ({ type: 'cancel', ref }) as const))
+  const cancelled = stay(
+    { ...left, idle: [...left.idle, ...unwatched.map(({ id }) => id)] },
+    ...[...refs, ...turns].map((ref) => ({ type: 'cancel', ref }) as const),
+  )
   const parted = Object.keys(context.questions).reduce((step, id) => andThen(step, (now) => gaveNoAnswer(now, id, conn)), cancelled)
   return andThen(parted, retire)
 }
@@ -122,6 +160,8 @@ function retire(context: Context): Step {
   const kept = ending.reduce((sessions, id) => without(sessions, id), context.sessions)
   return stay(
     { ...context, sessions: kept, idle: context.idle.slice(-maxIdleSessions), next: context.next + 1 },
-    ...ending.map((session): Out => ({ type: 'send', to: 'consent', kind: 'close', body: { session }, ref: `retired:${context.next}:${session}` })),
+    ...ending.map(
+      (session): Out => ({ type: 'send', to: 'consent', kind: 'close', body: { session }, ref: `retired:${context.next}:${session}` }),
+    ),
   )
 }

@@ -19,7 +19,10 @@ export const clientMethods = {
    */
   open: z.strictObject({
     session: session.optional(),
-    folders: z.array(z.strictObject({ path: z.string().min(1).max(4096), mode: z.enum(['ro', 'rw']) })).max(32).default([]),
+    folders: z
+      .array(z.strictObject({ path: z.string().min(1).max(4096), mode: z.enum(['ro', 'rw']) }))
+      .max(32)
+      .default([]),
     hosts: z.array(z.string().min(1).max(260)).max(200).default([]),
     approve: z.enum(['ask', 'edits', 'all', 'none']).optional(),
     model: z.string().min(1).max(200).optional(),

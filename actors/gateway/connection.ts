@@ -12,7 +12,7 @@ import { maxLineBytes, maxOpenCalls, maxUnsentNotifications } from './limits.ts'
 import type { Style } from './state.ts'
 
 /** JSON-RPC error code of every refusal that carries a fault in `data`. From the range the protocol leaves to servers. */
-export const faultCode = -32050
+const faultCode = -32050
 
 export type Door = {
   called(call: number, style: Style, asked: ClientCall): void
@@ -77,7 +77,10 @@ export function serveConnection(socket: Socket, door: Door): ClientConnection {
       if (status === 'failed') throw rpcError(error ?? fault('internal', 'The turn failed.'))
       return { stopReason: stopReason(status) as 'end_turn' }
     })
-    .onNotification('session/cancel', ({ params, signal }) => void ask('acp', { method: 'cancel', params: { session: params.sessionId } }, signal).catch(() => {}))
+    .onNotification(
+      'session/cancel',
+      ({ params, signal }) => void ask('acp', { method: 'cancel', params: { session: params.sessionId } }, signal).catch(() => {}),
+    )
   for (const method of Object.keys(clientMethods) as ClientMethod[])
     app.onRequest(prefix + method, clientMethods[method] as { parse(params: unknown): unknown }, ({ params, signal }) =>
       ask('bulkhead', { method, params } as ClientCall, signal),
@@ -113,7 +116,10 @@ export function serveConnection(socket: Socket, door: Door): ClientConnection {
     },
     async ask(params, signal) {
       try {
-        const answer = await connection.client.request('session/request_permission', params as never, { cancellationSignal: signal, stopWaitingOnCancel: true })
+        const answer = await connection.client.request('session/request_permission', params as never, {
+          cancellationSignal: signal,
+          stopWaitingOnCancel: true,
+        })
         return answer.outcome.outcome === 'selected' ? answer.outcome.optionId : null
       } catch {
         return null
@@ -138,6 +144,9 @@ function plainText(block: ContentBlock): string {
 
 /** Client names are shown in grants and questions: printable, short. */
 function plainName(name: string | null | undefined): string {
-  const plain = (name ?? '').replace(/[^\p{L}\p{N} ._-]/gu, '').trim().slice(0, 40)
+  const plain = (name ?? '')
+    .replace(/[^\p{L}\p{N} ._-]/gu, '')
+    .trim()
+    .slice(0, 40)
   return plain === '' ? 'client' : plain
 }

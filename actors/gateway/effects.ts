@@ -43,7 +43,17 @@ export const effects = {
   /** Tells clients something. `stamp` adds the time, the same for all of them. */
   notify: {
     outcomes: ['done'],
-    run: ({ conns, method, params, stamp }: { conns: readonly number[]; method: string; params: Record<string, unknown>; stamp: boolean }) =>
+    run: ({
+      conns,
+      method,
+      params,
+      stamp,
+    }: {
+      conns: readonly number[]
+      method: string
+      params: Record<string, unknown>
+      stamp: boolean
+    }) =>
       Effect.sync(() => {
         const body = stamp ? { ...params, ts: new Date().toISOString() } : params
         for (const conn of conns) connections.get(conn)?.notify(method, body)

@@ -20,7 +20,10 @@ export function announce(context: Context, id: string, event: Event): Step {
   const conns = watchersOf(session, 'bulkhead')
   const params = { session: id, seq, ...(session.turn ? { turn: session.turn.turn } : {}), ...(brief ? { passing: true } : {}), ...event }
   const numbered = withSession(context, id, (now) => ({ ...now, seq }))
-  return stay(numbered, ...(conns.length > 0 ? [effect({ name: 'notify', params: { conns, method: '_bulkhead/event', params, stamp: true } })] : []))
+  return stay(
+    numbered,
+    ...(conns.length > 0 ? [effect({ name: 'notify', params: { conns, method: '_bulkhead/event', params, stamp: true } })] : []),
+  )
 }
 
 /** A piece of the running turn. */
@@ -35,7 +38,10 @@ export function happened(context: Context, session: Session, event: Conversation
   const conns = watchersOf(session, 'acp')
   if (!update || conns.length === 0) return announced
   const params = { sessionId: session.id, update }
-  return { ...announced, out: [...announced.out, effect({ name: 'notify', params: { conns, method: 'session/update', params, stamp: false } })] }
+  return {
+    ...announced,
+    out: [...announced.out, effect({ name: 'notify', params: { conns, method: 'session/update', params, stamp: false } })],
+  }
 }
 
 function note(turn: Turn, event: ConversationEvent): Turn {

@@ -15,7 +15,12 @@ import { protocol as conversationProtocol } from '../conversation/protocol.ts'
 import { protocol as vmProtocol } from '../vm-supervisor/protocol.ts'
 import { actor } from './index.ts'
 
-const entry: ActorEntry = { manifest: actor.manifest, protocol: actor.protocol, entry: new URL('./index.ts', import.meta.url).href, load: async () => actor }
+const entry: ActorEntry = {
+  manifest: actor.manifest,
+  protocol: actor.protocol,
+  entry: new URL('./index.ts', import.meta.url).href,
+  load: async () => actor,
+}
 const result = { status: 'done' as const, text: 'hi', toolCalls: 0 }
 type Turn = (from: NativeFrom) => Promise<object>
 
@@ -43,10 +48,17 @@ async function start(placement: 'inline' | 'process'): Promise<void> {
       if (kind !== 'open') return { body: kind === 'grants' ? { grants: [] } : {} }
       const session = body.session ?? 's-1'
       if (session === 'bad') throw fault('overloaded', 'full')
-      return { body: { session, folders: [], hosts: [], approve: 'ask', resumed: false }, caps: [mint(kernel.tables, 'conversation:x', { session }, 'test')] }
+      return {
+        body: { session, folders: [], hosts: [], approve: 'ask', resumed: false },
+        caps: [mint(kernel.tables, 'conversation:x', { session }, 'test')],
+      }
     },
   })
-  kernel.addNative({ id: 'conversation:x', protocol: conversationProtocol, handle: async (_kind, _body, from) => ({ body: await turn(from) }) })
+  kernel.addNative({
+    id: 'conversation:x',
+    protocol: conversationProtocol,
+    handle: async (_kind, _body, from) => ({ body: await turn(from) }),
+  })
   kernel.addNative({
     id: 'vm-supervisor',
     protocol: vmProtocol,
@@ -69,27 +81,39 @@ afterEach(async () => {
   rmSync(dir, { recursive: true })
 })
 
-type Peer = { connection: ClientConnection; socket: Socket; events: any[]; updates: any[]; resolved: any[]; call(method: string, params?: object, signal?: AbortSignal): Promise<any> }
+type Told = { type: string; seq: number; ts: string }
+type Peer = {
+  connection: ClientConnection
+  socket: Socket
+  events: Told[]
+  updates: unknown[]
+  resolved: unknown[]
+  call(method: string, params?: object, signal?: AbortSignal): Promise<unknown>
+}
 
-async function connected(answer: (params: any, signal: AbortSignal) => Promise<string | null> | string | null = () => null, name = 'terminal'): Promise<Peer> {
+async function connected(
+  answer: (params: unknown, signal: AbortSignal) => Promise<string | null> | string | null = () => null,
+  name = 'terminal',
+): Promise<Peer> {
   const socket = connect(join(dir, 's'))
   open.add(socket)
-  const events: any[] = []
-  const updates: any[] = []
-  const resolved: any[] = []
-  const any = (params: unknown) => params
+  const events: Told[] = []
+  const updates: unknown[] = []
+  const resolved: unknown[] = []
+  const told = (params: unknown) => params as Told
   const connection = client({ name })
     .onRequest('session/request_permission', async ({ params, signal }) => {
       const optionId = await answer(params, signal)
       return { outcome: optionId === null ? { outcome: 'cancelled' } : { outcome: 'selected', optionId } }
     })
     .onNotification('session/update', ({ params }) => void updates.push(params.update))
-    .onNotification('_bulkhead/event', any, ({ params }) => void events.push(params))
-    .onNotification('_bulkhead/vm', any, ({ params }) => void events.push(params))
-    .onNotification('_bulkhead/permission_resolved', any, ({ params }) => void resolved.push(params))
+    .onNotification('_bulkhead/event', told, ({ params }) => void events.push(params))
+    .onNotification('_bulkhead/vm', told, ({ params }) => void events.push(params))
+    .onNotification('_bulkhead/permission_resolved', told, ({ params }) => void resolved.push(params))
     .connect(ndJsonStream(Writable.toWeb(socket) as WritableStream<Uint8Array>, Readable.toWeb(socket) as ReadableStream<Uint8Array>))
   await connection.agent.request('initialize', { protocolVersion: 65535, clientInfo: { name, version: '1' } })
-  const call = (method: string, params: object = {}, signal?: AbortSignal) => connection.agent.request(method, params, signal ? { cancellationSignal: signal } : {})
+  const call = (method: string, params: object = {}, signal?: AbortSignal) =>
+    connection.agent.request(method, params, signal ? { cancellationSignal: signal } : {})
   return { connection, socket, events, updates, resolved, call }
 }
 
@@ -98,7 +122,12 @@ const until = async (ready: () => boolean): Promise<void> => {
 }
 /** The SDK hands a response over before notifications that came ahead of it on the wire. */
 const ended = (peer: Peer) => until(() => peer.events.at(-1)?.type === 'result')
-const faultOf = (promise: Promise<unknown>) => promise.then(() => null, (error: any) => error.data?.fault ?? error)
+/** The fault a refused call carries, or its JSON-RPC error; null when it was answered. */
+const faultOf = (promise: Promise<unknown>): Promise<{ code: unknown } | null> =>
+  promise.then(
+    () => null,
+    (error: { code: number; data?: { fault?: { code: string } } }) => error.data?.fault ?? error,
+  )
 
 describe.each(['inline', 'process'] as const)('%s', (placement) => {
   beforeEach(() => start(placement))
@@ -108,7 +137,12 @@ describe.each(['inline', 'process'] as const)('%s', (placement) => {
     expect(await peer.call('_bulkhead/open')).toMatchObject({ session: 's-1' })
     expect(await peer.call('_bulkhead/prompt', { session: 's-1', text: 'x', turn: 't1' })).toEqual(result)
     await ended(peer)
-    expect(peer.events.map(({ seq, type }) => [seq, type])).toEqual([[1, 'session'], [2, 'session'], [3, 'text'], [4, 'result']])
+    expect(peer.events.map(({ seq, type }) => [seq, type])).toEqual([
+      [1, 'session'],
+      [2, 'session'],
+      [3, 'text'],
+      [4, 'result'],
+    ])
     expect(peer.events[1]).toMatchObject({ model: { name: 'practice', practice: true }, turn: 't1' })
     for (const { ts } of peer.events) expect(new Date(ts).toISOString()).toBe(ts)
   })
@@ -116,7 +150,9 @@ describe.each(['inline', 'process'] as const)('%s', (placement) => {
   test('the same turn in ACP', async () => {
     const peer = await connected()
     const { sessionId } = await peer.connection.agent.request('session/new', { cwd: '/tmp', mcpServers: [] })
-    expect(await peer.connection.agent.request('session/prompt', { sessionId, prompt: [{ type: 'text', text: 'x' }] })).toMatchObject({ stopReason: 'end_turn' })
+    expect(await peer.connection.agent.request('session/prompt', { sessionId, prompt: [{ type: 'text', text: 'x' }] })).toMatchObject({
+      stopReason: 'end_turn',
+    })
     expect(peer.updates).toEqual([{ sessionUpdate: 'agent_message_chunk', content: { type: 'text', text: 'hi' } }])
     expect(peer.events).toEqual([])
   })
@@ -130,7 +166,7 @@ describe('inline', () => {
     expect(await peer.connection.agent.request('initialize', { protocolVersion: 65535 })).toMatchObject({ protocolVersion: 1 })
   })
 
-  test('refusals carry the fault; bad parameters and unknown methods get JSON-RPC\'s own codes', async () => {
+  test("refusals carry the fault; bad parameters and unknown methods get JSON-RPC's own codes", async () => {
     const peer = await connected()
     expect(await faultOf(peer.call('_bulkhead/open', { session: 'bad' }))).toMatchObject({ code: 'overloaded', remedy: expect.any(String) })
     expect(await faultOf(peer.call('_bulkhead/vm/start'))).toMatchObject({ code: 'workspace-unavailable' })
@@ -140,7 +176,7 @@ describe('inline', () => {
       ['_bulkhead/open', { more: 1 }, -32602],
       ['_bulkhead/nonsense', {}, -32601],
     ] as const)
-      expect((await faultOf(peer.call(method, params))).code, method).toBe(code)
+      expect((await faultOf(peer.call(method, params)))?.code, method).toBe(code)
   })
 
   test('an overlong line and a line that is no JSON', async () => {
@@ -188,6 +224,7 @@ describe('inline', () => {
     await until(() => (it.kernel.actors.get('gateway')?.refs.size ?? 0) > 0)
     peer.socket.destroy()
     await until(() => aborted)
+    expect(aborted).toBe(true)
   })
 
   test('sessions nobody watches stay for a while, the longest unwatched end first', async () => {
@@ -210,7 +247,10 @@ describe('inline', () => {
     }
     const peer = await connected()
     await peer.call('_bulkhead/open')
-    expect(await peer.call('_bulkhead/prompt', { session: 's-1', text: 'x' })).toMatchObject({ status: 'failed', error: { code: 'model-unreachable' } })
+    expect(await peer.call('_bulkhead/prompt', { session: 's-1', text: 'x' })).toMatchObject({
+      status: 'failed',
+      error: { code: 'model-unreachable' },
+    })
     await ended(peer)
     expect(peer.events.slice(-2).map(({ type }) => type)).toEqual(['error', 'result'])
   })
@@ -236,14 +276,18 @@ describe('inline', () => {
       { id: 'deny', label: 'Deny', scope: null },
     ],
   }
-  const ask = (signal?: AbortSignal) => it.test.request('gateway', 'ask-member', question, signal ? { signal } : {}).then(({ body }) => body, (error: unknown) => error)
+  const ask = (signal?: AbortSignal) =>
+    it.test.request('gateway', 'ask-member', question, signal ? { signal } : {}).then(
+      ({ body }) => body,
+      (error: unknown) => error,
+    )
 
   test('nobody watches: refused', async () => {
     expect(await ask()).toMatchObject({ code: 'no-one-to-ask' })
   })
 
   test('the first answer wins, the others see whose it was', async () => {
-    let shown: any = null
+    let shown: unknown = null
     let withdrawn = false
     const first = await connected((params) => ((shown = params), 'allow-session'), 'page')
     const second = await connected((_, signal) => new Promise(() => signal.addEventListener('abort', () => (withdrawn = true))))
@@ -281,7 +325,9 @@ describe('inline', () => {
   test('a withdrawn question is taken down', async () => {
     let withdrawn = false
     let shown = false
-    const peer = await connected((_, signal) => ((shown = true), new Promise(() => signal.addEventListener('abort', () => (withdrawn = true)))))
+    const peer = await connected(
+      (_, signal) => ((shown = true), new Promise(() => signal.addEventListener('abort', () => (withdrawn = true)))),
+    )
     await peer.call('_bulkhead/open')
     const stop = new AbortController()
     const answer = ask(stop.signal)

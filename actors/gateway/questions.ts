@@ -4,7 +4,11 @@ import { toolKind } from './acp-updates.ts'
 import type { Option } from './protocol.ts'
 import { andThen, type Context, effect, type Out, type Question, type Session, type Step, stay, without } from './state.ts'
 
-export function askMember(context: Context, request: number, body: { session: string; id: string; tool: string; title: string; detail: string; options: readonly Option[] }): Step {
+export function askMember(
+  context: Context,
+  request: number,
+  body: { session: string; id: string; tool: string; title: string; detail: string; options: readonly Option[] },
+): Step {
   const session = context.sessions[body.session]
   const asked = Object.keys(session?.watchers ?? {}).map(Number)
   if (!session || asked.length === 0) return stay(context, nobody(request, 'No client watches the session.'))
@@ -28,8 +32,18 @@ function show(question: Question, conn: number): Out {
   const kinds = { once: 'allow_once', session: 'allow_always' } as const
   const params = {
     sessionId: session,
-    toolCall: { toolCallId: toolCall, title, kind: toolKind(tool), status: 'pending', content: [{ type: 'content', content: { type: 'text', text: detail } }] },
-    options: options.map((option) => ({ optionId: option.id, name: option.label, kind: option.scope === null ? 'reject_once' : kinds[option.scope] })),
+    toolCall: {
+      toolCallId: toolCall,
+      title,
+      kind: toolKind(tool),
+      status: 'pending',
+      content: [{ type: 'content', content: { type: 'text', text: detail } }],
+    },
+    options: options.map((option) => ({
+      optionId: option.id,
+      name: option.label,
+      kind: option.scope === null ? 'reject_once' : kinds[option.scope],
+    })),
     _meta: { bulkhead: { id, tool, title, detail, options } },
   }
   return effect({ name: 'question', params: { ref: refOf(id, conn), conn, question: id, params } })
@@ -61,12 +75,16 @@ export function questionWithdrawn(context: Context, request: number): Step {
 
 function resolve(context: Context, question: Question, by: number | null, outcome: { option: string | null; by: string | null }): Step {
   const session: Session | undefined = context.sessions[question.session]
-  const conns = Object.entries(session?.watchers ?? {}).flatMap(([conn, style]) => (style === 'bulkhead' && Number(conn) !== by ? [Number(conn)] : []))
+  const conns = Object.entries(session?.watchers ?? {}).flatMap(([conn, style]) =>
+    style === 'bulkhead' && Number(conn) !== by ? [Number(conn)] : [],
+  )
   const params = { session: question.session, id: question.id, ...outcome }
   return stay(
     { ...context, questions: without(context.questions, question.id) },
     ...question.asked.filter((conn) => conn !== by).map((conn): Out => ({ type: 'interrupt', ref: refOf(question.id, conn) })),
-    ...(conns.length > 0 ? [effect({ name: 'notify', params: { conns, method: '_bulkhead/permission_resolved', params, stamp: false } })] : []),
+    ...(conns.length > 0
+      ? [effect({ name: 'notify', params: { conns, method: '_bulkhead/permission_resolved', params, stamp: false } })]
+      : []),
   )
 }
 

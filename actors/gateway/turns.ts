@@ -11,7 +11,11 @@ export function prompt(context: Context, conn: number, call: number, id: string,
   if (session.turn) return stay(context, fail(conn, call, fault('session-busy', `Session ${id} is working on a prompt.`)))
   const ref = `turn:${context.next}`
   const turn: Turn = { ref, turn: name ?? ref, conn, call, text: '', toolCalls: 0, error: null, running: {} }
-  const started = withSession({ ...context, next: context.next + 1 }, id, (now) => ({ ...now, turn, watchers: { [conn]: 'bulkhead', ...now.watchers } }))
+  const started = withSession({ ...context, next: context.next + 1 }, id, (now) => ({
+    ...now,
+    turn,
+    watchers: { [conn]: 'bulkhead', ...now.watchers },
+  }))
   return stay(started, { type: 'send', to: session.conversation, kind: 'prompt', body: { text }, ref, deadlineMs: null })
 }
 
@@ -25,14 +29,24 @@ export function turnEnded(context: Context, id: string, result: Result): Step {
   const turn = context.sessions[id]?.turn
   if (!turn) return stay(context)
   const { error } = result
-  const explained = error && result.status !== 'cancelled' && turn.error !== error.code ? announce(context, id, { type: 'error', error }) : stay(context)
+  const explained =
+    error && result.status !== 'cancelled' && turn.error !== error.code ? announce(context, id, { type: 'error', error }) : stay(context)
   const announced = andThen(explained, (now) => announce(now, id, { type: 'result', ...result }))
-  return andThen(announced, (now) => stay(withSession(now, id, (session) => ({ ...session, turn: null })), answer(turn.conn, turn.call, result)))
+  return andThen(announced, (now) =>
+    stay(
+      withSession(now, id, (session) => ({ ...session, turn: null })),
+      answer(turn.conn, turn.call, result),
+    ),
+  )
 }
 
 export function turnRefused(context: Context, id: string, error: Fault): Step {
   const turn = context.sessions[id]?.turn
   if (!turn) return stay(context)
   const { text, toolCalls } = turn
-  return turnEnded(context, id, error.code === 'cancelled' ? { status: 'cancelled', text, toolCalls } : { status: 'failed', text, toolCalls, error })
+  return turnEnded(
+    context,
+    id,
+    error.code === 'cancelled' ? { status: 'cancelled', text, toolCalls } : { status: 'failed', text, toolCalls, error },
+  )
 }
