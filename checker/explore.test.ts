@@ -7,15 +7,25 @@ import { defineModel } from './model.ts'
 type Ctx = { jugs: { small: number; big: number } }
 
 /** DieHard: a 3- and a 5-litre jug. TLC and Spin count 16 states and 97 transitions (self-loops included). */
-const pour = setup({ types: {} as { context: Ctx; events: { type: 'fillSmall' | 'fillBig' | 'emptySmall' | 'emptyBig' | 'smallToBig' | 'bigToSmall' } } }).createMachine({
+const pour = setup({
+  types: {} as { context: Ctx; events: { type: 'fillSmall' | 'fillBig' | 'emptySmall' | 'emptyBig' | 'smallToBig' | 'bigToSmall' } },
+}).createMachine({
   context: { jugs: { small: 0, big: 0 } },
   on: {
     fillSmall: { actions: assign({ jugs: ({ context }) => ({ ...context.jugs, small: 3 }) }) },
     fillBig: { actions: assign({ jugs: ({ context }) => ({ ...context.jugs, big: 5 }) }) },
     emptySmall: { actions: assign({ jugs: ({ context }) => ({ ...context.jugs, small: 0 }) }) },
     emptyBig: { actions: assign({ jugs: ({ context }) => ({ ...context.jugs, big: 0 }) }) },
-    smallToBig: { actions: assign({ jugs: ({ context: { jugs } }) => ({ small: Math.max(0, jugs.small - (5 - jugs.big)), big: Math.min(5, jugs.big + jugs.small) }) }) },
-    bigToSmall: { actions: assign({ jugs: ({ context: { jugs } }) => ({ big: Math.max(0, jugs.big - (3 - jugs.small)), small: Math.min(3, jugs.big + jugs.small) }) }) },
+    smallToBig: {
+      actions: assign({
+        jugs: ({ context: { jugs } }) => ({ small: Math.max(0, jugs.small - (5 - jugs.big)), big: Math.min(5, jugs.big + jugs.small) }),
+      }),
+    },
+    bigToSmall: {
+      actions: assign({
+        jugs: ({ context: { jugs } }) => ({ big: Math.max(0, jugs.big - (3 - jugs.small)), small: Math.min(3, jugs.big + jugs.small) }),
+      }),
+    },
   },
 })
 const moves = ['fillSmall', 'fillBig', 'emptySmall', 'emptyBig', 'smallToBig', 'bigToSmall']
@@ -40,16 +50,22 @@ describe('exploration', () => {
   })
 
   test('a sometimes that is never reached is a failure', () => {
-    const result = check({ ...dieHard, always: {}, sometimes: { 'six litres': ({ context }) => context.jugs.big === 6 } })
+    const result = check({ ...dieHard, always: {}, sometimes: { 'six litres': ({ context }: { context: Ctx }) => context.jugs.big === 6 } })
     expect(result.violations).toMatchObject([{ kind: 'sometimes', property: 'six litres' }])
   })
 })
 
-type ServerEvent = { type: 'ask'; from: { request: number } } | { type: 'work.done'; request: number } | { type: 'cancelled'; request: number }
+type ServerEvent =
+  | { type: 'ask'; from: { request: number } }
+  | { type: 'work.done'; request: number }
+  | { type: 'cancelled'; request: number }
 
 /** A server that answers when its effect ends; `seeded` forgets that the requester may have given up. */
 function server(seeded: boolean) {
-  return setup({ types: {} as { context: { busy: number | null }; events: ServerEvent; emitted: Outgoing }, actions: { work: (_, _params: { request: number; ref: string }) => {} } }).createMachine({
+  return setup({
+    types: {} as { context: { busy: number | null }; events: ServerEvent; emitted: Outgoing },
+    actions: { work: (_, _params: { request: number; ref: string }) => {} },
+  }).createMachine({
     context: { busy: null },
     initial: 'idle',
     states: {
@@ -58,7 +74,12 @@ function server(seeded: boolean) {
         entry: { type: 'work', params: ({ context }) => ({ request: context.busy ?? -1, ref: 'w' }) },
         on: {
           'work.done': { target: 'idle', actions: emit(({ event }): Outgoing => ({ type: 'reply', request: event.request, body: {} })) },
-          cancelled: { target: 'idle', actions: seeded ? emit(({ context }): Outgoing => ({ type: 'reply', request: context.busy ?? -1, body: {} })) : assign({ busy: null }) },
+          cancelled: {
+            target: 'idle',
+            actions: seeded
+              ? emit(({ context }): Outgoing => ({ type: 'reply', request: context.busy ?? -1, body: {} }))
+              : assign({ busy: null }),
+          },
         },
       },
     },
@@ -71,7 +92,12 @@ const serverModel = (seeded: boolean) =>
     input: undefined,
     stimuli: [
       { name: 'ask', times: 2, event: (_, request) => ({ type: 'ask', from: { request } }) },
-      { name: 'cancel', when: ({ open }) => open.length > 0, request: false, event: ({ open }) => ({ type: 'cancelled', request: open[0] }) },
+      {
+        name: 'cancel',
+        when: ({ open }) => open.length > 0,
+        request: false,
+        event: ({ open }) => ({ type: 'cancelled', request: open[0] }),
+      },
     ],
     effects: { work: () => [{ event: { type: 'work.done' }, ends: true }] },
     always: {},
@@ -100,7 +126,16 @@ describe('built-in properties', () => {
       context: { list: [] },
       on: { go: { actions: assign({ list: ({ context }) => (context.list.push(1), context.list) }) } },
     })
-    const result = check({ actor: 'm', machine: mutating, input: undefined, stimuli: [{ name: 'go', request: false, event: () => ({ type: 'go' }) }], effects: {}, always: {}, sometimes: {}, mayEnd: () => true })
+    const result = check({
+      actor: 'm',
+      machine: mutating,
+      input: undefined,
+      stimuli: [{ name: 'go', request: false, event: () => ({ type: 'go' }) }],
+      effects: {},
+      always: {},
+      sometimes: {},
+      mayEnd: () => true,
+    })
     expect(result.violations).toMatchObject([{ kind: 'crash' }])
   })
 })

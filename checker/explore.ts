@@ -5,12 +5,17 @@
  * Built-in properties, besides the model's own: no step throws; no request is answered twice or by a number that is not open; nothing ends
  * in a state where nothing can happen unless the model says it may.
  */
-import { createStepper } from '../kernel/stepper.ts'
+import { createStepper, type Step } from '../kernel/stepper.ts'
 import type { Outgoing } from '../kernel/types.ts'
-import type { Event, Explored, Model, Pending } from './model.ts'
+import type { Event, Explored, Model } from './model.ts'
 
 export type Trace = { event: Event; value: unknown; out: readonly Outgoing[] }[]
-export type Violation = { property: string; kind: 'always' | 'steps' | 'sometimes' | 'deadlock' | 'crash' | 'answers'; detail?: string; trace: Trace }
+export type Violation = {
+  property: string
+  kind: 'always' | 'steps' | 'sometimes' | 'deadlock' | 'crash' | 'answers'
+  detail?: string
+  trace: Trace
+}
 export type CheckResult = {
   actor: string
   states: number
@@ -63,7 +68,15 @@ export function check(model: Model, limits: CheckLimits = { maxStates: 1_000_000
   }
 
   const first = stepper.initial(model.input)
-  const empty: Explored<unknown> = { snapshot: first.snapshot, value: first.snapshot.value, context: first.snapshot.context, pending: [], open: [], sent: {}, nextRequest: 1 }
+  const empty: Explored<unknown> = {
+    snapshot: first.snapshot,
+    value: first.snapshot.value,
+    context: first.snapshot.context,
+    pending: [],
+    open: [],
+    sent: {},
+    nextRequest: 1,
+  }
   visit(absorb(empty, first, null).next, -1, null, [])
 
   for (let index = 0; index < nodes.length; index++) {
@@ -74,7 +87,8 @@ export function check(model: Model, limits: CheckLimits = { maxStates: 1_000_000
     }
     if (index % 5000 === 0) limits.onProgress?.(nodes.length, depth)
     const moves = movesOf(model, state)
-    if (moves.length === 0 && !(model.mayEnd?.(state) ?? false)) violate('deadlock', 'no deadlock', traceTo(index), `nothing can happen in ${JSON.stringify(state.value)}`)
+    if (moves.length === 0 && !(model.mayEnd?.(state) ?? false))
+      violate('deadlock', 'no deadlock', traceTo(index), `nothing can happen in ${JSON.stringify(state.value)}`)
     for (const { event, before } of moves) {
       transitions++
       let stepped: Stepped
@@ -82,18 +96,32 @@ export function check(model: Model, limits: CheckLimits = { maxStates: 1_000_000
         freeze(before.snapshot.context)
         stepped = absorb(before, stepper.step(before.snapshot, event), event)
       } catch (error) {
-        violate('crash', 'no step throws', traceTo(index, { event, value: '(threw)', out: [] }), error instanceof Error ? error.message : String(error))
+        violate(
+          'crash',
+          'no step throws',
+          traceTo(index, { event, value: '(threw)', out: [] }),
+          error instanceof Error ? error.message : String(error),
+        )
         continue
       }
       const { next, out, problem, kind } = stepped
-      if (problem) violate(kind, 'every request is answered at most once, and only if it is open', traceTo(index, { event, value: next.value, out }), problem)
-      for (const [name, holds] of Object.entries(model.steps ?? {})) if (!holds(state, event, next, out)) violate('steps', name, traceTo(index, { event, value: next.value, out }))
+      if (problem)
+        violate(
+          kind,
+          'every request is answered at most once, and only if it is open',
+          traceTo(index, { event, value: next.value, out }),
+          problem,
+        )
+      for (const [name, holds] of Object.entries(model.steps ?? {}))
+        if (!holds(state, event, next, out)) violate('steps', name, traceTo(index, { event, value: next.value, out }))
       visit(next, index, event, out)
     }
   }
 
-  if (complete) for (const name of Object.keys(model.sometimes)) if (!reached.has(name)) violate('sometimes', name, [], 'no state satisfies it')
-  const listed = (kind: 'always' | 'steps' | 'sometimes', names: object) => Object.keys(names).map((name) => ({ name, kind, held: kind === 'sometimes' ? reached.has(name) : !broken.has(name) }))
+  if (complete)
+    for (const name of Object.keys(model.sometimes)) if (!reached.has(name)) violate('sometimes', name, [], 'no state satisfies it')
+  const listed = (kind: 'always' | 'steps' | 'sometimes', names: object) =>
+    Object.keys(names).map((name) => ({ name, kind, held: kind === 'sometimes' ? reached.has(name) : !broken.has(name) }))
   return {
     actor: model.actor,
     states: nodes.length,
@@ -118,14 +146,21 @@ function movesOf(model: Model, state: Explored<unknown>): { event: Event; before
     const settled = event.type === 'cancelled' ? cancelled(state, event['request']) : state
     moves.push({
       event,
-      before: { ...settled, sent: stimulus.times === Number.POSITIVE_INFINITY ? state.sent : { ...state.sent, [stimulus.name]: count + 1 }, open: answered ? [...settled.open, request] : settled.open, nextRequest: answered ? request + 1 : request },
+      before: {
+        ...settled,
+        sent: stimulus.times === Number.POSITIVE_INFINITY ? state.sent : { ...state.sent, [stimulus.name]: count + 1 },
+        open: answered ? [...settled.open, request] : settled.open,
+        nextRequest: answered ? request + 1 : request,
+      },
     })
   }
   for (const [index, pending] of state.pending.entries()) {
     const without = { ...state, pending: state.pending.filter((_, other) => other !== index) }
     if (pending.what === 'timer') moves.push({ event: pending.event, before: without })
     else if (pending.what === 'request')
-      for (const event of model.replies?.(pending, state) ?? [{ type: 'refused', ref: pending.ref, kind: pending.kind, error: { code: 'actor-down', message: '', remedy: '' } }])
+      for (const event of model.replies?.(pending, state) ?? [
+        { type: 'refused', ref: pending.ref, kind: pending.kind, error: { code: 'actor-down', message: '', remedy: '' } },
+      ])
         moves.push({ event, before: without })
     else
       for (const { event, ends } of model.effects[pending.name]?.(pending.params as never, state) ?? []) {
@@ -147,20 +182,24 @@ function cancelled(state: Explored<unknown>, request: unknown): Explored<unknown
 }
 
 /** Applies what a step asked for to what is pending. */
-function absorb(before: Explored<unknown>, step: ReturnType<ReturnType<typeof createStepper>['step']>, event: Event | null): Stepped {
-  let pending: readonly Pending[] = before.pending
+function absorb(before: Explored<unknown>, step: Step, event: Event | null): Stepped {
+  let pending = [...before.pending]
   let open = before.open
   let problem: string | null = null
   const out: Outgoing[] = []
   for (const command of step.commands) {
-    if (command.do === 'effect') pending = [...pending, { what: 'effect', name: command.name, params: command.params }]
+    if (command.do === 'effect') pending.push({ what: 'effect', name: command.name, params: command.params })
     else if (command.do === 'dropTimer') pending = pending.filter((item) => item.what !== 'timer' || item.id !== command.id)
-    else if (command.do === 'timer') pending = [...pending.filter((item) => item.what !== 'timer' || item.id !== command.id), { what: 'timer', id: command.id, event: command.event }]
-    else {
+    else if (command.do === 'timer') {
+      pending = pending.filter((item) => item.what !== 'timer' || item.id !== command.id)
+      pending.push({ what: 'timer', id: command.id, event: command.event })
+    } else {
       const { message } = command
       out.push(message)
-      if (message.type === 'send' && message.ref !== undefined) pending = [...pending, { what: 'request', ref: message.ref, kind: message.kind, to: message.to, body: message.body }]
-      else if (message.type === 'interrupt') pending = pending.filter((item) => item.what !== 'effect' || item.params['ref'] !== message.ref)
+      if (message.type === 'send' && message.ref !== undefined)
+        pending.push({ what: 'request', ref: message.ref, kind: message.kind, to: message.to, body: message.body })
+      else if (message.type === 'interrupt')
+        pending = pending.filter((item) => item.what !== 'effect' || item.params['ref'] !== message.ref)
       else if (message.type === 'cancel') pending = pending.filter((item) => item.what !== 'request' || item.ref !== message.ref)
       else if (message.type === 'reply' || message.type === 'refuse') {
         if (!open.includes(message.request)) problem = `${message.type} to request ${message.request}, which is not open`

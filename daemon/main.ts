@@ -41,7 +41,9 @@ const kernel = createKernel({
   log,
 })
 kernel.addNative(createControl(kernel, () => void stop(0)))
-const daemon = kernel.endpoint('daemon', [{ name: 'gateway', target: 'gateway', limits: { kinds: ['connection'] }, reason: 'hands accepted client connections over' }])
+const daemon = kernel.endpoint('daemon', [
+  { name: 'gateway', target: 'gateway', limits: { kinds: ['connection'] }, reason: 'hands accepted client connections over' },
+])
 
 let server: Server | null = null
 let stopping = false

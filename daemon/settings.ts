@@ -12,7 +12,6 @@ export const settings = z.strictObject({
   /** ANTHROPIC_BASE_URL, or null for the default. */
   baseUrl: z.string().max(2000).nullable(),
 })
-export type Settings = z.infer<typeof settings>
 
 /** Inherited descriptors: settings to read, the secrets to pass on unread, and where readiness is reported. */
 export const fds = { settings: 3, secrets: 4, ready: 5 } as const

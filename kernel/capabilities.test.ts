@@ -59,7 +59,10 @@ describe('attenuation', () => {
 })
 
 describe('derivation tree', () => {
-  type Action = { do: 'derive'; from: number; limits: Limits } | { do: 'revoke'; which: number } | { do: 'use'; which: number; kind: string }
+  type Action =
+    | { do: 'derive'; from: number; limits: Limits }
+    | { do: 'revoke'; which: number }
+    | { do: 'use'; which: number; kind: string }
   const action: fc.Arbitrary<Action> = fc.oneof(
     fc.record({ do: fc.constant('derive' as const), from: fc.nat(), limits }),
     fc.record({ do: fc.constant('revoke' as const), which: fc.nat() }),
@@ -111,7 +114,8 @@ describe('derivation tree', () => {
   test('an actor cannot name what it was not given', () => {
     const tables = createTables()
     const slot = install(tables, 'a', mint(tables, 'target', {}, 'r'), 'x')
-    for (const guess of [slot - 1, slot + 1, 'y', '__proto__']) expect(route(tables, 'a', guess, 'read', 0)).toMatchObject({ ok: false, error: { code: 'no-capability' } })
+    for (const guess of [slot - 1, slot + 1, 'y', '__proto__'])
+      expect(route(tables, 'a', guess, 'read', 0)).toMatchObject({ ok: false, error: { code: 'no-capability' } })
     expect(route(tables, 'b', slot, 'read', 0)).toMatchObject({ ok: false, error: { code: 'no-capability' } })
   })
 

@@ -110,7 +110,8 @@ export function revoke(tables: Tables, cap: Capability): number {
 }
 
 export function isRevoked(tables: Tables, cap: Capability): boolean {
-  for (let at: Capability | undefined = cap; at; at = at.parent === null ? undefined : tables.caps.get(at.parent)) if (at.revoked) return true
+  for (let at: Capability | undefined = cap; at; at = at.parent === null ? undefined : tables.caps.get(at.parent))
+    if (at.revoked) return true
   return false
 }
 
@@ -125,7 +126,7 @@ export function removeActor(tables: Tables, actor: ActorId): void {
 function collect(tables: Tables): void {
   const held = new Set<number>()
   for (const clist of tables.clists.values()) for (const { cap } of clist.values()) held.add(cap)
-  for (const cap of [...tables.caps.values()].reverse()) {
+  for (const cap of [...tables.caps.values()].toReversed()) {
     if (!cap.revoked || held.has(cap.id) || cap.children.size > 0) continue
     tables.caps.delete(cap.id)
     if (cap.parent !== null) tables.caps.get(cap.parent)?.children.delete(cap.id)

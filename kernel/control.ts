@@ -11,7 +11,7 @@ import type { Protocol } from './types.ts'
 
 const name = z.string().regex(/^[a-z0-9][a-z0-9.-]{0,80}$/)
 
-export const protocol = {
+const protocol = {
   /**
    * Starts an instance actor with the capabilities that accompany the message, one per entry of `grants`, named so. Only names (or, for
    * `folder:sales`, name prefixes) that the kind's manifest lists are accepted. Reply carries a capability to the new actor.
@@ -51,7 +51,11 @@ export function createControl(kernel: Kernel, onShutdown: () => void): Native {
 
   function declared(kind: string, grantName: string): boolean {
     const manifest = kernel.entry(kind)?.manifest
-    return manifest?.grants.some((grant) => grant.name === grantName || (grant.name.endsWith(':*') && grantName.startsWith(grant.name.slice(0, -1)))) ?? false
+    return (
+      manifest?.grants.some(
+        (grant) => grant.name === grantName || (grant.name.endsWith(':*') && grantName.startsWith(grant.name.slice(0, -1))),
+      ) ?? false
+    )
   }
 
   type Body<K extends keyof typeof protocol> = z.infer<(typeof protocol)[K]['body']>
@@ -61,7 +65,8 @@ export function createControl(kernel: Kernel, onShutdown: () => void): Native {
       if (!entry || entry.manifest.cardinality !== 'instance') throw fault('malformed', `There is no instance kind ${kind}.`)
       const id = `${kind}:${instance}`
       if (kernel.actors.has(id)) throw fault('already-exists', `${id} is already running.`)
-      if (wanted.length !== from.caps.length) throw fault('malformed', `${wanted.length} grants named, ${from.caps.length} capabilities sent.`)
+      if (wanted.length !== from.caps.length)
+        throw fault('malformed', `${wanted.length} grants named, ${from.caps.length} capabilities sent.`)
       const undeclared = wanted.find((grant) => !declared(kind, grant.name))
       if (undeclared) throw fault('malformed', `The manifest of ${kind} does not ask for ${undeclared.name}.`)
       for (const [index, grant] of wanted.entries()) {

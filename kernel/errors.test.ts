@@ -10,7 +10,10 @@ test('docs/ERRORS.md lists exactly these codes (vitest -u rewrites it)', async (
 test('codes are kebab-case and every one says what to do', () => {
   for (const [code, { meaning, remedy }] of Object.entries(errorCodes)) {
     expect(code).toMatch(/^[a-z]+(-[a-z]+)*$/)
-    expect([meaning, remedy].every((text) => /^[A-Z].*\.$/.test(text)), code).toBe(true)
+    expect(
+      [meaning, remedy].every((text) => /^[A-Z].*\.$/.test(text)),
+      code,
+    ).toBe(true)
   }
 })
 

@@ -29,7 +29,10 @@ const limits = z
     tools: z.array(z.string()).optional(),
   })
   .optional()
-const caps = z.array(z.strictObject({ slot, limits, reason: z.string().max(500).optional() })).max(64).optional()
+const caps = z
+  .array(z.strictObject({ slot, limits, reason: z.string().max(500).optional() }))
+  .max(64)
+  .optional()
 const fault = z.strictObject({
   code: z.string().max(100),
   message: z.string(),
@@ -41,13 +44,26 @@ const fault = z.strictObject({
 
 /** One thing a step wants done. */
 const out = z.discriminatedUnion('t', [
-  z.strictObject({ t: z.literal('send'), slot, kind: z.string().max(100), body: z.unknown(), ref: id.optional(), deadlineMs: z.number().positive().nullable().optional(), caps }),
+  z.strictObject({
+    t: z.literal('send'),
+    slot,
+    kind: z.string().max(100),
+    body: z.unknown(),
+    ref: id.optional(),
+    deadlineMs: z.number().positive().nullable().optional(),
+    caps,
+  }),
   z.strictObject({ t: z.literal('reply'), request: id, body: z.unknown(), caps }),
   z.strictObject({ t: z.literal('refuse'), request: id, error: fault }),
   z.strictObject({ t: z.literal('part'), request: id, body: z.unknown() }),
   z.strictObject({ t: z.literal('cancel'), ref: id }),
   z.strictObject({ t: z.literal('credit'), ref: id, n: z.int().positive() }),
-  z.strictObject({ t: z.literal('log'), level: z.enum(['debug', 'info', 'warn', 'error']), message: z.string(), data: z.record(z.string(), z.unknown()).optional() }),
+  z.strictObject({
+    t: z.literal('log'),
+    level: z.enum(['debug', 'info', 'warn', 'error']),
+    message: z.string(),
+    data: z.record(z.string(), z.unknown()).optional(),
+  }),
 ])
 
 /** Host to kernel: the actor may be hostile, so the kernel validates every frame with this. */

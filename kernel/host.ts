@@ -81,7 +81,8 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
       commands = step.commands
       for (const command of commands) if (command.do === 'emit') translate(command.message, out)
       snapshot = step.snapshot
-      if (!step.handled && typeof request === 'number') out.push({ t: 'refuse', request, error: notNow(actor.manifest.kind, snapshot.value, event.type) })
+      if (!step.handled && typeof request === 'number')
+        out.push({ t: 'refuse', request, error: notNow(actor.manifest.kind, snapshot.value, event.type) })
     } catch (error) {
       out.length = 0
       commands = []
@@ -128,7 +129,13 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
 
   function delegated(caps: readonly Delegation[] | undefined): { caps?: NonNullable<Extract<Out, { t: 'reply' }>['caps']> } {
     if (!caps || caps.length === 0) return {}
-    return { caps: caps.map(({ slot, limits, reason }) => ({ slot: slotOf(slot), ...(limits ? { limits: mutable(limits) } : {}), ...(reason ? { reason } : {}) })) }
+    return {
+      caps: caps.map(({ slot, limits, reason }) => ({
+        slot: slotOf(slot),
+        ...(limits ? { limits: mutable(limits) } : {}),
+        ...(reason ? { reason } : {}),
+      })),
+    }
   }
 
   /** Names resolve here to the number the kernel gave; an unknown name travels as it is and the router refuses it. */
@@ -196,7 +203,15 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
           part: async (part) => requestOptions.onPart?.(part),
         })
         const { deadlineMs } = requestOptions
-        emitOutside({ t: 'send', slot: slotOf(to), kind, body, ref, ...(deadlineMs === undefined ? {} : { deadlineMs }), ...delegated(requestOptions.caps) })
+        emitOutside({
+          t: 'send',
+          slot: slotOf(to),
+          kind,
+          body,
+          ref,
+          ...(deadlineMs === undefined ? {} : { deadlineMs }),
+          ...delegated(requestOptions.caps),
+        })
         return Effect.sync(() => {
           if (ledger.drop(ref)) emitOutside({ t: 'cancel', ref })
         })
@@ -278,7 +293,8 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
     receive,
     handle(conn, socket) {
       handles.set(conn, socket)
-      while (waiting[0] && !(waiting[0].t === 'msg' && waiting[0].handle !== undefined && !handles.has(waiting[0].handle))) take(waiting.shift() as ToActor)
+      while (waiting[0] && !(waiting[0].t === 'msg' && waiting[0].handle !== undefined && !handles.has(waiting[0].handle)))
+        take(waiting.shift() as ToActor)
     },
   }
 }

@@ -1,3 +1,3 @@
 /** The kernel's face for actors: words and faults, nothing that runs. The daemon imports `kernel.ts` and its neighbours directly. */
-export { asFault, type ErrorCode, errorCodes, fault, isFault } from './errors.ts'
+export { asFault, type ErrorCode, fault, isFault } from './errors.ts'
 export type * from './types.ts'

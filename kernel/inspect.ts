@@ -14,14 +14,33 @@ export type InspectReport = {
     restarts: number
     lastExit: string | null
     mailbox: { waiting: number; unacknowledged: number; limit: number }
-    permissions: { fsRead: readonly string[]; fsWrite: readonly string[]; net: boolean; childProcess: boolean; wasi: boolean; reasons: Readonly<Record<string, string>> }
+    permissions: {
+      fsRead: readonly string[]
+      fsWrite: readonly string[]
+      net: boolean
+      childProcess: boolean
+      wasi: boolean
+      reasons: Readonly<Record<string, string>>
+    }
     /** What the actor's own process answered when asked what it may do, after lock-down. Empty for inline actors. */
     facts: Readonly<Record<string, boolean>>
-    capabilities: { slot: number; name: string | null; target: string; limits: Limits; usesLeft: number | null; reason: string; by: string; revoked: boolean }[]
+    capabilities: {
+      slot: number
+      name: string | null
+      target: string
+      limits: Limits
+      usesLeft: number | null
+      reason: string
+      by: string
+      revoked: boolean
+    }[]
   }[]
   /** Actor kinds that are started on demand. */
   kinds: { kind: string; purpose: string; placement: string; running: number }[]
-  deadLetters: { counts: Readonly<Record<string, number>>; recent: readonly { at: number; from: string; slot: number | string; kind: string; code: string; message: string }[] }
+  deadLetters: {
+    counts: Readonly<Record<string, number>>
+    recent: readonly { at: number; from: string; slot: number | string; kind: string; code: string; message: string }[]
+  }
 }
 
 export function inspect(kernel: Kernel): InspectReport {
@@ -49,13 +68,27 @@ export function inspect(kernel: Kernel): InspectReport {
       }),
     }
   })
-  const instanceEntries = [...new Set(kernel.entries.map((entry) => entry.manifest))].filter(({ cardinality }) => cardinality === 'instance')
+  const instanceEntries = [...new Set(kernel.entries.map((entry) => entry.manifest))].filter(
+    ({ cardinality }) => cardinality === 'instance',
+  )
   return {
     actors,
-    kinds: instanceEntries.map(({ kind, purpose, placement }) => ({ kind, purpose, placement, running: actors.filter(({ id }) => id.startsWith(`${kind}:`)).length })),
+    kinds: instanceEntries.map(({ kind, purpose, placement }) => ({
+      kind,
+      purpose,
+      placement,
+      running: actors.filter(({ id }) => id.startsWith(`${kind}:`)).length,
+    })),
     deadLetters: {
       counts: deadLetters.counts,
-      recent: deadLetters.recent.map(({ at, from, slot, kind, error }) => ({ at, from, slot, kind, code: error.code, message: error.message })),
+      recent: deadLetters.recent.map(({ at, from, slot, kind, error }) => ({
+        at,
+        from,
+        slot,
+        kind,
+        code: error.code,
+        message: error.message,
+      })),
     },
   }
 }

@@ -10,8 +10,15 @@ import type { NativeFrom } from './kernel.ts'
 const dir = mkdtempSync(join(tmpdir(), 'bulkhead-journal-'))
 afterAll(() => rmSync(dir, { recursive: true }))
 
-const from = (session: string | null): NativeFrom => ({ id: 'x', badge: { from: 'x', session, limits: {} }, caps: [], part: () => {}, signal: new AbortController().signal })
-const call = (journal: ReturnType<typeof openJournal>, session: string | null, kind: string, body: unknown) => journal.handle(kind, body as never, from(session)).then((reply) => reply.body)
+const from = (session: string | null): NativeFrom => ({
+  id: 'x',
+  badge: { from: 'x', session, limits: {} },
+  caps: [],
+  part: () => {},
+  signal: new AbortController().signal,
+})
+const call = (journal: ReturnType<typeof openJournal>, session: string | null, kind: string, body: unknown) =>
+  journal.handle(kind, body as never, from(session)).then((reply) => reply.body)
 
 test('entries are numbered per session and read back in order', async () => {
   const journal = openJournal(join(dir, 'a.sqlite'))

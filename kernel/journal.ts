@@ -16,12 +16,18 @@ export const protocol = {
   append: { body: z.strictObject({ type: z.string().max(100), entry: z.unknown() }), reply: z.strictObject({ seq: z.int() }) },
   /** Entries after `after` (default 0), oldest first, at most `limit` (default 1000). Needs a session, from the badge or, without one there, from the body. */
   read: {
-    body: z.strictObject({ session: z.string().max(100).optional(), after: z.int().optional(), limit: z.int().min(1).max(10_000).optional() }),
+    body: z.strictObject({
+      session: z.string().max(100).optional(),
+      after: z.int().optional(),
+      limit: z.int().min(1).max(10_000).optional(),
+    }),
     reply: z.strictObject({ entries: z.array(z.strictObject({ seq: z.int(), ts: z.number(), type: z.string(), entry: z.unknown() })) }),
   },
   sessions: {
     body: z.strictObject({}),
-    reply: z.strictObject({ sessions: z.array(z.strictObject({ session: z.string(), entries: z.int(), firstTs: z.number(), lastTs: z.number() })) }),
+    reply: z.strictObject({
+      sessions: z.array(z.strictObject({ session: z.string(), entries: z.int(), firstTs: z.number(), lastTs: z.number() })),
+    }),
   },
 } satisfies Protocol
 
@@ -33,7 +39,11 @@ export function openJournal(file: string): Journal {
   // FULL: an fsync per commit, so that what was acknowledged survives a power cut, not only kill -9.
   db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000')
   const { user_version: version } = db.prepare('PRAGMA user_version').get() as { user_version: number }
-  if (version > schemaVersion) throw fault('io-failed', 'The journal was written by a newer version of Bulkhead.', { cause: `schema ${version}, known ${schemaVersion}`, remedy: 'Update Bulkhead.' })
+  if (version > schemaVersion)
+    throw fault('io-failed', 'The journal was written by a newer version of Bulkhead.', {
+      cause: `schema ${version}, known ${schemaVersion}`,
+      remedy: 'Update Bulkhead.',
+    })
   if (version < 1) {
     db.exec(`
       CREATE TABLE IF NOT EXISTS events (session TEXT NOT NULL, seq INTEGER NOT NULL, ts REAL NOT NULL, type TEXT NOT NULL, entry TEXT NOT NULL, PRIMARY KEY (session, seq)) WITHOUT ROWID;
@@ -43,7 +53,9 @@ export function openJournal(file: string): Journal {
     'INSERT INTO events (session, seq, ts, type, entry) SELECT ?, COALESCE(MAX(seq), 0) + 1, ?, ?, ? FROM events WHERE session = ? RETURNING seq',
   )
   const select = db.prepare('SELECT seq, ts, type, entry FROM events WHERE session = ? AND seq > ? ORDER BY seq LIMIT ?')
-  const summary = db.prepare('SELECT session, COUNT(*) AS entries, MIN(ts) AS firstTs, MAX(ts) AS lastTs FROM events GROUP BY session ORDER BY lastTs DESC')
+  const summary = db.prepare(
+    'SELECT session, COUNT(*) AS entries, MIN(ts) AS firstTs, MAX(ts) AS lastTs FROM events GROUP BY session ORDER BY lastTs DESC',
+  )
 
   return {
     id: 'journal',

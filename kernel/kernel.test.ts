@@ -8,9 +8,17 @@ import { protocol } from './testing/probe/protocol.ts'
 import { startTestKernel, type TestKernel } from './testing/test-kernel.ts'
 import type { Fault, Placement } from './types.ts'
 
-const entry: ActorEntry = { manifest: probe.manifest, protocol, entry: new URL('./testing/probe/index.ts', import.meta.url).href, load: async () => probe }
+const entry: ActorEntry = {
+  manifest: probe.manifest,
+  protocol,
+  entry: new URL('./testing/probe/index.ts', import.meta.url).href,
+  load: async () => probe,
+}
 
-const peerProtocol = { echo: { body: z.strictObject({ text: z.string() }), reply: z.unknown() }, slow: { body: z.unknown(), reply: z.unknown(), deadlineMs: null } }
+const peerProtocol = {
+  echo: { body: z.strictObject({ text: z.string() }), reply: z.unknown() },
+  slow: { body: z.unknown(), reply: z.unknown(), deadlineMs: null },
+}
 let running: TestKernel | null = null
 
 async function start(placement: Placement, seen: string[] = []): Promise<TestKernel> {
@@ -19,7 +27,9 @@ async function start(placement: Placement, seen: string[] = []): Promise<TestKer
     script: (kind: string, body: { text: string }, from: { signal: AbortSignal }) => {
       seen.push(kind)
       if (kind === 'echo') return { heard: body.text }
-      return new Promise((_, reject) => from.signal.addEventListener('abort', () => (seen.push('aborted'), reject(fault('cancelled', 'aborted')))))
+      return new Promise((_, reject) =>
+        from.signal.addEventListener('abort', () => (seen.push('aborted'), reject(fault('cancelled', 'aborted')))),
+      )
     },
   }
   running = await startTestKernel({ actors: [entry], peers: { peer }, placement })
@@ -31,7 +41,11 @@ afterEach(async () => {
   running = null
 })
 
-const refusal = (promise: Promise<unknown>): Promise<Fault> => promise.then((value) => Promise.reject(new Error(`answered: ${JSON.stringify(value)}`)), (error: Fault) => error)
+const refusal = (promise: Promise<unknown>): Promise<Fault> =>
+  promise.then(
+    (value) => Promise.reject(new Error(`answered: ${JSON.stringify(value)}`)),
+    (error: Fault) => error,
+  )
 
 describe.each(['inline', 'thread', 'process'] as const)('%s placement', (placement) => {
   test('a request gets its reply, stamped with a badge the sender did not write', async () => {
@@ -103,10 +117,25 @@ describe('process placement only', () => {
     const { body } = await from.request('probe', 'attempt', {})
     const denied = 'ERR_ACCESS_DENIED'
     expect(body).toEqual({
-      results: { read: denied, readOwnCode: denied, write: denied, spawn: denied, connect: denied, env: 'ok 0', eval: expect.stringContaining('EvalError') as string },
+      results: {
+        read: denied,
+        readOwnCode: denied,
+        write: denied,
+        spawn: denied,
+        connect: denied,
+        env: 'ok 0',
+        eval: expect.stringContaining('EvalError') as string,
+      },
     })
     expect(existsSync('/tmp/bulkhead-probe-escape')).toBe(false)
-    expect(kernel.actors.get('probe')?.facts).toEqual({ 'fs.read': false, 'fs.write': false, net: false, child: false, worker: false, wasi: false })
+    expect(kernel.actors.get('probe')?.facts).toEqual({
+      'fs.read': false,
+      'fs.write': false,
+      net: false,
+      child: false,
+      worker: false,
+      wasi: false,
+    })
   })
 
   test('kill -9: the open request is answered actor-down, the actor is restarted and serves again with fresh state', async () => {
@@ -130,10 +159,16 @@ describe('capabilities in messages', () => {
     const { test: from } = await start('inline')
     const derived = await from.request('kernel', 'derive', {}, { caps: [{ slot: 'peer', limits: { kinds: ['echo'] } }] })
     const [slot] = derived.slots
-    expect((await from.request('probe', 'ask', { slot: '-', kind: 'echo' }, { caps: [{ slot: slot as string }] })).body).toEqual({ answer: { heard: 'asked' } })
-    expect((await refusal(from.request('probe', 'ask', { slot: '-', kind: 'slow' }, { caps: [{ slot: slot as string }] }))).code).toBe('attenuated')
+    expect((await from.request('probe', 'ask', { slot: '-', kind: 'echo' }, { caps: [{ slot: slot as string }] })).body).toEqual({
+      answer: { heard: 'asked' },
+    })
+    expect((await refusal(from.request('probe', 'ask', { slot: '-', kind: 'slow' }, { caps: [{ slot: slot as string }] }))).code).toBe(
+      'attenuated',
+    )
     expect((await from.request('kernel', 'revoke', derived.body)).body).toEqual({ revoked: 4 })
-    expect((await refusal(from.request('probe', 'ask', { slot: '-', kind: 'echo' }, { caps: [{ slot: slot as string }] }))).code).toBe('revoked')
+    expect((await refusal(from.request('probe', 'ask', { slot: '-', kind: 'echo' }, { caps: [{ slot: slot as string }] }))).code).toBe(
+      'revoked',
+    )
   })
 
   test('a capability for one use serves one message', async () => {

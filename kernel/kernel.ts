@@ -33,7 +33,12 @@ export type Endpoint = {
   request(slot: string, kind: string, body: unknown, options?: EndpointOptions): Promise<{ body: unknown; slots: string[] }>
   send(slot: string, kind: string, body: unknown, handle?: { conn: number; socket: Socket }): void
 }
-export type EndpointOptions = { deadlineMs?: number | null; onPart?: (body: unknown) => void; signal?: AbortSignal; caps?: readonly Delegation[] }
+export type EndpointOptions = {
+  deadlineMs?: number | null
+  onPart?: (body: unknown) => void
+  signal?: AbortSignal
+  caps?: readonly Delegation[]
+}
 
 export type KernelOptions = {
   entries: readonly ActorEntry[]
@@ -57,7 +62,16 @@ type Request = {
   answer(result: { body: unknown; caps: Capability[] } | { error: Fault }): void
   part(body: unknown): void
 }
-type Item = { from: ActorId; cap: Capability; kind: string; body: unknown; badge: Badge; caps: Capability[]; request: number | null; handle?: { conn: number; socket: Socket } }
+type Item = {
+  from: ActorId
+  cap: Capability
+  kind: string
+  body: unknown
+  badge: Badge
+  caps: Capability[]
+  request: number | null
+  handle?: { conn: number; socket: Socket }
+}
 type Answer = Request['answer']
 
 export type Kernel = ReturnType<typeof createKernel>
@@ -70,7 +84,13 @@ export function createKernel(options: KernelOptions) {
   const deadLetters = createDeadLetters()
   let nextRequest = 1
   const watchers = new Set<(id: ActorId) => void>()
-  const supervisor = createSupervisor({ ...options, deliver: pump, started: (live) => live.incarnation > 1 && announce(live.id), ended: (live) => abandon(live.id), outgoing: perform })
+  const supervisor = createSupervisor({
+    ...options,
+    deliver: pump,
+    started: (live) => live.incarnation > 1 && announce(live.id),
+    ended: (live) => abandon(live.id),
+    outgoing: perform,
+  })
   const { actors } = supervisor
 
   /** Takes a message on its way. `answer` is called once if it is a request, never otherwise. */
@@ -79,7 +99,13 @@ export function createKernel(options: KernelOptions) {
     slot: number | string,
     kind: string,
     body: unknown,
-    more: { delegations?: readonly Delegation[]; deadlineMs?: number | null; handle?: Item['handle']; answer?: Answer; part?: (body: unknown) => void },
+    more: {
+      delegations?: readonly Delegation[]
+      deadlineMs?: number | null
+      handle?: Item['handle']
+      answer?: Answer
+      part?: (body: unknown) => void
+    },
   ): number | null {
     const refuse = (error: Fault): null => {
       deadLetters.add({ from, slot, kind, error })
@@ -96,11 +122,14 @@ export function createKernel(options: KernelOptions) {
     if ('code' in caps) return refuse(caps)
     const live = actors.get(target)
     if (!live && !natives.has(target)) return refuse(fault('actor-down', `${target} is not running.`))
-    if (live && live.queue.length >= (live.entry.manifest.mailbox ?? defaultMailbox)) return refuse(fault('overloaded', `${target} has too many messages waiting.`))
+    if (live && live.queue.length >= (live.entry.manifest.mailbox ?? defaultMailbox))
+      return refuse(fault('overloaded', `${target} has too many messages waiting.`))
     if (live?.state === 'down' && live.degraded && more.answer)
       return refuse(fault('actor-down', `${target} keeps failing.`, { cause: live.lastExit ?? 'unknown', retryAfterMs: live.retryAfterMs }))
     takeUse(tables, cap)
-    const request = more.answer ? openRequest(from, target, kind, cap, more.answer, more.part, more.deadlineMs === undefined ? schema?.deadlineMs : more.deadlineMs) : null
+    const request = more.answer
+      ? openRequest(from, target, kind, cap, more.answer, more.part, more.deadlineMs === undefined ? schema?.deadlineMs : more.deadlineMs)
+      : null
     const item: Item = { from, cap, kind, body, badge, caps, request, ...(more.handle ? { handle: more.handle } : {}) }
     if (live) {
       live.queue.push(item)
@@ -109,10 +138,19 @@ export function createKernel(options: KernelOptions) {
     return request
   }
 
-  function openRequest(from: ActorId, to: ActorId, kind: string, cap: Capability, answer: Answer, part: ((body: unknown) => void) | undefined, deadlineMs: number | null | undefined): number {
+  function openRequest(
+    from: ActorId,
+    to: ActorId,
+    kind: string,
+    cap: Capability,
+    answer: Answer,
+    part: ((body: unknown) => void) | undefined,
+    deadlineMs: number | null | undefined,
+  ): number {
     const id = nextRequest++
     const ms = deadlineMs === undefined ? defaultDeadlineMs : deadlineMs
-    const timer = ms === null ? null : setTimeout(() => giveUp(id, fault('deadline', `${to} did not answer "${kind}" within ${ms} ms.`)), ms)
+    const timer =
+      ms === null ? null : setTimeout(() => giveUp(id, fault('deadline', `${to} did not answer "${kind}" within ${ms} ms.`)), ms)
     requests.set(id, { id, from, to, kind, cap, credit: partWindow, timer, answer, part: part ?? (() => {}) })
     return id
   }
@@ -218,7 +256,9 @@ export function createKernel(options: KernelOptions) {
         if (!request) return
         const schema = protocolOf(self)?.[request.kind]
         const problem = schema?.reply ? invalid(schema.reply, out.body) : findImproper(out.body)
-        const caps = problem ? fault('internal', `${self} sent a malformed reply to "${request.kind}".`, { cause: problem }) : delegate(self, (out.caps ?? []) as Delegation[])
+        const caps = problem
+          ? fault('internal', `${self} sent a malformed reply to "${request.kind}".`, { cause: problem })
+          : delegate(self, (out.caps ?? []) as Delegation[])
         close(out.request)?.answer('code' in caps ? { error: caps } : { body: out.body, caps })
         return
       }
@@ -229,8 +269,15 @@ export function createKernel(options: KernelOptions) {
         const request = ownRequest(self, out.request, 'part')
         if (!request) return
         const schema = protocolOf(self)?.[request.kind]?.part
-        const problem = isRevoked(tables, request.cap) ? 'revoked' : request.credit-- <= 0 ? 'more parts than credit' : schema ? invalid(schema, out.body) : 'this kind has no parts'
-        if (problem === 'revoked') giveUp(out.request, fault('revoked', `The grant "${request.cap.reason}" was revoked.`, { rule: request.cap.reason }))
+        const problem = isRevoked(tables, request.cap)
+          ? 'revoked'
+          : request.credit-- <= 0
+            ? 'more parts than credit'
+            : schema
+              ? invalid(schema, out.body)
+              : 'this kind has no parts'
+        if (problem === 'revoked')
+          giveUp(out.request, fault('revoked', `The grant "${request.cap.reason}" was revoked.`, { rule: request.cap.reason }))
         else if (problem) giveUp(out.request, fault('internal', `${self} sent a malformed part of "${request.kind}".`, { cause: problem }))
         else request.part(out.body)
         return
@@ -258,7 +305,13 @@ export function createKernel(options: KernelOptions) {
   function ownRequest(self: ActorId, id: number, kind: string): Request | null {
     const request = requests.get(id)
     if (request && request.to === self) return request
-    if (request) deadLetters.add({ from: self, slot: `request ${id}`, kind, error: fault('no-capability', `${self} answered a request that is not its own.`) })
+    if (request)
+      deadLetters.add({
+        from: self,
+        slot: `request ${id}`,
+        kind,
+        error: fault('no-capability', `${self} answered a request that is not its own.`),
+      })
     return null
   }
 
@@ -274,7 +327,10 @@ export function createKernel(options: KernelOptions) {
     const waiting = new Set(kept.map((item) => item.request))
     if (live) live.queue = kept
     for (const request of requests.values()) {
-      if (request.to === id && !waiting.has(request.id)) close(request.id)?.answer({ error: fault('actor-down', `${id} stopped before it answered.`, { cause, retryAfterMs: live?.retryAfterMs ?? 0 }) })
+      if (request.to === id && !waiting.has(request.id))
+        close(request.id)?.answer({
+          error: fault('actor-down', `${id} stopped before it answered.`, { cause, retryAfterMs: live?.retryAfterMs ?? 0 }),
+        })
       else if (request.from === id) giveUp(request.id, fault('cancelled', 'The requester ended.'))
     }
   }
@@ -324,7 +380,12 @@ export function createKernel(options: KernelOptions) {
               open.credit++
               actors.get(open.to)?.port?.send({ t: 'credit', request: open.id, n: 1 })
             }
-            request = send(id, slot, kind, body, { answer, part, ...(caps ? { delegations: caps } : {}), ...(deadlineMs === undefined ? {} : { deadlineMs }) })
+            request = send(id, slot, kind, body, {
+              answer,
+              part,
+              ...(caps ? { delegations: caps } : {}),
+              ...(deadlineMs === undefined ? {} : { deadlineMs }),
+            })
             signal?.addEventListener('abort', () => giveUp(request ?? -1, fault('cancelled', 'The requester cancelled.')))
           }),
         send: (slot, kind, body, handle) => void send(id, slot, kind, body, handle ? { handle } : {}),
@@ -333,11 +394,17 @@ export function createKernel(options: KernelOptions) {
     /** Starts every singleton in manifest order, after all their grants stand. */
     async start(): Promise<void> {
       const singletons = options.entries.filter(({ manifest }) => manifest.cardinality === 'singleton')
-      for (const { manifest } of singletons) for (const { name, target, limits, reason } of manifest.grants) grant(manifest.kind, name, target, limits, reason)
-      await Promise.all(singletons.map((entry) => supervisor.start(entry, entry.manifest.kind, options.params?.[entry.manifest.kind] ?? {}, () => namedSlots(entry.manifest.kind))))
+      for (const { manifest } of singletons)
+        for (const { name, target, limits, reason } of manifest.grants) grant(manifest.kind, name, target, limits, reason)
+      await Promise.all(
+        singletons.map((entry) =>
+          supervisor.start(entry, entry.manifest.kind, options.params?.[entry.manifest.kind] ?? {}, () => namedSlots(entry.manifest.kind)),
+        ),
+      )
     },
     /** Starts an instance whose capabilities are already in its table. */
-    startInstance: (entry: ActorEntry, id: ActorId, params: Record<string, unknown>) => supervisor.start(entry, id, params, () => namedSlots(id)),
+    startInstance: (entry: ActorEntry, id: ActorId, params: Record<string, unknown>) =>
+      supervisor.start(entry, id, params, () => namedSlots(id)),
     async stopInstance(id: ActorId): Promise<void> {
       await supervisor.stop(id)
       removeActor(tables, id)
@@ -366,10 +433,18 @@ export function createKernel(options: KernelOptions) {
 }
 
 /** What is wrong with a body, or null. Plainness and depth first: inline actors share memory with the kernel and are held to the same rules. */
-function invalid(schema: { safeParse(value: unknown): { success: boolean; error?: { issues: readonly { path: readonly PropertyKey[]; message: string }[] } } }, body: unknown): string | null {
+function invalid(
+  schema: {
+    safeParse(value: unknown): { success: boolean; error?: { issues: readonly { path: readonly PropertyKey[]; message: string }[] } }
+  },
+  body: unknown,
+): string | null {
   const improper = findImproper(body)
   if (improper) return improper
   const parsed = schema.safeParse(body)
   if (parsed.success) return null
-  return (parsed.error?.issues ?? []).slice(0, 3).map(({ path, message }) => `${path.map(String).join('.') || 'body'}: ${message}`).join('; ')
+  return (parsed.error?.issues ?? [])
+    .slice(0, 3)
+    .map(({ path, message }) => `${path.map(String).join('.') || 'body'}: ${message}`)
+    .join('; ')
 }

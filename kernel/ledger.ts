@@ -17,8 +17,6 @@ type Opened = { machineRef: string | null; waiter: Waiter; parts: Promise<void> 
 /** What waits to leave, in order: parts need credit, the answer that ends it does not. */
 type Answering = { credit: number; queue: { item: Out; sent: () => void }[] }
 
-export type Ledger = ReturnType<typeof createLedger>
-
 export function createLedger(emit: (item: Out) => void) {
   const opened = new Map<number, Opened>()
   const answering = new Map<number, Answering>()

@@ -77,7 +77,11 @@ export function createSupervisor<Item>(options: SupervisorOptions<Item>) {
     live.state = 'starting'
     live.refs = new Map()
     live.outstanding = new Set()
-    const wanted = Object.fromEntries((entry.manifest.fds ?? []).map((name) => [name, options.fds?.[name]] as const).filter((pair): pair is [string, number] => pair[1] !== undefined))
+    const wanted = Object.fromEntries(
+      (entry.manifest.fds ?? [])
+        .map((name) => [name, options.fds?.[name]] as const)
+        .filter((pair): pair is [string, number] => pair[1] !== undefined),
+    )
     const { incarnation } = live
     const current = () => actors.get(id) === live && live.incarnation === incarnation
     await new Promise<void>((settled) => {
@@ -166,7 +170,7 @@ export function createSupervisor<Item>(options: SupervisorOptions<Item>) {
     start,
     stop,
     async stopAll(): Promise<void> {
-      for (const id of [...actors.keys()].reverse()) await stop(id)
+      for (const id of [...actors.keys()].toReversed()) await stop(id)
     },
   }
 }

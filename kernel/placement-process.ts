@@ -75,7 +75,9 @@ export async function startProcess(spec: StartSpec, events: PortEvents): Promise
   pipe.on('error', () => {})
   for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', (text: string) => events.log(text.trimEnd()))
   child.on('error', (error) => events.exit(`could not start: ${error.message}`, false))
-  child.on('exit', (status, signal) => events.exit(broken ?? (signal ? `ended by ${signal}` : `exit status ${status}`), asked && status === 0))
+  child.on('exit', (status, signal) =>
+    events.exit(broken ?? (signal ? `ended by ${signal}` : `exit status ${status}`), asked && status === 0),
+  )
   return {
     pid: child.pid ?? null,
     fds,

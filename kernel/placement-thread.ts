@@ -8,7 +8,8 @@ import type { Port, PortEvents, StartSpec } from './placement.ts'
 import type { ThreadStart } from './thread-entry.ts'
 
 export async function startThread(spec: StartSpec, events: PortEvents): Promise<Port> {
-  if (spec.entry.manifest.handles || Object.keys(spec.fds).length > 0) throw new Error(`${spec.id} needs descriptors, which a thread does not isolate`)
+  if (spec.entry.manifest.handles || Object.keys(spec.fds).length > 0)
+    throw new Error(`${spec.id} needs descriptors, which a thread does not isolate`)
   const { port1: port, port2 } = new MessageChannel()
   const workerData: ThreadStart = { entry: spec.entry.entry, port: port2 }
   const worker = new Worker(new URL('./thread-entry.ts', import.meta.url), {

@@ -1,6 +1,6 @@
 /** Where an actor runs, behind one interface. The kernel knows nothing else about inline functions, threads or processes. */
 import type { Socket } from 'node:net'
-import type { FromActor, ToActor } from './frames.ts'
+import type { ToActor } from './frames.ts'
 import type { Actor, Manifest, Permissions, Protocol } from './types.ts'
 
 /** What the kernel knows of an actor kind before it runs: data only, so that the kernel process loads none of its code. */
@@ -23,7 +23,7 @@ export type StartSpec = {
 
 export type PortEvents = {
   /** A frame as the actor sent it; the kernel validates it. */
-  frame(frame: FromActor | unknown): void
+  frame(frame: unknown): void
   /** Gone, for whatever reason. Called once. `clean`: it was asked to stop and did. */
   exit(reason: string, clean: boolean): void
   log(line: string): void

@@ -17,7 +17,10 @@ const host = createHost(actor, { send, stopped: () => pipe.end(() => process.exi
 
 for (const path of drop) process.permission.drop('fs.read', path)
 
-pipe.on('data', createDecoder((frame) => host.receive(frame as ToActor)))
+pipe.on(
+  'data',
+  createDecoder((frame) => host.receive(frame as ToActor)),
+)
 // The kernel is the parent and the only peer: without it there is nothing left to do.
 pipe.on('close', () => process.exit(0))
 process.on('message', ({ conn }: { conn: number }, socket) => host.handle(conn, socket as Socket))

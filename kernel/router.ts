@@ -26,7 +26,9 @@ export function check(tables: Tables, cap: Capability, kind: string, now: number
   if (isRevoked(tables, cap)) return fault('revoked', `The grant "${cap.reason}" was revoked.`, { rule: cap.reason })
   const { kinds, expiresAt } = cap.limits
   if (kinds && !kinds.includes(kind))
-    return fault('attenuated', `This capability to ${cap.target} does not allow "${kind}".`, { rule: `kinds: ${kinds.join(', ') || 'none'}` })
+    return fault('attenuated', `This capability to ${cap.target} does not allow "${kind}".`, {
+      rule: `kinds: ${kinds.join(', ') || 'none'}`,
+    })
   if (expiresAt !== undefined && now >= expiresAt)
     return fault('expired', `The grant "${cap.reason}" was limited in time.`, { rule: `expires ${new Date(expiresAt).toISOString()}` })
   if (taken) return null

@@ -17,7 +17,11 @@ const manifest = (strategy: Manifest['restart']['strategy']): Manifest => ({
 test('the first crash restarts at once; a second within the period backs off, and never gives up', () => {
   expect(decideRestart(manifest('permanent'), [1000], false, 0.5)).toEqual({ restart: true, delayMs: 0, degraded: false })
   expect(decideRestart(manifest('permanent'), [1000, 2000], false, 0.5)).toEqual({ restart: true, delayMs: 250, degraded: true })
-  expect(decideRestart(manifest('permanent'), [1000, 2000, 2500, 3000], false, 0.5)).toEqual({ restart: true, delayMs: 1000, degraded: true })
+  expect(decideRestart(manifest('permanent'), [1000, 2000, 2500, 3000], false, 0.5)).toEqual({
+    restart: true,
+    delayMs: 1000,
+    degraded: true,
+  })
   const many = Array.from({ length: 200 }, (_, n) => 1000 + n)
   expect(decideRestart(manifest('permanent'), many, false, 0.5)).toEqual({ restart: true, delayMs: backoffMs.last, degraded: true })
 })

@@ -8,9 +8,6 @@ export type ThreadStart = { entry: string; port: MessagePort }
 
 const { entry, port } = workerData as ThreadStart
 const { actor } = (await import(entry)) as { actor: Actor }
-// Node's MessagePort has no origin to name.
-// oxlint-disable-next-line unicorn/require-post-message-target-origin
 const host = createHost(actor, { send: (frame: FromActor) => port.postMessage(frame), stopped: () => process.exit(0) }, { freeze: false })
 port.on('message', (frame: ToActor) => host.receive(frame))
-// oxlint-disable-next-line unicorn/require-post-message-target-origin
 port.postMessage({ t: 'ready', facts: {} } satisfies FromActor)

@@ -121,7 +121,12 @@ export type EffectContext = {
   /** Params the instance was spawned with. */
   readonly params: unknown
   /** Sends a request and waits for its reply. Fails with the refusal. Interruption cancels it. */
-  request(to: number | string, kind: string, body: unknown, options?: RequestOptions): Effect.Effect<{ body: unknown; caps: readonly number[] }, Fault>
+  request(
+    to: number | string,
+    kind: string,
+    body: unknown,
+    options?: RequestOptions,
+  ): Effect.Effect<{ body: unknown; caps: readonly number[] }, Fault>
   /** Sends a message that expects no reply. */
   send(to: number | string, kind: string, body: unknown): void
   /** Streams a part of the reply to `request`; resolves when the requester has credit again. */
@@ -144,7 +149,8 @@ export type RequestOptions = {
  * `readFile` reaches the machine as `{ type: 'readFile.done', …params.ref/request if given, … }`. A defect or an
  * interruption reaches it as `readFile.crashed` / is dropped.
  */
-// biome-ignore lint/suspicious/noExplicitAny: params differ per effect; each effect narrows its own.
+// Params differ per effect; each effect narrows its own.
+// oxlint-disable-next-line typescript/no-explicit-any
 export type EffectSpec<Params = any> = {
   outcomes: readonly string[]
   run(params: Params, context: EffectContext): Effect.Effect<{ type: string; [key: string]: unknown }>

@@ -6,7 +6,12 @@ import { createDecoder, encodeFrame, findImproper, WireError } from './wire.ts'
 const leaf = fc.oneof(fc.string(), fc.boolean(), fc.constant(null), fc.integer(), fc.double({ noNaN: true, noDefaultInfinity: true }))
 const key = fc.string().filter((name) => !['__proto__', '__proto_', 'constructor', 'prototype'].includes(name))
 const value = fc.letrec((tie) => ({
-  tree: fc.oneof({ depthSize: 'small' }, leaf, fc.array(tie('tree'), { maxLength: 4 }), fc.dictionary(key, tie('tree'), { maxKeys: 4, noNullPrototype: true })),
+  tree: fc.oneof(
+    { depthSize: 'small' },
+    leaf,
+    fc.array(tie('tree'), { maxLength: 4 }),
+    fc.dictionary(key, tie('tree'), { maxKeys: 4, noNullPrototype: true }),
+  ),
 })).tree
 
 function collect(chunks: readonly Buffer[]): unknown[] {
@@ -58,7 +63,8 @@ describe('frames', () => {
   })
 
   test('prototype keys are refused', () => {
-    for (const name of ['__proto__', 'constructor', 'prototype']) expect(findImproper(JSON.parse(`{"a":{"${name}":1}}`))).toContain('cannot travel')
+    for (const name of ['__proto__', 'constructor', 'prototype'])
+      expect(findImproper(JSON.parse(`{"a":{"${name}":1}}`))).toContain('cannot travel')
     expect(() => collect([encodeFrame(JSON.parse('{"__proto__":{"x":1}}'))])).toThrow(WireError)
   })
 

@@ -84,7 +84,7 @@ export function findImproper(value: unknown, depth = 0): string | null {
     }
     return null
   }
-  const prototype = Object.getPrototypeOf(value)
+  const prototype: unknown = Object.getPrototypeOf(value)
   if (prototype !== Object.prototype && prototype !== null) return `a ${value.constructor?.name ?? 'foreign'} instance cannot travel`
   for (const [key, item] of Object.entries(value)) {
     if (key === '__proto__' || key === '__proto_' || key === 'constructor' || key === 'prototype') return `the key ${key} cannot travel`

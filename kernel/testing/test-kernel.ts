@@ -30,7 +30,13 @@ export async function startTestKernel(options: {
     const entry = 'load' in actor ? actor : { manifest: actor.manifest, protocol: actor.protocol, entry: '', load: async () => actor }
     return { ...entry, manifest: { ...entry.manifest, placement: chosen === 'manifest' ? entry.manifest.placement : chosen } }
   })
-  const peers = Object.entries(options.peers ?? {}).map(([id, { protocol, script }]): Native => ({ id, protocol, handle: async (kind, body, from) => ({ body: await script(kind, body, from) }) }))
+  const peers = Object.entries(options.peers ?? {}).map(
+    ([id, { protocol, script }]): Native => ({
+      id,
+      protocol,
+      handle: async (kind, body, from) => ({ body: await script(kind, body, from) }),
+    }),
+  )
   const kernel = createKernel({
     entries,
     natives: peers,
@@ -40,7 +46,11 @@ export async function startTestKernel(options: {
   })
   kernel.addNative(createControl(kernel, () => {}))
   await kernel.start()
-  const everything = ['kernel', ...entries.filter(({ manifest }) => manifest.cardinality === 'singleton').map(({ manifest }) => manifest.kind), ...peers.map(({ id }) => id)]
+  const everything = [
+    'kernel',
+    ...entries.filter(({ manifest }) => manifest.cardinality === 'singleton').map(({ manifest }) => manifest.kind),
+    ...peers.map(({ id }) => id),
+  ]
   const test = kernel.endpoint('test', options.grants ?? everything.map((target) => ({ name: target, target, limits: {}, reason: 'test' })))
   return { kernel, test, logs, stop: () => kernel.stop() }
 }

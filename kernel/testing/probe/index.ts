@@ -18,7 +18,11 @@ export const manifest = {
   restart: { strategy: 'permanent' },
 } satisfies Manifest
 
-type ProbeEvent = Inbound<typeof protocol> | KernelEvent | { type: 'attempt.done'; request: number; results: Record<string, string> } | { type: 'stream.done'; request: number }
+type ProbeEvent =
+  | Inbound<typeof protocol>
+  | KernelEvent
+  | { type: 'attempt.done'; request: number; results: Record<string, string> }
+  | { type: 'stream.done'; request: number }
 
 const machine = setup({
   types: {} as { context: { count: number; asking: Record<string, number> }; events: ProbeEvent; emitted: Outgoing },
@@ -36,13 +40,21 @@ const machine = setup({
         echo: {
           actions: [
             assign({ count: ({ context }) => context.count + 1 }),
-            emit(({ event, context }): Outgoing => ({ type: 'reply', request: requestOf(event.from), body: { text: event.body.text, count: context.count, from: event.from.badge.from, session: event.from.badge.session } })),
+            emit(
+              ({ event, context }): Outgoing => ({
+                type: 'reply',
+                request: requestOf(event.from),
+                body: { text: event.body.text, count: context.count, from: event.from.badge.from, session: event.from.badge.session },
+              }),
+            ),
           ],
         },
         silent: {},
         never: { actions: assign({ count: ({ context }) => context.count + 1 }) },
         attempt: { actions: { type: 'attempt', params: ({ event }) => ({ request: event.from.request }) } },
-        'attempt.done': { actions: emit(({ event }): Outgoing => ({ type: 'reply', request: event.request, body: { results: event.results } })) },
+        'attempt.done': {
+          actions: emit(({ event }): Outgoing => ({ type: 'reply', request: event.request, body: { results: event.results } })),
+        },
         stream: { actions: { type: 'stream', params: ({ event }) => ({ request: event.from.request, parts: event.body.parts }) } },
         'stream.done': { actions: emit(({ event }): Outgoing => ({ type: 'reply', request: event.request, body: {} })) },
         burst: {
@@ -52,11 +64,27 @@ const machine = setup({
             enqueue.emit({ type: 'reply', request, body: {} })
           }),
         },
-        throws: { actions: [assign({ count: ({ context }) => context.count + 1 }), emit({ type: 'send', to: 'peer', kind: 'echo', body: { text: 'must not leave' } }), assign(() => { throw new Error('asked to') })] },
+        throws: {
+          actions: [
+            assign({ count: ({ context }) => context.count + 1 }),
+            emit({ type: 'send', to: 'peer', kind: 'echo', body: { text: 'must not leave' } }),
+            assign(() => {
+              throw new Error('asked to')
+            }),
+          ],
+        },
         ask: {
           actions: [
             assign({ asking: ({ context, event }) => ({ ...context.asking, [String(event.from.request)]: requestOf(event.from) }) }),
-            emit(({ event }): Outgoing => ({ type: 'send', to: event.from.caps[0] ?? event.body.slot, kind: event.body.kind, body: { text: 'asked' }, ref: String(event.from.request) })),
+            emit(
+              ({ event }): Outgoing => ({
+                type: 'send',
+                to: event.from.caps[0] ?? event.body.slot,
+                kind: event.body.kind,
+                body: { text: 'asked' },
+                ref: String(event.from.request),
+              }),
+            ),
           ],
         },
         replied: { actions: emit(({ event }): Outgoing => ({ type: 'reply', request: Number(event.ref), body: { answer: event.body } })) },
@@ -96,6 +124,7 @@ const effects = {
         attempt('readOwnCode', () => readFileSync(new URL(import.meta.url)).length)
         attempt('write', () => writeFileSync('/tmp/bulkhead-probe-escape', ''))
         attempt('spawn', () => spawnSync('/bin/true').status)
+        // oxlint-disable-next-line typescript/no-implied-eval, typescript/no-unsafe-call
         attempt('eval', () => new Function('return 1')())
         attempt('env', () => Object.keys(process.env).length)
         results['connect'] = await new Promise<string>((resolve) => {
