@@ -57,6 +57,9 @@ export const admitMs = 30_000
 /** A VM ready for this long counts as healthy: the next failure starts from no delay again, ms. */
 export const healthyMs = 30_000
 
+/** Failures in a row that are tried again at once, commands still waiting. A boot takes seconds, so this is no storm. */
+export const retriesAtOnce = 2
+
 /** Delay after repeated failures: doubles from the first to the last and then goes on at the last, for good, ms. */
 export const backoff = { firstMs: 1_000, lastMs: 120_000 }
 

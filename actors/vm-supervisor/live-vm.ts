@@ -81,6 +81,8 @@ export class LiveVm {
     hold(null)
     const detail = [live.#reason, stderr.trim().slice(-maxStderr / 4), live.#lastWords()].filter((text) => text !== '').join('; ')
     const ended = { code, signal: by, detail }
+    // An oops is printed in full whatever the log level; without it nobody could say what the guest died of.
+    if (live.#lastWords() !== '') context.log('error', `guest console:\n${live.#console.trim()}`)
     live.control.end(deathFault(ended, true))
     live.#files.end()
     return ended

@@ -2,7 +2,7 @@
 import { setup } from 'xstate'
 import type { Outgoing } from '../../kernel/index.ts'
 import type { MachineEvent } from './events.ts'
-import { absentRestMs, bootStallMs, healthyMs, imageStallMs, pingEveryMs, stopMs, verifyStallMs } from './limits.ts'
+import { absentRestMs, bootStallMs, healthyMs, imageStallMs, pingEveryMs, retriesAtOnce, stopMs, verifyStallMs } from './limits.ts'
 import type { Accelerator } from './qemu-args.ts'
 import type { Config, Context, Folder, Waiting } from './state.ts'
 
@@ -40,7 +40,7 @@ export const base = setup({
       if ('epoch' in event) return event.epoch === String(context.epoch)
       return true
     },
-    retryAtOnce: ({ context }) => context.failures <= 1,
+    retryAtOnce: ({ context }) => context.failures <= retriesAtOnce,
     wantsAgain: ({ context, event }) => context.again && (!('ref' in event) || event.ref === String(context.epoch)),
     knowsSession: ({ context, event }) =>
       event.type === 'exec' && event.from.badge.session !== null && context.sessions[event.from.badge.session] !== undefined,

@@ -3,7 +3,7 @@ import { fault } from '../../kernel/errors.ts'
 import { type Command, createStepper } from '../../kernel/stepper.ts'
 import type { Badge, Outgoing } from '../../kernel/types.ts'
 import type { MachineEvent } from './events.ts'
-import { maxWaiting } from './limits.ts'
+import { maxWaiting, retriesAtOnce } from './limits.ts'
 import { machine } from './machine.ts'
 import { backoffDelay, type Context } from './state.ts'
 
@@ -155,16 +155,18 @@ describe('a lazy start', () => {
     expect(vm.state).toBe('booting')
   })
 
-  it('ends a boot that stalls, tries once more at once, then backs off', () => {
+  it('ends a boot that stalls, tries twice more at once, then backs off', () => {
     const vm = drive()
     const request = vm.ask('start')
     vm.toBooting()
     vm.said()
     vm.fire('bootStall')
     expect(vm.said()).toContainEqual({ type: 'interrupt', ref: '1' })
-    expect(vm.state).toBe('probing')
-    vm.toBooting()
-    vm.fire('bootStall')
+    for (let i = 1; i <= retriesAtOnce; i++) {
+      expect(vm.state).toBe('probing')
+      vm.toBooting()
+      vm.fire('bootStall')
+    }
     expect(vm.state).toBe('backoff')
     expect(vm.answerTo(request)).toMatchObject([{ type: 'refuse', error: { code: 'workspace-unavailable' } }])
   })
@@ -212,14 +214,14 @@ describe('when it cannot run', () => {
       ])
       delays.push(vm.fire('backoff'))
     }
-    expect(delays.slice(0, 5)).toEqual([500, 500, 1000, 2000, 4000])
+    expect(delays.slice(0, 6)).toEqual([500, 500, 500, 1000, 2000, 4000])
     expect(delays.at(-1)).toBe(60_000)
     expect(vm.state).toBe('probing')
   })
 
   it('keeps jitter between half and all of the delay', () => {
-    expect(backoffDelay(4, 0)).toBe(2000)
-    expect(backoffDelay(4, 1)).toBe(4000)
+    expect(backoffDelay(5, 0)).toBe(2000)
+    expect(backoffDelay(5, 1)).toBe(4000)
   })
 
   it('refuses a session it was never told of', () => {
@@ -260,8 +262,10 @@ describe('a VM that dies', () => {
 
   it('backs off when it dies again before it was healthy, not when it was healthy in between', () => {
     const { vm } = readyWithSession()
-    vm.die()
-    vm.toReady()
+    for (let i = 1; i <= retriesAtOnce; i++) {
+      vm.die()
+      vm.toReady()
+    }
     vm.die()
     expect(vm.state).toBe('backoff')
     vm.ask('start')
@@ -309,8 +313,6 @@ describe('a VM that dies', () => {
       vm.send({ type: 'accelerate.chosen', ref: vm.ref, accelerator: 'kvm', why: 'works', cached: true, ms: 1 })
       vm.die()
     }
-    vm.send({ type: 'drawJitter.drawn', ref: vm.ref, fraction: 0 })
-    vm.fire('backoff')
     vm.effects()
     vm.found()
     vm.send({ type: 'image.ready', ref: vm.ref, dir: '/i', built: false, ms: 1 })

@@ -3,7 +3,7 @@
  *
  *   stopped --exec/start--> probing -> image -> accelerating -> booting -> verifying -> ready
  *      ^                       |  missing        any failure |                            | VM died
- *      |                    absent                backoff <--+--- (first one: at once) <--+
+ *      |                    absent                backoff <--+--- (first ones: at once) <-+
  *      +---- stopping <---- stop (from any)          +--- after its delay ---> probing
  *
  * Commands wait while a boot makes progress and are refused at once otherwise.
@@ -201,7 +201,7 @@ export const machine = vocabulary.createMachine({
       },
     },
 
-    /** After `noteFailure`: the first one since it was healthy is tried again at once, commands keep waiting. */
+    /** After `noteFailure`: the first ones since it was healthy are tried again at once, commands keep waiting. */
     failed: {
       always: [{ guard: 'retryAtOnce', target: 'working' }, { target: 'backoff' }],
     },

@@ -2,7 +2,7 @@
 import { type Delegation, fault, type Fault } from '../../kernel/index.ts'
 import { firstUid, lastUid } from '../../guest/wire.ts'
 import type { Hypervisor } from './driver.ts'
-import { backoff, retryHintMs } from './limits.ts'
+import { backoff, retriesAtOnce, retryHintMs } from './limits.ts'
 import type { VmState, VmStatus } from './protocol.ts'
 import type { Accelerator } from './qemu-args.ts'
 
@@ -162,7 +162,7 @@ export function deathFault(exit: { code: number | null; signal: string | null; d
 
 /** `fraction` in [0, 1): half of the delay is fixed, half is drawn, so that several daemons do not try in step. */
 export function backoffDelay(failures: number, fraction: number): number {
-  const full = Math.min(backoff.lastMs, backoff.firstMs * 2 ** Math.max(0, Math.min(failures - 2, 20)))
+  const full = Math.min(backoff.lastMs, backoff.firstMs * 2 ** Math.max(0, Math.min(failures - 1 - retriesAtOnce, 20)))
   return Math.round(full / 2 + (full / 2) * fraction)
 }
 
