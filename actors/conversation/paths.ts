@@ -20,7 +20,8 @@ export type Location = { folder: string; path: string }
 
 /** Throws `outside-folder` or `bad-path`. */
 export function locate(given: string, workspace: Workspace): Location {
-  if (given === '' || given.includes('\0')) throw fault('bad-path', `"${given.replaceAll('\0', '\\0')}" is not a path.`)
+  if (given === '' || given.includes('\0'))
+    throw fault('bad-path', `"${given.replaceAll('\0', '\\0')}" is not a path.`, { rule: 'not empty, no NUL' })
   const written = given.split('/')
   if (written.includes('..')) throw outside(given, workspace, 'A path may not contain "..".')
   const parts = written.filter((part) => part !== '' && part !== '.')
