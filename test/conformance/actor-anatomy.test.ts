@@ -12,7 +12,7 @@ const sources = new Map(['kernel', 'actors', 'guest', 'client', 'daemon', 'setup
 
 describe.each(kinds)('actors/%s', (kind) => {
   const names = filesIn(join('actors', kind))
-  const own = names.filter((name) => !isTest(name) && !name.endsWith('manifest.ts')).map((name) => sources.get(name) ?? '')
+  const own = codeOf(kind)
 
   test.each(['protocol.ts', 'machine.ts', 'effects.ts', 'manifest.ts', 'index.ts'])('has %s', (file) => {
     expect(names).toContain(join('actors', kind, file))
@@ -34,13 +34,17 @@ describe.each(kinds)('actors/%s', (kind) => {
     expect(Object.keys(manifest.permissionReasons).filter((name) => !wanted.includes(name))).toEqual([])
   })
 
-  test('uses every grant it asks for, and every kind of each', async () => {
+  test('uses every grant it asks for, and every kind of each, or hands it on to an actor that does', async () => {
     const { grants } = await manifestOf(kind)
-    for (const { name, limits } of grants) {
+    for (const { name, target, limits } of grants) {
       const slot = name.endsWith(':*') ? name.slice(0, -1) : name
-      const mentions = (word: string) => own.some((text) => [`'${word}'`, `\`${word}`, `${word}:`].some((form) => text.includes(form)))
-      expect(mentions(slot), `${kind} asks for ${name} and never uses it`).toBe(true)
-      for (const word of limits.kinds ?? []) expect(mentions(word), `${kind} asks for "${word}" on ${name} and never sends it`).toBe(true)
+      expect(mentions(own, slot), `${kind} asks for ${name} and never uses it`).toBe(true)
+      for (const word of limits.kinds ?? []) {
+        expect(
+          mentions(own, word) || (await usedByOthers(kind, target, word)),
+          `${kind} asks for "${word}" on ${name} and nobody sends it`,
+        ).toBe(true)
+      }
     }
   })
 
@@ -79,6 +83,27 @@ const anyParams = {
 
 async function manifestOf(kind: string): Promise<Manifest> {
   return ((await import(join(actorsDir, kind, 'manifest.ts'))) as { manifest: Manifest }).manifest
+}
+
+/** What an actor does, without what it asks for. */
+function codeOf(kind: string): string[] {
+  return filesIn(join('actors', kind))
+    .filter((name) => !isTest(name) && !/(manifest|model)\.ts$/.test(name))
+    .map((name) => sources.get(name) ?? '')
+}
+
+/** As a string, alone (`'exec'`, `` `folder:${name}` ``) or after its slot's name (`'vm/start'`). */
+function mentions(code: readonly string[], word: string): boolean {
+  return code.some((text) => [`'${word}'`, `\`${word}`, `/${word}'`].some((form) => text.includes(form)))
+}
+
+async function usedByOthers(kind: string, target: string, word: string): Promise<boolean> {
+  for (const other of kinds) {
+    if (other === kind) continue
+    const { grants } = await manifestOf(other)
+    if (grants.some((grant) => grant.target === target && grant.limits.kinds?.includes(word)) && mentions(codeOf(other), word)) return true
+  }
+  return false
 }
 
 function isTest(name: string): boolean {

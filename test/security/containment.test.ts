@@ -111,13 +111,13 @@ const failed: readonly Failed[] = [
     `rm -f /sessions/${session}/mnt/locked/kept.txt`,
     /read-only file system|permission denied|operation not permitted/i,
   ),
-  bash('reading the passwords of the guest', 'cat /etc/shadow', /permission denied/i),
+  bash('reading the passwords of the guest', 'cat /etc/shadow', /permission denied|no such file/i),
   bash(
     'reading the home of another session',
     `cat /sessions/${other}/private.txt /sessions/${other}/*/private.txt`,
     /permission denied|no such file/i,
   ),
-  bash('listing the sessions', 'ls /sessions', /permission denied|^(?![^]*neighbour)/i),
+  bash('finding out which other sessions there are', `ls /sessions | grep -q ${other} || { echo nobody; exit 1; }`, /^nobody/),
   bash(
     'following a link out',
     `cat /sessions/${session}/mnt/work/link-to-file`,
