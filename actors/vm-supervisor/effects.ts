@@ -27,7 +27,7 @@ function hostFault(error: unknown): Fault {
   if (isFault(error) || !(error instanceof Error)) return asFault(error)
   const { resource } = error as { resource?: unknown }
   return fault('io-failed', 'The workspace could not be prepared.', {
-    cause: resource ? `${error.message} (${String(resource)})` : error.message,
+    cause: typeof resource === 'string' ? `${error.message} (${resource})` : error.message,
   })
 }
 

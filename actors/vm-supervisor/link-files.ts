@@ -106,6 +106,8 @@ export class FilesLink {
   #pace(): void {
     if (this.#ended) return
     const busy = this.#inFlight >= maxFilesInFlight || this.#stream.writableNeedDrain
-    if (busy !== this.#stream.isPaused()) busy ? this.#stream.pause() : this.#stream.resume()
+    if (busy === this.#stream.isPaused()) return
+    if (busy) this.#stream.pause()
+    else this.#stream.resume()
   }
 }

@@ -79,7 +79,7 @@ export class QmpClient {
     if (!waiting) return
     this.#open.delete(String(message['id']))
     const error = message['error'] as { desc?: unknown } | undefined
-    if (error) waiting.reject(new Error(String(error.desc ?? 'QMP error')))
+    if (error) waiting.reject(new Error(typeof error.desc === 'string' ? error.desc : 'QMP error'))
     else waiting.resolve(message['return'])
   }
 
