@@ -165,7 +165,7 @@ describe('the workspace VM', () => {
     const after = await exec(`cat ${folder}/report.md; echo x > ${folder}/late`, { session: 'files' })
     expect(after.stderr).toMatch(/Permission denied/)
     expect(after.stdout).toBe('')
-    expect((await readdir(join(home, 'data'))).sort()).toEqual(['report.md', 'sales.csv'])
+    expect((await readdir(join(home, 'data'))).toSorted()).toEqual(['report.md', 'sales.csv'])
   })
 
   it('runs commands side by side and passes on a megabyte unharmed', async () => {
