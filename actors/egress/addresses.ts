@@ -89,7 +89,8 @@ export function classify(address: string): AddressClass {
 /** ipaddr.js reads `::1.2.3.4` as `::ffff:1.2.3.4`, which is another address to the system; so the dotted tail goes first. */
 function parseV6(address: string): ipaddr.IPv6 | null {
   const [, head, tail] = /^(.*:)(\d+\.\d+\.\d+\.\d+)$/s.exec(address) ?? []
-  if (head === undefined || tail === undefined) return address.includes(':') && ipaddr.IPv6.isValid(address) ? ipaddr.IPv6.parse(address) : null
+  if (head === undefined || tail === undefined)
+    return address.includes(':') && ipaddr.IPv6.isValid(address) ? ipaddr.IPv6.parse(address) : null
   if (!ipaddr.IPv4.isValidFourPartDecimal(tail)) return null
   const [a = 0, b = 0, c = 0, d = 0] = tail.split('.').map(Number)
   return parseV6(`${head}${(a * 256 + b).toString(16)}:${(c * 256 + d).toString(16)}`)

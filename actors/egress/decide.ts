@@ -38,7 +38,7 @@ export function decideUrl(text: string, policy: HostPolicy): UrlDecision {
   const { host } = authority.value
   const port = authority.value.port ?? (secure ? 443 : 80)
   const url = build(secure, host, port, rest)
-  if (!url || canonicalHost(url.hostname).ok === false || url.hostname !== host) {
+  if (!url || !canonicalHost(url.hostname).ok || url.hostname !== host) {
     return refuse('bad-url', 'url-form', 'The URL cannot be read in one way only.')
   }
   const decision = decideHost(policy, { host, port })

@@ -47,7 +47,8 @@ export function createEffects(web: Web = realWeb) {
     },
     fetchPage: {
       outcomes: ['done', 'failed'],
-      run: (params: ForRequest & FetchRequest) => attempt(async (signal) => ({ type: 'done', reply: await fetchPage(params, web, signal) })),
+      run: (params: ForRequest & FetchRequest) =>
+        attempt(async (signal) => ({ type: 'done', reply: await fetchPage(params, web, signal) })),
     },
     explain: {
       outcomes: ['done'],

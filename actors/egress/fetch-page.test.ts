@@ -17,7 +17,11 @@ const loopbackIsFine: Web = {
   resolve: async (host) => {
     lookups.push(host)
     if (host === 'private.test') return [{ address: '10.1.2.3', family: 4 }]
-    if (host === 'mixed.test') return [{ address: '10.1.2.3', family: 4 }, { address: '127.0.0.1', family: 4 }]
+    if (host === 'mixed.test')
+      return [
+        { address: '10.1.2.3', family: 4 },
+        { address: '127.0.0.1', family: 4 },
+      ]
     if (host === 'nowhere.test') throw Object.assign(new Error('getaddrinfo ENOTFOUND nowhere.test'), { code: 'ENOTFOUND' })
     return [{ address: '127.0.0.1', family: 4 }]
   },
@@ -30,8 +34,13 @@ beforeAll(async () => {
     const redirect = (status: number, location: string) => response.writeHead(status, { location }).end('moved')
     const path = new URL(request.url ?? '/', 'http://x').pathname
     if (path === '/page') return response.setHeader('content-type', 'text/html').end('<title>T</title><h1>Hello</h1>')
-    if (path === '/gzip') return response.setHeader('content-type', 'text/plain').setHeader('content-encoding', 'gzip').end(zlib.gzipSync('packed text'))
-    if (path === '/bomb') return response.setHeader('content-type', 'text/plain').setHeader('content-encoding', 'gzip').end(zlib.gzipSync(Buffer.alloc(50_000_000, 65)))
+    if (path === '/gzip')
+      return response.setHeader('content-type', 'text/plain').setHeader('content-encoding', 'gzip').end(zlib.gzipSync('packed text'))
+    if (path === '/bomb')
+      return response
+        .setHeader('content-type', 'text/plain')
+        .setHeader('content-encoding', 'gzip')
+        .end(zlib.gzipSync(Buffer.alloc(50_000_000, 65)))
     if (path === '/odd') return response.setHeader('content-encoding', 'compress').end('x')
     if (path === '/binary') return response.setHeader('content-type', 'image/png').end('\x89PNG')
     if (path === '/missing') return response.writeHead(404, { 'content-type': 'text/plain' }).end('no such page')
@@ -65,10 +74,21 @@ beforeEach(() => {
 
 const hosts = ['example.test', '*.example.test', 'private.test', 'mixed.test', 'nowhere.test', '127.0.0.1']
 const run = (url: string, more: { hosts?: string[]; maxBytes?: number; web?: Web; signal?: AbortSignal } = {}) =>
-  fetchPage({ url, hosts: more.hosts ?? hosts, maxBytes: more.maxBytes }, more.web ?? loopbackIsFine, more.signal ?? new AbortController().signal)
+  fetchPage(
+    { url, hosts: more.hosts ?? hosts, maxBytes: more.maxBytes },
+    more.web ?? loopbackIsFine,
+    more.signal ?? new AbortController().signal,
+  )
 
 test('HTML as Markdown', async () => {
-  expect(await run(`${base}/page`)).toEqual({ status: 200, url: `${base}/page`, contentType: 'text/html', title: 'T', text: '# Hello', truncated: false })
+  expect(await run(`${base}/page`)).toEqual({
+    status: 200,
+    url: `${base}/page`,
+    contentType: 'text/html',
+    title: 'T',
+    text: '# Hello',
+    truncated: false,
+  })
   expect(seen[0]?.host).toBe(`example.test:${port}`)
   expect(lookups).toEqual(['example.test'])
 })
@@ -124,7 +144,16 @@ test('not on the list: nothing is looked up, nothing is dialled', async () => {
   expect(seen).toEqual([])
 })
 
-test.each(['http://127.0.0.1', 'http://localhost', 'http://2130706433', 'http://0x7f.1', 'http://[::1]', 'http://[::ffff:7f00:1]', 'http://169.254.169.254', 'http://0.0.0.0'])('in production %s is refused even when listed', async (url) => {
+test.each([
+  'http://127.0.0.1',
+  'http://localhost',
+  'http://2130706433',
+  'http://0x7f.1',
+  'http://[::1]',
+  'http://[::ffff:7f00:1]',
+  'http://169.254.169.254',
+  'http://0.0.0.0',
+])('in production %s is refused even when listed', async (url) => {
   const host = new URL(url).hostname
   await expect(run(`${url}:${port}/`, { hosts: [host], web: realWeb })).rejects.toMatchObject({ code: 'private-address' })
   expect(seen).toEqual([])
@@ -138,7 +167,11 @@ test('abort ends a fetch that hangs', async () => {
 
 test('explain says what fetch would be told', async () => {
   const explain = (url: string, list = hosts) => explainFetch({ url, hosts: list }, loopbackIsFine, new AbortController().signal)
-  expect(await explain(`${base}/x`)).toEqual({ allowed: true, rule: 'allow example.test', reason: 'example.test is allowed by example.test.' })
+  expect(await explain(`${base}/x`)).toEqual({
+    allowed: true,
+    rule: 'allow example.test',
+    reason: 'example.test is allowed by example.test.',
+  })
   expect(await explain('https://a.b.example.test/')).toMatchObject({ allowed: true, rule: 'allow *.example.test' })
   expect(await explain('https://evil.test/')).toMatchObject({ allowed: false, rule: 'hosts: not listed' })
   expect(await explain('https://private.test/')).toMatchObject({ allowed: false, rule: 'address: private' })

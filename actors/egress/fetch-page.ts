@@ -22,7 +22,8 @@ export type FetchReply = { status: number; url: string; contentType: string; tit
 export type Explanation = { allowed: boolean; rule: string; reason: string }
 
 export const realWeb: Web = {
-  resolve: async (host) => (await dns.lookup(host, { all: true })).map(({ address, family }) => ({ address, family: family === 6 ? 6 : 4 })),
+  resolve: async (host) =>
+    (await dns.lookup(host, { all: true })).map(({ address, family }) => ({ address, family: family === 6 ? 6 : 4 })),
   addressPolicy: () => publicOnly(Object.values(os.networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => address))),
 }
 
@@ -43,13 +44,18 @@ export async function fetchPage(request: FetchRequest, web: Web, signal: AbortSi
     const location = redirectOf(answer)
     if (location === null) return await read(answer, target, request.maxBytes ?? limits.fetchBytes)
     answer.body.destroy()
-    if (hop >= limits.redirects) throw fault('fetch-failed', `${target.host} redirects more than ${limits.redirects} times.`, { rule: 'redirect-limit' })
+    if (hop >= limits.redirects)
+      throw fault('fetch-failed', `${target.host} redirects more than ${limits.redirects} times.`, { rule: 'redirect-limit' })
     target = redirectTarget(location, target, policy)
   }
 }
 
 /** Never rejects: an address that cannot be judged is not allowed, with the reason. */
-export async function explainFetch(request: { url: string; hosts: readonly string[] }, web: Web, signal: AbortSignal): Promise<Explanation> {
+export async function explainFetch(
+  request: { url: string; hosts: readonly string[] },
+  web: Web,
+  signal: AbortSignal,
+): Promise<Explanation> {
   const decision = decideUrl(request.url, compilePolicy({ allow: request.hosts }))
   if (!decision.allowed) return { allowed: false, rule: decision.rule, reason: decision.reason }
   try {
@@ -70,7 +76,9 @@ function allowedTarget(url: string, policy: HostPolicy): Target {
 
 async function vetted(target: Target, web: Web, signal: AbortSignal): Promise<readonly Address[]> {
   const literal = literalAddress(target.host)
-  const resolved = literal ? [literal] : await raceAbort(web.resolve(target.host), signal).catch((error) => Promise.reject(unreachable(target, error)))
+  const resolved = literal
+    ? [literal]
+    : await raceAbort(web.resolve(target.host), signal).catch((error) => Promise.reject(unreachable(target, error)))
   const decision = decideAddresses(target.host, resolved, web.addressPolicy())
   if (!decision.allowed) throw asRefusal(decision)
   return decision.dial
@@ -78,7 +86,15 @@ async function vetted(target: Target, web: Web, signal: AbortSignal): Promise<re
 
 async function open(target: Target, dial: readonly Address[], signal: AbortSignal): Promise<Answer> {
   try {
-    return await exchange({ url: target.url, method: 'GET', headers: requestHeaders, dial, connectMs: limits.fetchConnectMs, idleMs: limits.fetchMs, signal })
+    return await exchange({
+      url: target.url,
+      method: 'GET',
+      headers: requestHeaders,
+      dial,
+      connectMs: limits.fetchConnectMs,
+      idleMs: limits.fetchMs,
+      signal,
+    })
   } catch (error) {
     throw unreachable(target, error)
   }
@@ -94,7 +110,10 @@ function redirectTarget(location: string, from: Target, policy: HostPolicy): Tar
   resolved.hash = ''
   const hostChanged = resolved.hostname !== from.host
   if (hostChanged && /^https?:$/.test(resolved.protocol)) {
-    throw fault('cross-host-redirect', `${from.host} redirects to another host, ${resolved.hostname}.`, { cause: resolved.href, rule: 'redirect-same-host' })
+    throw fault('cross-host-redirect', `${from.host} redirects to another host, ${resolved.hostname}.`, {
+      cause: resolved.href,
+      rule: 'redirect-same-host',
+    })
   }
   if (from.secure && resolved.protocol === 'http:') {
     throw fault('fetch-failed', `${from.host} redirects from https to http.`, { cause: resolved.href, rule: 'redirect-no-downgrade' })

@@ -51,8 +51,8 @@ export function exchange(options: Exchange): Promise<Answer> {
     request.on('close', connected)
     request.on('error', (error) => reject(signal.aborted ? signal.reason : error))
     request.on('response', (response) => {
-      const body = decoded(response)
-      if (body) return resolve({ status: response.statusCode ?? 0, headers: response.headers, body })
+      const content = decoded(response)
+      if (content) return resolve({ status: response.statusCode ?? 0, headers: response.headers, body: content })
       request.destroy(new Error(`the server used the content encoding ${response.headers['content-encoding']}, which was not asked for`))
     })
     request.end(body)

@@ -29,9 +29,17 @@ type Settled =
   | { type: 'forward.done'; request: number }
   | { type: 'forward.failed' | 'forward.crashed'; request: number; error?: Fault }
   | { type: 'describe.done' | 'fetchPage.done' | 'explain.done'; request: number; reply: unknown }
-  | { type: 'describe.failed' | 'describe.crashed' | 'fetchPage.failed' | 'fetchPage.crashed' | 'explain.crashed'; request: number; error?: Fault }
+  | {
+      type: 'describe.failed' | 'describe.crashed' | 'fetchPage.failed' | 'fetchPage.crashed' | 'explain.crashed'
+      request: number
+      error?: Fault
+    }
 
-type Outcome = { type: 'openUpstream.opened' } | { type: 'openUpstream.failed' | 'openUpstream.crashed'; error?: Fault } | { type: 'closeUpstream.closed' | 'closeUpstream.crashed' } | Settled
+type Outcome =
+  | { type: 'openUpstream.opened' }
+  | { type: 'openUpstream.failed' | 'openUpstream.crashed'; error?: Fault }
+  | { type: 'closeUpstream.closed' | 'closeUpstream.crashed' }
+  | Settled
 
 type Events = Request | KernelEvent | Outcome
 type Input = { params: Record<string, unknown>; slots: readonly string[] }
@@ -58,12 +66,21 @@ const egress = setup({
     countModel: assign(({ context, event }) => ({ models: [...context.models, requestOf(event) ?? -1] })),
     countFetch: assign(({ context, event }) => ({ fetches: [...context.fetches, requestOf(event) ?? -1] })),
     settle: assign(({ context, event }) => without(context, requestOf(event) ?? -1)),
-    noteTrouble: assign({ trouble: ({ event }) => errorOf(event) ?? fault('model-unreachable', 'The way to the model API could not be opened.') }),
+    noteTrouble: assign({
+      trouble: ({ event }) => errorOf(event) ?? fault('model-unreachable', 'The way to the model API could not be opened.'),
+    }),
     forgetTrouble: assign({ trouble: null }),
 
     answer: emit(({ event }) => answerTo(event)),
-    refuseFull: emit(({ event }) => refuse(event, fault('overloaded', 'Egress has as many requests in flight as it takes on.', { retryAfterMs: 1_000 }))),
-    refuseClosed: emit(({ context, event }) => refuse(event, { ...(context.trouble ?? fault('model-unreachable', 'The way to the model API is closed.')), retryAfterMs: limits.reopenMs })),
+    refuseFull: emit(({ event }) =>
+      refuse(event, fault('overloaded', 'Egress has as many requests in flight as it takes on.', { retryAfterMs: 1_000 })),
+    ),
+    refuseClosed: emit(({ context, event }) =>
+      refuse(event, {
+        ...(context.trouble ?? fault('model-unreachable', 'The way to the model API is closed.')),
+        retryAfterMs: limits.reopenMs,
+      }),
+    ),
   },
 })
 
@@ -94,7 +111,9 @@ export const machine = egress.createMachine({
           { guard: 'unasked' },
           { guard: 'closed', actions: 'refuseClosed' },
           { guard: 'modelsFull', actions: 'refuseFull' },
-          { actions: ['countModel', { type: 'forward', params: ({ event }) => ({ request: event.from.request ?? -1, body: event.body }) }] },
+          {
+            actions: ['countModel', { type: 'forward', params: ({ event }) => ({ request: event.from.request ?? -1, body: event.body }) }],
+          },
         ],
         'model-info': [
           { guard: 'unasked' },
@@ -105,7 +124,15 @@ export const machine = egress.createMachine({
         fetch: [
           { guard: 'unasked' },
           { guard: 'fetchesFull', actions: 'refuseFull' },
-          { actions: ['countFetch', { type: 'fetchPage', params: ({ event }) => ({ ...webParams(event.from, event.body.url), maxBytes: (event.body satisfies FetchBody).maxBytes }) }] },
+          {
+            actions: [
+              'countFetch',
+              {
+                type: 'fetchPage',
+                params: ({ event }) => ({ ...webParams(event.from, event.body.url), maxBytes: (event.body satisfies FetchBody).maxBytes }),
+              },
+            ],
+          },
         ],
         explain: [
           { guard: 'unasked' },

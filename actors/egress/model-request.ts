@@ -9,15 +9,18 @@ export type Headers = Record<string, string>
  */
 const forwarded = /^(accept|content-type|user-agent|anthropic-[a-z-]+|x-stainless-[a-z-]+|idempotency-key)$/
 /** Of the answer, what describes the connection or sets state stays behind. */
-const heldBack = /^(connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|content-encoding|content-length|set-cookie|alt-svc|strict-transport-security)$/
+const heldBack =
+  /^(connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|content-encoding|content-length|set-cookie|alt-svc|strict-transport-security)$/
 
 /** The address to forward to, or why not. The base may have a path of its own; the rest must stay under its `/v1/`. */
 export function upstreamUrl(base: URL, path: string): { ok: true; url: URL } | { ok: false; error: Fault } {
   const prefix = base.pathname.replace(/\/+$/, '')
-  const refuse = (cause: string) => ({ ok: false, error: fault('model-refused', 'The request does not go to the model API.', { cause, rule: 'model-path' }) }) as const
+  const refuse = (cause: string) =>
+    ({ ok: false, error: fault('model-refused', 'The request does not go to the model API.', { cause, rule: 'model-path' }) }) as const
   const [pathname = '', ...rest] = path.split('?')
   if (!/^\/v1\/[A-Za-z0-9_./-]*$/.test(pathname)) return refuse('The path must begin with /v1/ and consist of plain characters.')
-  if (pathname.split('/').some((segment, at) => segment === '.' || segment === '..' || (segment === '' && at > 0))) return refuse('The path is not normalised.')
+  if (pathname.split('/').some((segment, at) => segment === '.' || segment === '..' || (segment === '' && at > 0)))
+    return refuse('The path is not normalised.')
   const query = rest.length > 0 ? `?${rest.join('?')}` : ''
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for.
   if (/[\u0000-\u0020#\\\u007f-\uffff]/.test(query)) return refuse('The query has characters that must be encoded.')

@@ -4,8 +4,14 @@ import { parseContentType, readPage } from './page.ts'
 const bytes = (text: string) => new TextEncoder().encode(text)
 
 test('HTML becomes Markdown, without scripts, styles and title', () => {
-  const html = '<!doctype html><html><head><title>A &amp; B</title><style>p{}</style></head><body><h1>Hi</h1><p>one <b>two</b> <a href="/x">x</a></p><script>alert(1)</script><ul><li>l</li></ul></body></html>'
-  expect(readPage(bytes(html), 'text/html; charset=utf-8', false)).toEqual({ contentType: 'text/html', title: 'A & B', text: '# Hi\n\none **two** [x](/x)\n\n-   l', truncated: false })
+  const html =
+    '<!doctype html><html><head><title>A &amp; B</title><style>p{}</style></head><body><h1>Hi</h1><p>one <b>two</b> <a href="/x">x</a></p><script>alert(1)</script><ul><li>l</li></ul></body></html>'
+  expect(readPage(bytes(html), 'text/html; charset=utf-8', false)).toEqual({
+    contentType: 'text/html',
+    title: 'A & B',
+    text: '# Hi\n\none **two** [x](/x)\n\n-   l',
+    truncated: false,
+  })
 })
 
 test.each([

@@ -4,11 +4,14 @@ import { limits } from './limits.ts'
 
 export type Page = { contentType: string; title?: string; text: string; truncated: boolean }
 
-const textTypes = /^(text\/.*|application\/(.*\+)?(json|xml|yaml|x-yaml|javascript|ecmascript|x-ndjson|jsonlines|toml|sql|graphql|x-sh)|image\/svg\+xml)$/
+const textTypes =
+  /^(text\/.*|application\/(.*\+)?(json|xml|yaml|x-yaml|javascript|ecmascript|x-ndjson|jsonlines|toml|sql|graphql|x-sh)|image\/svg\+xml)$/
 const htmlTypes = /^(text\/html|application\/xhtml\+xml)$/
 const noContent = ['script', 'style', 'noscript', 'template', 'title', 'meta', 'link', 'iframe', 'object', 'canvas', 'svg'] as const
 
-const turndown = new TurndownService({ headingStyle: 'atx', codeBlockStyle: 'fenced', bulletListMarker: '-' }).remove([...noContent] as never)
+const turndown = new TurndownService({ headingStyle: 'atx', codeBlockStyle: 'fenced', bulletListMarker: '-' }).remove([
+  ...noContent,
+] as never)
 
 /** Null when the bytes are not text. `header` is the Content-Type header, which the bytes may contradict. */
 export function readPage(bytes: Uint8Array, header: string | undefined, cut: boolean): Page | null {
@@ -37,14 +40,21 @@ function toMarkdown(html: string): string {
     return turndown.turndown(html).trim()
   } catch {
     // Hostile nesting overflows the converter's recursion; bare text still serves the reader.
-    return html.replace(/<(script|style)\b[\s\S]*?<\/\1\s*>/gi, ' ').replace(/<[^>]*>/g, ' ').replace(/\s+/g, ' ').trim()
+    return html
+      .replace(/<(script|style)\b[\s\S]*?<\/\1\s*>/gi, ' ')
+      .replace(/<[^>]*>/g, ' ')
+      .replace(/\s+/g, ' ')
+      .trim()
   }
 }
 
 function titleOf(html: string): string | null {
   const raw = /<title[^>]*>([^<]{0,1000})/i.exec(html)?.[1]?.trim()
   if (!raw) return null
-  return turndown.turndown(`<p>${raw}</p>`).replace(/\s+/g, ' ').replace(/\\(?=[\W_])/g, '')
+  return turndown
+    .turndown(`<p>${raw}</p>`)
+    .replace(/\s+/g, ' ')
+    .replace(/\\(?=[\W_])/g, '')
 }
 
 function looksLikeText(bytes: Uint8Array, charset: string | null): boolean {

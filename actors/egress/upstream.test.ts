@@ -13,7 +13,7 @@ import { type ModelPart, type ModelRequest, openUpstream, readModelKey, type Ups
 const key = 'sk-test-9f8e7d6c5b4a'
 let server: http.Server
 let baseUrl: string
-let handler: http.RequestListener
+let handler: (request: http.IncomingMessage, response: http.ServerResponse) => void | Promise<void>
 let closed = 0
 
 beforeAll(async () => {
@@ -21,7 +21,7 @@ beforeAll(async () => {
     response.on('close', () => {
       closed += 1
     })
-    handler(request, response)
+    void handler(request, response)
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -35,7 +35,12 @@ beforeEach(() => {
   closed = 0
 })
 
-const request: ModelRequest = { method: 'POST', path: '/v1/messages', headers: { 'x-api-key': 'placeholder', 'content-type': 'application/json' }, body: '{"ü":1}' }
+const request: ModelRequest = {
+  method: 'POST',
+  path: '/v1/messages',
+  headers: { 'x-api-key': 'placeholder', 'content-type': 'application/json' },
+  body: '{"ü":1}',
+}
 const open = () => openUpstream({ baseUrl, readKey: () => key })
 
 async function run(upstream: Upstream, asked = request, signal = new AbortController().signal) {
@@ -48,7 +53,7 @@ async function run(upstream: Upstream, asked = request, signal = new AbortContro
 test('the real key and the body reach the API, the placeholder does not', async () => {
   let got = ''
   handler = async (incoming, response) => {
-    got = `${incoming.method} ${incoming.url} ${incoming.headers['x-api-key']} ${await new Response(incoming as never).text()}`
+    got = `${incoming.method} ${incoming.url} ${String(incoming.headers['x-api-key'])} ${await new Response(incoming as never).text()}`
     response.writeHead(200, { 'content-type': 'application/json', 'request-id': 'r1' }).end('{}')
   }
   const { head, text } = await run(await open())
@@ -57,7 +62,7 @@ test('the real key and the body reach the API, the placeholder does not', async 
   expect(text).toBe('{}')
 })
 
-test('the API\'s own errors are answers', async () => {
+test("the API's own errors are answers", async () => {
   handler = (_, response) => void response.writeHead(529, { 'retry-after': '7' }).end('{"type":"error"}')
   expect((await run(await open())).head).toMatchObject({ status: 529, headers: { 'retry-after': '7' } })
 })
@@ -137,16 +142,23 @@ test.each(['not a url', 'ftp://x', 'http://user:pass@127.0.0.1', 'http://127.0.0
 })
 
 test('which upstream: base URL, else key, else practice model', async () => {
-  expect((await openUpstream({ baseUrl: `${baseUrl}/proxy/`, readKey: () => null })).info).toEqual({ mode: 'api', baseUrl: `${baseUrl}/proxy` })
+  expect((await openUpstream({ baseUrl: `${baseUrl}/proxy/`, readKey: () => null })).info).toEqual({
+    mode: 'api',
+    baseUrl: `${baseUrl}/proxy`,
+  })
   expect((await openUpstream({ baseUrl: null, readKey: () => key })).info).toEqual({ mode: 'api', baseUrl: limits.defaultBaseUrl })
   const practice = await openUpstream({ baseUrl: null, readKey: () => null })
   expect(practice.info).toMatchObject({ mode: 'practice', baseUrl: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/) })
-  const answer = await run(practice, { ...request, headers: { ...request.headers, 'anthropic-version': '2023-06-01' }, body: JSON.stringify({ model: 'm', max_tokens: 500, messages: [{ role: 'user', content: 'help' }] }) })
+  const answer = await run(practice, {
+    ...request,
+    headers: { ...request.headers, 'anthropic-version': '2023-06-01' },
+    body: JSON.stringify({ model: 'm', max_tokens: 500, messages: [{ role: 'user', content: 'help' }] }),
+  })
   expect(answer.text).toContain('practice model')
   await practice.close()
 })
 
-test('the default base URL is the SDK\'s', () => {
+test("the default base URL is the SDK's", () => {
   expect(new Anthropic({ apiKey: 'x', baseURL: null }).baseURL).toBe(limits.defaultBaseUrl)
 })
 

@@ -61,7 +61,10 @@ function parseBase(text: string): URL {
 
 function upstream(info: UpstreamInfo, base: URL, key: string | null): Upstream {
   const unreachable = (error: unknown): Fault =>
-    fault('model-unreachable', `The model API at ${base.host} could not be reached.`, { cause: withoutKey(transportCause(error), key), retryAfterMs: limits.reopenMs })
+    fault('model-unreachable', `The model API at ${base.host} could not be reached.`, {
+      cause: withoutKey(transportCause(error), key),
+      retryAfterMs: limits.reopenMs,
+    })
 
   async function forward(request: ModelRequest, emit: (part: ModelPart) => Promise<void>, signal: AbortSignal): Promise<void> {
     const target = upstreamUrl(base, request.path)
@@ -73,7 +76,9 @@ function upstream(info: UpstreamInfo, base: URL, key: string | null): Upstream {
     const answer = await exchange({ url: target.url, method, ...content, ...timing }).catch((error) => Promise.reject(unreachable(error)))
     if (answer.status >= 300 && answer.status < 400) {
       answer.body.destroy()
-      throw fault('model-refused', `The model API at ${base.host} redirects (${answer.status}); the key does not follow.`, { rule: 'model-no-redirect' })
+      throw fault('model-refused', `The model API at ${base.host} redirects (${answer.status}); the key does not follow.`, {
+        rule: 'model-no-redirect',
+      })
     }
     await emit({ type: 'head', status: answer.status, headers: answerHeaders(answer.headers, key) })
     const scrubber = createScrubber(key)

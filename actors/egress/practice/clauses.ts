@@ -24,7 +24,11 @@ export function splitPrompt(prompt: string): Clauses {
   const clauses = text
     .replace(/^\s*(?:[-*•]|\d+[.)])\s+/gm, '')
     .split(/\n+|(?<=[^\s.])[.!?;](?=\s|$)/)
-    .flatMap((sentence) => sentence.split(new RegExp(`(?:\\s*,\\s*(?:and\\s+|then\\s+|also\\s+)*|\\s+(?:and|then|also)\\s+(?:then\\s+|also\\s+)*)(?=(?:${verbs})\\b)`, 'i')))
+    .flatMap((sentence) =>
+      sentence.split(
+        new RegExp(`(?:\\s*,\\s*(?:and\\s+|then\\s+|also\\s+)*|\\s+(?:and|then|also)\\s+(?:then\\s+|also\\s+)*)(?=(?:${verbs})\\b)`, 'i'),
+      ),
+    )
     .map(trimClause)
     .filter((clause) => clause !== '')
   return { clauses: placesAfter(clauses), asides }
@@ -55,9 +59,13 @@ function putAside(prompt: string): { text: string; asides: Aside[] } {
   const aside = (entry: Aside) => `⟦${asides.push(entry) - 1}⟧`
   const text = prompt
     .replace(/[⟦⟧]/g, '')
-    .replace(/```(\w*)\n?([\s\S]*?)```/g, (source, language: string, raw: string) => aside({ kind: 'code', raw: raw.replace(/\n$/, ''), source, language }))
+    .replace(/```(\w*)\n?([\s\S]*?)```/g, (source, language: string, raw: string) =>
+      aside({ kind: 'code', raw: raw.replace(/\n$/, ''), source, language }),
+    )
     .replace(/`([^`\n]+)`/g, (source, raw: string) => aside({ kind: 'code', raw, source }))
-    .replace(/"([^"]*)"|“([^”]*)”|(?<![\w])'([^'\n]*)'(?!\w)|‘([^’\n]*)’/g, (source, a?: string, b?: string, c?: string, d?: string) => aside({ kind: 'quote', raw: a ?? b ?? c ?? d ?? '', source }))
+    .replace(/"([^"]*)"|“([^”]*)”|(?<![\w])'([^'\n]*)'(?!\w)|‘([^’\n]*)’/g, (source, a?: string, b?: string, c?: string, d?: string) =>
+      aside({ kind: 'quote', raw: a ?? b ?? c ?? d ?? '', source }),
+    )
     .replace(/\bhttps?:\/\/[^\s<>⟦⟧]*[^\s<>⟦⟧.,;:!?)\]'"]/gi, (raw: string) => aside({ kind: 'url', raw, source: raw }))
   return { text, asides }
 }
@@ -68,5 +76,8 @@ function trimClause(clause: string): string {
     before = text
     text = text.replace(politeness, '')
   }
-  return text.replace(/[\s,]+(?:please|thanks|thank you)$/i, '').replace(/[\s,:.!?]+$/, '').trim()
+  return text
+    .replace(/[\s,]+(?:please|thanks|thank you)$/i, '')
+    .replace(/[\s,:.!?]+$/, '')
+    .trim()
 }

@@ -7,27 +7,80 @@ export const good = 50
 const concepts: readonly { asked: readonly string[]; columns: readonly string[] }[] = [
   {
     asked: ['sale', 'revenue', 'turnover', 'income', 'proceeds', 'taking', 'earning', 'money', 'amount', 'total', 'value', 'business'],
-    columns: ['sale', 'revenue', 'turnover', 'amount', 'total', 'income', 'proceeds', 'taking', 'earning', 'gmv', 'net', 'gross', 'subtotal', 'value', 'sum', 'umsatz', 'betrag'],
+    columns: [
+      'sale',
+      'revenue',
+      'turnover',
+      'amount',
+      'total',
+      'income',
+      'proceeds',
+      'taking',
+      'earning',
+      'gmv',
+      'net',
+      'gross',
+      'subtotal',
+      'value',
+      'sum',
+      'umsatz',
+      'betrag',
+    ],
   },
-  { asked: ['cost', 'expense', 'spending', 'spend', 'expenditure', 'outlay'], columns: ['cost', 'expense', 'expenditure', 'spend', 'spending', 'outlay', 'charge', 'fee', 'amount', 'total', 'value', 'paid', 'price'] },
-  { asked: ['payment', 'invoice', 'bill', 'donation', 'budget'], columns: ['payment', 'paid', 'invoice', 'donation', 'budget', 'amount', 'total', 'value', 'sum'] },
+  {
+    asked: ['cost', 'expense', 'spending', 'spend', 'expenditure', 'outlay'],
+    columns: [
+      'cost',
+      'expense',
+      'expenditure',
+      'spend',
+      'spending',
+      'outlay',
+      'charge',
+      'fee',
+      'amount',
+      'total',
+      'value',
+      'paid',
+      'price',
+    ],
+  },
+  {
+    asked: ['payment', 'invoice', 'bill', 'donation', 'budget'],
+    columns: ['payment', 'paid', 'invoice', 'donation', 'budget', 'amount', 'total', 'value', 'sum'],
+  },
   { asked: ['profit', 'margin', 'gain'], columns: ['profit', 'margin', 'gain', 'earning', 'net'] },
-  { asked: ['quantity', 'unit', 'piece', 'item', 'volume', 'number', 'stock'], columns: ['quantity', 'qty', 'unit', 'piece', 'volume', 'sold', 'count', 'stock', 'item', 'number', 'amount', 'menge'] },
+  {
+    asked: ['quantity', 'unit', 'piece', 'item', 'volume', 'number', 'stock'],
+    columns: ['quantity', 'qty', 'unit', 'piece', 'volume', 'sold', 'count', 'stock', 'item', 'number', 'amount', 'menge'],
+  },
   { asked: ['price'], columns: ['price', 'rate', 'cost', 'amount'] },
   { asked: ['salary', 'wage', 'pay'], columns: ['salary', 'wage', 'pay', 'compensation', 'income', 'earning'] },
   { asked: ['hour', 'time', 'duration'], columns: ['hour', 'duration', 'time', 'minute', 'spent'] },
   { asked: ['score', 'rating', 'grade', 'mark', 'point'], columns: ['score', 'rating', 'grade', 'mark', 'point', 'star', 'result'] },
   { asked: ['people', 'inhabitant', 'population'], columns: ['population', 'inhabitant', 'people', 'resident'] },
-  { asked: ['region', 'area', 'territory', 'zone'], columns: ['region', 'area', 'territory', 'zone', 'market', 'district', 'location', 'state', 'province', 'country'] },
+  {
+    asked: ['region', 'area', 'territory', 'zone'],
+    columns: ['region', 'area', 'territory', 'zone', 'market', 'district', 'location', 'state', 'province', 'country'],
+  },
   { asked: ['location', 'place', 'site'], columns: ['location', 'place', 'site', 'city', 'town', 'branch', 'store', 'office', 'region'] },
   { asked: ['country', 'nation'], columns: ['country', 'nation', 'land'] },
   { asked: ['city', 'town'], columns: ['city', 'town', 'municipality', 'location'] },
   { asked: ['store', 'shop', 'branch', 'outlet'], columns: ['store', 'shop', 'branch', 'outlet', 'location'] },
   { asked: ['customer', 'client', 'buyer', 'account'], columns: ['customer', 'client', 'buyer', 'account', 'company', 'name'] },
-  { asked: ['product', 'item', 'article', 'good', 'sku'], columns: ['product', 'item', 'article', 'sku', 'good', 'title', 'name', 'description'] },
-  { asked: ['category', 'type', 'kind', 'class', 'group', 'sort'], columns: ['category', 'type', 'kind', 'class', 'group', 'segment', 'genre', 'department'] },
+  {
+    asked: ['product', 'item', 'article', 'good', 'sku'],
+    columns: ['product', 'item', 'article', 'sku', 'good', 'title', 'name', 'description'],
+  },
+  {
+    asked: ['category', 'type', 'kind', 'class', 'group', 'sort'],
+    columns: ['category', 'type', 'kind', 'class', 'group', 'segment', 'genre', 'department'],
+  },
   { asked: ['department', 'team', 'division'], columns: ['department', 'dept', 'team', 'division', 'unit', 'group'] },
-  { asked: ['seller', 'salesperson', 'rep', 'representative', 'agent', 'employee', 'person', 'salesman', 'who'], columns: ['seller', 'salesperson', 'rep', 'representative', 'agent', 'employee', 'staff', 'person', 'owner', 'name'] },
+  {
+    asked: ['seller', 'salesperson', 'rep', 'representative', 'agent', 'employee', 'person', 'salesman', 'who'],
+    columns: ['seller', 'salesperson', 'rep', 'representative', 'agent', 'employee', 'staff', 'person', 'owner', 'name'],
+  },
   { asked: ['supplier', 'vendor'], columns: ['supplier', 'vendor', 'manufacturer', 'company'] },
   { asked: ['status', 'state'], columns: ['status', 'state', 'stage'] },
   { asked: ['channel', 'source'], columns: ['channel', 'source', 'medium', 'platform'] },
@@ -36,7 +89,37 @@ const concepts: readonly { asked: readonly string[]; columns: readonly string[] 
 
 const currencies = new Set(['usd', 'eur', 'gbp', 'chf', 'jpy', 'cad', 'aud', 'sek', 'nok', 'dkk', 'k'])
 /** Numbers that name things rather than measure them. */
-const naming = new Set(['id', 'no', 'nr', 'number', 'num', 'code', 'zip', 'postcode', 'plz', 'phone', 'tel', 'year', 'month', 'day', 'week', 'lat', 'lon', 'latitude', 'longitude', 'index', 'row', 'key', 'rank', 'line', 'uuid', 'guid', 'ssn', 'isbn', 'ean'])
+const naming = new Set([
+  'id',
+  'no',
+  'nr',
+  'number',
+  'num',
+  'code',
+  'zip',
+  'postcode',
+  'plz',
+  'phone',
+  'tel',
+  'year',
+  'month',
+  'day',
+  'week',
+  'lat',
+  'lon',
+  'latitude',
+  'longitude',
+  'index',
+  'row',
+  'key',
+  'rank',
+  'line',
+  'uuid',
+  'guid',
+  'ssn',
+  'isbn',
+  'ean',
+])
 
 export function matchColumn(phrase: string, header: string): number {
   const asked = wordsOf(phrase)
@@ -84,7 +167,7 @@ function wordMatch(asked: string, named: string, nameLength: number): number {
   if (short.length >= 3 && long.startsWith(short)) return 66 - apart
   if (short.length >= 3 && short.length <= 5 && long.length >= 5 && isSkeleton(short, long)) return 56 - apart
   const slips = distance(asked, named)
-  const swapped = slips === 2 && asked.length === named.length && [...asked].toSorted().join('') === [...named].toSorted().join('')
+  const swapped = slips === 2 && asked.length === named.length && letters(asked) === letters(named)
   return (slips === 1 && short.length >= 4) || (slips === 2 && short.length >= 7) || (swapped && short.length >= 5) ? 60 - apart : 0
 }
 
@@ -94,6 +177,10 @@ function isSkeleton(short: string, long: string): boolean {
   let at = 0
   for (const char of long) if (char === short[at]) at += 1
   return at === short.length
+}
+
+function letters(word: string): string {
+  return Array.from(word).toSorted().join('')
 }
 
 function singular(word: string): string {

@@ -1,5 +1,18 @@
 /** Skills on files: list, read, search, summarise, write, edit. */
-import { callAll, callOne, devicePath, failed, folderOf, hasCode, homeFolder, linesIn, pathsIn, reasonOf, type Section, shortPath, type Skill } from './skill.ts'
+import {
+  callAll,
+  callOne,
+  devicePath,
+  failed,
+  folderOf,
+  hasCode,
+  homeFolder,
+  linesIn,
+  pathsIn,
+  reasonOf,
+  shortPath,
+  type Skill,
+} from './skill.ts'
 import { readHead } from './table-head.ts'
 import type { Call, World } from './transcript.ts'
 
@@ -12,14 +25,22 @@ export function* list({ pattern, path }: { pattern: string; path: string | null 
   const title = pattern === '**/*' ? 'Files' : `Files matching ${pattern}`
   const places = path === null ? world.folders.map((folder) => folder.path) : [devicePath(path, world.folders[0], world)]
   if (places.length === 0) return failed(title, 'No folder is connected.')
-  const results = yield* callAll('Looking at what is there.', places.map((place): Call => ({ name: 'Glob', input: { pattern, path: place } })))
+  const results = yield* callAll(
+    'Looking at what is there.',
+    places.map((place): Call => ({ name: 'Glob', input: { pattern, path: place } })),
+  )
   const refused = results.find(({ ok }) => !ok)
   if (refused) return failed(title, `I could not list the files: ${reasonOf(refused)}`)
   const paths = results.flatMap(pathsIn)
   const more = results.some(({ text }) => /^\(there are more/m.test(text))
   const lines = paths.map((one) => `- ${shortPath(one, world)}`)
   if (lines.length === 0) return { ok: true, title, body: 'There is no such file.', files: [] }
-  return { ok: true, title, body: [`${lines.length}${more ? ' or more' : ''} file${lines.length === 1 ? '' : 's'}:`, '', ...lines].join('\n'), files: paths }
+  return {
+    ok: true,
+    title,
+    body: [`${lines.length}${more ? ' or more' : ''} file${lines.length === 1 ? '' : 's'}:`, '', ...lines].join('\n'),
+    files: paths,
+  }
 }
 
 export function* read({ files, offset, limit }: { files: readonly string[]; offset?: number; limit?: number }, world: World): Skill {
@@ -27,29 +48,52 @@ export function* read({ files, offset, limit }: { files: readonly string[]; offs
   const found = yield* readFiles(files, span, world)
   const title = found.map(({ name }) => name).join(', ')
   const parts = found.map(({ name, result }) => {
-    if (!result.ok) return { ok: false, body: `${name}: I could not read it. ${reasonOf(result)}`, told: `${name}: I could not read it. ${reasonOf(result)}` }
+    if (!result.ok)
+      return {
+        ok: false,
+        body: `${name}: I could not read it. ${reasonOf(result)}`,
+        told: `${name}: I could not read it. ${reasonOf(result)}`,
+      }
     const lines = linesIn(result)
     const cut = lines.length > toldLines ? [...lines.slice(0, toldLines), `… (${lines.length - toldLines} more lines)`] : lines
     return { ok: true, body: quoted(name, lines), told: lines.length === 0 ? `${name} is empty.` : quoted(name, cut) }
   })
   const ok = parts.some((part) => part.ok)
-  return { ok, title, body: parts.map(({ body }) => body).join('\n\n'), told: parts.map(({ told }) => told).join('\n\n'), files: found.filter(({ result }) => result.ok).map(({ path }) => path) }
+  return {
+    ok,
+    title,
+    body: parts.map(({ body }) => body).join('\n\n'),
+    told: parts.map(({ told }) => told).join('\n\n'),
+    files: found.filter(({ result }) => result.ok).map(({ path }) => path),
+  }
 }
 
-export function* search({ pattern, shown, path, glob }: { pattern: string; shown: string; path: string | null; glob: string | null }, world: World): Skill {
+export function* search(
+  { pattern, shown, path, glob }: { pattern: string; shown: string; path: string | null; glob: string | null },
+  world: World,
+): Skill {
   const title = `Lines with "${shown}"`
-  const input = { pattern, output_mode: 'content', ...(path === null ? {} : { path: devicePath(path, world.folders[0], world) }), ...(glob === null ? {} : { glob }) }
+  const input = {
+    pattern,
+    output_mode: 'content',
+    ...(path === null ? {} : { path: devicePath(path, world.folders[0], world) }),
+    ...(glob === null ? {} : { glob }),
+  }
   const result = yield* callOne(`Searching for "${shown}".`, 'Grep', input)
   if (!result.ok) return failed(title, `I could not search: ${reasonOf(result)}`)
   const lines = result.text.split('\n').filter((line) => /^\/.*?[:-]\d+[:-]/.test(line))
-  if (lines.length === 0) return { ok: true, title, body: `"${shown}" does not occur${path ? ` in ${path}` : glob ? ` in ${glob} files` : ''}.`, files: [] }
+  if (lines.length === 0)
+    return { ok: true, title, body: `"${shown}" does not occur${path ? ` in ${path}` : glob ? ` in ${glob} files` : ''}.`, files: [] }
   const matches = lines.map((line) => {
     const [, file = '', number = '', text = ''] = /^(.*?)[:-](\d+)[:-](.*)$/s.exec(line) ?? []
     return { file, line: `- ${shortPath(file, world)}:${number}: ${text.trim().slice(0, 300)}` }
   })
   const files = [...new Set(matches.map(({ file }) => file))]
   const headline = `${lines.length} line${lines.length === 1 ? '' : 's'} in ${files.length} file${files.length === 1 ? '' : 's'}:`
-  const told = matches.length > toldLines ? { told: [headline, '', ...matches.slice(0, toldLines).map(({ line }) => line), `(${matches.length - toldLines} more)`].join('\n') } : {}
+  const told =
+    matches.length > toldLines
+      ? { told: [headline, '', ...matches.slice(0, toldLines).map(({ line }) => line), `(${matches.length - toldLines} more)`].join('\n') }
+      : {}
   return { ok: true, title, body: [headline, '', ...matches.map(({ line }) => line)].join('\n'), ...told, files }
 }
 
@@ -60,14 +104,23 @@ export function* summarise({ files }: { files: readonly string[] }, world: World
     const pattern = files[0] ?? '**/*'
     const found = yield* list({ pattern: pattern.includes('/') ? pattern : `**/${pattern}`, path: null }, world)
     if (!found.ok) return { ...found, title: 'Summary' }
-    paths = (found.files ?? []).filter((path) => !/\.(?:png|jpe?g|gif|pdf|zip|gz|xlsx?|docx?|pptx?|sqlite|db|ico|woff2?|mp[34])$/i.test(path))
+    paths = (found.files ?? []).filter(
+      (path) => !/\.(?:png|jpe?g|gif|pdf|zip|gz|xlsx?|docx?|pptx?|sqlite|db|ico|woff2?|mp[34])$/i.test(path),
+    )
   }
   if (paths.length === 0) return failed('Summary', 'There is no file to summarise.')
   const found = yield* readFiles(paths.slice(0, summaryFiles), { limit: summaryLines }, world)
-  const parts = found.map(({ name, path, result }) => (result.ok ? `- **${name}**: ${outline(path, linesIn(result))}` : `- **${name}**: could not be read. ${reasonOf(result)}`))
+  const parts = found.map(({ name, path, result }) =>
+    result.ok ? `- **${name}**: ${outline(path, linesIn(result))}` : `- **${name}**: could not be read. ${reasonOf(result)}`,
+  )
   const left = paths.length - found.length
   const body = [...parts, ...(left > 0 ? [`- ${left} more file${left === 1 ? '' : 's'} not looked at.`] : [])].join('\n')
-  return { ok: found.some(({ result }) => result.ok), title: found.length === 1 ? `Summary of ${found[0]?.name}` : 'Summary', body, files: found.map(({ path }) => path) }
+  return {
+    ok: found.some(({ result }) => result.ok),
+    title: found.length === 1 ? `Summary of ${found[0]?.name}` : 'Summary',
+    body,
+    files: found.map(({ path }) => path),
+  }
 }
 
 export function* write({ file, content }: { file: string; content: string }, world: World, beside?: string): Skill {
@@ -80,7 +133,12 @@ export function* write({ file, content }: { file: string; content: string }, wor
     result = yield* callOne(`Writing ${name}.`, 'Write', { file_path: path, content })
   }
   if (!result.ok) return failed(name, `${name} was not written: ${reasonOf(result)}`)
-  return { ok: true, title: name, body: `Wrote ${name} (${content.split('\n').length - (content.endsWith('\n') ? 1 : 0)} lines).`, files: [path] }
+  return {
+    ok: true,
+    title: name,
+    body: `Wrote ${name} (${content.split('\n').length - (content.endsWith('\n') ? 1 : 0)} lines).`,
+    files: [path],
+  }
 }
 
 export function* edit({ file, from, to }: { file: string; from: string; to: string }, world: World): Skill {
@@ -91,21 +149,33 @@ export function* edit({ file, from, to }: { file: string; from: string; to: stri
   const input = { file_path: path, old_string: from, new_string: to }
   let result = yield* callOne(`Replacing "${short(from)}" with "${short(to)}" in ${name}.`, 'Edit', input)
   // "Replace A with B" means every A; the tool asks to have that said.
-  if (!result.ok && hasCode(result, 'ambiguous-match')) result = yield* callOne(`It occurs more than once in ${name}; replacing all.`, 'Edit', { ...input, replace_all: true })
+  if (!result.ok && hasCode(result, 'ambiguous-match'))
+    result = yield* callOne(`It occurs more than once in ${name}; replacing all.`, 'Edit', { ...input, replace_all: true })
   if (!result.ok) return failed(name, `${name} was not changed: ${reasonOf(result)}`)
   const [, count] = /: (\d+ replacements?)\./.exec(result.text) ?? []
-  return { ok: true, title: name, body: `Replaced "${short(from)}" with "${short(to)}" in ${name}${count ? ` (${count})` : ''}.`, files: [path] }
+  return {
+    ok: true,
+    title: name,
+    body: `Replaced "${short(from)}" with "${short(to)}" in ${name}${count ? ` (${count})` : ''}.`,
+    files: [path],
+  }
 }
 
 type FoundFile = { name: string; path: string; result: { ok: boolean; text: string } }
 
 /** All at once; a name that is not in the first folder is tried in the others. */
-function* readFiles(files: readonly string[], span: Record<string, number>, world: World): Generator<{ say: string; calls: readonly Call[] }, FoundFile[], readonly { ok: boolean; text: string }[]> {
+function* readFiles(
+  files: readonly string[],
+  span: Record<string, number>,
+  world: World,
+): Generator<{ say: string; calls: readonly Call[] }, FoundFile[], readonly { ok: boolean; text: string }[]> {
   const ask = (path: string): Call => ({ name: 'Read', input: { file_path: path, ...span } })
   const paths = files.map((file) => devicePath(file, world.folders[0], world))
   const say = paths.length === 1 ? `Reading ${shortPath(paths[0] ?? '', world)}.` : `Reading ${paths.length} files.`
   const results = yield* callAll(say, paths.map(ask))
-  const found = paths.map((path, index): FoundFile => ({ path, name: shortPath(path, world), result: results[index] ?? { ok: false, text: 'It was not read.' } }))
+  const found = paths.map(
+    (path, index): FoundFile => ({ path, name: shortPath(path, world), result: results[index] ?? { ok: false, text: 'It was not read.' } }),
+  )
   for (const [index, file] of files.entries()) {
     for (const folder of world.folders.slice(1)) {
       const current = found[index]
@@ -125,9 +195,16 @@ function outline(path: string, lines: readonly string[]): string {
     const head = readHead(path, lines)
     if (head) return `a table of ${head.rows.length}${more} rows with the columns ${head.header.join(', ')}.`
   }
-  const words = lines.join(' ').split(/\s+/).filter((word) => word !== '').length
+  const words = lines
+    .join(' ')
+    .split(/\s+/)
+    .filter((word) => word !== '').length
   const headings = lines.flatMap((line) => /^#{1,3}\s+(.+)$/.exec(line)?.[1] ?? [])
-  const prose = lines.filter((line) => !/^\s*(?:#|[-*|>`=]|\d+\.)/.test(line)).join(' ').replace(/\s+/g, ' ').trim()
+  const prose = lines
+    .filter((line) => !/^\s*(?:#|[-*|>`=]|\d+\.)/.test(line))
+    .join(' ')
+    .replace(/\s+/g, ' ')
+    .trim()
   const [first = ''] = /^.{20,300}?[.!?](?=\s|$)/.exec(prose) ?? [prose.slice(0, 200)]
   const about = headings.length > 0 ? ` Headings: ${headings.slice(0, 8).join('; ')}.` : ''
   return `${lines.length}${more} lines, ${words} words.${about}${first ? ` It begins: "${first}"` : ''}`
@@ -141,5 +218,3 @@ function quoted(name: string, lines: readonly string[]): string {
 function short(text: string): string {
   return text.length > 60 ? `${text.slice(0, 59)}…` : text
 }
-
-export type { Section }

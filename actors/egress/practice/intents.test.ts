@@ -29,27 +29,66 @@ describe('one job in many words', () => {
 })
 
 test.each([
-  ['Total the amount_eur by cost_center and write out/report.md', [{ question: { measures: [{ words: 'amount_eur' }], groups: ['cost_center'] } }, { file: 'out/report.md' }]],
+  [
+    'Total the amount_eur by cost_center and write out/report.md',
+    [{ question: { measures: [{ words: 'amount_eur' }], groups: ['cost_center'] } }, { file: 'out/report.md' }],
+  ],
   ['Read sales.csv and total the sales by region', [{ do: 'read' }, { do: 'tabulate', question: { files: ['sales.csv'] } }]],
-  ['Please analyze sales.csv and write a summary of revenue per product to summary.md', [{ do: 'look' }, { do: 'tabulate', question: { files: ['sales.csv'], groups: ['product'] } }, { do: 'save', file: 'summary.md' }]],
+  [
+    'Please analyze sales.csv and write a summary of revenue per product to summary.md',
+    [{ do: 'look' }, { do: 'tabulate', question: { files: ['sales.csv'], groups: ['product'] } }, { do: 'save', file: 'summary.md' }],
+  ],
   ['How many rows are in sales.csv?', [{ question: { measures: [{ op: 'count' }], groups: [], files: ['sales.csv'] } }]],
   ['what is the total revenue in 2024?', [{ question: { measures: [{ op: 'sum', words: 'revenue' }], groups: [], year: 2024 } }]],
   ['Top 3 customers by revenue', [{ question: { groups: ['customers'], top: { n: 3, order: 'most' } } }]],
-  ['Which product sold the fewest units?', [{ question: { measures: [{ op: 'sum', words: 'units' }], groups: ['product'], top: { n: 1, order: 'least' } } }]],
-  ['total sales by region where status is "fully paid"', [{ question: { where: [{ words: 'status', test: 'is', value: 'fully paid' }], groups: ['region'] } }]],
-  ['total sales where units is greater than 5 by region', [{ question: { where: [{ words: 'units', test: '>', value: '5' }], groups: ['region'] } }]],
-  ['total sales by region for product Tea', [{ question: { where: [{ words: 'product', value: 'Tea', guessed: true }], groups: ['region'] } }]],
-  ['count the orders and total the sales by region', [{ question: { measures: [{ op: 'count' }, { op: 'sum', words: 'sales' }], groups: ['region'] } }]],
+  [
+    'Which product sold the fewest units?',
+    [{ question: { measures: [{ op: 'sum', words: 'units' }], groups: ['product'], top: { n: 1, order: 'least' } } }],
+  ],
+  [
+    'total sales by region where status is "fully paid"',
+    [{ question: { where: [{ words: 'status', test: 'is', value: 'fully paid' }], groups: ['region'] } }],
+  ],
+  [
+    'total sales where units is greater than 5 by region',
+    [{ question: { where: [{ words: 'units', test: '>', value: '5' }], groups: ['region'] } }],
+  ],
+  [
+    'total sales by region for product Tea',
+    [{ question: { where: [{ words: 'product', value: 'Tea', guessed: true }], groups: ['region'] } }],
+  ],
+  [
+    'count the orders and total the sales by region',
+    [{ question: { measures: [{ op: 'count' }, { op: 'sum', words: 'sales' }], groups: ['region'] } }],
+  ],
   ['use bash to run `id`', [{ do: 'run', command: 'id' }]],
   ['Run `false` and then list the files', [{ do: 'run', command: 'false' }, { do: 'list' }]],
-  ['run `echo "write x.md"` and write out.md', [{ do: 'run', command: 'echo "write x.md"' }, { do: 'save', file: 'out.md' }]],
+  [
+    'run `echo "write x.md"` and write out.md',
+    [
+      { do: 'run', command: 'echo "write x.md"' },
+      { do: 'save', file: 'out.md' },
+    ],
+  ],
   ['search for "total by region"', [{ do: 'search', pattern: 'total by region' }]],
   ['find all lines containing error in app.log', [{ do: 'search', pattern: 'error', path: 'app.log' }]],
   ['search for /colou?r/ in *.md', [{ do: 'search', pattern: 'colou?r', glob: '*.md' }]],
   ['find files named *.csv', [{ do: 'list', pattern: '**/*.csv' }]],
-  ['fetch https://example.com/a?b=c, then write it to page.md', [{ do: 'fetch', url: 'https://example.com/a?b=c' }, { do: 'save', file: 'page.md' }]],
+  [
+    'fetch https://example.com/a?b=c, then write it to page.md',
+    [
+      { do: 'fetch', url: 'https://example.com/a?b=c' },
+      { do: 'save', file: 'page.md' },
+    ],
+  ],
   ['Fetch https://example.com and summarise it', [{ do: 'fetch' }, { do: 'look' }]],
-  ['Write a summary of notes.txt to s.md', [{ do: 'summarise', files: ['notes.txt'] }, { do: 'save', file: 's.md' }]],
+  [
+    'Write a summary of notes.txt to s.md',
+    [
+      { do: 'summarise', files: ['notes.txt'] },
+      { do: 'save', file: 's.md' },
+    ],
+  ],
   ['summarize all the markdown files', [{ do: 'summarise', files: ['*.md'] }]],
   ['read a.txt and summarise it', [{ do: 'read' }, { do: 'summarise', files: ['a.txt'] }]],
   ['edit notes.txt and replace a with b', [{ do: 'look' }, { do: 'edit', file: 'notes.txt', from: 'a', to: 'b' }]],
@@ -58,7 +97,13 @@ test.each([
   ['write "x" to ../evil.txt', [{ do: 'write', file: '../evil.txt' }]],
   ['cat ./a/b.txt', [{ do: 'read', files: ['./a/b.txt'] }]],
   ['Read "my notes.txt"', [{ do: 'read', files: ['my notes.txt'] }]],
-  ['open the file data/notes.txt and show it', [{ do: 'read', files: ['data/notes.txt'] }, { do: 'read', files: ['data/notes.txt'] }]],
+  [
+    'open the file data/notes.txt and show it',
+    [
+      { do: 'read', files: ['data/notes.txt'] },
+      { do: 'read', files: ['data/notes.txt'] },
+    ],
+  ],
   ['Delete a.txt', [{ do: 'unknown' }]],
   ['What is 2+2?', [{ do: 'unknown' }]],
   ['', []],

@@ -5,7 +5,7 @@ import type { FilePlan, Plan } from './resolve.ts'
 export const resultMark = 'TABLE-RESULT'
 
 /** Groups the result lists; the rest is in the totals and counted. Keeps the line well inside what a tool result may hold. */
-export const mostGroups = 250
+const mostGroups = 250
 
 export type TableResult = {
   /** `values`: exact decimals as text, in the order of the measures; null where there was nothing to compute from. */
@@ -52,9 +52,12 @@ export function readResult(output: string): TableResult | null {
 function literal(value: unknown): string {
   if (value === null) return 'None'
   if (Array.isArray(value)) return `[${value.map(literal).join(', ')}]`
-  if (typeof value === 'object') return `{${Object.entries(value).map(([name, one]) => `${literal(name)}: ${literal(one)}`).join(', ')}}`
-  if (typeof value !== 'string') return String(value)
-  const escaped = [...value].map((char) => {
+  if (typeof value === 'object')
+    return `{${Object.entries(value)
+      .map(([name, one]) => `${literal(name)}: ${literal(one)}`)
+      .join(', ')}}`
+  if (typeof value !== 'string') return JSON.stringify(value)
+  const escaped = Array.from(value).map((char) => {
     const code = char.codePointAt(0) ?? 0
     if (char === '"' || char === '\\') return `\\${char}`
     if (code >= 0x20 && code < 0x7f) return char

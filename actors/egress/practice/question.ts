@@ -30,37 +30,69 @@ const opWords: readonly (readonly [Op, RegExp])[] = [
   ['sum', /\b(?:grand total|totals?|totall?ing|sums?|sum up|add(?:ing)? (?:up|together)|tally|aggregate)\b/i],
 ]
 const numberWords: Record<string, number> = { one: 1, two: 2, three: 3, four: 4, five: 5, six: 6, seven: 7, eight: 8, nine: 9, ten: 10 }
-const asking = /^(?:(?:show|tell|give|get|find|calculate|compute|determine|work out|figure out|report|analy[sz]e|display|list|print|summari[sz]e|what(?:'s| is| are| was| were)?|do|make|please)\s+(?:me\s+|us\s+|out\s+)*)+/i
-const notTables = /^(?:write|save|put|store|create|make|produce|generate|export|output|run|execute|read|open|cat|replace|change|edit|fetch|download)\b/i
-const grouping = /^(?<head>.*?)\s*,?\s*\b(?:(?:group(?:ed|ing)?|broken? down|break ?down|split|aggregated?|summed|totall?ed|categori[sz]ed)\s+by(?:\s+each)?|for (?:each|every)|in each|by(?:\s+each)?|per|each)\s+(?<groups>.+)$/is
+const asking =
+  /^(?:(?:show|tell|give|get|find|calculate|compute|determine|work out|figure out|report|analy[sz]e|display|list|print|summari[sz]e|what(?:'s| is| are| was| were)?|do|make|please)\s+(?:me\s+|us\s+|out\s+)*)+/i
+const notTables =
+  /^(?:write|save|put|store|create|make|produce|generate|export|output|run|execute|read|open|cat|replace|change|edit|fetch|download)\b/i
+const grouping =
+  /^(?<head>.*?)\s*,?\s*\b(?:(?:group(?:ed|ing)?|broken? down|break ?down|split|aggregated?|summed|totall?ed|categori[sz]ed)\s+by(?:\s+each)?|for (?:each|every)|in each|by(?:\s+each)?|per|each)\s+(?<groups>.+)$/is
 
 /** Null when the words do not ask about a table. */
 export function readQuestion(clause: string, context: Context): Question | null {
   if (notTables.test(clause)) return null
   const { text, where, year } = takeConditions(clause, context)
-  const bare = tidy(withoutFiles(text)).replace(asking, '').replace(/^(?:an?\s+|the\s+)?(?:breakdown|overview|summary|table|list|report|chart)\s+(?:of|for|with|showing)\s+/i, '').replace(/^(?:the|our|my|all)\s+/i, '')
+  const bare = tidy(withoutFiles(text))
+    .replace(asking, '')
+    .replace(/^(?:an?\s+|the\s+)?(?:breakdown|overview|summary|table|list|report|chart)\s+(?:of|for|with|showing)\s+/i, '')
+    .replace(/^(?:the|our|my|all)\s+/i, '')
   const rest = { files: context.files, where, year, top: null }
   return ranked(bare, rest) ?? followUp(bare, rest, context.earlier) ?? grouped(bare, rest) ?? whole(bare, rest)
 }
 
 /** How an operation is called in titles: `Total sales`. */
-export const opNames: Record<Op, string> = { sum: 'Total', average: 'Average', median: 'Median', count: 'Number of', distinct: 'Distinct', max: 'Highest', min: 'Lowest' }
+export const opNames: Record<Op, string> = {
+  sum: 'Total',
+  average: 'Average',
+  median: 'Median',
+  count: 'Number of',
+  distinct: 'Distinct',
+  max: 'Highest',
+  min: 'Lowest',
+}
 
 type Rest = Omit<Question, 'measures' | 'groups'>
 
 function ranked(text: string, rest: Rest): Question | null {
   const [, group, how = '', words = ''] =
-    /^which\s+(.+?)\s+(?:has|had|have|having|sold|made|earned|got|is|are|was|were|with|brought in)\s+(?:the\s+)?(most|highest|largest|biggest|greatest|best|top|lowest|least|fewest|smallest|worst)\s*(.*)$/i.exec(text) ?? []
+    /^which\s+(.+?)\s+(?:has|had|have|having|sold|made|earned|got|is|are|was|were|with|brought in)\s+(?:the\s+)?(most|highest|largest|biggest|greatest|best|top|lowest|least|fewest|smallest|worst)\s*(.*)$/i.exec(
+      text,
+    ) ?? []
   if (group) return { ...rest, groups: groupPhrases(group), measures: readMeasures(words, 'sum'), top: { n: 1, order: least(how) } }
-  const [, place = '', count, what, by] = /^(top|bottom|best|worst|largest|biggest|highest|lowest|smallest)\s+(\d+|one|two|three|four|five|six|seven|eight|nine|ten)?\s*(.+?)\s+(?:by|in terms of|with the (?:most|highest|least|lowest)|ranked by|in)\s+(.+)$/i.exec(text) ?? []
+  const [, place = '', count, what, by] =
+    /^(top|bottom|best|worst|largest|biggest|highest|lowest|smallest)\s+(\d+|one|two|three|four|five|six|seven|eight|nine|ten)?\s*(.+?)\s+(?:by|in terms of|with the (?:most|highest|least|lowest)|ranked by|in)\s+(.+)$/i.exec(
+      text,
+    ) ?? []
   if (!what || !by || (count === undefined && !/^(?:top|bottom)$/i.test(place))) return null
-  return { ...rest, groups: groupPhrases(what), measures: readMeasures(by, 'sum'), top: { n: count ? (numberWords[count.toLowerCase()] ?? Math.max(1, Number(count))) : 5, order: least(place) } }
+  return {
+    ...rest,
+    groups: groupPhrases(what),
+    measures: readMeasures(by, 'sum'),
+    top: { n: count ? (numberWords[count.toLowerCase()] ?? Math.max(1, Number(count))) : 5, order: least(place) },
+  }
 }
 
 function followUp(text: string, rest: Rest, earlier: Question | null): Question | null {
   if (!earlier) return null
-  const same = { ...rest, files: rest.files.length > 0 ? rest.files : earlier.files, where: [...earlier.where, ...rest.where], year: rest.year ?? earlier.year }
-  const [, groups] = /^(?:(?:how )?about\s+)?(?:the\s+)?(?:same\s+)?(?:thing\s+)?(?:but\s+)?(?:by|per|for each)\s+(.+?)(?:\s+(?:instead|too|as well))?$/i.exec(text) ?? []
+  const same = {
+    ...rest,
+    files: rest.files.length > 0 ? rest.files : earlier.files,
+    where: [...earlier.where, ...rest.where],
+    year: rest.year ?? earlier.year,
+  }
+  const [, groups] =
+    /^(?:(?:how )?about\s+)?(?:the\s+)?(?:same\s+)?(?:thing\s+)?(?:but\s+)?(?:by|per|for each)\s+(.+?)(?:\s+(?:instead|too|as well))?$/i.exec(
+      text,
+    ) ?? []
   if (groups) return { ...same, measures: earlier.measures, groups: groupPhrases(groups) }
   const [, op] = /^(?:(?:how )?about\s+)?(?:the\s+)?(\w+)(?:\s+(?:instead|too|as well))?$/i.exec(text) ?? []
   const found = op && !/^\w+$/.test(text) ? findOp(op) : null
@@ -72,7 +104,14 @@ function grouped(text: string, rest: Rest): Question | null {
   if (head === undefined || groups === undefined) return null
   const measuresText = head.replace(/^(?:group|break down|split|breakdown(?: of)?)\s*/i, '')
   const hasOp = findOp(measuresText) !== null
-  if (!hasOp && (measuresText === '' ? head === '' : measuresText.split(/\s+/).length > 5 || /\b(?:files?|folders?|lines?|sort(?:ed)?|written|made|created|order(?:ed)? )\b/i.test(measuresText))) return null
+  if (
+    !hasOp &&
+    (measuresText === ''
+      ? head === ''
+      : measuresText.split(/\s+/).length > 5 ||
+        /\b(?:files?|folders?|lines?|sort(?:ed)?|written|made|created|order(?:ed)? )\b/i.test(measuresText))
+  )
+    return null
   const phrases = groupPhrases(groups)
   return phrases.length === 0 ? null : { ...rest, groups: phrases, measures: readMeasures(measuresText, 'sum') }
 }
@@ -92,7 +131,9 @@ function readMeasures(text: string, fallback: Op): Measure[] {
     measures.push({ op: found?.op ?? measures.at(-1)?.op ?? fallback, words: plainWords(words) })
   }
   // "total and average sales": the first has the words of the second.
-  return measures.map((measure, index) => (measure.words === '' ? { ...measure, words: measures.slice(index).find(({ words }) => words !== '')?.words ?? '' } : measure))
+  return measures.map((measure, index) =>
+    measure.words === '' ? { ...measure, words: measures.slice(index).find(({ words }) => words !== '')?.words ?? '' } : measure,
+  )
 }
 
 function findOp(text: string): { op: Op; at: number; length: number } | null {
@@ -113,7 +154,10 @@ function groupPhrases(text: string): string[] {
 
 function plainWords(text: string): string {
   return text
-    .replace(/\b(?:the|an?|all|our|my|of|up|each|every|values?|columns?|there|are|is|was|were|do|does|did|we|have|has|had|they|in total|overall|together)\b/gi, ' ')
+    .replace(
+      /\b(?:the|an?|all|our|my|of|up|each|every|values?|columns?|there|are|is|was|were|do|does|did|we|have|has|had|they|in total|overall|together)\b/gi,
+      ' ',
+    )
     .replace(/[^\p{L}\p{N}_%$€£#.⟦⟧-]+/gu, ' ')
     .trim()
 }
@@ -127,11 +171,14 @@ function takeConditions(clause: string, { restore }: Context): { text: string; w
       return ' '
     },
   )
-  text = text.replace(/\bfor\s+(?:the\s+)?(?!each\b|every\b|all\b|year\b)([\p{L}_]+)\s+(⟦\d+⟧|[\p{L}\p{N}][\p{L}\p{N} _-]*?)(?=\s+(?:by|per|grouped)\b|$)/giu, (all, words: string, value: string) => {
-    if (/^(?:by|per|and|in|from)\b/i.test(value)) return all
-    where.push({ words, test: 'is', value: restore(value), guessed: true })
-    return ' '
-  })
+  text = text.replace(
+    /\bfor\s+(?:the\s+)?(?!each\b|every\b|all\b|year\b)([\p{L}_]+)\s+(⟦\d+⟧|[\p{L}\p{N}][\p{L}\p{N} _-]*?)(?=\s+(?:by|per|grouped)\b|$)/giu,
+    (all, words: string, value: string) => {
+      if (/^(?:by|per|and|in|from)\b/i.test(value)) return all
+      where.push({ words, test: 'is', value: restore(value), guessed: true })
+      return ' '
+    },
+  )
   const [found, digits] = /\b(?:in|for|during|of|from)\s+(?:the year\s+)?((?:19|20)\d\d)\b/i.exec(text) ?? []
   if (found) text = text.replace(found, ' ')
   return { text: tidy(text), where, year: digits ? Number(digits) : null }
@@ -149,10 +196,19 @@ function testOf(words: string): Test {
 }
 
 function withoutFiles(text: string): string {
-    return text
-    .replace(new RegExp(`\\s*\\b(?:(?:in|from|of|using|over|across|for|with)\\s+)?(?:the\\s+)?(?:(?:csv|tsv|data)\\s+)?(?:files?\\s+)?${filePattern}(?:(?:\\s*,\\s*|\\s+and\\s+)(?:the\\s+)?${filePattern})*(?:\\s+files?)?`, 'gi'), ' ')
+  return text
+    .replace(
+      new RegExp(
+        `\\s*\\b(?:(?:in|from|of|using|over|across|for|with)\\s+)?(?:the\\s+)?(?:(?:csv|tsv|data)\\s+)?(?:files?\\s+)?${filePattern}(?:(?:\\s*,\\s*|\\s+and\\s+)(?:the\\s+)?${filePattern})*(?:\\s+files?)?`,
+        'gi',
+      ),
+      ' ',
+    )
     .replace(/\s*\b(?:in|from|under|inside)\s+(?:the\s+)?(?:folder\s+)?[\w.-]*\/[\w./-]*/gi, ' ')
-    .replace(/\s*\b(?:in|from|of|using|over|across)\s+(?:all\s+|the\s+|these\s+|my\s+|this\s+|that\s+|connected\s+|our\s+|every\s+|each\s+)*(?:[\w-]+\s+)?(?:csvs?|tsvs?|files?|folders?|data|datasets?|tables?|spreadsheets?|directory)(?:\s+(?:files?|folders?|data))?\b/gi, ' ')
+    .replace(
+      /\s*\b(?:in|from|of|using|over|across)\s+(?:all\s+|the\s+|these\s+|my\s+|this\s+|that\s+|connected\s+|our\s+|every\s+|each\s+)*(?:[\w-]+\s+)?(?:csvs?|tsvs?|files?|folders?|data|datasets?|tables?|spreadsheets?|directory)(?:\s+(?:files?|folders?|data))?\b/gi,
+      ' ',
+    )
 }
 
 function tidy(text: string): string {

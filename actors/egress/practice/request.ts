@@ -2,7 +2,12 @@
 import { z } from 'zod'
 
 const text = z.looseObject({ type: z.literal('text'), text: z.string() })
-const toolUse = z.looseObject({ type: z.literal('tool_use'), id: z.string().regex(/^[a-zA-Z0-9_-]+$/), name: z.string(), input: z.record(z.string(), z.unknown()) })
+const toolUse = z.looseObject({
+  type: z.literal('tool_use'),
+  id: z.string().regex(/^[a-zA-Z0-9_-]+$/),
+  name: z.string(),
+  input: z.record(z.string(), z.unknown()),
+})
 const toolResult = z.looseObject({
   type: z.literal('tool_result'),
   tool_use_id: z.string(),
@@ -50,15 +55,21 @@ function pairingProblem({ messages }: MessagesRequest): string | null {
     const given = idsOf(content, 'tool_result')
     if (role === 'assistant' && given.length > 0) return `messages.${index}: \`tool_result\` blocks can only be in \`user\` messages`
     const stray = given.find((id) => !asked.includes(id))
-    if (stray !== undefined) return `messages.${index}: unexpected \`tool_use_id\` found in \`tool_result\` blocks: ${stray}. Each \`tool_result\` block must have a corresponding \`tool_use\` block in the previous message.`
+    if (stray !== undefined)
+      return `messages.${index}: unexpected \`tool_use_id\` found in \`tool_result\` blocks: ${stray}. Each \`tool_result\` block must have a corresponding \`tool_use\` block in the previous message.`
     const missing = asked.filter((id) => !given.includes(id))
-    if (missing.length > 0) return `messages.${index - 1}: \`tool_use\` ids were found without \`tool_result\` blocks immediately after: ${missing.join(', ')}.`
+    if (missing.length > 0)
+      return `messages.${index - 1}: \`tool_use\` ids were found without \`tool_result\` blocks immediately after: ${missing.join(', ')}.`
   }
   const last = messages.length - 1
   const open = idsOf(messages[last]?.content ?? '', 'tool_use')
-  return open.length > 0 ? `messages.${last}: \`tool_use\` ids were found without \`tool_result\` blocks immediately after: ${open.join(', ')}.` : null
+  return open.length > 0
+    ? `messages.${last}: \`tool_use\` ids were found without \`tool_result\` blocks immediately after: ${open.join(', ')}.`
+    : null
 }
 
 function idsOf(content: string | readonly ContentBlock[], type: 'tool_use' | 'tool_result'): string[] {
-  return blocksOf(content).flatMap((one) => (one.type === type ? [type === 'tool_use' ? String(one['id']) : String(one['tool_use_id'])] : []))
+  return blocksOf(content).flatMap((one) =>
+    one.type === type ? [type === 'tool_use' ? String(one['id']) : String(one['tool_use_id'])] : [],
+  )
 }

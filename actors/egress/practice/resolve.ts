@@ -25,9 +25,56 @@ export type Resolved = { ok: true; plan: Plan } | { ok: false; why: string }
 type Found<T> = { value: T; score: number; note?: string }
 type Candidate = FilePlan & { score: number; notes: readonly string[]; nameHits: number }
 
-const dateParts = new Map<string, DatePart>([['year', 'year'], ['quarter', 'quarter'], ['month', 'month'], ['week', 'week'], ['day', 'day'], ['date', 'day']])
-const rowWords = new Set(['row', 'order', 'record', 'entry', 'transaction', 'line', 'sale', 'purchase', 'booking', 'event', 'visit', 'ticket', 'case', 'item'])
-const sayNothing = new Set(['the', 'in', 'on', 'to', 'at', 'of', 'for', 'from', 'sold', 'made', 'column', 'table', 'all', 'name', 'data', 'respectively', 'total', 'amount', 'value', 'number', 'figure', 'please', 'i', 'it'])
+const dateParts = new Map<string, DatePart>([
+  ['year', 'year'],
+  ['quarter', 'quarter'],
+  ['month', 'month'],
+  ['week', 'week'],
+  ['day', 'day'],
+  ['date', 'day'],
+])
+const rowWords = new Set([
+  'row',
+  'order',
+  'record',
+  'entry',
+  'transaction',
+  'line',
+  'sale',
+  'purchase',
+  'booking',
+  'event',
+  'visit',
+  'ticket',
+  'case',
+  'item',
+])
+const sayNothing = new Set([
+  'the',
+  'in',
+  'on',
+  'to',
+  'at',
+  'of',
+  'for',
+  'from',
+  'sold',
+  'made',
+  'column',
+  'table',
+  'all',
+  'name',
+  'data',
+  'respectively',
+  'total',
+  'amount',
+  'value',
+  'number',
+  'figure',
+  'please',
+  'i',
+  'it',
+])
 
 export function resolve(question: Question, heads: readonly Head[]): Resolved {
   const candidates = heads.flatMap((head): Candidate[] => {
@@ -82,22 +129,39 @@ function candidate(question: Question, head: Head): Candidate | null {
   const year = question.year === null ? null : yearColumn(head, question.year)
   if (year) where.push(year)
   const found = [...groups, ...measured]
-  const asked = new Set([...question.groups, ...question.measures.map(({ words }) => words), ...(question.year === null ? [] : [String(question.year)])].flatMap(wordsOf))
-  const fileWords = wordsOf(head.path.split('/').at(-1)?.replace(/\.\w+$/, '') ?? '')
+  const asked = new Set(
+    [
+      ...question.groups,
+      ...question.measures.map(({ words }) => words),
+      ...(question.year === null ? [] : [String(question.year)]),
+    ].flatMap(wordsOf),
+  )
+  const fileWords = wordsOf(
+    head.path
+      .split('/')
+      .at(-1)
+      ?.replace(/\.\w+$/, '') ?? '',
+  )
   return {
     head,
     groups: groups.map(({ value }) => value),
     measures: measured.map(({ value }) => value),
     where,
     score: found.length === 0 ? good : found.reduce((sum, { score }) => sum + score, 0) / found.length,
-    notes: [...unmet, ...found.flatMap(({ note }) => (note ? [note] : [])), ...question.groups.flatMap((phrase, index) => unusedNote(phrase, groups[index]?.value.column ?? ''))],
+    notes: [
+      ...unmet,
+      ...found.flatMap(({ note }) => (note ? [note] : [])),
+      ...question.groups.flatMap((phrase, index) => unusedNote(phrase, groups[index]?.value.column ?? '')),
+    ],
     nameHits: fileWords.filter((word) => asked.has(word)).length,
   }
 }
 
 function groupColumn(phrase: string, head: Head, taken: readonly string[]): Found<GroupColumn> | null {
   const named = bestColumn(phrase, head, (column) => !taken.includes(column))
-  const part = wordsOf(phrase).map((word) => dateParts.get(word)).find((one) => one !== undefined)
+  const part = wordsOf(phrase)
+    .map((word) => dateParts.get(word))
+    .find((one) => one !== undefined)
   if (part && (!named || named.score < 85)) {
     const date = head.header.find((_, index) => isDate(head, index))
     if (date) return { value: { column: date, part }, score: 85 }
@@ -108,8 +172,13 @@ function groupColumn(phrase: string, head: Head, taken: readonly string[]): Foun
 function measureColumn(op: Op, words: string, head: Head, groups: readonly string[]): Found<MeasureColumn> | null {
   const free = (column: string) => !groups.includes(column)
   // A column named outright may hold many bad cells; one that is only guessed may not.
-  const numeric = (column: string) => free(column) && isNumeric(head, head.header.indexOf(column), matchColumn(words, column) >= 85 ? 0.2 : 0.6)
-  const column = (value: string, score: number, note?: string): Found<MeasureColumn> => ({ value: { op, column: value, times: null }, score, ...(note ? { note } : {}) })
+  const numeric = (column: string) =>
+    free(column) && isNumeric(head, head.header.indexOf(column), matchColumn(words, column) >= 85 ? 0.2 : 0.6)
+  const column = (value: string, score: number, note?: string): Found<MeasureColumn> => ({
+    value: { op, column: value, times: null },
+    score,
+    ...(note ? { note } : {}),
+  })
   if (op === 'distinct') {
     const named = bestColumn(words, head, () => true)
     return named ? column(named.value, named.score) : null
@@ -118,22 +187,37 @@ function measureColumn(op: Op, words: string, head: Head, groups: readonly strin
   if (op === 'count') {
     // "How many units by region" asks for their sum; "how many orders" for rows.
     const amount = bestColumn(words, head, (name) => numeric(name) && measuresSomething(name))
-    return amount && amount.score >= 66 && /\b(?:units?|quantit|pieces?|items sold|hours?|points?)/i.test(words) ? { ...column(amount.value, amount.score), value: { op: 'sum', column: amount.value, times: null } } : rows
+    return amount && amount.score >= 66 && /\b(?:units?|quantit|pieces?|items sold|hours?|points?)/i.test(words)
+      ? { ...column(amount.value, amount.score), value: { op: 'sum', column: amount.value, times: null } }
+      : rows
   }
   const exact = bestColumn(words, head, numeric)
-  const fitting = exact && exact.score >= 85 ? exact : bestColumn(words, head, (name) => numeric(name) && (measuresSomething(name) || matchColumn(words, name) >= 85))
+  const fitting =
+    exact && exact.score >= 85
+      ? exact
+      : bestColumn(words, head, (name) => numeric(name) && (measuresSomething(name) || matchColumn(words, name) >= 85))
   if (fitting) return column(fitting.value, fitting.score, assumed(words, fitting).note)
   const asked = wordsOf(words)
   const price = bestColumn('unit price', head, (name) => numeric(name) && /price|rate|preis/i.test(name))
   const quantity = bestColumn('quantity', head, (name) => numeric(name) && measuresSomething(name) && name !== price?.value)
   if (price && quantity && quantity.score >= 60 && asked.some((word) => matchColumn(word, 'revenue') >= good)) {
-    return { value: { op, column: quantity.value, times: price.value }, score: 62, note: `No column is called "${words}"; it is computed as ${quantity.value} × ${price.value}.` }
+    return {
+      value: { op, column: quantity.value, times: price.value },
+      score: 62,
+      note: `No column is called "${words}"; it is computed as ${quantity.value} × ${price.value}.`,
+    }
   }
   if (asked.length > 0 && asked.every((word) => rowWords.has(word)) && !asked.includes('sale')) return rows
   const general = bestColumn('amount', head, (name) => numeric(name) && measuresSomething(name)) ?? null
   const first = general?.value ?? head.header.find((name) => numeric(name) && measuresSomething(name))
   if (!first) return null
-  return column(first, words === '' ? good : 30, words === '' ? undefined : `No column is called "${words}"; "${first}" is used, the ${general ? 'one that fits best' : 'first with numbers'}.`)
+  return column(
+    first,
+    words === '' ? good : 30,
+    words === ''
+      ? undefined
+      : `No column is called "${words}"; "${first}" is used, the ${general ? 'one that fits best' : 'first with numbers'}.`,
+  )
 }
 
 function yearColumn(head: Head, year: number): FilterColumn | null {
@@ -163,13 +247,21 @@ function unusedNote(phrase: string, column: string): string[] {
 }
 
 function yearNote({ year }: Question, files: readonly FilePlan[]): string[] {
-  if (year === null || files.every(({ head, where }) => where.some(({ value }) => value === String(year)) || head.path.includes(String(year)))) return []
+  if (
+    year === null ||
+    files.every(({ head, where }) => where.some(({ value }) => value === String(year)) || head.path.includes(String(year)))
+  )
+    return []
   return [`There is no date to tell ${year} by; all rows are counted.`]
 }
 
 function sameColumns(a: FilePlan, b: FilePlan): boolean {
   const key = ({ groups, measures, where }: FilePlan) =>
-    JSON.stringify([groups.map(({ column, part }) => [wordsOf(column), part]), measures.map(({ op, column, times }) => [op, wordsOf(column ?? ''), wordsOf(times ?? '')]), where.map(({ column }) => wordsOf(column))])
+    JSON.stringify([
+      groups.map(({ column, part }) => [wordsOf(column), part]),
+      measures.map(({ op, column, times }) => [op, wordsOf(column ?? ''), wordsOf(times ?? '')]),
+      where.map(({ column }) => wordsOf(column)),
+    ])
   return key(a) === key(b)
 }
 
@@ -189,9 +281,16 @@ function titleOf({ measures: asked, top }: Question, measures: readonly MeasureC
 }
 
 function noFit(question: Question, heads: readonly Head[]): string {
-  const wanted = [...question.groups, ...question.measures.map(({ words }) => words), ...question.where.filter(({ guessed }) => !guessed).map(({ words }) => words)].filter((word) => word !== '')
+  const wanted = [
+    ...question.groups,
+    ...question.measures.map(({ words }) => words),
+    ...question.where.filter(({ guessed }) => !guessed).map(({ words }) => words),
+  ].filter((word) => word !== '')
   const columns = heads.map(({ path, header }) => `- ${path.split('/').at(-1)}: ${header.join(', ')}`)
-  return [`No table has columns that fit ${wanted.length > 0 ? wanted.map((word) => `"${word}"`).join(', ') : 'the question'}. What there is:`, ...columns].join('\n')
+  return [
+    `No table has columns that fit ${wanted.length > 0 ? wanted.map((word) => `"${word}"`).join(', ') : 'the question'}. What there is:`,
+    ...columns,
+  ].join('\n')
 }
 
 function capital(text: string): string {

@@ -13,7 +13,13 @@ import { type ApiErrorType, errorBody, eventStream, message, practiceModelName, 
 
 /** As the real API: larger bodies are refused with 413. */
 const maxBodyBytes = 32 * 1024 * 1024
-const statuses: Record<ApiErrorType, number> = { invalid_request_error: 400, authentication_error: 401, not_found_error: 404, request_too_large: 413, api_error: 500 }
+const statuses: Record<ApiErrorType, number> = {
+  invalid_request_error: 400,
+  authentication_error: 401,
+  not_found_error: 404,
+  request_too_large: 413,
+  api_error: 500,
+}
 
 class ApiError extends Error {
   readonly type: ApiErrorType
@@ -30,7 +36,10 @@ export async function startPracticeModel(): Promise<{ baseUrl: string; key: stri
     const requestId = `req_practice_${randomBytes(8).toString('hex')}`
     response.setHeader('request-id', requestId)
     serve(request, response, key).catch((error: unknown) => {
-      if (response.headersSent) return response.destroy()
+      if (response.headersSent) {
+        response.destroy()
+        return
+      }
       const known = error instanceof ApiError ? error : new ApiError('api_error', 'Internal server error')
       json(response, statuses[known.type], errorBody(known.type, known.message, requestId))
     })
@@ -63,7 +72,12 @@ async function serve(request: http.IncomingMessage, response: http.ServerRespons
 
   const asked = checked(await body(request), 'answer')
   const { content, stop } = answer(readTranscript(asked), { maxTokens: asked.max_tokens, stem: callStem(asked.messages) })
-  const whole = message(`msg_practice_${randomBytes(12).toString('hex')}`, content, stop, tokensOf([asked.messages, asked.system, asked.tools]))
+  const whole = message(
+    `msg_practice_${randomBytes(12).toString('hex')}`,
+    content,
+    stop,
+    tokensOf([asked.messages, asked.system, asked.tools]),
+  )
   if (!asked.stream) return json(response, 200, whole)
   response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' })
   for (const event of eventStream(whole)) {

@@ -9,7 +9,7 @@ export type Section = { ok: boolean; title: string; body: string; told?: string;
 
 export type Skill = Generator<Batch, Section, readonly Result[]>
 
-export const noResult: Result = { ok: false, text: 'The call was not carried out.' }
+const noResult: Result = { ok: false, text: 'The call was not carried out.' }
 
 export function* callAll(say: string, calls: readonly Call[]): Generator<Batch, readonly Result[], readonly Result[]> {
   return calls.length === 0 ? [] : yield { say, calls }

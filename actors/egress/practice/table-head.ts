@@ -14,14 +14,20 @@ const delimiters = [',', ';', '\t', '|'] as const
 
 /** Null when there is no header of at least one column. `lines` may end in the middle of a quoted field. */
 export function readHead(path: string, lines: readonly string[]): Head | null {
-  const text = lines.join('\n').replace(/^\ufeff/, '').replaceAll('\r', '')
+  const text = lines
+    .join('\n')
+    .replace(/^\ufeff/, '')
+    .replaceAll('\r', '')
   const [, declared] = /^sep=(.)\n/i.exec(text) ?? []
   const tried = delimiters.map((delimiter) => ({ delimiter, records: records(text, delimiter) }))
   const chosen = tried.find(({ delimiter }) => delimiter === declared) ?? tried.toSorted((a, b) => fit(b.records) - fit(a.records))[0]
   if (!chosen) return null
   const { delimiter, records: found } = chosen
   const width = typicalWidth(found.slice(declared ? 1 : 0))
-  const skip = found.findIndex((record, index) => (index > 0 || !declared) && record.length === width && record.filter((cell) => cell !== '').length >= Math.min(2, width))
+  const skip = found.findIndex(
+    (record, index) =>
+      (index > 0 || !declared) && record.length === width && record.filter((cell) => cell !== '').length >= Math.min(2, width),
+  )
   const header = found[skip]
   if (skip === -1 || !header) return null
   return { path, delimiter, skip, header, rows: found.slice(skip + 1).filter((record) => record.length === width) }
@@ -35,7 +41,11 @@ export function isNumeric({ rows }: Head, column: number, share = 0.6): boolean 
 
 export function isDate({ rows }: Head, column: number): boolean {
   const filled = rows.map((row) => row[column] ?? '').filter((cell) => cell !== '')
-  const dates = filled.filter((cell) => /^\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?([ T].*)?$|^\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}([ T].*)?$|^\d{1,2}[. -]+[a-z]{3,9}\.?,?[ -]+\d{4}$|^[a-z]{3,9}\.? \d{1,2},? \d{4}$/i.test(cell))
+  const dates = filled.filter((cell) =>
+    /^\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?([ T].*)?$|^\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}([ T].*)?$|^\d{1,2}[. -]+[a-z]{3,9}\.?,?[ -]+\d{4}$|^[a-z]{3,9}\.? \d{1,2},? \d{4}$/i.test(
+      cell,
+    ),
+  )
   return filled.length > 0 && dates.length / filled.length >= 0.6
 }
 

@@ -20,7 +20,7 @@ export function readTranscript(request: MessagesRequest): Transcript {
 }
 
 /** The block the conversation writes; see its system prompt. */
-export function foldersIn(system: string): Folder[] {
+function foldersIn(system: string): Folder[] {
   const [, block = ''] = /<connected-folders>\n([\s\S]*?)\n?<\/connected-folders>/.exec(system) ?? []
   return block.split('\n').flatMap((line) => {
     const match = /^- name: (.*?) \| path: (.*) \| mode: (\w+) \| workspace: (.*?)\s*$/.exec(line)
@@ -44,7 +44,7 @@ function turnsIn({ messages }: MessagesRequest): Turn[] {
     turns.at(-1)?.batches.push(
       uses.map((use) => {
         const result = results.find((one) => one['tool_use_id'] === use['id'])
-        const call = { name: String(use['name']), input: use['input'] as Record<string, unknown> }
+        const call = { name: use['name'], input: use['input'] as Record<string, unknown> }
         return { ...call, ok: result?.['is_error'] !== true, text: resultText(result) }
       }),
     )
@@ -53,7 +53,7 @@ function turnsIn({ messages }: MessagesRequest): Turn[] {
 }
 
 function textOf(blocks: readonly ContentBlock[]): string {
-  return blocks.flatMap((block) => (block.type === 'text' ? [String(block['text'])] : [])).join('\n')
+  return blocks.flatMap((block) => (block.type === 'text' ? [block['text']] : [])).join('\n')
 }
 
 function resultText(result: ContentBlock | undefined): string {

@@ -24,7 +24,10 @@ export function* carryOut(prompt: string, world: World, earlier: Done | null): G
   const told: string[] = []
   for (const intent of intents) {
     // Pointing at a file asks for something only when nothing else does.
-    const section = intent.do === 'look' && intents.length > 1 ? null : yield* act(intent, world, sections.length > 0 ? sections : (earlier?.sections ?? []))
+    const section =
+      intent.do === 'look' && intents.length > 1
+        ? null
+        : yield* act(intent, world, sections.length > 0 ? sections : (earlier?.sections ?? []))
     if (!section) continue
     // What was written or could not be done is told, but is not itself a result to write down.
     if (intent.do !== 'save' && intent.do !== 'write' && intent.do !== 'help') sections.push(section)
@@ -32,7 +35,11 @@ export function* carryOut(prompt: string, world: World, earlier: Done | null): G
   }
   if (intents.every(({ do: what }) => what === 'unknown' || what === 'cannot')) told.push(abilities)
   const asked = intents.every(({ do: what }) => what === 'save') ? (earlier?.intents ?? []) : []
-  return { text: [...told, identity].join('\n\n'), intents: [...asked, ...intents], sections: sections.length > 0 ? sections : (earlier?.sections ?? []) }
+  return {
+    text: [...told, identity].join('\n\n'),
+    intents: [...asked, ...intents],
+    sections: sections.length > 0 ? sections : (earlier?.sections ?? []),
+  }
 }
 
 function* act(intent: Intent, world: World, sections: readonly Section[]): Skill {
@@ -64,7 +71,7 @@ function* act(intent: Intent, world: World, sections: readonly Section[]): Skill
       return { ok: true, title: 'Help', body: abilities }
     case 'cannot':
       return failed('Not done', `I cannot ${intent.what}.`)
-    case 'unknown':
+    default:
       return failed('Not understood', `I did not understand "${intent.what.slice(0, 200)}".`)
   }
 }
@@ -79,7 +86,12 @@ function* run({ command, timeoutMs }: { command: string; timeoutMs?: number }, _
   if (!result.ok && !ending) return failed(title, `\`${shown}\` was not run, or not to its end: ${reasonOf(result)}`)
   const output = outputIn(result).trimEnd()
   const block = output === '' ? 'It printed nothing.' : ['```', output, '```'].join('\n')
-  return { ok: result.ok, title, body: result.ok ? block : `${block}\n\nIt failed: ${ending}.`, told: `\`${shown}\`: ${ending ?? 'done'}.\n\n${output.length > 4_000 ? `${block.slice(0, 4_000)}\n…\n\`\`\`` : block}` }
+  return {
+    ok: result.ok,
+    title,
+    body: result.ok ? block : `${block}\n\nIt failed: ${ending}.`,
+    told: `\`${shown}\`: ${ending ?? 'done'}.\n\n${output.length > 4_000 ? `${block.slice(0, 4_000)}\n…\n\`\`\`` : block}`,
+  }
 }
 
 function* script({ file, program }: { file: string; program: string }, world: World): Skill {

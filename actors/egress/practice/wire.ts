@@ -12,7 +12,13 @@ export type Message = {
   stop_sequence: null
   usage: Usage
 }
-type Usage = { input_tokens: number; cache_creation_input_tokens: number; cache_read_input_tokens: number; output_tokens: number; service_tier: 'standard' }
+type Usage = {
+  input_tokens: number
+  cache_creation_input_tokens: number
+  cache_read_input_tokens: number
+  output_tokens: number
+  service_tier: 'standard'
+}
 
 export type ApiErrorType = 'invalid_request_error' | 'authentication_error' | 'not_found_error' | 'request_too_large' | 'api_error'
 
@@ -23,14 +29,22 @@ export const practiceModelName = 'bulkhead-practice'
 const deltaChars = 24
 
 export function message(id: string, content: Block[], stop: StopReason, inputTokens: number): Message {
-  const usage = { input_tokens: inputTokens, cache_creation_input_tokens: 0, cache_read_input_tokens: 0, output_tokens: tokensOf(content), service_tier: 'standard' } as const
+  const usage = {
+    input_tokens: inputTokens,
+    cache_creation_input_tokens: 0,
+    cache_read_input_tokens: 0,
+    output_tokens: tokensOf(content),
+    service_tier: 'standard',
+  } as const
   return { id, type: 'message', role: 'assistant', model: practiceModelName, content, stop_reason: stop, stop_sequence: null, usage }
 }
 
 /** The same message as server-sent events, one string each, in the order the API sends them. */
 export function* eventStream(whole: Message): Generator<string> {
   const { stop_reason, stop_sequence, usage } = whole
-  yield frame('message_start', { message: { ...whole, content: [], stop_reason: null, stop_sequence: null, usage: { ...usage, output_tokens: 1 } } })
+  yield frame('message_start', {
+    message: { ...whole, content: [], stop_reason: null, stop_sequence: null, usage: { ...usage, output_tokens: 1 } },
+  })
   yield frame('ping', {})
   for (const [index, block] of whole.content.entries()) {
     const empty = block.type === 'text' ? { type: 'text', text: '' } : { ...block, input: {} }
@@ -42,7 +56,11 @@ export function* eventStream(whole: Message): Generator<string> {
   yield frame('message_stop', {})
 }
 
-export function errorBody(type: ApiErrorType, text: string, requestId: string): { type: 'error'; error: { type: ApiErrorType; message: string }; request_id: string } {
+export function errorBody(
+  type: ApiErrorType,
+  text: string,
+  requestId: string,
+): { type: 'error'; error: { type: ApiErrorType; message: string }; request_id: string } {
   return { type: 'error', error: { type, message: text }, request_id: requestId }
 }
 
@@ -62,7 +80,7 @@ function* deltas(block: Block): Generator<Record<string, unknown>> {
 
 /** By code points: a surrogate pair cut in two would not survive UTF-8. */
 function* slices(text: string): Generator<string> {
-  const points = [...text]
+  const points = Array.from(text)
   for (let at = 0; at < points.length; at += deltaChars) yield points.slice(at, at + deltaChars).join('')
 }
 

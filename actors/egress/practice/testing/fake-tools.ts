@@ -8,19 +8,27 @@ export type ToolAnswer = { text: string; isError: boolean }
 export type FakeTools = { system: string; run(name: string, input: Record<string, unknown>): ToolAnswer }
 
 /** `override` answers in place of a tool, when it returns something. Commands run on this machine, with the workspace path replaced. */
-export function fakeTools(folders: readonly { name: string; root: string; mode: 'rw' | 'ro' }[], override: (name: string, input: Record<string, unknown>) => ToolAnswer | undefined = () => undefined): FakeTools {
+export function fakeTools(
+  folders: readonly { name: string; root: string; mode: 'rw' | 'ro' }[],
+  override: (name: string, input: Record<string, unknown>) => ToolAnswer | undefined = () => undefined,
+): FakeTools {
   const workspaceOf = (name: string) => `/sessions/s-1/mnt/${name}`
   const lines = folders.map(({ name, root, mode }) => `- name: ${name} | path: ${root} | mode: ${mode} | workspace: ${workspaceOf(name)}`)
   const system = ['You are Bulkhead.', '', '<connected-folders>', ...lines, '</connected-folders>', '', 'Allowed hosts: none'].join('\n')
   const ok = (text: string): ToolAnswer => ({ text, isError: false })
   const fail = (code: string, message: string): ToolAnswer => ({ text: `${message}\nCode: ${code}\nRemedy: none.`, isError: true })
   const inside = (file: string) => folders.find(({ root }) => file === root || file.startsWith(`${root}/`))
-  const walk = (root: string) => fs.readdirSync(root, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath, entry.name)).toSorted()
+  const walk = (root: string) =>
+    fs
+      .readdirSync(root, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => path.join(entry.parentPath, entry.name))
+      .toSorted()
 
   function run(name: string, input: Record<string, unknown>): ToolAnswer {
     const answered = override(name, input)
     if (answered) return answered
-    const file = String(input['file_path'] ?? input['path'] ?? '')
+    const file = stringOf(input['file_path'] ?? input['path'] ?? '')
     const folder = inside(file)
     if (file !== '' && !folder) return fail('outside-folder', `${file} is not inside a connected folder.`)
     switch (name) {
@@ -35,13 +43,30 @@ export function fakeTools(folders: readonly { name: string; root: string; mode: 
         if (text === '') return ok('(the file is empty)')
         const all = text.replace(/\n$/, '').split('\n')
         const offset = Number(input['offset'] ?? 1)
-        const shown = all.slice(offset - 1, offset - 1 + Number(input['limit'] ?? 2000)).map((line, index) => `${String(offset + index).padStart(6)}\t${line}`)
-        return ok([...shown, ...(shown.length < all.length ? [`(more follows: the file has ${text.length} bytes; read on with offset ${offset + shown.length})`] : [])].join('\n'))
+        const shown = all
+          .slice(offset - 1, offset - 1 + Number(input['limit'] ?? 2000))
+          .map((line, index) => `${String(offset + index).padStart(6)}\t${line}`)
+        return ok(
+          [
+            ...shown,
+            ...(shown.length < all.length
+              ? [`(more follows: the file has ${text.length} bytes; read on with offset ${offset + shown.length})`]
+              : []),
+          ].join('\n'),
+        )
       }
       case 'Grep': {
         const pattern = new RegExp(String(input['pattern']))
-        const glob = input['glob'] === undefined ? () => true : picomatch(String(input['glob']), { basename: true })
-        const hits = folders.flatMap(({ root }) => walk(root)).filter((one) => (file === '' || one.startsWith(file)) && glob(one)).flatMap((one) => fs.readFileSync(one, 'utf8').split('\n').flatMap((line, index) => (pattern.test(line) ? [`${one}:${index + 1}:${line}`] : [])))
+        const glob = input['glob'] === undefined ? () => true : picomatch(stringOf(input['glob']), { basename: true })
+        const hits = folders
+          .flatMap(({ root }) => walk(root))
+          .filter((one) => (file === '' || one.startsWith(file)) && glob(one))
+          .flatMap((one) =>
+            fs
+              .readFileSync(one, 'utf8')
+              .split('\n')
+              .flatMap((line, index) => (pattern.test(line) ? [`${one}:${index + 1}:${line}`] : [])),
+          )
         return ok(hits.length === 0 ? 'No match.' : hits.join('\n'))
       }
       case 'Write': {
@@ -59,13 +84,26 @@ export function fakeTools(folders: readonly { name: string; root: string; mode: 
         return ok(`Edited ${path.basename(file)}: ${pieces.length - 1} replacement${pieces.length === 2 ? '' : 's'}.\n`)
       }
       case 'Bash': {
-        const command = folders.reduce((text, { name: folderName, root }) => text.replaceAll(workspaceOf(folderName), root), String(input['command']))
-        const { status, stdout, stderr } = spawnSync('bash', ['-c', command], { encoding: 'utf8', env: { PATH: process.env['PATH'] ?? '', LC_ALL: 'C' } })
-        return { text: `${(stdout + stderr).replace(/\n$/, '') || '(no output)'}\n[exit code ${status}, cwd /sessions/s-1]`, isError: status !== 0 }
+        const command = folders.reduce(
+          (text, { name: folderName, root }) => text.replaceAll(workspaceOf(folderName), root),
+          String(input['command']),
+        )
+        const { status, stdout, stderr } = spawnSync('bash', ['-c', command], {
+          encoding: 'utf8',
+          env: { PATH: process.env['PATH'] ?? '', LC_ALL: 'C' },
+        })
+        return {
+          text: `${(stdout + stderr).replace(/\n$/, '') || '(no output)'}\n[exit code ${status}, cwd /sessions/s-1]`,
+          isError: status !== 0,
+        }
       }
       default:
         return fail('unknown-tool', `There is no tool "${name}".`)
     }
   }
   return { system, run }
+}
+
+function stringOf(value: unknown): string {
+  return typeof value === 'string' ? value : ''
 }

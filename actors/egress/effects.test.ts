@@ -1,0 +1,120 @@
+/** The effects as the runtime runs them: outcomes instead of failures, parts in order, interruption down to the socket. */
+import { once } from 'node:events'
+import fs from 'node:fs'
+import http from 'node:http'
+import type { AddressInfo } from 'node:net'
+import os from 'node:os'
+import path from 'node:path'
+import * as Effect from 'effect/Effect'
+import * as Fiber from 'effect/Fiber'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { EffectContext } from '../../kernel/index.ts'
+import { createEffects } from './effects.ts'
+
+const key = 'sk-test-000111222'
+const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'egress-'))
+let server: http.Server
+let baseUrl: string
+let secrets: number
+let hungUp = 0
+
+beforeAll(async () => {
+  server = http.createServer((request, response) => {
+    response.on('close', () => {
+      if (!response.writableFinished) hungUp += 1
+    })
+    if (request.url === '/v1/hang') return
+    response.writeHead(200, { 'content-type': 'text/plain' }).end(request.headers['x-api-key'] === key ? 'right key' : 'wrong key')
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  baseUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  fs.writeFileSync(path.join(dir, 'secrets'), JSON.stringify({ ANTHROPIC_API_KEY: key }))
+  secrets = fs.openSync(path.join(dir, 'secrets'), 'r')
+})
+afterAll(() => {
+  server.closeAllConnections()
+  server.close()
+  fs.closeSync(secrets)
+  fs.rmSync(dir, { recursive: true })
+})
+
+function setUp() {
+  const parts: unknown[] = []
+  const logged: unknown[] = []
+  const context = {
+    params: {},
+    part: async (_request: number, body: unknown) => void parts.push(body),
+    log: (...line: unknown[]) => void logged.push(line),
+  } as unknown as EffectContext
+  const effects = createEffects({
+    resolve: async () => [{ address: '127.0.0.1', family: 4 }],
+    addressPolicy: () => () => 'public',
+  })
+  return { effects, parts, logged, context }
+}
+const body = (to: string) => ({ method: 'POST', path: to, headers: {}, body: '{}' })
+
+test('requests that come while the upstream is being opened wait for it', async () => {
+  const { effects, parts, context } = setUp()
+  const opening = Effect.runPromise(effects.openUpstream.run({ fds: { secrets }, baseUrl }))
+  const forwarding = Effect.runPromise(effects.forward.run({ request: 1, body: body('/v1/messages') }, context))
+  expect(await opening).toEqual({ type: 'opened' })
+  expect(await forwarding).toEqual({ type: 'done' })
+  expect(parts).toMatchObject([
+    { type: 'head', status: 200 },
+    { type: 'chunk', bytes: Buffer.from('right key') },
+  ])
+  expect(await Effect.runPromise(effects.describe.run({ request: 2 }))).toEqual({ type: 'done', reply: { mode: 'api', baseUrl } })
+})
+
+test('what goes wrong is an outcome with a fault, and neither fault, part nor log holds the key', async () => {
+  const { effects, parts, logged, context } = setUp()
+  expect(await Effect.runPromise(effects.forward.run({ request: 1, body: body('/v1/x') }, context))).toMatchObject({
+    type: 'failed',
+    error: { code: 'model-unreachable' },
+  })
+  const opened = await Effect.runPromise(effects.openUpstream.run({ fds: { secrets }, baseUrl: 'http://127.0.0.1:1' }))
+  const results = [opened]
+  for (const to of ['/v1/messages', '/v2', `/v1/${key}/../`])
+    results.push(await Effect.runPromise(effects.forward.run({ request: 1, body: body(to) }, context)))
+  results.push(await Effect.runPromise(effects.openUpstream.run({ fds: { secrets: 9999 }, baseUrl: null })))
+  expect(results.map(({ type }) => type)).toEqual(['opened', 'failed', 'failed', 'failed', 'failed'])
+  expect(JSON.stringify([results, parts, logged])).not.toContain(key)
+})
+
+test('interruption ends the request at the other side', async () => {
+  const { effects, context } = setUp()
+  await Effect.runPromise(effects.openUpstream.run({ fds: { secrets }, baseUrl }))
+  const before = hungUp
+  const fiber = Effect.runFork(effects.forward.run({ request: 1, body: body('/v1/hang') }, context))
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  await Effect.runPromise(Fiber.interrupt(fiber))
+  await expect.poll(() => hungUp).toBe(before + 1)
+})
+
+test('fetch and explain', async () => {
+  const { effects } = setUp()
+  const port = new URL(baseUrl).port
+  const page = await Effect.runPromise(
+    effects.fetchPage.run({ request: 1, url: `http://page.test:${port}/`, hosts: ['page.test'], maxBytes: undefined }),
+  )
+  expect(page).toMatchObject({ type: 'done', reply: { status: 200, text: 'wrong key' } })
+  const refused = await Effect.runPromise(
+    effects.fetchPage.run({ request: 1, url: `http://page.test:${port}/`, hosts: [], maxBytes: undefined }),
+  )
+  expect(refused).toMatchObject({ type: 'failed', error: { code: 'egress-denied' } })
+  expect(await Effect.runPromise(effects.explain.run({ request: 1, url: 'http://page.test/', hosts: ['page.test'] }))).toMatchObject({
+    reply: { allowed: true },
+  })
+})
+
+test('the practice model starts without key and address, and stops', async () => {
+  const { effects } = setUp()
+  fs.writeFileSync(path.join(dir, 'none'), '{}')
+  const none = fs.openSync(path.join(dir, 'none'), 'r')
+  expect(await Effect.runPromise(effects.openUpstream.run({ fds: { secrets: none }, baseUrl: null }))).toEqual({ type: 'opened' })
+  expect(await Effect.runPromise(effects.describe.run({ request: 1 }))).toMatchObject({ reply: { mode: 'practice' } })
+  expect(await Effect.runPromise(effects.closeUpstream.run())).toEqual({ type: 'closed' })
+  fs.closeSync(none)
+})
