@@ -274,7 +274,7 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
         return
       case 'stop':
         stopping = true
-        enqueue({ event: { type: 'stopping' } })
+        if (snapshot) enqueue({ event: { type: 'stopping' } })
         return finishStopping()
       default:
         frame satisfies never

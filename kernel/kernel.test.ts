@@ -154,6 +154,21 @@ describe('process placement only', () => {
   })
 })
 
+describe('stopping', () => {
+  test.each(['inline', 'thread', 'process'] as const)('an actor that is still loading stops, and stopping ends (%s)', async (placement) => {
+    const { kernel } = await start(placement)
+    await kernel.stop()
+    const singleton = kernel.startInstance({ ...entry, manifest: { ...entry.manifest, placement } }, 'probe:2', {})
+    await kernel.stopInstance('probe:2')
+    const again = kernel.startInstance({ ...entry, manifest: { ...entry.manifest, placement } }, 'probe:3', {})
+    // Its port exists, its code has not loaded.
+    await expect.poll(() => kernel.actors.get('probe:3')?.port ?? null, { interval: 1 }).not.toBeNull()
+    await kernel.stopInstance('probe:3')
+    await Promise.all([singleton, again])
+    expect([...kernel.actors.keys()]).toEqual([])
+  })
+})
+
 describe('capabilities in messages', () => {
   test('a delegated capability is narrower, and dies with what it came from before the next delivery', async () => {
     const { test: from } = await start('inline')

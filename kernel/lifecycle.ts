@@ -96,12 +96,14 @@ export function createSupervisor<Item>(options: SupervisorOptions<Item>) {
           options.log('error', id, `malformed frame: ${parsed.error.issues[0]?.message ?? 'unknown'}`)
           live.port?.kill()
         } else if (parsed.data.t === 'ready') {
+          settled()
           live.facts = parsed.data.facts
+          // Told to stop while it was loading: it has that message already and needs no other.
+          if (live.state === 'stopping') return
           live.state = 'running'
           live.startedAt = Date.now()
           const fds = live.port?.fds ?? {}
           live.port?.send({ t: 'start', id, params: Object.keys(fds).length > 0 ? { ...live.params, fds } : live.params, slots: slots() })
-          settled()
           options.started(live)
           options.deliver(live)
         } else {
@@ -113,7 +115,9 @@ export function createSupervisor<Item>(options: SupervisorOptions<Item>) {
       const events = { frame, exit, log: (line: string) => options.log('warn', id, line) }
       options.placements[entry.manifest.placement]({ id, entry, permissions: live.permissions, fds: wanted }, events).then(
         (port) => {
-          live.port = port
+          if (current()) live.port = port
+          // Stopped before it had a port to be told through.
+          else port.kill()
         },
         (error: unknown) => exit(`could not start: ${error instanceof Error ? error.message : String(error)}`, false),
       )

@@ -327,3 +327,25 @@ describe('taking back', () => {
     expect(it.context()).toMatchObject({ sessions: {}, asks: {} })
   })
 })
+
+describe('an actor that came back after a crash', () => {
+  const back = (id: string) => ({ type: 'part', ref: 'restarts', kind: 'watch-restarts', body: { id } })
+
+  test('the workspace gets the folders of every session again', () => {
+    const it = opened('ask')
+    const before = it.of('attach').length
+    it.feed(back('vm-supervisor'))
+    expect(it.of('attach').slice(before)).toMatchObject([it.of('attach')[0]?.body ? { body: it.of('attach')[0]?.body } : {}])
+  })
+
+  test('a conversation is told of a folder that was connected after it was spawned, and of no other', () => {
+    const it = opened('ask')
+    const id = it.context().sessions['s-new']?.conversation?.id ?? ''
+    it.feed(back(id))
+    expect(it.of('folders')).toEqual([])
+    it.call('open', { session: 's-new', folders: [{ path: '/later', mode: 'ro' }], hosts: [] })
+    const told = it.of('folders').length
+    it.feed(back(id))
+    expect(it.of('folders').slice(told)).toMatchObject([{ body: { folders: [{}, { name: 'later', mode: 'ro' }] }, caps: [{}] }])
+  })
+})

@@ -7,6 +7,7 @@ import type { Inbound, KernelEvent, Outgoing } from '../../kernel/index.ts'
 import { answered, ask, askRefused, derived, stamped, withdrawn } from './asking.ts'
 import { abandon, minted, open, taskAgain, taskDone, taskRefused } from './opening.ts'
 import type { protocol } from './protocol.ts'
+import { restarted, watch, watchRef } from './restarting.ts'
 import { close, revoke } from './revoking.ts'
 import { unknownSession } from './sessions.ts'
 import { type Context, empty, grantsOf, refuse, type Step, stay, andThen, withSession } from './state.ts'
@@ -54,6 +55,7 @@ function step(context: Context, event: Event): Step {
     case 'cancelled':
       return andThen(abandon(context, event.request), (now) => withdrawn(now, event.request))
     case 'part':
+      return event.ref === watchRef ? restarted(context, event.body) : stay(context)
     case 'stopping':
       return stay(context)
     default:
@@ -89,7 +91,9 @@ export const machine = dialect.extend({ actions: { advance } }).createMachine({
   initial: 'serving',
   states: {
     serving: {
+      entry: dialect.emit(watch),
       on: {
+        part: { actions: 'advance' },
         open: { actions: 'advance' },
         close: { actions: 'advance' },
         revoke: { actions: 'advance' },

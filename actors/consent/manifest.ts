@@ -9,8 +9,8 @@ export const manifest = {
     {
       name: 'kernel',
       target: 'kernel',
-      limits: { kinds: ['spawn', 'endow', 'stop', 'derive', 'revoke'] },
-      reason: "starts a session's actors and takes grants back",
+      limits: { kinds: ['spawn', 'endow', 'stop', 'derive', 'revoke', 'watch-restarts'] },
+      reason: "starts a session's actors, takes grants back, gives a restarted actor what it had",
     },
     { name: 'self', target: 'consent', limits: { kinds: ['ask'] }, reason: 'handed to each conversation, so that it can ask' },
     { name: 'gateway', target: 'gateway', limits: { kinds: ['ask-member'] }, reason: 'shows a question to the member' },

@@ -171,9 +171,9 @@ function spawnConversation(session: Session, ref: string): Outgoing {
   }
 }
 
-const connected = (session: Session): Folder[] => session.folders.filter(({ held, root }) => held !== null && root !== '')
-const view = ({ name, root, mode }: Folder): { name: string; root: string; mode: 'ro' | 'rw' } => ({ name, root, mode })
-const readable =
+export const connected = (session: Session): Folder[] => session.folders.filter(({ held, root }) => held !== null && root !== '')
+export const view = ({ name, root, mode }: Folder): { name: string; root: string; mode: 'ro' | 'rw' } => ({ name, root, mode })
+export const readable =
   (session: string) =>
   ({ held, name, mode }: Folder): Delegation => ({ slot: held?.slot ?? name, limits: { kinds: readKinds, mode, session } })
 
@@ -313,7 +313,12 @@ export function taskDone(context: Context, ref: string, body: unknown, caps: rea
       return advance(withSession(context, id, (session) => ({ ...session, conversation: null })))
     case 'spawn-conversation':
       if (slot === undefined) return unexpected()
-      return advance(withSession(context, id, (session) => ({ ...session, conversation: { id: String(reply['id']), slot } })))
+      return advance(
+        withSession(context, id, (session) => ({
+          ...session,
+          conversation: { id: String(reply['id']), slot, folders: connected(session).map(({ name }) => name) },
+        })),
+      )
     case 'mint':
     case 'probe':
     case 'endow-egress':
@@ -376,12 +381,7 @@ function finish(context: Context, opening: Opening): Step {
   if (opening.answer === 'plain') return next(stay(done, { type: 'reply', request: opening.request, body: {} }), opening.session ?? '')
   if (!session?.conversation) return fail(done, opening, fault('no-such-session', 'The session was closed while it was being opened.'))
   const attached = session.folders.filter(({ name, held }) => held && (opening.fresh || opening.added.includes(name)))
-  const caps = attached.flatMap(({ held }) =>
-    held ? [{ slot: held.slot, limits: { kinds: ['ninep', 'ninep-close'], session: session.id } }] : [],
-  )
-  const folders = attached.map(({ name, mode }) => ({ name, mode }))
-  const attach =
-    opening.fresh || attached.length > 0 ? tell(done, 'workspace', 'attach', { session: session.id, folders }, caps) : stay(done)
+  const attach = opening.fresh || attached.length > 0 ? attachFolders(done, session, attached) : stay(done)
   return andThen(attach, (now) =>
     next(
       stay(now, {
@@ -405,6 +405,12 @@ function finish(context: Context, opening: Opening): Step {
       session.id,
     ),
   )
+}
+
+/** The workspace may serve these folders to the session's programs. */
+export function attachFolders(context: Context, { id }: Session, attached: readonly Folder[]): Step {
+  const caps = attached.flatMap(({ held }) => (held ? [{ slot: held.slot, limits: { kinds: ['ninep', 'ninep-close'], session: id } }] : []))
+  return tell(context, 'workspace', 'attach', { session: id, folders: attached.map(({ name, mode }) => ({ name, mode })) }, caps)
 }
 
 function fail(context: Context, opening: Opening, error: Fault): Step {

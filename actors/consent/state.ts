@@ -1,5 +1,5 @@
 /** What consent knows, and the few ways to change it. All values; nothing here is ever mutated. */
-import type { Fault, Limits, Outgoing } from '../../kernel/index.ts'
+import type { Delegation, Fault, Outgoing } from '../../kernel/index.ts'
 import type { ApproveMode, GrantView } from './protocol.ts'
 
 export type Mode = 'ro' | 'rw'
@@ -32,7 +32,8 @@ export type Session = {
   approve: ApproveMode
   model: string | null
   openedAt: number
-  conversation: { id: string; slot: number } | null
+  /** `folders`: names it was spawned with, and so knows again after a crash. */
+  conversation: { id: string; slot: number; folders: readonly string[] } | null
   egress: Held | null
   /** Narrower ones it had before, which a running request may still use. */
   outgrown: readonly Held[]
@@ -138,13 +139,7 @@ export function refuse(request: number, error: Fault): Out {
 }
 
 /** A message whose outcome changes nothing here: it is sent as a request only so that its receiver may answer. */
-export function tell(
-  context: Context,
-  to: string | number,
-  kind: string,
-  body: unknown,
-  caps: readonly { slot: number; limits: Limits }[] = [],
-): Step {
+export function tell(context: Context, to: string | number, kind: string, body: unknown, caps: readonly Delegation[] = []): Step {
   return stay(
     { ...context, next: context.next + 1 },
     { type: 'send', to, kind, body, ref: `told:${context.next}`, ...(caps.length > 0 ? { caps } : {}) },

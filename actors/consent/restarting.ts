@@ -1,0 +1,28 @@
+/** An actor came back after a crash and remembers nothing: what sessions had given it is given again. */
+import { attachFolders, connected, readable, view } from './opening.ts'
+import type { Outgoing } from '../../kernel/index.ts'
+import { andThen, type Context, type Session, type Step, stay, tell } from './state.ts'
+
+export const watchRef = 'restarts'
+
+/** Asked for once, when consent starts; its parts name the actors that came back. */
+export const watch: Outgoing = { type: 'send', to: 'kernel', kind: 'watch-restarts', body: {}, ref: watchRef, deadlineMs: null }
+
+export function restarted(context: Context, body: unknown): Step {
+  const actor = typeof body === 'object' && body !== null && 'id' in body ? body.id : null
+  const sessions = Object.values(context.sessions)
+  if (actor === 'vm-supervisor')
+    return sessions.reduce((step, session) => andThen(step, (now) => attachFolders(now, session, connected(session))), stay(context))
+  const session = sessions.find(({ conversation }) => conversation?.id === actor)
+  return session ? retell(context, session) : stay(context)
+}
+
+/** A conversation starts again with the folders it was spawned with; it is told of those that came later, and of those that went. */
+function retell(context: Context, session: Session): Step {
+  const { conversation } = session
+  if (!conversation) return stay(context)
+  const folders = connected(session)
+  const later = folders.filter(({ name }) => !conversation.folders.includes(name))
+  if (later.length === 0 && folders.length === conversation.folders.length) return stay(context)
+  return tell(context, conversation.slot, 'folders', { folders: folders.map(view) }, later.map(readable(session.id)))
+}
