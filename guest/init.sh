@@ -43,10 +43,11 @@ until [ -b /dev/vda ]; do
 done
 $b mkdir /lower /scratch /new
 $b mount -t squashfs -o ro,nodev,nosuid /dev/vda /lower || fail 'root image cannot be mounted'
-# A second disk, formatted by the host, takes what is written; without one it is memory.
+# A second disk, formatted by the host, takes what is written; without one it is memory, so little of it that the disk is
+# full before a session's memory is: a full disk is an error a program can report.
 [ -b /dev/vdb ] && load ext4
 if ! { [ -b /dev/vdb ] && $b mount -t ext4 -o nodev,nosuid,noatime /dev/vdb /scratch; }; then
-  $b mount -t tmpfs -o nodev,nosuid,mode=0755,size=60% scratch /scratch
+  $b mount -t tmpfs -o nodev,nosuid,mode=0755,size=35% scratch /scratch
 fi
 $b mkdir -p /scratch/upper /scratch/work
 $b mount -t overlay -o nodev,nosuid,lowerdir=/lower,upperdir=/scratch/upper,workdir=/scratch/work root /new || fail 'root cannot be mounted'

@@ -9,7 +9,7 @@ import { readFileSync, rmdirSync } from 'node:fs'
 import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises'
 import { totalmem } from 'node:os'
 import { join } from 'node:path'
-import { agentMemory, reservedMemory, sessionPids } from './limits.ts'
+import { agentMemory, agentWeight, reservedMemory, sessionPids } from './limits.ts'
 
 const root = '/sys/fs/cgroup'
 const sessions = join(root, 'sessions')
@@ -23,6 +23,7 @@ export async function prepareCgroups(): Promise<void> {
   await writeFile(join(root, 'cgroup.subtree_control'), '+memory +pids +cpu')
   await writeFile(join(root, 'agent/cgroup.procs'), String(process.pid))
   await writeFile(join(root, 'agent/memory.min'), String(agentMemory))
+  await writeFile(join(root, 'agent/cpu.weight'), String(agentWeight))
   await writeFile(join(sessions, 'memory.max'), String(Math.max(totalmem() - reservedMemory, totalmem() / 2)))
   await writeFile(join(sessions, 'cgroup.subtree_control'), '+memory +pids +cpu')
   await writeFile('/proc/self/oom_score_adj', '-1000')

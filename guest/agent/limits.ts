@@ -11,6 +11,8 @@ export const sessionPids = 1024
 export const reservedMemory = 160 * 1024 * 1024
 /** Protected from reclaim for the agent, bytes. */
 export const agentMemory = 96 * 1024 * 1024
+/** The agent's share of the processors against 100 for all sessions: it answers while they spin. */
+export const agentWeight = 1_000
 /** Between SIGTERM and SIGKILL when a command's time is up, ms. */
 export const termGraceMs = 1_000
 /** Output of processes a command leaves behind is waited for this long after the last of it, ms. */

@@ -11,7 +11,7 @@ import { Sessions } from './sessions.ts'
 
 process.umask(0o022)
 const control = new Port(`/dev/virtio-ports/${controlPort}`)
-const files = new Port(`/dev/virtio-ports/${filesPort}`)
+const files = new Port(`/dev/virtio-ports/${filesPort}`, { direct: true })
 // A defect ends the agent; the first process starts it again, and the host, told by its `ready`, sets its sessions up anew.
 process.on('uncaughtException', (error) => {
   console.error(`bulkhead: agent: ${error.stack}`)
