@@ -71,7 +71,9 @@ export function runCommand(command: string, args: readonly string[], options: Co
       if (options.signal?.aborted) return reject(cancelled())
       if (code === 0) return resolve(Buffer.concat(stdout))
       const cause = last.length > 0 ? last.join('\n') : `${command} ended with ${signal ?? `code ${code}`}.`
-      reject(fault('image-failed', `Could not ${options.step}.`, { cause, ...(options.remedy === undefined ? {} : { remedy: options.remedy }) }))
+      reject(
+        fault('image-failed', `Could not ${options.step}.`, { cause, ...(options.remedy === undefined ? {} : { remedy: options.remedy }) }),
+      )
     })
   })
 }
@@ -82,7 +84,11 @@ export function cancelled(): ReturnType<typeof fault> {
 
 /** Fixed search path (the caller may have none), plus the proxy settings the tools know. */
 function toolEnvironment(): Record<string, string> {
-  const environment: Record<string, string> = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C.UTF-8', HOME: '/' }
+  const environment: Record<string, string> = {
+    PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+    LC_ALL: 'C.UTF-8',
+    HOME: '/',
+  }
   for (const name of ['http_proxy', 'https_proxy', 'no_proxy', 'HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY']) {
     const value = process.env[name]
     if (value !== undefined) environment[name] = value

@@ -39,7 +39,13 @@ export async function chosenArchive(mirror: string | undefined, keyDir: string |
 
 async function readAptSources(): Promise<AptSource[]> {
   const parts = await readdir(join(aptDir, 'sources.list.d')).catch(() => [])
-  const paths = ['sources.list', ...parts.filter((name) => /\.(list|sources)$/.test(name)).sort().map((name) => join('sources.list.d', name))]
+  const paths = [
+    'sources.list',
+    ...parts
+      .filter((name) => /\.(list|sources)$/.test(name))
+      .sort()
+      .map((name) => join('sources.list.d', name)),
+  ]
   const texts = await Promise.all(paths.map((path) => readFile(join(aptDir, path), 'utf8').catch(() => '')))
   return paths.flatMap((path, index) => parseAptSources(path, texts[index] ?? ''))
 }
@@ -48,7 +54,10 @@ async function readAptSources(): Promise<AptSource[]> {
 async function plainAddress(uri: string): Promise<string> {
   if (!uri.startsWith('mirror+file:')) return uri
   const text = await readFile(uri.slice('mirror+file:'.length).replace(/^\/+/, '/'), 'utf8')
-  const first = text.split('\n').map((line) => line.split(/[\t #]/)[0] ?? '').find((word) => word !== '')
+  const first = text
+    .split('\n')
+    .map((line) => line.split(/[\t #]/)[0] ?? '')
+    .find((word) => word !== '')
   return first ?? uri
 }
 
@@ -59,7 +68,14 @@ async function keyringFile(archive: Archive, keyDir: string): Promise<string> {
     return path
   }
   const candidates = [...(archive.signedBy?.startsWith('/') ? [archive.signedBy] : []), ...keyrings[archive.distribution]]
-  for (const path of candidates) if (await access(path).then(() => true, () => false)) return path
+  for (const path of candidates)
+    if (
+      await access(path).then(
+        () => true,
+        () => false,
+      )
+    )
+      return path
   throw fault('image-failed', `The keys of the ${archive.distribution} archive are missing.`, {
     cause: `Looked for ${candidates.join(', ')}.`,
     remedy: `Install the package ${archive.distribution}-archive-keyring.`,

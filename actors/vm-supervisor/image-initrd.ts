@@ -26,7 +26,8 @@ export async function makeInitrd(input: InitrdInput): Promise<{ archive: Buffer;
   entries.push({ path: 'dev/console', type: 'device', mode: 0o600, major: 5, minor: 1 })
   entries.push({ path: 'bin/busybox', type: 'file', mode: 0o755, data: await readFile(input.busybox) })
   entries.push({ path: 'bin/sh', type: 'symlink', target: 'busybox' })
-  for (const name of order) entries.push({ path: `modules/${name}.ko`, type: 'file', mode: 0o644, data: images.get(name) ?? Buffer.alloc(0) })
+  for (const name of order)
+    entries.push({ path: `modules/${name}.ko`, type: 'file', mode: 0o644, data: images.get(name) ?? Buffer.alloc(0) })
   // One list for each module asked for, so that a boot loads only what it uses.
   for (const [name, closure] of closures)
     entries.push({ path: `modules/${name}.order`, type: 'file', mode: 0o644, data: Buffer.from(closure.map((one) => `${one}\n`).join('')) })
@@ -34,7 +35,9 @@ export async function makeInitrd(input: InitrdInput): Promise<{ archive: Buffer;
 }
 
 /** Depth first over `depends`, so each comes after what it needs. */
-async function resolveModules(input: InitrdInput): Promise<{ order: string[]; images: Map<string, Buffer>; closures: Map<string, string[]> }> {
+async function resolveModules(
+  input: InitrdInput,
+): Promise<{ order: string[]; images: Map<string, Buffer>; closures: Map<string, string[]> }> {
   const builtIn = new Set((await readFile(join(input.modulesDir, 'modules.builtin'), 'utf8')).split('\n').filter(Boolean).map(moduleName))
   const files = new Map<string, string>()
   for (const entry of await readdir(join(input.modulesDir, 'kernel'), { recursive: true }))
@@ -66,12 +69,17 @@ async function resolveModules(input: InitrdInput): Promise<{ order: string[]; im
 
 /** `kernel/fs/9p/9p.ko.xz` is module `9p`; the kernel takes `-` and `_` for the same. */
 export function moduleName(path: string): string {
-  return basename(path).replace(/\.ko(\.[a-z0-9]+)?$/, '').replaceAll('-', '_')
+  return basename(path)
+    .replace(/\.ko(\.[a-z0-9]+)?$/, '')
+    .replaceAll('-', '_')
 }
 
 /** Hard and soft-before dependencies a module's own `.modinfo` names. */
 export function moduleDependencies(image: Buffer): string[] {
   const text = image.toString('latin1')
   const depends = /(?:^|\0)depends=([a-zA-Z0-9_,-]*)\0/.exec(text)?.[1] ?? ''
-  return depends.split(',').filter((name) => name !== '').map((name) => name.replaceAll('-', '_'))
+  return depends
+    .split(',')
+    .filter((name) => name !== '')
+    .map((name) => name.replaceAll('-', '_'))
 }

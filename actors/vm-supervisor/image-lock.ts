@@ -31,7 +31,12 @@ export function takeLock(path: string, onWait: () => void, signal?: AbortSignal)
     }
     holder.on('error', (error) => {
       settled()
-      reject(fault('image-failed', 'Could not lock the image folder.', { cause: error.message, remedy: 'Install util-linux, which brings flock.' }))
+      reject(
+        fault('image-failed', 'Could not lock the image folder.', {
+          cause: error.message,
+          remedy: 'Install util-linux, which brings flock.',
+        }),
+      )
     })
     holder.stdin.on('error', () => {})
     holder.stdout.once('data', () => {

@@ -25,7 +25,20 @@ export type Archive = {
   verified: boolean
 }
 
-const debianReleases = ['buster', 'bullseye', 'bookworm', 'trixie', 'forky', 'duke', 'sid', 'oldoldstable', 'oldstable', 'stable', 'testing', 'unstable']
+const debianReleases = [
+  'buster',
+  'bullseye',
+  'bookworm',
+  'trixie',
+  'forky',
+  'duke',
+  'sid',
+  'oldoldstable',
+  'oldstable',
+  'stable',
+  'testing',
+  'unstable',
+]
 const ubuntuReleases = ['focal', 'jammy', 'noble', 'oracular', 'plucky', 'questing', 'resolute']
 
 /** Sources of a file by its name: deb822 for `.sources`, one-line style otherwise. Disabled and source-only ones are left out. */
@@ -79,7 +92,10 @@ function parseLines(text: string): AptSource[] {
  * A Debian source counts if its suite is a release name, with or without `-updates`/`-security`, and it has `main`: third-party
  * sources fail one or the other. Without one, an Ubuntu machine's own release is used. Throws `image-failed` if there is neither.
  */
-export function chooseArchive(sources: readonly AptSource[], options: { suite: string; architecture: string; mirror?: string | undefined }): Archive {
+export function chooseArchive(
+  sources: readonly AptSource[],
+  options: { suite: string; architecture: string; mirror?: string | undefined },
+): Archive {
   const kernelPackage = `linux-image-${options.architecture}`
   if (options.mirror !== undefined && options.mirror !== '') {
     const main = { uri: options.mirror, suite: options.suite, components: ['main'] }
@@ -107,7 +123,11 @@ export function chooseArchive(sources: readonly AptSource[], options: { suite: s
     return {
       distribution: 'ubuntu',
       suite: ubuntuBase.release,
-      sources: [ubuntuBase, ...same].map(({ uri, release, pocket }) => ({ uri, suite: release + pocket, components: ['main', 'universe'] })),
+      sources: [ubuntuBase, ...same].map(({ uri, release, pocket }) => ({
+        uri,
+        suite: release + pocket,
+        components: ['main', 'universe'],
+      })),
       signedBy: ubuntuBase.signedBy,
       // The plain metapackage: it has the same kernel and modules on every Ubuntu architecture.
       kernelPackage: 'linux-image-generic',

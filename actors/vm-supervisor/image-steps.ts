@@ -21,7 +21,8 @@ export type BuildContext = {
   signal: AbortSignal
 }
 
-const offline = 'Check the network and the machine\'s apt sources (`apt-get update` must work), or set BULKHEAD_DEBIAN_MIRROR; then repeat: what was downloaded is kept.'
+const offline =
+  "Check the network and the machine's apt sources (`apt-get update` must work), or set BULKHEAD_DEBIAN_MIRROR; then repeat: what was downloaded is kept."
 
 /** Fetches every package the other steps need. `apt-get` with its own folders and no installed packages: it changes nothing here. */
 export async function downloadPackages(context: BuildContext): Promise<void> {
@@ -30,7 +31,12 @@ export async function downloadPackages(context: BuildContext): Promise<void> {
   const apt = join(buildDir, 'apt')
   for (const dir of ['lists/partial', 'archives/partial', 'preferences.d', 'kernel']) await mkdir(join(apt, dir), { recursive: true })
   await writeFile(join(apt, 'status'), '')
-  await writeFile(join(apt, 'sources.list'), sourceLines(archive).map((line) => `${line}\n`).join(''))
+  await writeFile(
+    join(apt, 'sources.list'),
+    sourceLines(archive)
+      .map((line) => `${line}\n`)
+      .join(''),
+  )
   await writeFile(join(apt, 'apt.conf'), aptConfiguration(apt) + (await proxySettings(signal)).map((line) => `${line};\n`).join(''))
   const env = { APT_CONFIG: join(apt, 'apt.conf') }
   const download = (detail: string, args: readonly string[], cwd = apt): Promise<Buffer> =>
@@ -49,9 +55,14 @@ export async function downloadPackages(context: BuildContext): Promise<void> {
   await download('Package lists', ['update', '--error-on=any'])
   await download('Packages', ['--yes', '--download-only', 'install', '?essential', ...packages])
 
-  const dependencies = await runCommand('apt-cache', ['depends', '--important', '--recurse', archive.kernelPackage], { step: 'find the kernel package', signal, env })
+  const dependencies = await runCommand('apt-cache', ['depends', '--important', '--recurse', archive.kernelPackage], {
+    step: 'find the kernel package',
+    signal,
+    env,
+  })
   const kernel = [...new Set(dependencies.toString().match(/^linux-(image|modules)(-unsigned)?-[0-9]\S*$/gm))]
-  if (kernel.length === 0) throw fault('image-failed', 'The archive has no kernel package.', { cause: `${archive.kernelPackage} names none.` })
+  if (kernel.length === 0)
+    throw fault('image-failed', 'The archive has no kernel package.', { cause: `${archive.kernelPackage} names none.` })
   await download('Kernel', ['download', ...kernel, 'busybox-static'], join(apt, 'kernel'))
 }
 
@@ -122,7 +133,14 @@ export async function buildKernel(context: BuildContext): Promise<void> {
   for (const name of (await readdir(debs)).filter((entry) => entry.endsWith('.deb')))
     await runCommand('dpkg-deb', ['--extract', join(debs, name), tree], { step: 'unpack the kernel', signal })
 
-  const versions = await Promise.all(['usr/lib/modules', 'lib/modules'].map((path) => readdir(join(tree, path)).then((names) => names.map((name) => join(path, name)), () => [])))
+  const versions = await Promise.all(
+    ['usr/lib/modules', 'lib/modules'].map((path) =>
+      readdir(join(tree, path)).then(
+        (names) => names.map((name) => join(path, name)),
+        () => [],
+      ),
+    ),
+  )
   const modulesPath = versions.flat()[0]
   const kernelName = (await readdir(join(tree, 'boot'))).find((name) => name.startsWith('vmlinuz-'))
   if (modulesPath === undefined || kernelName === undefined) throw fault('image-failed', 'The kernel package has no kernel or no modules.')
@@ -167,13 +185,18 @@ function aptConfiguration(dir: string): string {
     'Acquire::Languages': 'none',
     'Acquire::Retries': '3',
   }
-  return Object.entries(paths).map(([name, value]) => `${name} "${value}";\n`).join('')
+  return Object.entries(paths)
+    .map(([name, value]) => `${name} "${value}";\n`)
+    .join('')
 }
 
 /** The machine's own `Acquire::…::Proxy` and certificate settings, as configuration lines without the semicolon. */
 async function proxySettings(signal: AbortSignal): Promise<string[]> {
   const dump = await runCommand('apt-config', ['dump'], { step: 'read the apt configuration', signal })
-  return dump.toString().split('\n').flatMap((line) => /^(Acquire::\S*(?:Proxy|Proxy-Auto-Detect|CaInfo|Verify-Peer)\S* "[^"]+");$/i.exec(line)?.[1] ?? [])
+  return dump
+    .toString()
+    .split('\n')
+    .flatMap((line) => /^(Acquire::\S*(?:Proxy|Proxy-Auto-Detect|CaInfo|Verify-Peer)\S* "[^"]+");$/i.exec(line)?.[1] ?? [])
 }
 
 /** Name to version from dpkg's status file. */
@@ -192,5 +215,8 @@ function quoted(path: string): string {
 }
 
 function exists(path: string): Promise<boolean> {
-  return stat(path).then(() => true, () => false)
+  return stat(path).then(
+    () => true,
+    () => false,
+  )
 }

@@ -180,7 +180,18 @@ async function removeOld(imageDir: string, hash: string): Promise<void> {
 /** Identity of the image this machine would build: recipe, release, architecture, Node. The mirror's address is no part of it. */
 async function recipeHash(request: Pick<ImageRequest, 'nodeBinary' | 'mirror'>): Promise<string> {
   const { distribution, suite, kernelPackage } = await chosenArchive(request.mirror, null)
-  const inputs = { recipeVersion, distribution, suite, kernelPackage, architecture: debianArchitecture(), packages, modules, leftOut, leftIn, finishTree }
+  const inputs = {
+    recipeVersion,
+    distribution,
+    suite,
+    kernelPackage,
+    architecture: debianArchitecture(),
+    packages,
+    modules,
+    leftOut,
+    leftIn,
+    finishTree,
+  }
   return createHash('sha256')
     .update(JSON.stringify(inputs))
     .update(await fingerprint(request.nodeBinary))

@@ -85,6 +85,12 @@ export const memoryMiB = { least: 512, usual: 1024, freeShare: 4 }
 /** Virtual processors. More would fight with the host's own work; builds profit little beyond two under emulation. */
 export const maxCpus = 2
 
+/**
+ * Virtual processors when QEMU emulates them. A guest kernel panicked in an interrupt once in some 25 boots with two emulated in parallel
+ * (QEMU 7.2); one also boots with less work.
+ */
+export const emulatedProcessors = 1
+
 /** Accelerator probe: silence this long ends it, ms. KVM that works prints within 100 ms; KVM that cannot run the kernel prints nothing ever. */
 export const acceleratorStallMs = 4_000
 /** And it ends after this long in any case: by then emulation is no slower. */

@@ -1,5 +1,5 @@
 /** QEMU's command line, as data. Pure: what the VM may do is readable, and tested, here. */
-import { translationCacheMiB } from './limits.ts'
+import { emulatedProcessors, translationCacheMiB } from './limits.ts'
 import { controlPort, filesPort } from '../../guest/wire.ts'
 
 export type Accelerator = 'kvm' | 'hvf' | 'whpx' | 'tcg'
@@ -91,9 +91,10 @@ const consoleOf: Readonly<Record<Architecture, string>> = { x86_64: 'ttyS0', aar
 
 function machineArgs({ accelerator, arch, cpus, memoryMiB }: MachineArgs): string[] {
   const machine = arch === 'x86_64' ? 'q35,usb=off,vmport=off,smbus=off,sata=off,hpet=off,smm=off' : 'virt'
-  const accel = accelerator === 'tcg' ? `tcg,thread=multi,tb-size=${translationCacheMiB}` : accelerator
+  const accel = accelerator === 'tcg' ? `tcg,tb-size=${translationCacheMiB}` : accelerator
   const cpu = accelerator === 'tcg' ? (arch === 'x86_64' ? emulatedCpu : 'max') : 'host'
-  return ['-machine', machine, '-accel', accel, '-cpu', cpu, '-smp', `cpus=${cpus}`, '-m', `${memoryMiB}M`]
+  const processors = accelerator === 'tcg' ? emulatedProcessors : cpus
+  return ['-machine', machine, '-accel', accel, '-cpu', cpu, '-smp', `cpus=${processors}`, '-m', `${memoryMiB}M`]
 }
 
 /** Id of the control port's device, as QEMU's events name it. */
