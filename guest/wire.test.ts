@@ -19,7 +19,10 @@ import {
 const session = fc.stringMatching(/^[a-z0-9][a-z0-9_-]{0,20}$/)
 const folder = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 40 }).filter(isFolderName)
 const count = fc.nat(1_000_000)
-const path = fc.string().filter((text) => !text.includes('\0')).map((text) => `/${text}`)
+const path = fc
+  .string()
+  .filter((text) => !text.includes('\0'))
+  .map((text) => `/${text}`)
 
 const hostMessage: fc.Arbitrary<HostMessage> = fc.oneof(
   fc.record({ t: fc.constant('hello' as const), epoch: fc.stringMatching(/^[A-Za-z0-9._-]{1,64}$/) }),
@@ -28,7 +31,10 @@ const hostMessage: fc.Arbitrary<HostMessage> = fc.oneof(
     t: fc.constant('session' as const),
     session,
     uid: fc.integer({ min: 20_000, max: 59_999 }),
-    folders: fc.uniqueArray(fc.record({ name: folder, mode: fc.constantFrom('ro' as const, 'rw' as const) }), { selector: (one) => one.name, maxLength: 8 }),
+    folders: fc.uniqueArray(fc.record({ name: folder, mode: fc.constantFrom('ro' as const, 'rw' as const) }), {
+      selector: (one) => one.name,
+      maxLength: 8,
+    }),
   }),
   fc.record({ t: fc.constant('unsession' as const), session }),
   fc.record(
@@ -54,7 +60,14 @@ const guestMessage: fc.Arbitrary<GuestMessage> = fc.oneof(
   }),
   fc.record({ t: fc.constantFrom('sessioned' as const, 'unsessioned' as const), session }),
   fc.record(
-    { t: fc.constant('failed' as const), re: fc.constant('exec' as const), session, id: count, code: fc.constant('failed' as const), message: fc.string() },
+    {
+      t: fc.constant('failed' as const),
+      re: fc.constant('exec' as const),
+      session,
+      id: count,
+      code: fc.constant('failed' as const),
+      message: fc.string(),
+    },
     { requiredKeys: ['t', 're', 'code', 'message'] },
   ),
   fc.record({ t: fc.constant('started' as const), id: count, pid: count }),
@@ -92,7 +105,9 @@ describe('frames', () => {
           decoded.push(...decoder.push(new Uint8Array(stream.subarray(at, at + size))))
           at += size
         }
-        expect(frames(decoded)).toEqual(messages.map(([message, payload]) => ({ header: JSON.parse(JSON.stringify(message)), payload: [...payload] })))
+        expect(frames(decoded)).toEqual(
+          messages.map(([message, payload]) => ({ header: JSON.parse(JSON.stringify(message)), payload: [...payload] })),
+        )
       }),
     )
   })
@@ -143,7 +158,10 @@ describe('frames', () => {
     new DataView(bad.buffer).setUint16(4, 3)
     bad.set([0xff, 0x7b, 0x22], 6)
     const decoded = new FrameDecoder().push(Buffer.concat([bad, encodeFrame({ t: 'ping', n: 2 })]))
-    expect(decoded).toMatchObject([{ ok: false, fatal: false }, { ok: true, frame: { header: { t: 'ping', n: 2 } } }])
+    expect(decoded).toMatchObject([
+      { ok: false, fatal: false },
+      { ok: true, frame: { header: { t: 'ping', n: 2 } } },
+    ])
   })
 
   test('no bytes make it throw or hold more than a frame', () => {
@@ -182,8 +200,8 @@ describe('messages', () => {
   })
 
   test('hostile fields are refused', () => {
-    const session = { t: 'session', session: 's-1', uid: 20_000, folders: [{ name: 'a', mode: 'rw' }] }
-    expect(parseHostMessage(session)).not.toBeNull()
+    const right = { t: 'session', session: 's-1', uid: 20_000, folders: [{ name: 'a', mode: 'rw' }] }
+    expect(parseHostMessage(right)).not.toBeNull()
     for (const wrong of [
       { uid: 0 },
       { uid: 19_999 },
@@ -194,11 +212,18 @@ describe('messages', () => {
       { folders: [{ name: '..', mode: 'rw' }] },
       { folders: [{ name: 'a/b', mode: 'rw' }] },
       { folders: [{ name: 'a', mode: 'rwx' }] },
-      { folders: [{ name: 'a', mode: 'ro' }, { name: 'a', mode: 'rw' }] },
+      {
+        folders: [
+          { name: 'a', mode: 'ro' },
+          { name: 'a', mode: 'rw' },
+        ],
+      },
     ])
-      expect(parseHostMessage({ ...session, ...wrong })).toBeNull()
+      expect(parseHostMessage({ ...right, ...wrong })).toBeNull()
     expect(parseHostMessage(JSON.parse('{"t":"ping","n":1,"__proto__":{"x":1}}'))).toEqual({ t: 'ping', n: 1 })
-    expect(parseGuestMessage({ t: 'exit', id: 1, code: 256, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/' })).toBeNull()
+    expect(
+      parseGuestMessage({ t: 'exit', id: 1, code: 256, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/' }),
+    ).toBeNull()
   })
 
   test('channel names carry any folder name', () => {

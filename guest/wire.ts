@@ -16,7 +16,7 @@ export const filesPort = 'bulkhead.files'
 /** Largest payload of one frame. Holds one 9P message of the largest msize, or one burst of output. */
 export const maxPayload = 1024 * 1024
 /** Largest header; the u16 in front could say no more. */
-export const maxHeader = 64 * 1024 - 1
+const maxHeader = 64 * 1024 - 1
 /** Largest value of a frame's first field. */
 export const maxFrame = 2 + maxHeader + maxPayload
 /** Bytes of output a command may send before the first `credit` message, both streams together. */
@@ -224,7 +224,7 @@ export function parseChannelName(c: string): { session: string; folder: string; 
 }
 
 /** Session names are path components, user names and cgroup names in the guest. */
-export function isSessionName(value: unknown): value is string {
+function isSessionName(value: unknown): value is string {
   return typeof value === 'string' && /^[a-z0-9][a-z0-9_-]{0,63}$/i.test(value)
 }
 
@@ -294,7 +294,8 @@ export function parseGuestMessage(header: unknown): GuestMessage | null {
   switch (o.t) {
     case 'ready': {
       const stages = parseStages(o.stages)
-      if (!isCount(o.protocol) || !isToken(o.epoch) || !isText(o.agent) || !isText(o.kernel) || !isCount(o.bootMs) || stages === null) return null
+      if (!isCount(o.protocol) || !isToken(o.epoch) || !isText(o.agent) || !isText(o.kernel) || !isCount(o.bootMs) || stages === null)
+        return null
       return { t: 'ready', protocol: o.protocol, epoch: o.epoch, agent: cut(o.agent), kernel: cut(o.kernel), bootMs: o.bootMs, stages }
     }
     case 'sessioned':
@@ -319,7 +320,8 @@ export function parseGuestMessage(header: unknown): GuestMessage | null {
       return isCount(o.id) && (o.stream === 'stdout' || o.stream === 'stderr') ? { t: 'out', id: o.id, stream: o.stream } : null
     case 'exit': {
       const { id, code, signal, timedOut, oom, durationMs, cwd } = o
-      if (!isCount(id) || !isCount(durationMs) || typeof timedOut !== 'boolean' || typeof oom !== 'boolean' || !isAbsolutePath(cwd)) return null
+      if (!isCount(id) || !isCount(durationMs) || typeof timedOut !== 'boolean' || typeof oom !== 'boolean' || !isAbsolutePath(cwd))
+        return null
       if (code !== null && !(isCount(code) && code <= 255)) return null
       if (signal !== null && !isText(signal)) return null
       return { t: 'exit', id, code, signal: signal === null ? null : signal.slice(0, 16), timedOut, oom, durationMs, cwd }
@@ -365,12 +367,29 @@ function cut(text: string): string {
   return text.slice(0, 4096)
 }
 
-const signals: readonly string[] = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGKILL', 'SIGUSR1', 'SIGUSR2', 'SIGSTOP', 'SIGCONT'] satisfies SignalName[]
+const signals: readonly string[] = [
+  'SIGHUP',
+  'SIGINT',
+  'SIGQUIT',
+  'SIGTERM',
+  'SIGKILL',
+  'SIGUSR1',
+  'SIGUSR2',
+  'SIGSTOP',
+  'SIGCONT',
+] satisfies SignalName[]
 function isSignal(value: unknown): value is SignalName {
   return typeof value === 'string' && signals.includes(value)
 }
 
-const failureCodes: readonly string[] = ['no-such-session', 'bad-message', 'mount-failed', 'bad-cwd', 'busy', 'failed'] satisfies FailureCode[]
+const failureCodes: readonly string[] = [
+  'no-such-session',
+  'bad-message',
+  'mount-failed',
+  'bad-cwd',
+  'busy',
+  'failed',
+] satisfies FailureCode[]
 function isFailureCode(value: unknown): value is FailureCode {
   return typeof value === 'string' && failureCodes.includes(value)
 }

@@ -22,7 +22,7 @@ export async function packAgent(guestDir: string): Promise<Buffer> {
     { path: 'agent/wire.js', type: 'file', mode: 0o644, data: await javascript(join(guestDir, 'wire.ts')) },
     { path: 'agent/agent', type: 'directory', mode: 0o755 },
   ]
-  const names = (await readdir(join(guestDir, 'agent'))).filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts')).sort()
+  const names = (await readdir(join(guestDir, 'agent'))).filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts')).toSorted()
   for (const name of names) {
     const data = await javascript(join(guestDir, 'agent', name))
     entries.push({ path: `agent/agent/${name.replace(/ts$/, 'js')}`, type: 'file', mode: 0o644, data })

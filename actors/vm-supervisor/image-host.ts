@@ -43,7 +43,7 @@ async function readAptSources(): Promise<AptSource[]> {
     'sources.list',
     ...parts
       .filter((name) => /\.(list|sources)$/.test(name))
-      .sort()
+      .toSorted()
       .map((name) => join('sources.list.d', name)),
   ]
   const texts = await Promise.all(paths.map((path) => readFile(join(aptDir, path), 'utf8').catch(() => '')))

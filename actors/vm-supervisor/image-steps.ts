@@ -200,7 +200,7 @@ async function proxySettings(signal: AbortSignal): Promise<string[]> {
 }
 
 /** Name to version from dpkg's status file. */
-export function installedPackages(status: string): Record<string, string> {
+function installedPackages(status: string): Record<string, string> {
   const found = status.split('\n\n').flatMap((stanza): [string, string][] => {
     const name = /^Package: (.+)$/m.exec(stanza)?.[1]
     const version = /^Version: (.+)$/m.exec(stanza)?.[1]

@@ -64,12 +64,6 @@ export async function findImage(request: Pick<ImageRequest, 'imageDir' | 'nodeBi
   return readImage(request.imageDir, await recipeHash(request))
 }
 
-/** Whether the files are still what was built: null, or the name of the first that is not. Reads them all. */
-export async function damagedFile(image: Image): Promise<string | null> {
-  for (const name of imageFiles) if ((await describeFile(join(image.dir, name))).sha256 !== image.manifest.files[name].sha256) return name
-  return null
-}
-
 /**
  * Makes the image unless it is there. A second caller waits for the first. Rejects with `image-failed` (cause: the last lines
  * of the tool that failed) or `cancelled`; either leaves finished steps for the next attempt.
@@ -117,7 +111,7 @@ async function build(request: ImageRequest, hash: string, report: (progress: Ima
       }),
     ),
   )
-  const errors = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []))
+  const errors = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason as unknown] : []))
   if (request.signal?.aborted) throw cancelled()
   if (errors.length > 0) throw errors.find((error) => !isFault(error) || error.code !== 'cancelled') ?? errors[0]
 

@@ -57,7 +57,10 @@ export async function removeCgroup(group: string): Promise<void> {
   for (let tries = 0; tries < 200; tries++) {
     await killCgroup(group)
     for (const name of await childGroups(group)) await rmdir(join(group, name)).catch(() => {})
-    const gone = await rmdir(group).then(() => true, (error: NodeJS.ErrnoException) => error.code === 'ENOENT')
+    const gone = await rmdir(group).then(
+      () => true,
+      (error: NodeJS.ErrnoException) => error.code === 'ENOENT',
+    )
     if (gone) return
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
@@ -76,7 +79,10 @@ export function removeIfEmpty(group: string): boolean {
 /** Processes of the group, as the agent sees them. */
 export function processesOf(group: string): number[] {
   try {
-    return readFileSync(join(group, 'cgroup.procs'), 'utf8').split('\n').filter((line) => line !== '').map(Number)
+    return readFileSync(join(group, 'cgroup.procs'), 'utf8')
+      .split('\n')
+      .filter((line) => line !== '')
+      .map(Number)
   } catch {
     return []
   }

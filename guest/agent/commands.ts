@@ -10,7 +10,14 @@ import { Output } from './output.ts'
 import { inSession, type Session, type Sessions } from './sessions.ts'
 
 type Exec = Extract<HostMessage, { t: 'exec' }>
-type Running = { session: string; output: Output; cgroup: string; child: ChildProcess; timedOut: boolean; timer: NodeJS.Timeout | undefined }
+type Running = {
+  session: string
+  output: Output
+  cgroup: string
+  child: ChildProcess
+  timedOut: boolean
+  timer: NodeJS.Timeout | undefined
+}
 type Send = (message: GuestMessage, payload?: Uint8Array) => void
 
 /**
@@ -104,7 +111,15 @@ export class Commands {
     const script = command.length > maxArgument ? await writeScript(session, id, command) : null
     const [out, err] = await Promise.all([openPipe(session.uid), openPipe(session.uid)])
     const home = homeFolder(session)
-    const shell = ['bash', '-lc', wrapper, 'bash', request.cwd ?? session.cwd ?? home, script === null ? command : `. ${script}`, request.cwd === undefined ? home : '']
+    const shell = [
+      'bash',
+      '-lc',
+      wrapper,
+      'bash',
+      request.cwd ?? session.cwd ?? home,
+      script === null ? command : `. ${script}`,
+      request.cwd === undefined ? home : '',
+    ]
     const ids = ['--reuid', String(session.uid), '--regid', String(session.uid), '--clear-groups']
     const rights = ['--no-new-privs', '--inh-caps=-all', '--ambient-caps=-all', '--bounding-set=-all']
     const [file, args] = inCgroup(cgroup, inSession(session, ['setpriv', ...ids, ...rights, ...shell]))
@@ -143,7 +158,16 @@ export class Commands {
       if (line.startsWith('/')) session.cwd = line.slice(0, 4096)
       const oom = await ranOutOfMemory(cgroup)
       const durationMs = Math.round(performance.now() - start)
-      return { t: 'exit', id, code, signal: code === null ? signal : null, timedOut: running.timedOut, oom, durationMs, cwd: session.cwd ?? home }
+      return {
+        t: 'exit',
+        id,
+        code,
+        signal: code === null ? signal : null,
+        timedOut: running.timedOut,
+        oom,
+        durationMs,
+        cwd: session.cwd ?? home,
+      }
     } finally {
       clearTimeout(running.timer)
       output.discard()
@@ -154,11 +178,14 @@ export class Commands {
 
   /** SIGTERM to all of the command, a moment later SIGKILL to what is left. */
   #startTimer(running: Running, timeoutMs: number): NodeJS.Timeout {
-    return setTimeout(() => {
-      running.timedOut = true
-      signalCgroup(running.cgroup, 'SIGTERM', running.child.pid ?? 0)
-      running.timer = setTimeout(() => void killCgroup(running.cgroup), termGraceMs)
-    }, Math.min(timeoutMs, 2 ** 31 - 1))
+    return setTimeout(
+      () => {
+        running.timedOut = true
+        signalCgroup(running.cgroup, 'SIGTERM', running.child.pid ?? 0)
+        running.timer = setTimeout(() => void killCgroup(running.cgroup), termGraceMs)
+      },
+      Math.min(timeoutMs, 2 ** 31 - 1),
+    )
   }
 
   /** Removes the command's group, or leaves it to the processes the command left running, and looks again now and then. */

@@ -48,7 +48,13 @@ export class Control {
           return send({ t: 'sessioned', session: message.session })
         } catch (error) {
           const why = error instanceof Error ? error.message : String(error)
-          return send({ t: 'failed', re: 'session', session: message.session, code: why.startsWith('folder') ? 'mount-failed' : 'failed', message: why })
+          return send({
+            t: 'failed',
+            re: 'session',
+            session: message.session,
+            code: why.startsWith('folder') ? 'mount-failed' : 'failed',
+            message: why,
+          })
         }
       case 'unsession':
         await sessions.remove(message.session)

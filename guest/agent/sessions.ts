@@ -150,7 +150,8 @@ async function makeUserFiles(name: string, uid: number, home: string): Promise<v
     bases.passwd = await readFile('/etc/passwd', 'utf8')
     bases.group = await readFile('/etc/group', 'utf8')
   }
-  const user = /^[a-z][a-z0-9_-]{0,31}$/.test(name) && !bases.passwd.startsWith(`${name}:`) && !bases.passwd.includes(`\n${name}:`) ? name : `u${uid}`
+  const user =
+    /^[a-z][a-z0-9_-]{0,31}$/.test(name) && !bases.passwd.startsWith(`${name}:`) && !bases.passwd.includes(`\n${name}:`) ? name : `u${uid}`
   const dir = join(filesDir, name)
   await mkdir(dir, { recursive: true })
   await writeFile(join(dir, 'passwd'), `${bases.passwd}${user}:x:${uid}:${uid}::${home}:/bin/bash\n`)
@@ -160,17 +161,20 @@ async function makeUserFiles(name: string, uid: number, home: string): Promise<v
 /** Starts the process that holds the session's namespaces; resolves when they are ready to be joined. */
 async function hold(name: string, home: string, cgroup: string): Promise<{ process: ChildProcess; holder: number }> {
   const files = join(filesDir, name)
-  const jail = [
-    'bwrap',
-    ...['--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-net', '--hostname', 'workspace'],
-    ...['--ro-bind', '/', '/', '--proc', '/proc', '--dev', '/dev', '--tmpfs', '/run', '--tmpfs', '/sessions'],
-    ...['--bind', home, home, '--bind', join(home, 'tmp'), '/tmp', '--bind', join(home, 'tmp'), '/var/tmp'],
-    ...['--bind', join(socketsDir, name), insideDir],
-    ...['--ro-bind', join(files, 'passwd'), '/etc/passwd', '--ro-bind', join(files, 'group'), '/etc/group'],
-    ...['--die-with-parent', '--info-fd', '3', '--', '/bin/sh', '-c', 'echo ready; exec sleep infinity'],
-  ]
+  const tmp = join(home, 'tmp')
+  const namespaces = ['--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-net', '--hostname', 'workspace']
+  const system = ['--ro-bind', '/', '/', '--proc', '/proc', '--dev', '/dev', '--tmpfs', '/run', '--tmpfs', '/sessions']
+  const own = ['--bind', home, home, '--bind', tmp, '/tmp', '--bind', tmp, '/var/tmp', '--bind', join(socketsDir, name), insideDir]
+  const users = ['--ro-bind', join(files, 'passwd'), '/etc/passwd', '--ro-bind', join(files, 'group'), '/etc/group']
+  const process = ['--die-with-parent', '--info-fd', '3', '--', '/bin/sh', '-c', 'echo ready; exec sleep infinity']
+  const jail = ['bwrap', ...namespaces, ...system, ...own, ...users, ...process]
   const [command, args] = inCgroup(cgroup, jail)
-  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe', 'pipe'], env: { PATH: '/usr/bin:/bin' }, cwd: '/', detached: true })
+  const child = spawn(command, args, {
+    stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+    env: { PATH: '/usr/bin:/bin' },
+    cwd: '/',
+    detached: true,
+  })
   const info = textOf(child, 3)
   const said = textOf(child, 2)
   return new Promise((resolve, reject) => {
@@ -221,7 +225,7 @@ async function mountFolder(session: Session, name: string, mode: 'ro' | 'rw', ch
     await runTool(command, args)
   } catch (error) {
     await rmdir(target).catch(() => {})
-    throw new Error(`folder "${name}" cannot be mounted: ${error instanceof Error ? error.message : String(error)}`)
+    throw new Error(`folder "${name}" cannot be mounted: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
   }
 }
 

@@ -12,11 +12,38 @@ export const debianSuite = 'trixie'
 /** Added to the essential packages; no recommended ones come along. */
 export const packages = [
   // What a shell command expects to find.
-  'bash', 'bubblewrap', 'bzip2', 'ca-certificates', 'coreutils', 'curl', 'diffutils', 'file', 'findutils', 'gawk', 'git', 'grep', 'gzip',
-  'iproute2', 'jq', 'less', 'mount', 'patch', 'procps', 'ripgrep', 'sed', 'tar', 'tzdata', 'unzip', 'util-linux', 'xz-utils', 'zip',
-  'python3', 'python3-venv',
+  'bash',
+  'bubblewrap',
+  'bzip2',
+  'ca-certificates',
+  'coreutils',
+  'curl',
+  'diffutils',
+  'file',
+  'findutils',
+  'gawk',
+  'git',
+  'grep',
+  'gzip',
+  'iproute2',
+  'jq',
+  'less',
+  'mount',
+  'patch',
+  'procps',
+  'ripgrep',
+  'sed',
+  'tar',
+  'tzdata',
+  'unzip',
+  'util-linux',
+  'xz-utils',
+  'zip',
+  'python3',
+  'python3-venv',
   // Node needs them.
-  'libatomic1', 'libstdc++6',
+  'libatomic1',
+  'libstdc++6',
 ]
 
 /**
