@@ -57,7 +57,7 @@ const body = (to: string) => ({ method: 'POST', path: to, headers: {}, body: '{}
 
 test('requests that come while the upstream is being opened wait for it', async () => {
   const { effects, parts, context } = setUp()
-  const opening = Effect.runPromise(effects.openUpstream.run({ fds: { secrets }, baseUrl }))
+  const opening = Effect.runPromise(effects.openUpstream.run({ secrets, baseUrl }))
   const forwarding = Effect.runPromise(effects.forward.run({ request: 1, body: body('/v1/messages') }, context))
   expect(await opening).toEqual({ type: 'opened' })
   expect(await forwarding).toEqual({ type: 'done' })
@@ -74,18 +74,18 @@ test('what goes wrong is an outcome with a fault, and neither fault, part nor lo
     type: 'failed',
     error: { code: 'model-unreachable' },
   })
-  const opened = await Effect.runPromise(effects.openUpstream.run({ fds: { secrets }, baseUrl: 'http://127.0.0.1:1' }))
+  const opened = await Effect.runPromise(effects.openUpstream.run({ secrets, baseUrl: 'http://127.0.0.1:1' }))
   const results = [opened]
   for (const to of ['/v1/messages', '/v2', `/v1/${key}/../`])
     results.push(await Effect.runPromise(effects.forward.run({ request: 1, body: body(to) }, context)))
-  results.push(await Effect.runPromise(effects.openUpstream.run({ fds: { secrets: 9999 }, baseUrl: null })))
+  results.push(await Effect.runPromise(effects.openUpstream.run({ secrets: 9999, baseUrl: null })))
   expect(results.map(({ type }) => type)).toEqual(['opened', 'failed', 'failed', 'failed', 'failed'])
   expect(JSON.stringify([results, parts, logged])).not.toContain(key)
 })
 
 test('interruption ends the request at the other side', async () => {
   const { effects, context } = setUp()
-  await Effect.runPromise(effects.openUpstream.run({ fds: { secrets }, baseUrl }))
+  await Effect.runPromise(effects.openUpstream.run({ secrets, baseUrl }))
   const before = hungUp
   const fiber = Effect.runFork(effects.forward.run({ request: 1, body: body('/v1/hang') }, context))
   await new Promise((resolve) => setTimeout(resolve, 100))
@@ -113,7 +113,7 @@ test('the practice model starts without key and address, and stops', async () =>
   const { effects } = setUp()
   fs.writeFileSync(path.join(dir, 'none'), '{}')
   const none = fs.openSync(path.join(dir, 'none'), 'r')
-  expect(await Effect.runPromise(effects.openUpstream.run({ fds: { secrets: none }, baseUrl: null }))).toEqual({ type: 'opened' })
+  expect(await Effect.runPromise(effects.openUpstream.run({ secrets: none, baseUrl: null }))).toEqual({ type: 'opened' })
   expect(await Effect.runPromise(effects.describe.run({ request: 1 }))).toMatchObject({ reply: { mode: 'practice' } })
   expect(await Effect.runPromise(effects.closeUpstream.run())).toEqual({ type: 'closed' })
   fs.closeSync(none)

@@ -20,10 +20,12 @@ export function createEffects(web: Web = realWeb) {
   return {
     openUpstream: {
       outcomes: ['opened', 'failed'],
-      run: (params: { fds: { secrets: number }; baseUrl: string | null }) =>
+      run: (params: { secrets: number | null; baseUrl: string | null }) =>
         attempt(async () => {
           const before = closeUpstream()
-          upstream = before.then(() => openUpstream({ baseUrl: params.baseUrl, readKey: () => readModelKey(params.fds.secrets) }))
+          upstream = before.then(() =>
+            openUpstream({ baseUrl: params.baseUrl, readKey: () => (params.secrets === null ? null : readModelKey(params.secrets)) }),
+          )
           await upstream
           return { type: 'opened' }
         }),

@@ -47,7 +47,7 @@ const fetching = (request: number, hosts?: string[]): Event => ({
 
 test('opens the upstream first, and takes requests meanwhile', () => {
   const egress = start()
-  expect(egress.initial).toEqual([{ effect: 'openUpstream', params: { fds: { secrets: 9 }, baseUrl: null } }])
+  expect(egress.initial).toEqual([{ effect: 'openUpstream', params: { secrets: 9, baseUrl: null } }])
   expect(egress.send(model(1))).toMatchObject([{ effect: 'forward', params: { request: 1 } }])
   egress.send({ type: 'openUpstream.opened' })
   expect(egress.state()).toEqual({ up: 'serving' })

@@ -16,7 +16,8 @@ type ModelBody = Extract<Request, { type: 'model' }>['body']
 type FetchBody = Extract<Request, { type: 'fetch' }>['body']
 
 export type Context = {
-  fds: { secrets: number }
+  /** Descriptor that holds the secrets; null when the daemon was started without one. */
+  secrets: number | null
   baseUrl: string | null
   /** Why the upstream is closed, for those who ask meanwhile. */
   trouble: Fault | null
@@ -56,7 +57,7 @@ const egress = setup({
   },
   actions: {
     // Effects: the runtime runs them by name.
-    openUpstream: (_, _params: { fds: { secrets: number }; baseUrl: string | null }) => {},
+    openUpstream: (_, _params: { secrets: number | null; baseUrl: string | null }) => {},
     closeUpstream: () => {},
     describe: (_, _params: { request: number }) => {},
     forward: (_, _params: { request: number; body: ModelBody }) => {},
@@ -144,7 +145,10 @@ export const machine = egress.createMachine({
       initial: 'starting',
       states: {
         starting: {
-          entry: ['forgetTrouble', { type: 'openUpstream', params: ({ context }) => ({ fds: context.fds, baseUrl: context.baseUrl }) }],
+          entry: [
+            'forgetTrouble',
+            { type: 'openUpstream', params: ({ context }) => ({ secrets: context.secrets, baseUrl: context.baseUrl }) },
+          ],
           on: {
             'openUpstream.opened': 'serving',
             'openUpstream.failed': { target: 'closed', actions: 'noteTrouble' },
@@ -190,8 +194,7 @@ function webParams(from: From, url: string): { request: number; url: string; hos
   return { request: from.request ?? -1, url, hosts: from.badge.limits.hosts ?? [] }
 }
 
-function startParams(params: Record<string, unknown>): { fds: { secrets: number }; baseUrl: string | null } {
-  const fds = params['fds'] as { secrets: number }
-  const baseUrl = params['baseUrl']
-  return { fds: { secrets: fds.secrets }, baseUrl: typeof baseUrl === 'string' && baseUrl !== '' ? baseUrl : null }
+function startParams(params: Record<string, unknown>): { secrets: number | null; baseUrl: string | null } {
+  const { fds, baseUrl } = params as { fds?: { secrets?: number }; baseUrl?: string | null }
+  return { secrets: fds?.secrets ?? null, baseUrl: baseUrl || null }
 }
