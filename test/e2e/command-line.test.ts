@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { asPromptEnd, type Home, openHome } from '../harness/product.ts'
 import { isAlive } from '../harness/processes.ts'
 import { type ScriptedServer, say, startScriptedServer, use } from '../harness/scripted-messages-server.ts'
+import { fileAppears } from '../harness/waiting.ts'
 
 let home: Home
 let server: ScriptedServer
@@ -171,17 +172,23 @@ describe('interruption', () => {
     expect({ code: ended.code, status: ended.result.status }, ended.story).toEqual({ code: 130, status: 'cancelled' })
   })
 
-  test('SIGINT while a command runs ends the command too, and the session goes on', async () => {
-    const folder = home.folder('interrupted')
-    server.script([[use('Bash', { command: 'sleep 1000 && touch finished' })], [say('not reached')]])
-    const run = home.start(['run', '--json', '--session', 'interrupted', '--approve', 'all', '--folder', folder, 'go'])
-    await run.event('the command was approved', ({ type }) => type === 'permission')
+  test.each([
+    { when: 'is about to start', wait: false },
+    { when: 'runs', wait: true },
+  ])('SIGINT while a command $when ends the command too, and the session goes on', async ({ wait }) => {
+    const name = `interrupted-${wait}`
+    const folder = home.folder(name)
+    server.script([[use('Bash', { command: 'echo begun > begun.txt; sleep 1000; touch finished.txt' })], [say('not reached')]])
+    const run = home.start(['run', '--json', '--session', name, '--approve', 'all', '--folder', folder, 'go'])
+    await run.event('the approval of the command', ({ type }) => type === 'permission')
+    if (wait) await fileAppears(join(folder, 'begun.txt'))
     run.signal('SIGINT')
     const ended = asPromptEnd(await run.ended)
     expect({ code: ended.code, status: ended.result.status }, ended.story).toEqual({ code: 130, status: 'cancelled' })
-    server.script([[use('Bash', { command: 'pgrep -c sleep; true' })], [say('and on')]])
-    const next = await home.prompt('go on', ['--session', 'interrupted', '--approve', 'all'])
+    server.script([[use('Bash', { command: 'pgrep -c -u "$(id -u)" sleep; ls' })], [say('and on')]])
+    const next = await home.prompt('go on', ['--session', name, '--approve', 'all'])
     expect(next.result).toMatchObject({ status: 'done', text: 'and on' })
-    expect(next.results[0]?.output).toMatch(/^0\b/)
+    expect(next.results[0]?.output, 'none of its processes is left').toMatch(/^0\n/)
+    expect(next.results[0]?.output).not.toContain('finished')
   })
 })
