@@ -43,11 +43,11 @@ export async function mainJob(runs: number, told: (text: string) => void): Promi
     )
     const bare = { name: `bare QEMU boot to userland (${accelerator})`, samples: samples.bare }
     return [
-      figure({ name: 'cold start to first VM output', unit: 'ms', target: atMostTimesPeer(5), own: samples.cold, peer: bare }),
+      figure({ name: 'cold start to first VM output', unit: 'ms', target: atMostTimesPeer(3), own: samples.cold, peer: bare }),
       figure({
         name: 'kill -9 of QEMU to output of the next command',
         unit: 'ms',
-        target: atMostTimesPeer(4),
+        target: atMostTimesPeer(3),
         own: samples.restart,
         peer: bare,
       }),
