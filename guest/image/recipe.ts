@@ -4,7 +4,7 @@
  */
 
 /** Raise it when the builder makes something else of the same inputs. */
-export const recipeVersion = 3
+export const recipeVersion = 4
 
 /** The Debian release images are made of, whatever release the host runs. */
 export const debianSuite = 'trixie'
@@ -77,7 +77,10 @@ export const leftOut = [
 ]
 export const leftIn = ['/usr/share/doc/*/copyright']
 
-/** Shell script run on the finished tree, whose path is `$1`. Must not depend on the host it runs on. */
+/**
+ * Shell script run on the finished tree, whose path is `$1`. Must not depend on the host it runs on, and leaves `tmp` and `run` to
+ * mmdebstrap, whose own configuration is still in there: without it, its last steps would work on the host.
+ */
 export const finishTree = `
 set -e
 cd "$1"
@@ -85,7 +88,7 @@ chmod 0755 usr/local/bin/node
 # Nothing in there may gain rights by being run.
 find . -xdev -perm /6000 -exec chmod a-s {} +
 rm -rf var/lib/apt/lists var/cache/* var/log/* etc/apt/sources.list etc/apt/sources.list.d etc/apt/apt.conf.d/99mmdebstrap \\
-  etc/dpkg/dpkg.cfg.d/99mmdebstrap var/lib/dpkg/*-old root/.bash* tmp/* run/*
+  etc/dpkg/dpkg.cfg.d/99mmdebstrap var/lib/dpkg/*-old root/.bash*
 mkdir -p sessions etc/apt/sources.list.d
 chmod 0711 sessions
 echo workspace > etc/hostname
