@@ -75,7 +75,6 @@ export function check(model: Model, limits: CheckLimits = { maxStates: 1_000_000
     pending: [],
     open: [],
     sent: {},
-    nextRequest: 1,
   }
   visit(absorb(empty, first, null).next, -1, null, [])
 
@@ -137,11 +136,12 @@ export function check(model: Model, limits: CheckLimits = { maxStates: 1_000_000
 /** Everything that may happen next, with the state as it is right before the machine sees the event. */
 function movesOf(model: Model, state: Explored<unknown>): { event: Event; before: Explored<unknown> }[] {
   const moves: { event: Event; before: Explored<unknown> }[] = []
-  for (const stimulus of model.stimuli) {
+  for (const [index, stimulus] of model.stimuli.entries()) {
     const count = state.sent[stimulus.name] ?? 0
     if (count >= (stimulus.times ?? 1) || stimulus.when?.(state) === false) continue
     const answered = stimulus.request ?? true
-    const request = state.nextRequest
+    // Named by what sent it, not by when: paths that differ only in order of arrival can meet again.
+    const request = 100 * (index + 1) + count
     const event = stimulus.event(state, request)
     const settled = event.type === 'cancelled' ? cancelled(state, event['request']) : state
     moves.push({
@@ -149,8 +149,7 @@ function movesOf(model: Model, state: Explored<unknown>): { event: Event; before
       before: {
         ...settled,
         sent: stimulus.times === Number.POSITIVE_INFINITY ? state.sent : { ...state.sent, [stimulus.name]: count + 1 },
-        open: answered ? [...settled.open, request] : settled.open,
-        nextRequest: answered ? request + 1 : request,
+        open: answered ? [...settled.open, request].toSorted((a, b) => a - b) : settled.open,
       },
     })
   }
@@ -219,7 +218,12 @@ function absorb(before: Explored<unknown>, step: Step, event: Event | null): Ste
 /** States that differ only in request numbers already answered, or in what the model projects away, are one state. */
 function keyOf(model: Model, state: Explored<unknown>): string {
   const { value, context, pending, open, sent } = state
-  const items = pending.map((item) => JSON.stringify(model.projectPending ? model.projectPending(item, state) : item, sorted)).toSorted()
+  const kept = model.projectPending
+    ? pending.map((item) => model.projectPending?.(item, state)).filter((item) => item !== undefined)
+    : pending
+  const projected = kept.map((item) => JSON.stringify(item, sorted))
+  // Under a projection two alike do what one does, twice; without one nothing is alike.
+  const items = (model.projectPending ? [...new Set(projected)] : projected).toSorted()
   return JSON.stringify([value, model.project ? model.project(context) : context, items, open, sent], sorted)
 }
 

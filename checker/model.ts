@@ -30,7 +30,7 @@ export type Stimulus<Context> = {
   name: string
   times?: number
   when?: (view: View<Context>) => boolean
-  /** `request`: a fresh request number for events that expect an answer. */
+  /** `request`: the request number, for events that expect an answer. */
   event: (view: View<Context>, request: number) => Event
   /** Whether the event carries `request` and so must be answered once. Default true. */
   request?: boolean
@@ -52,7 +52,7 @@ export type Model<Context = any> = {
   replies?: (request: Extract<Pending, { what: 'request' }>, view: View<Context>) => readonly Event[]
   /** Bounds what would grow for ever (counters, histories), without hiding what properties ask about. */
   project?: (context: Context) => unknown
-  /** The same for what is pending: names of attempts, say, by whether they are the current one. */
+  /** The same for what is pending: `undefined` drops what can change nothing any more (an effect of an earlier attempt). */
   projectPending?: (pending: Pending, view: View<Context>) => unknown
   /** Must hold in every state. */
   always: Readonly<Record<string, (view: View<Context>) => boolean>>
@@ -68,4 +68,4 @@ export function defineModel<Context>(model: Model<Context>): Model<Context> {
   return model
 }
 
-export type Explored<Context> = View<Context> & { snapshot: AnyMachineSnapshot; nextRequest: number }
+export type Explored<Context> = View<Context> & { snapshot: AnyMachineSnapshot }

@@ -10,6 +10,10 @@ const goesOn = (event: { type: string; [key: string]: unknown }) => ({ event, en
 const refOf = (params: { ref: string }): string => params.ref
 const answered = (state: string) => (view: View<Context>) => view.context.state === state
 
+/** Guards drop the outcome of an effect of an earlier attempt; admissions go by session and revision. */
+const isCurrent = ({ ref, revision, session }: Readonly<Record<string, unknown>>, { epoch, sessions }: Context): boolean =>
+  revision === undefined ? ref === undefined || ref === String(epoch) : sessions[String(session)]?.revision === revision
+
 /** Requests that are allowed to wait: everything else must have been answered. */
 const waits = ({ context }: View<Context>): ReadonlySet<number> =>
   new Set([
@@ -68,16 +72,35 @@ export const model = defineModel<Context>({
     halt: () => [end({ type: 'halt.done' })],
   },
   // Attempt numbers only name attempts; counters only feed status. Failures beyond three change nothing but the delay.
-  project: ({ epoch, failures, hardwareFailures, restarts, timings: _timings, delayMs: _delay, sessions, ...context }) => ({
-    ...context,
-    current: epoch > 0,
+  project: ({
+    failures,
+    hardwareFailures,
+    restarts,
+    state,
+    wasReady,
+    pid,
+    waiting,
+    running,
+    starters,
+    stoppers,
+    watchers,
+    again,
+    lastError,
+    sessions,
+  }) => ({
+    ...{ state, wasReady, pid, waiting, running, starters, stoppers, watchers, again },
+    failed: lastError !== null,
     failures: Math.min(failures, 3),
     hardwareFailures: Math.min(hardwareFailures, 3),
     restarted: restarts > 0,
-    sessions: Object.fromEntries(Object.entries(sessions).map(([name, { revision: _revision, ...session }]) => [name, session])),
+    sessions: Object.fromEntries(Object.entries(sessions).map(([name, { inGuest }]) => [name, inGuest])),
   }),
   projectPending: (item, { context }) =>
-    item.what === 'effect' ? [item.name, item.params['request'], item.params['ref'] === undefined || item.params['ref'] === String(context.epoch)] : item,
+    item.what !== 'effect'
+      ? item
+      : isCurrent(item.params, context)
+        ? [item.name, item.params['request'] ?? item.params['session']]
+        : undefined,
   always: {
     'a request is either waiting for something named or answered': (view) => {
       const waiting = waits(view)
