@@ -17,8 +17,8 @@ export const limits = {
   fetchBytes: 1024 * 1024,
   /** What a caller may ask for at most: HTML is turned into Markdown in memory. */
   fetchMaxBytes: 4 * 1024 * 1024,
-  /** HTML beyond this is cut first: parsing is synchronous and would hold up model streams. */
-  htmlBytes: 1024 * 1024,
+  /** HTML beyond this is cut first: turning it into Markdown is synchronous, holds up model streams, and takes about a second at this size. */
+  htmlBytes: 512 * 1024,
   /** Text handed back; a page longer than this would fill a model's context. */
   textChars: 400_000,
   /** One fetch with all its redirects. */

@@ -54,6 +54,16 @@ test('hostile nesting still gives its text', () => {
   expect(page?.text).toContain('deep')
 })
 
+test.each([
+  ['open title tags', '<html>' + '<title '.repeat(70_000)],
+  ['depth times length', '<html>' + '<div>'.repeat(30_000) + '<'.repeat(400_000)],
+  ['open scripts', '<html>' + '<div>'.repeat(30_000) + '<script '.repeat(50_000)],
+])('a page does not decide how long reading takes: %s', (_, html) => {
+  const from = performance.now()
+  expect(readPage(bytes(html), 'text/html', false)).not.toBeNull()
+  expect(performance.now() - from).toBeLessThan(5_000)
+})
+
 test('parseContentType', () => {
   expect(parseContentType('Text/HTML; Charset="UTF-8"; x=y')).toEqual({ type: 'text/html', charset: 'utf-8' })
   expect(parseContentType(undefined)).toEqual({ type: '', charset: null })

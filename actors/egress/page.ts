@@ -35,21 +35,52 @@ export function parseContentType(header: string | undefined): { type: string; ch
   return { type: type.trim().toLowerCase(), charset: charset?.toLowerCase() ?? null }
 }
 
+/** Deeper than any page people write; the parser's time grows with depth times length, and its recursion with depth. */
+const deepest = 400
+/** Elements that need no end tag: left open they do not nest. */
+const unnested = new Set(
+  'area base br col embed hr img input link meta source track wbr p li dt dd tr td th thead tbody tfoot option optgroup html head body'.split(
+    ' ',
+  ),
+)
+
 function toMarkdown(html: string): string {
+  if (nesting(html) > deepest) return bareText(html)
   try {
     return turndown.turndown(html).trim()
   } catch {
     // Hostile nesting overflows the converter's recursion; bare text still serves the reader.
-    return html
-      .replace(/<(script|style)\b[\s\S]*?<\/\1\s*>/gi, ' ')
-      .replace(/<[^>]*>/g, ' ')
-      .replace(/\s+/g, ' ')
-      .trim()
+    return bareText(html)
   }
 }
 
+function nesting(html: string): number {
+  let depth = 0
+  let most = 0
+  for (const [, end, name = ''] of html.matchAll(/<(\/?)([a-z][a-z0-9-]*)/gi)) {
+    if (unnested.has(name.toLowerCase())) continue
+    depth = end ? Math.max(0, depth - 1) : depth + 1
+    most = Math.max(most, depth)
+  }
+  return most
+}
+
+/** In one pass: what a page writes must not decide how long this takes. */
+function bareText(html: string): string {
+  const out: string[] = []
+  let hidden: string | null = null
+  for (const piece of html.split('<')) {
+    const tag = /^\/?[a-z]+/i.exec(piece)?.[0].toLowerCase()
+    if (hidden === null && (tag === 'script' || tag === 'style')) hidden = `/${tag}`
+    else if (hidden === tag) hidden = null
+    const end = piece.indexOf('>')
+    if (hidden === null) out.push(end === -1 && tag !== undefined ? '' : piece.slice(end + 1))
+  }
+  return out.join(' ').replace(/\s+/g, ' ').trim()
+}
+
 function titleOf(html: string): string | null {
-  const raw = /<title[^>]*>([^<]{0,1000})/i.exec(html)?.[1]?.trim()
+  const raw = /<title[^<>]{0,200}>([^<]{0,1000})/i.exec(html)?.[1]?.trim()
   if (!raw) return null
   return turndown
     .turndown(`<p>${raw}</p>`)
