@@ -19,6 +19,7 @@ export type Command =
   | { verb: 'vm'; action: (typeof vmActions)[number]; json: boolean }
   | { verb: 'daemon'; action: (typeof daemonActions)[number]; json: boolean }
   | { verb: 'inspect' | 'doctor'; json: boolean }
+  | { verb: 'check'; actor: string | null; json: boolean }
 
 export const usage = `Usage: bulkhead [COMMAND]
 
@@ -37,6 +38,8 @@ export const usage = `Usage: bulkhead [COMMAND]
   doctor [--json]
               What this machine has of what Bulkhead needs.
   daemon start|stop|status [--json]
+  check [ACTOR] [--json]
+              Explore the state machines that run, and say whether their properties hold.
   setup       Install what is missing and build the workspace image.
 
   --help, --version
@@ -85,6 +88,11 @@ export function parseCommand(args: readonly string[]): Command {
       const { values, positionals } = parse(rest, json)
       if (positionals.length > 0) throw new UsageError(`${verb} takes no argument but --json.`)
       return { verb, json: values.json === true }
+    }
+    case 'check': {
+      const { values, positionals } = parse(rest, json)
+      if (positionals.length > 1) throw new UsageError('check takes at most one actor.')
+      return { verb, actor: positionals[0] ?? null, json: values.json === true }
     }
     default:
       throw new UsageError(`There is no command "${verb}".`)

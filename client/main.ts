@@ -3,6 +3,7 @@ import type { VmStatus } from '../actors/vm-supervisor/protocol.ts'
 import { asFault, isFault } from '../kernel/index.ts'
 import type { InspectReport } from '../kernel/inspect.ts'
 import { type Command, parseCommand, usage, UsageError } from './args.ts'
+import { check } from './check.ts'
 import { daemonStatus, openDaemon, stopDaemon } from './daemon-control.ts'
 import { doctor } from './doctor.ts'
 import { exitCodes } from './exit-codes.ts'
@@ -37,6 +38,16 @@ async function perform(command: Command): Promise<number> {
       return run(command)
     case 'terminal':
       return terminal(command)
+    case 'check':
+      return check({
+        actor: command.actor,
+        json: command.json,
+        out: (text) => {
+          renderer.settle()
+          out(text)
+        },
+        progress: renderer.status,
+      })
     case 'doctor':
       return doctor({ json: command.json, env, style: styleFor(stdout, env), out })
     case 'vm': {
