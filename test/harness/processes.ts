@@ -42,7 +42,7 @@ export async function leftAfter(processes: readonly Process[], withinMs: number)
 }
 
 /** What its descriptors lead to, as paths; sockets and pipes by their names in /proc. */
-export function openFiles(pid: number): string[] {
+function openFiles(pid: number): string[] {
   return entries(`/proc/${pid}/fd`).flatMap((fd) => {
     try {
       return readlinkSync(`/proc/${pid}/fd/${fd}`)

@@ -1,7 +1,7 @@
 /** Reading totals out of a report meant for people. */
 
 /** Every number in a text, in hundredths; thousands may be set apart by commas, spaces or apostrophes. */
-export function numbersIn(text: string): number[] {
+function numbersIn(text: string): number[] {
   return [...text.matchAll(/\d{1,3}(?:[,' \u00a0\u202f]\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?/g)].map(([match]) =>
     Math.round(Number(match.replaceAll(/[^\d.]/g, '')) * 100),
   )
