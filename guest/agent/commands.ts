@@ -148,6 +148,8 @@ export class Commands {
 
     try {
       const { code, signal } = await exited
+      // The shell may have ended at SIGTERM while something it started has not: nothing outlives its time.
+      if (running.timedOut) await killCgroup(cgroup)
       const line = await told()
       if (line === '!') {
         await output.ended()
