@@ -294,6 +294,7 @@ test('as a process of its own, without file system, network or child processes',
     net: false,
     child: false,
     worker: false,
+    wasi: false,
   })
   expect(logs.filter((line) => line.startsWith('error'))).toEqual([])
 }, 20_000)

@@ -19,8 +19,7 @@ const entry = new URL('./index.ts', import.meta.url).href
 function inGate(mode: 'ro' | 'rw', statements: string, wasi = true): Record<string, unknown> {
   const permissions = manifest.permissions({ root: folder.root, name: 'work', mode })
   const code = codePaths(entry)
-  const args = permissionArgs(permissions, code)
-  if (wasi && 'wasi' in permissions && !args.includes('--allow-wasi')) args.push('--allow-wasi')
+  const args = permissionArgs(permissions, code).filter((arg) => wasi || arg !== '--allow-wasi')
   const script = `
     import * as fs from 'node:fs'
     import * as Effect from ${JSON.stringify(import.meta.resolve('effect/Effect'))}
