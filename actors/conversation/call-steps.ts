@@ -103,8 +103,8 @@ function startWaiting(step: Step): Step {
       // Policy changed since the call was planned.
       const refused = presentFault(fault('policy-denied', `Policy does not allow ${call.name}.`, { rule }))
       const finished = finish(current.context, index, { ...refused, durationMs: 0 })
-      current = before(current.out, { ...finished, runs: [...current.runs, ...finished.runs] })
-      continue
+      // Finishing it started the others.
+      return before(current.out, { ...finished, runs: [...current.runs, ...finished.runs] })
     }
     const started =
       plan.access === 'change'
