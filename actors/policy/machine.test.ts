@@ -29,8 +29,8 @@ const write = (values: object) => {
   mkdirSync(managed(), { recursive: true, mode: 0o755 })
   writeFileSync(join(managed(), 'managed-settings.json'), JSON.stringify(values), { mode: 0o644 })
 }
-const start = async (placement: 'inline' | 'process' = 'inline') => {
-  const params = { platform: 'linux', home: dir, user: 'ada', userHome: '/home/ada', managedDir: managed(), owner: process.getuid?.() ?? 0 }
+const start = async (placement: 'inline' | 'process' = 'inline', platform = 'linux') => {
+  const params = { platform, home: dir, user: 'ada', userHome: '/home/ada', managedDir: managed(), owner: process.getuid?.() ?? 0 }
   it = await startTestKernel({ actors: [entry], placement, params: { policy: params } })
 }
 const ask = async <T>(kind: string, body: object = {}) => (await it.test.request('policy', kind, body)).body as T
@@ -62,6 +62,15 @@ describe.each(['inline', 'process'] as const)('%s', (placement) => {
     await until(() => seen.length === 4)
     expect(seen[3]).toMatchObject({ failedClosed: true, values: { secureVmFeaturesEnabled: true } })
   })
+})
+
+test.each(['linux', 'darwin'])('%s: in its own process with the folders there from the start', async (platform) => {
+  write({ isLocalDevMcpEnabled: false })
+  mkdirSync(join(managed(), 'ada'), { mode: 0o755 })
+  await start('process', platform)
+  const { sources } = await ask<EffectivePolicy>('effective')
+  expect(sources.map(({ state }) => state)).not.toContain('unreadable')
+  if (platform === 'linux') expect(sources[0]?.state).toBe('present')
 })
 
 test('a file that is half written for a moment changes nothing', async () => {
