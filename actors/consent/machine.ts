@@ -71,7 +71,7 @@ function step(context: Context, event: Event): Step {
   }
 }
 
-/** Someone may send a request kind one-way: then there is no one to answer, and no open request has the number -1. */
+/** Someone may send a request kind one-way: then there is no one to answer, and what would go to request -1 does not leave. */
 const requestOf = (event: Inbound<typeof protocol>): number => event.from.request ?? -1
 
 const dialect = setup({
@@ -89,6 +89,8 @@ const advance = dialect.enqueueActions(({ context, event, enqueue }) => {
   const { context: after, out } = step(context, event)
   enqueue.assign(() => after)
   for (const item of out) {
+    // Nobody waits: a message that came one-way, or something policy set off.
+    if ((item.type === 'reply' || item.type === 'refuse') && item.request < 0) continue
     if (item.type !== 'effect') enqueue.emit(item)
     else enqueue({ type: item.name, params: { ref: item.ref } })
   }

@@ -92,8 +92,8 @@ export const machine = base
   .extend({
     actions: {
       answer: stepping((context, event) => {
-        if (!('from' in event) || event.type === 'check') return { context, out: [] }
-        return ask(context, event.from.request ?? -1, { kind: event.type, key: event.type === 'explain' ? event.body.key : '' })
+        if (!('from' in event) || event.type === 'check' || event.from.request === null) return { context, out: [] }
+        return ask(context, event.from.request, { kind: event.type, key: event.type === 'explain' ? event.body.key : '' })
       }),
       check: stepping((context, event) => {
         const request = event.type === 'check' ? event.from.request : null
