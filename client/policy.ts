@@ -34,7 +34,7 @@ function textOf(path: string): string {
   }
 }
 
-export function policyText({ entries, problems, sources, failedClosed, enabled }: EffectivePolicy): string {
+function policyText({ entries, problems, sources, failedClosed, enabled }: EffectivePolicy): string {
   const width = Math.max(...entries.map(({ key }) => key.length))
   const rows = entries.map(({ key, value, decidedBy }) => `  ${key.padEnd(width)}  ${valueText(value)}  (${decidedBy})`)
   return printable(
@@ -51,7 +51,7 @@ export function policyText({ entries, problems, sources, failedClosed, enabled }
   )
 }
 
-export function explanationText({ key, value, decidedBy, type, default: usual, effect, example, problems }: PolicyExplanation): string {
+function explanationText({ key, value, decidedBy, type, default: usual, effect, example, problems }: PolicyExplanation): string {
   const lines = [
     `${key}: ${valueText(value)} (${decidedBy})`,
     `  ${effect}`,

@@ -11,7 +11,7 @@ const asking: readonly string[] = ['Write', 'Edit', 'Bash']
 
 const ruleText = ({ decidedBy }: Policy, key: Key): string => `policy ${key} (${decidedBy[key] ?? 'default'})`
 
-export function denied(policy: Policy, key: Key, message: string): Fault {
+function denied(policy: Policy, key: Key, message: string): Fault {
   return fault('policy-denied', message, { rule: ruleText(policy, key) })
 }
 

@@ -4,7 +4,26 @@ import type { Policy } from '../policy/protocol.ts'
 import { machine } from './machine.ts'
 import type { Context } from './state.ts'
 
-type Sent = { type: string; to?: string | number; kind?: string; body?: any; ref?: string; caps?: any[]; request?: number; error?: any }
+type Body = {
+  kind: string
+  instance: string
+  id: string
+  grant: number
+  hosts: string[]
+  folders: { name: string; mode: string }[]
+  params: { root: string; hosts: string[]; blocked: Record<string, string> }
+}
+type Sent = {
+  type: string
+  to?: string | number
+  kind?: string
+  body: Body
+  ref?: string
+  caps: { slot: number | string; limits: { kinds: string[]; hosts: string[] } }[]
+  request?: number
+  error?: unknown
+}
+type Event = { type: string; [field: string]: unknown }
 type Values = Partial<Policy['values']>
 
 const policyOf = (values: Values): Policy => ({
@@ -38,15 +57,16 @@ function world(values: Values | null = {}) {
     'ask-member': () => null,
   }
   const roots = new Map<number, string>()
-  const reply = (message: Sent): any => {
+  const reply = (message: Sent): Event | null => {
     const answer = answers[message.kind ?? ''] ? answers[message.kind ?? '']?.(message) : { body: {} }
     if (answer && message.body?.kind === 'fs-gate') roots.set(answer.caps?.[0] ?? 0, message.body.params.root)
-    return answer && { type: 'replied', ref: message.ref, kind: message.kind, body: answer.body ?? {}, caps: answer.caps ?? [] }
+    return answer ? { type: 'replied', ref: message.ref, kind: message.kind, body: answer.body ?? {}, caps: answer.caps ?? [] } : null
   }
-  function feed(first: any) {
+  const answersTo = (message: Sent): Event[] => [reply(message)].filter((event) => event !== null)
+  function feed(first: Event) {
     const events = [first]
-    while (events.length > 0) {
-      const step = stepper.step(snapshot, events.shift())
+    for (let event = events.shift(); event; event = events.shift()) {
+      const step = stepper.step(snapshot, event)
       snapshot = step.snapshot
       for (const command of step.commands) {
         if (command.do === 'effect') events.push({ type: `${command.name}.done`, ...command.params, name: 's-new', at: 7 })
@@ -55,7 +75,7 @@ function world(values: Values | null = {}) {
         sent.push(message)
         if (message.type !== 'send' || message.ref === undefined || message.kind === 'watch') continue
         if (holding.has(message.kind ?? '')) held.push(message)
-        else events.push(...[reply(message)].filter(Boolean))
+        else events.push(...answersTo(message))
       }
     }
   }
@@ -64,7 +84,7 @@ function world(values: Values | null = {}) {
     hold: (kind: string) => void holding.add(kind),
     release() {
       holding.clear()
-      for (const message of held.splice(0)) feed(reply(message))
+      for (const message of held.splice(0)) for (const event of answersTo(message)) feed(event)
     },
     context: () => snapshot.context as Context,
     policy: (now: Values) => feed({ type: 'part', ref: 'policy', kind: 'watch', body: { policy: policyOf(now) } }),
@@ -196,7 +216,7 @@ describe('hosts', () => {
   test('a session gets what both lists allow', () => {
     const it = world({ coworkEgressAllowedHosts: ['*.example.com'] })
     expect(it.answer(it.open([], ['a.example.com', 'other.org']))).toMatchObject({ body: { hosts: ['a.example.com'] } })
-    expect(it.of('derive')[0]?.caps?.[0].limits.hosts).toEqual(['a.example.com'])
+    expect(it.of('derive')[0]?.caps[0]?.limits.hosts).toEqual(['a.example.com'])
     expect(it.of('spawn').at(-1)?.body.params.hosts).toEqual(['a.example.com'])
   })
 
@@ -207,13 +227,13 @@ describe('hosts', () => {
     it.forget()
     it.policy({ coworkEgressAllowedHosts: [] })
     expect(it.of('revoke').map(({ body }) => body.grant)).toEqual([before])
-    expect(it.of('derive').at(-1)?.caps?.[0].limits.hosts).toEqual([])
+    expect(it.of('derive').at(-1)?.caps[0]?.limits.hosts).toEqual([])
     expect(it.of('endow')).toHaveLength(1)
     expect(it.of('folders').at(-1)?.body.hosts).toEqual([])
     it.forget()
     it.policy({})
     expect(it.of('revoke')).toEqual([])
-    expect(it.of('derive').at(-1)?.caps?.[0].limits.hosts).toEqual(['a.example.com', 'other.org'])
+    expect(it.of('derive').at(-1)?.caps[0]?.limits.hosts).toEqual(['a.example.com', 'other.org'])
   })
 
   test('a narrower list while the session opens: the conversation ends up with the narrow one', () => {
@@ -223,7 +243,7 @@ describe('hosts', () => {
     it.policy({ coworkEgressAllowedHosts: [] })
     it.release()
     expect(it.answer(id)).toMatchObject({ type: 'reply', body: { hosts: [] } })
-    expect(it.of('derive').map(({ caps }) => caps?.[0].limits.hosts)).toEqual([['a.example.com'], []])
+    expect(it.of('derive').map(({ caps }) => caps[0]?.limits.hosts)).toEqual([['a.example.com'], []])
     expect(it.of('endow')).toHaveLength(1)
   })
 })
@@ -236,12 +256,12 @@ describe('tools', () => {
       error: { code: 'policy-denied', rule: expect.stringContaining('disabledBuiltinTools') },
     })
     expect(it.answer(it.call('ask', write('Edit'), 's-new'))?.type).toBe('refuse')
-    expect(it.answer(it.call('ask', write(), 's-new'))?.caps?.[0].limits.kinds).toEqual(['write'])
+    expect(it.answer(it.call('ask', write(), 's-new'))?.caps[0]?.limits.kinds).toEqual(['write'])
     const [egress, , , folder] = it.of('spawn').at(-1)?.caps ?? []
-    expect(folder.limits.kinds).not.toContain('grep')
+    expect(folder?.limits.kinds).not.toContain('grep')
     expect(egress).toBeDefined()
-    expect(it.of('derive').find(({ caps }) => caps?.[0].slot === 'egress')?.caps?.[0].limits.kinds).toEqual(['model', 'model-info'])
-    expect(Object.keys(it.of('spawn').at(-1)?.body.params.blocked)).toEqual(['Bash', 'Edit', 'Grep', 'WebFetch'])
+    expect(it.of('derive').find(({ caps }) => caps[0]?.slot === 'egress')?.caps[0]?.limits.kinds).toEqual(['model', 'model-info'])
+    expect(Object.keys(it.of('spawn').at(-1)?.body.params.blocked ?? {})).toEqual(['Bash', 'Edit', 'Grep', 'WebFetch'])
   })
 
   test('ask: no approve mode answers for the member', () => {

@@ -178,9 +178,9 @@ function entries<T>(
 function toolRules(rules: Readonly<Record<string, string>>, tell: (message: string) => void): Record<string, 'allow' | 'ask' | 'blocked'> {
   const order = ['allow', 'ask', 'blocked'] as const
   const settled: Record<string, (typeof order)[number]> = {}
-  for (const [name, given] of Object.entries(rules)) {
+  for (const [name, said] of Object.entries(rules)) {
     const [, tool = name, scoped] = /^([^()]+)(\(.*\))?$/s.exec(name) ?? []
-    const rule = given === 'ask-session' ? 'ask' : (given as (typeof order)[number])
+    const rule = said === 'ask-session' ? 'ask' : (said as (typeof order)[number])
     if (scoped !== undefined && rule === 'allow')
       tell(`Entry ${quoted(name)} is dropped: rules for some arguments are not known yet, and this one would allow.`)
     if (scoped !== undefined && rule !== 'allow')

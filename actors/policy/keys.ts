@@ -47,7 +47,7 @@ export const managedServer = z.looseObject({
   toolPolicy: z.record(z.string(), z.enum(['allow', 'ask', 'blocked'])).optional(),
 })
 
-export const allowedFolder = z.strictObject({ path: z.string(), mode: z.enum(['rw', 'ro']), isDefaultSelected: z.boolean() })
+const allowedFolder = z.strictObject({ path: z.string(), mode: z.enum(['rw', 'ro']), isDefaultSelected: z.boolean() })
 
 /** The values in force. `null`: nobody decided, and there is no restriction. */
 export const values = z.strictObject({

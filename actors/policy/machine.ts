@@ -11,6 +11,7 @@ import { fault, type Inbound, type KernelEvent, type Outgoing } from '../../kern
 import { check, effectiveReply, explain, type Known, know, policyPart } from './answers.ts'
 import type { Variables } from './folder-path.ts'
 import { maxWaiting, maxWatchers, retryMs } from './limits.ts'
+import { textOf } from './places.ts'
 import type { protocol } from './protocol.ts'
 import type { Source } from './sources.ts'
 
@@ -117,7 +118,7 @@ export const machine = base
   .createMachine({
     id: 'policy',
     context: ({ input: { params } }) => ({
-      variables: { home: String(params['userHome'] ?? ''), user: String(params['user'] ?? '') },
+      variables: { home: textOf(params['userHome']), user: textOf(params['user']) },
       known: null,
       waiting: [],
       watchers: [],

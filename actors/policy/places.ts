@@ -10,7 +10,7 @@ export type Places = {
 
 /** In order of strength. */
 export function placesOf(params: Readonly<Record<string, unknown>>): Places {
-  const text = (name: string) => String(params[name] ?? '')
+  const text = (name: string) => textOf(params[name])
   const owner = typeof params['owner'] === 'number' ? params['owner'] : 0
   const local: Place = { kind: 'local', path: `${text('home')}/settings.json`, form: 'json' }
   if (params['platform'] === 'darwin') {
@@ -29,3 +29,5 @@ export function placesOf(params: Readonly<Record<string, unknown>>): Places {
     places: [{ kind: 'managed-file', path: `${text('managedDir') || '/etc/bulkhead'}/managed-settings.json`, form: 'json' }, local],
   }
 }
+
+export const textOf = (value: unknown): string => (typeof value === 'string' ? value : '')

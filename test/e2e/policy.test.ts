@@ -120,7 +120,7 @@ describe.skipIf(!canRun)('managed policy', () => {
     await decide({ isEnabledForOrganization: false })
     const spoilt = async (why: string) => {
       let now = await shown()
-      for (let tries = 0; !now.problems[0]?.message.includes(why) && tries < 50; tries++) now = await shown()
+      for (let tries = 0; tries < 50 && now.problems[0]?.message.includes(why) !== true; tries++) now = await shown()
       expect(now.problems[0]?.message).toContain(why)
       expect(now.entries.filter(({ decidedBy }) => decidedBy !== 'default')).toEqual([])
       expect((await home.call(['policy', 'show'])).stdout).toContain('nothing applies, and local settings are off')

@@ -172,5 +172,7 @@ describe('what the model reads', () => {
 test('a tool that policy blocks is not offered, and refused with the rule if called', () => {
   const blocked = { Bash: 'policy disabledBuiltinTools (managed settings, /m)' }
   expect(toolParams(blocked).map(({ name }) => name)).not.toContain('Bash')
-  expect(planCall('Bash', { command: 'ls' }, { session: 's', folders: [], hosts: [], blocked })).toMatchObject({ error: { code: 'policy-denied', rule: blocked.Bash } })
+  expect(planCall('Bash', { command: 'ls' }, { session: 's', folders: [], hosts: [], blocked })).toMatchObject({
+    error: { code: 'policy-denied', rule: blocked.Bash },
+  })
 })
