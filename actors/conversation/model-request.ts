@@ -3,14 +3,20 @@ import { type Message, validHistory, withCacheMark } from './history.ts'
 import { MAX_OUTPUT_TOKENS } from './limits.ts'
 import { type SystemPromptInput, systemPrompt } from './system-prompt.ts'
 import { toolParams } from './tools/catalog.ts'
+import { type ServerTool, serverToolParam } from './tools/server-tool.ts'
 
 /** Everything one model call sends. Pure. Order of the cached prefix: tools, system prompt, messages. */
-export function modelRequest(model: string, messages: readonly Message[], prompt: SystemPromptInput): MessageCreateParamsBase {
+export function modelRequest(
+  model: string,
+  messages: readonly Message[],
+  prompt: SystemPromptInput,
+  serverTools: readonly ServerTool[] = [],
+): MessageCreateParamsBase {
   return {
     model,
     max_tokens: MAX_OUTPUT_TOKENS,
     system: [{ type: 'text', text: systemPrompt(prompt), cache_control: { type: 'ephemeral' } }],
-    tools: [...toolParams],
+    tools: [...toolParams, ...serverTools.map(serverToolParam)],
     messages: withCacheMark(validHistory(messages)) as MessageCreateParamsBase['messages'],
     ...(thinksAdaptively(model) ? { thinking: { type: 'adaptive', display: 'summarized' } } : {}),
   }

@@ -11,9 +11,15 @@
  * name. Only empty and `.` parts are dropped; `..` is refused, because what it means depends on symbolic links.
  */
 import { fault } from '../../kernel/index.ts'
+import type { ServerTool } from './tools/server-tool.ts'
 import type { Folder } from './protocol.ts'
 
-export type Workspace = { readonly session: string; readonly folders: readonly Folder[]; readonly hosts: readonly string[] }
+export type Workspace = {
+  readonly session: string
+  readonly folders: readonly Folder[]
+  readonly hosts: readonly string[]
+  readonly serverTools?: readonly ServerTool[]
+}
 
 /** `path` is relative to the folder, `/`-separated, '' = the folder itself. */
 export type Location = { folder: string; path: string }
