@@ -9,6 +9,10 @@ import { manifest as fsGate } from '../actors/fs-gate/manifest.ts'
 import { protocol as fsGateProtocol } from '../actors/fs-gate/protocol.ts'
 import { manifest as gateway } from '../actors/gateway/manifest.ts'
 import { protocol as gatewayProtocol } from '../actors/gateway/protocol.ts'
+import { manifest as mcpHost } from '../actors/mcp-host/manifest.ts'
+import { protocol as mcpHostProtocol } from '../actors/mcp-host/protocol.ts'
+import { manifest as mcpServer } from '../actors/mcp-server/manifest.ts'
+import { protocol as mcpServerProtocol } from '../actors/mcp-server/protocol.ts'
 import { manifest as vmSupervisor } from '../actors/vm-supervisor/manifest.ts'
 import { protocol as vmSupervisorProtocol } from '../actors/vm-supervisor/protocol.ts'
 import type { ActorEntry } from '../kernel/placement.ts'
@@ -23,8 +27,10 @@ function entry(manifest: Manifest, protocol: Protocol): ActorEntry {
 export const entries: readonly ActorEntry[] = [
   entry(egress, egressProtocol),
   entry(vmSupervisor, vmSupervisorProtocol),
+  entry(mcpHost, mcpHostProtocol),
   entry(consent, consentProtocol),
   entry(gateway, gatewayProtocol),
   entry(fsGate, fsGateProtocol),
+  entry(mcpServer, mcpServerProtocol),
   entry(conversation, conversationProtocol),
 ]

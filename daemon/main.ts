@@ -19,7 +19,8 @@ import { fds, settings as settingsSchema } from './settings.ts'
 const settings = settingsSchema.parse(JSON.parse(readFileSync(fds.settings, 'utf8')))
 const { home, runtimeDir, imageDir, vm, baseUrl } = settings
 const vmHome = join(home, 'vm')
-for (const dir of [home, vmHome, imageDir, runtimeDir]) mkdirSync(dir, { recursive: true, mode: 0o700 })
+const mcpFolders = ['mcp', 'extensions', 'incoming', 'plugins'].map((name) => join(home, name))
+for (const dir of [home, vmHome, imageDir, runtimeDir, ...mcpFolders]) mkdirSync(dir, { recursive: true, mode: 0o700 })
 const log = createLog(process.stderr)
 const root = new URL('..', import.meta.url).pathname
 const socketPath = join(runtimeDir, 'daemon.sock')
@@ -36,6 +37,8 @@ const kernel = createKernel({
   fds: isOpen(fds.secrets) ? { secrets: fds.secrets } : {},
   params: {
     egress: { baseUrl },
+    // Without a policy actor there is no policy to wait for.
+    'mcp-host': { home, nodeBinary: process.execPath, policy: 'none' },
     'vm-supervisor': { home: vmHome, imageDir, vm, guestDir: join(root, 'guest'), nodeBinary: process.execPath },
   },
   log,
