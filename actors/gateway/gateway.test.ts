@@ -70,7 +70,9 @@ async function start(placement: 'inline' | 'process'): Promise<void> {
   })
   dir = mkdtempSync(join(tmpdir(), 'gateway-'))
   let conn = 0
-  server = createServer({ pauseOnConnect: true }, (socket) => it.test.send('gateway', 'connection', { conn: ++conn }, { conn, socket }))
+  server = createServer({ pauseOnConnect: true }, (socket) =>
+    it.test.send('gateway', 'connection', { conn: ++conn, door: 'local' }, { conn, socket }),
+  )
   await new Promise<void>((resolve) => server.listen(join(dir, 's'), resolve))
 }
 
@@ -139,11 +141,12 @@ describe.each(['inline', 'process'] as const)('%s', (placement) => {
     await ended(peer)
     expect(peer.events.map(({ seq, type }) => [seq, type])).toEqual([
       [1, 'session'],
-      [2, 'session'],
-      [3, 'text'],
-      [4, 'result'],
+      [2, 'prompt'],
+      [3, 'session'],
+      [4, 'text'],
+      [5, 'result'],
     ])
-    expect(peer.events[1]).toMatchObject({ model: { name: 'practice', practice: true }, turn: 't1' })
+    expect(peer.events[2]).toMatchObject({ model: { name: 'practice', practice: true }, turn: 't1' })
     for (const { ts } of peer.events) expect(new Date(ts).toISOString()).toBe(ts)
   })
 
