@@ -81,6 +81,8 @@ export function called(context: Context, conn: number, call: number, style: Styl
       return stay(context, effect({ name: 'tellPage', params: { conn, call } }))
     case 'inspect':
       return relay('kernel', 'inspect', {})
+    case 'model':
+      return relay('egress', 'model-info', {})
     case 'vm/status':
     case 'vm/stop':
       return relay('vm', asked.method.slice(3), {})

@@ -58,6 +58,8 @@ export const clientMethods = {
   /** The page's address with its token -> {url}. Only through the Unix socket; refused `no-capability` to a page, `not-found` without one. */
   page: z.strictObject({}),
   inspect: z.strictObject({}),
+  /** Who answers -> {mode: 'api' | 'practice', baseUrl}. */
+  model: z.strictObject({}),
   'vm/status': z.strictObject({}),
   'vm/start': z.strictObject({}),
   'vm/stop': z.strictObject({}),

@@ -27,6 +27,7 @@ export const manifest = {
       limits: { kinds: ['inspect', 'shutdown'] },
       reason: 'shows who holds what; ends the daemon when the member says so',
     },
+    { name: 'egress', target: 'egress', limits: { kinds: ['model-info'] }, reason: 'shows who answers' },
     {
       name: 'journal',
       target: 'journal',

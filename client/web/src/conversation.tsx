@@ -1,0 +1,141 @@
+/** The conversation: what was said and done, oldest first, following its end until the reader scrolls up. */
+import type { JSX } from 'preact'
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
+import { FirstRun } from './first-run.tsx'
+import { Markdown } from './markdown.tsx'
+import { $running, $transcript } from './session.ts'
+import { ToolLine } from './tool-line.tsx'
+import type { ItemStore } from './transcript.ts'
+import { useStore } from './use-store.ts'
+
+/** Similar finished calls in a row are one line from this many on. */
+const foldFrom = 3
+const nearEndPx = 80
+
+export function Conversation(): JSX.Element {
+  const transcript = useStore($transcript)
+  const items = useStore(transcript.$items)
+  const running = useStore($running)
+  const scroller = useRef<HTMLDivElement>(null)
+  const inner = useRef<HTMLDivElement>(null)
+  const [atEnd, setAtEnd] = useState(true)
+  const follows = useRef(true)
+  const toEnd = (): void => {
+    if (scroller.current) scroller.current.scrollTop = scroller.current.scrollHeight
+  }
+  useEffect(() => {
+    const watch = new ResizeObserver(() => follows.current && toEnd())
+    if (inner.current) watch.observe(inner.current)
+    return () => watch.disconnect()
+  }, [])
+  useEffect(() => {
+    follows.current = true
+    toEnd()
+  }, [transcript])
+  const groups = useMemo(() => grouped(items), [items])
+  return (
+    <div
+      class="scroller"
+      ref={scroller}
+      tabIndex={0}
+      role="log"
+      aria-label="Conversation"
+      aria-live="off"
+      onScroll={({ currentTarget: { scrollTop, scrollHeight, clientHeight } }) => {
+        follows.current = scrollHeight - scrollTop - clientHeight < nearEndPx
+        setAtEnd(follows.current)
+      }}
+    >
+      <div class="column" ref={inner}>
+        {items.length === 0 && !running ? (
+          <FirstRun />
+        ) : (
+          groups.map((group) => (group.length >= foldFrom ? <Fold key={keyOf(group[0])} group={group} /> : group.map(drawn)))
+        )}
+        {running && (
+          <p class="working" aria-hidden="true">
+            <span class="pulse" /> Working
+          </p>
+        )}
+      </div>
+      {!atEnd && (
+        <button
+          type="button"
+          class="jump"
+          onClick={() => {
+            follows.current = true
+            toEnd()
+          }}
+        >
+          ↓ Latest
+        </button>
+      )}
+    </div>
+  )
+}
+
+const keyOf = (store: ItemStore | undefined): string => store?.get().key ?? ''
+const drawn = (store: ItemStore): JSX.Element => <Entry key={keyOf(store)} store={store} />
+
+/** Neighbours that are calls of the same tool are one group; everything else stands alone. */
+function grouped(items: readonly ItemStore[]): ItemStore[][] {
+  const groups: ItemStore[][] = []
+  let name: string | null = null
+  for (const store of items) {
+    const item = store.get()
+    const folds = item.kind === 'tool' && item.name !== 'Bash' && item.name !== 'Write' && item.name !== 'Edit'
+    const last = groups.at(-1)
+    if (folds && last && item.name === name) last.push(store)
+    else groups.push([store])
+    name = folds ? item.name : null
+  }
+  return groups
+}
+
+const folded: Readonly<Record<string, string>> = {
+  Read: 'Read %n files',
+  Grep: 'Searched %n times',
+  Glob: 'Looked for files %n times',
+  WebFetch: 'Fetched %n pages',
+}
+
+function Fold({ group }: { group: ItemStore[] }): JSX.Element {
+  const first = group[0]?.get()
+  const name = first?.kind === 'tool' ? first.name : ''
+  return (
+    <details class="fold">
+      <summary>{(folded[name] ?? `${name}, %n times`).replace('%n', String(group.length))}</summary>
+      {group.map(drawn)}
+    </details>
+  )
+}
+
+function Entry({ store }: { store: ItemStore }): JSX.Element {
+  const item = useStore(store)
+  switch (item.kind) {
+    case 'prompt':
+      return (
+        <article class="prompt">
+          <h3 class="unseen">You</h3>
+          <p>{item.text}</p>
+        </article>
+      )
+    case 'text':
+      return (
+        <article class="answer">
+          <h3 class="unseen">Bulkhead</h3>
+          <Markdown text={item.text} live={item.live} />
+        </article>
+      )
+    case 'tool':
+      return <ToolLine store={store} />
+    case 'fault':
+      return (
+        <p class="fault">
+          <strong>{item.fault.message}</strong> {item.fault.cause} {item.fault.remedy} <code>{item.fault.code}</code>
+        </p>
+      )
+    default:
+      return <p class="note">{item.text}</p>
+  }
+}
