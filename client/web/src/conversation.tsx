@@ -11,6 +11,8 @@ import { useStore } from './use-store.ts'
 /** Similar finished calls in a row are one line from this many on. */
 const foldFrom = 3
 const nearEndPx = 80
+/** From here on, what is off screen is not laid out. */
+const manyItems = 200
 
 export function Conversation(): JSX.Element {
   const transcript = useStore($transcript)
@@ -20,8 +22,10 @@ export function Conversation(): JSX.Element {
   const inner = useRef<HTMLDivElement>(null)
   const [atEnd, setAtEnd] = useState(true)
   const follows = useRef(true)
+  const lastTop = useRef(0)
   const toEnd = (): void => {
     if (scroller.current) scroller.current.scrollTop = scroller.current.scrollHeight
+    setAtEnd(true)
   }
   useEffect(() => {
     const watch = new ResizeObserver(() => follows.current && toEnd())
@@ -31,7 +35,7 @@ export function Conversation(): JSX.Element {
   useEffect(() => {
     follows.current = true
     toEnd()
-  }, [transcript])
+  }, [transcript, running])
   const groups = useMemo(() => grouped(items), [items])
   return (
     <div
@@ -42,11 +46,15 @@ export function Conversation(): JSX.Element {
       aria-label="Conversation"
       aria-live="off"
       onScroll={({ currentTarget: { scrollTop, scrollHeight, clientHeight } }) => {
-        follows.current = scrollHeight - scrollTop - clientHeight < nearEndPx
-        setAtEnd(follows.current)
+        const near = scrollHeight - scrollTop - clientHeight < nearEndPx
+        // Content that grew also puts the end out of reach; only a reader who scrolls up stops the following.
+        if (near) follows.current = true
+        else if (scrollTop < lastTop.current) follows.current = false
+        lastTop.current = scrollTop
+        setAtEnd(near || follows.current)
       }}
     >
-      <div class="column" ref={inner}>
+      <div class={items.length > manyItems ? 'column many' : 'column'} ref={inner}>
         {items.length === 0 && !running ? (
           <FirstRun />
         ) : (

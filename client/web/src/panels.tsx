@@ -35,10 +35,8 @@ export function Control(): JSX.Element {
         <h2 id="can-reach">Can reach</h2>
         <ul class="grants">
           <li>
-            <div>
-              <strong>{model?.practice ? 'Practice model' : 'Model API'}</strong>
-              <span class="fine">{model?.practice ? 'built in, on this device' : (model?.name ?? '') || 'always, to answer at all'}</span>
-            </div>
+            <strong>{model?.practice ? 'Practice model' : 'Model API'}</strong>
+            <div class="fine">{model?.practice ? 'built in, on this device' : (model?.name ?? '') || 'always, to answer at all'}</div>
           </li>
           {reached.map((grant) => (
             <GrantRow key={grant.id} grant={grant} />
@@ -124,10 +122,10 @@ function GrantRow({ grant }: { grant: Grant }): JSX.Element {
   const [name = scope, rest = ''] = scope.split(/ (?=\()/)
   return (
     <li data-grant={kind}>
-      <div>
-        <strong>{name}</strong>
-        <span class="fine">{kind === 'folder' ? rest.replace(/^\(|\)$/g, '') : kinds[kind]}</span>
-        <span class="fine" title={reason}>
+      <strong>{name}</strong>
+      <div class="fine">
+        <span>{kind === 'folder' ? rest.replace(/^\(|\)$/g, '') : kinds[kind]}</span>
+        <span title={reason}>
           by {by}, {clock(at)}
         </span>
       </div>

@@ -6,6 +6,9 @@ import { $details } from './session.ts'
 import type { ItemStore, ToolItem } from './transcript.ts'
 import { useStore } from './use-store.ts'
 
+/** A shorter time says nothing to a person, ms. */
+const shownFromMs = 100
+
 const outcome = {
   running: { mark: '●', word: 'running' },
   done: { mark: '✓', word: 'done' },
@@ -29,7 +32,7 @@ export function ToolLine({ store }: { store: ItemStore }): JSX.Element | null {
         <span class="facts">
           <span class="unseen">{word}</span>
           {item.state === 'failed' && <span class="bad">{item.error?.code ?? 'failed'}</span>}
-          {item.durationMs > 0 && <span>{duration(item.durationMs)}</span>}
+          {item.durationMs >= shownFromMs && <span>{duration(item.durationMs)}</span>}
         </span>
       </summary>
       {shown && <Inside item={item} />}
@@ -79,10 +82,16 @@ function Output({ text, live }: { text: string; live: boolean }): JSX.Element {
 
 /** A unified diff, or plain text, whole. Added and removed lines keep their signs: colour alone says nothing. */
 export function Diff({ text }: { text: string }): JSX.Element {
+  const lines = text.trimEnd().split('\n')
+  // Names of the files come before the first hunk.
+  const hunks = lines.findIndex((line) => line.startsWith('@@')) + 1
   return (
     <pre class="diff" tabIndex={0} role="region" aria-label="Exactly what">
-      {text.split('\n').map((line, at) => (
-        <span key={at} class={line.startsWith('+') ? 'added' : line.startsWith('-') ? 'removed' : ''}>
+      {lines.map((line, at) => (
+        <span
+          key={at}
+          class={at < hunks || line.startsWith('\\') ? 'about' : line.startsWith('+') ? 'added' : line.startsWith('-') ? 'removed' : ''}
+        >
           {line}
           {'\n'}
         </span>
