@@ -17,12 +17,13 @@ import { buildVmImage, imageFingerprint, imageReady } from './vm-image.js'
  *   progress: import('./progress.js').Progress,
  *   workspace: boolean,
  *   page?: boolean,
+ *   tests?: boolean,
  *   again?: boolean,
  *   retry?: boolean,
  *   reinstall?: boolean,
  *   mayAskPassword?: boolean,
  *   signal?: AbortSignal,
- * }} SetupRequest `workspace`: whether the VM's parts are wanted; `page`: whether the page is; `again`: check every part, whatever the stamp says;
+ * }} SetupRequest `workspace`: whether the VM's parts are wanted; `page`: whether the page is; `tests`: whether what the tests use is; `again`: check every part, whatever the stamp says;
  *   `retry`: do not wait after an earlier failure;
  *   `reinstall`: install the npm packages even when they are complete.
  * @typedef {{ workspace: { ok: true } | { ok: false, fault: import('./failure.js').SetupFault } }} Readiness
@@ -69,7 +70,7 @@ export async function ensureReady(request) {
  * @param {import('./stamp.js').Stamp} stamp
  * @returns {{ parts: Part[], readiness: Readiness }}
  */
-function assess({ root, env, workspace, page = false, again = false, retry = again }, stamp) {
+function assess({ root, env, workspace, page = false, tests = false, again = false, retry = again }, stamp) {
   /** @type {Part[]} */
   const parts = []
   if (again || stamp.npm === undefined || stamp.npm !== npmFingerprint(root)) parts.push('npm')
@@ -78,7 +79,7 @@ function assess({ root, env, workspace, page = false, again = false, retry = aga
   const { postponed } = stamp
   if (postponed && !retry && Date.now() - postponed.at < postponeMs)
     return { parts, readiness: { workspace: { ok: false, fault: postponed.fault } } }
-  if (again || stamp.system !== systemFingerprint() || missingSystemPackages(env).length > 0) parts.push('system')
+  if (again || stamp.system !== systemFingerprint() || missingSystemPackages(env, tests).length > 0) parts.push('system')
   if (again || !imageReady(stamp.image, root, env)) parts.push('image')
   return { parts, readiness: { workspace: { ok: true } } }
 }
@@ -193,8 +194,9 @@ async function completePage(request, step) {
  * @param {StepTools} step
  */
 async function completeSystem(request, step) {
-  await installSystemPackages({ env: request.env, ...step, mayAskPassword: request.mayAskPassword === true })
-  const missing = missingSystemPackages(request.env).map(({ name }) => name)
+  const { tests = false } = request
+  await installSystemPackages({ env: request.env, ...step, mayAskPassword: request.mayAskPassword === true, tests })
+  const missing = missingSystemPackages(request.env, tests).map(({ name }) => name)
   if (missing.length > 0) throw new Error(`apt-get ended without an error, but these do not show: ${missing.join(', ')}`)
   change(request, { system: systemFingerprint() })
   return 'installed'

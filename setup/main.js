@@ -55,7 +55,7 @@ export async function startProduct(args) {
  */
 export async function startTests(args) {
   const workspace = args[0] !== 'fast'
-  const ready = await prepare({ workspace, page: true, retry: true })
+  const ready = await prepare({ workspace, page: true, tests: workspace, retry: true })
   if (!ready) return
   const fault = ready.workspace.ok ? [] : [`--workspace-fault=${faultText(ready.workspace.fault)}`]
   process.exit(await launch(checkout, join(checkout, 'test', 'run.ts'), [...fault, ...args]))
@@ -89,7 +89,7 @@ async function setUpOnly(args) {
 
 /**
  * Set-up as a person meets it: progress on stderr, Ctrl-C ends it tidily, and an essential part that fails ends the process.
- * @param {{ workspace: boolean, page: boolean, again?: boolean, retry?: boolean, reinstall?: boolean }} wanted
+ * @param {{ workspace: boolean, page: boolean, tests?: boolean, again?: boolean, retry?: boolean, reinstall?: boolean }} wanted
  * @param {(fault: import('./failure.js').SetupFault) => void} [onFailure]
  * @returns {Promise<import('./ensure.js').Readiness | null>} null when it failed; the exit code is set then
  */
@@ -106,7 +106,7 @@ async function prepare(wanted, onFailure) {
       root: checkout,
       env: process.env,
       progress: createProgress(process.stderr),
-      mayAskPassword: wanted.workspace && askPassword(),
+      mayAskPassword: wanted.workspace && askPassword(wanted.tests === true),
       signal: interruption.signal,
       ...wanted,
     })
@@ -127,12 +127,13 @@ async function prepare(wanted, onFailure) {
 
 /**
  * Lets sudo ask for a password before the live progress lines begin, when packages are missing and someone can type it.
+ * @param {boolean} tests whether `npm test` is to run
  * @returns {boolean} whether sudo may be used without `-n` from here on
  */
-function askPassword() {
+function askPassword(tests) {
   const sudo = findCommand('sudo', process.env)
   if (process.getuid?.() === 0 || !sudo || !process.stdin.isTTY || !process.stderr.isTTY) return false
-  if (missingSystemPackages(process.env).length === 0) return false
+  if (missingSystemPackages(process.env, tests).length === 0) return false
   process.stderr.write('set-up: Debian packages are missing; sudo may ask for your password to install them.\n')
   return spawnSync(sudo, ['-v'], { stdio: ['inherit', 2, 2] }).status === 0
 }

@@ -18,7 +18,7 @@ const views: readonly (readonly [View, string])[] = [
   ['sessions', 'Sessions'],
 ]
 /** How long what was said stays on screen, ms. Screen readers have it in the live region as long as it is there. */
-const saidMs = 6000
+const saidMs = 4000
 
 export function App(): JSX.Element {
   const view = useStore($view)

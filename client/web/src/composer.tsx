@@ -17,7 +17,7 @@ export function Composer(): JSX.Element {
     box.style.height = 'auto'
     box.style.height = `${box.scrollHeight}px`
     if (draft !== '' && document.activeElement !== box) box.focus()
-  }, [draft])
+  }, [draft, running])
   const send = (): void => {
     const text = draft.trim()
     if (text === '' || connection !== 'open') return
@@ -51,7 +51,7 @@ export function Composer(): JSX.Element {
           rows={1}
           value={draft}
           aria-label="What should be done"
-          placeholder={running ? 'Ask for the next thing; it waits its turn' : 'Ask for something'}
+          placeholder={running ? 'Ask for the next thing' : 'Ask for something'}
           onInput={({ currentTarget }) => $draft.set(currentTarget.value)}
           onKeyDown={(event) => {
             const composing = event.isComposing

@@ -1,5 +1,6 @@
 /** A permission asked for: exactly what, what it means, and the choices the gateway offers, no others. Esc is no. */
 import type { JSX } from 'preact'
+import { useRef } from 'preact/hooks'
 import { Dialog } from './dialog.tsx'
 import { focusInput } from './interface.ts'
 import { $questions, $session, $transcript } from './session.ts'
@@ -7,6 +8,9 @@ import { Code } from './markdown.tsx'
 import { Diff } from './tool-line.tsx'
 import type { Asked } from './types.ts'
 import { useStore } from './use-store.ts'
+
+/** A question that opens under a member's typing hands is not answered by what they type, ms. */
+const deafMs = 500
 
 export function Permission(): JSX.Element | null {
   const questions = useStore($questions)
@@ -18,18 +22,22 @@ export function Permission(): JSX.Element | null {
 function Question({ asked }: { asked: Asked }): JSX.Element {
   const { title, detail, tool, options } = asked
   const untrusted = fetchedBefore()
+  const opened = useRef(performance.now())
+  const heard = (choose: () => void) => (): void => {
+    if (performance.now() - opened.current > deafMs) choose()
+  }
   const denial = options.find(({ scope }) => scope === null)
   const choices = [
-    ...options.map(({ id, label, scope }) => ({ label, deny: scope === null, choose: () => asked.answer(id) })),
+    ...options.map(({ id, label, scope }) => ({ label, deny: scope === null, choose: heard(() => asked.answer(id)) })),
     ...(denial
       ? [
           {
             label: 'Deny and tell it why…',
             deny: true,
-            choose: () => {
+            choose: heard(() => {
               asked.answer(denial.id)
               focusInput()
-            },
+            }),
           },
         ]
       : []),
@@ -38,7 +46,7 @@ function Question({ asked }: { asked: Asked }): JSX.Element {
     <Dialog
       wide
       title={`Bulkhead wants to ${title.charAt(0).toLowerCase()}${title.slice(1)}`}
-      onClose={() => denial && asked.answer(denial.id)}
+      onClose={heard(() => denial && asked.answer(denial.id))}
       onKey={(key) => choices[Number(key) - 1]?.choose()}
     >
       <p>{meaning(tool)}</p>
