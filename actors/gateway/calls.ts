@@ -171,10 +171,10 @@ export function callPart(context: Context, ref: string, body: unknown): Step {
   return stay(context, effect({ name: 'notify', params: { conns: [pending.conn], method: '_bulkhead/vm', params: { status } } }))
 }
 
-/** The client does not want the answer any more. A prompt withdrawn is a turn interrupted. */
+/** The client does not want the answer any more, or is gone. A prompt withdrawn is a turn interrupted, unless it stays. */
 export function callWithdrawn(context: Context, conn: number, call: number): Step {
   const refs = Object.entries(context.pending).flatMap(([ref, pending]) => (pending.conn === conn && pending.call === call ? [ref] : []))
-  const turn = Object.values(context.sessions).find((session) => session.turn?.conn === conn && session.turn.call === call)
+  const turn = Object.values(context.sessions).find(({ turn: now }) => now?.conn === conn && now.call === call && !now.stays)
   return stay(context, ...[...refs, ...(turn?.turn ? [turn.turn.ref] : [])].map((ref) => ({ type: 'cancel', ref }) as const))
 }
 

@@ -36,7 +36,7 @@ export const clientMethods = {
     session,
     text: z.string().min(1).max(maxPromptChars),
     turn: z.string().min(1).max(100).optional(),
-    /** The turn goes on when the client that started it disconnects, and its questions wait for whoever comes. */
+    /** The turn goes on when the client that started it disconnects, and its questions wait for whoever comes; only `cancel` interrupts it. */
     stays: z.boolean().optional(),
   }),
   /**

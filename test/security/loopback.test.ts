@@ -93,9 +93,23 @@ describe('a WebSocket', () => {
   test('a call with the token is served, and the address is not told again', async () => {
     const client = new WebSocket(`ws://127.0.0.1:${port}/acp`, ['acp', `tok.${token}`], { origin: own() })
     await new Promise((resolve) => client.once('open', resolve))
-    const said = new Promise<string>((resolve) => client.once('message', (data: Buffer) => resolve(data.toString())))
-    client.send(JSON.stringify({ jsonrpc: '2.0', id: 1, method: '_bulkhead/page', params: {} }))
-    expect(JSON.parse(await said)).toMatchObject({ id: 1, error: { data: { fault: { code: 'no-capability' } } } })
+    const answers = new Map<unknown, unknown>()
+    let greeted: () => void
+    const initialized = new Promise<void>((resolve) => (greeted = resolve))
+    const said = new Promise<void>((resolve) =>
+      client.on('message', (data: Buffer) => {
+        const answer = JSON.parse(data.toString()) as { id: unknown }
+        answers.set(answer.id, answer)
+        greeted()
+        if (answers.size === 2) resolve()
+      }),
+    )
+    const call = (id: number, method: string, params: object) => client.send(JSON.stringify({ jsonrpc: '2.0', id, method, params }))
+    call(1, 'initialize', { protocolVersion: 1, clientCapabilities: {} })
+    await initialized
+    call(2, '_bulkhead/page', {})
+    await said
+    expect(answers.get(2)).toMatchObject({ error: { data: { fault: { code: 'no-capability' } } } })
     client.close()
   })
 

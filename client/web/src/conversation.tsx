@@ -124,14 +124,14 @@ function Entry({ store }: { store: ItemStore }): JSX.Element {
     case 'prompt':
       return (
         <article class="prompt">
-          <h3 class="unseen">You</h3>
+          <h2 class="unseen">You</h2>
           <p>{item.text}</p>
         </article>
       )
     case 'text':
       return (
         <article class="answer">
-          <h3 class="unseen">Bulkhead</h3>
+          <h2 class="unseen">Bulkhead</h2>
           <Markdown text={item.text} live={item.live} />
         </article>
       )

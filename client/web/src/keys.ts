@@ -6,11 +6,14 @@ import { startNew } from './sessions.tsx'
 /** How long after `g` the next key belongs to it, ms. */
 const chordMs = 1500
 
-let chord = 0
+let chord = Number.NEGATIVE_INFINITY
 
 function go(selector: string, view: 'control' | 'sessions'): void {
   $view.set(view)
-  setTimeout(() => document.querySelector<HTMLElement>(selector)?.focus())
+  const focus = () => document.querySelector<HTMLElement>(selector)?.focus()
+  focus()
+  // Again once the view is drawn: where there is room for one only, it was not there yet.
+  setTimeout(focus)
 }
 
 const chords: Readonly<Record<string, () => void>> = {
@@ -32,7 +35,7 @@ export function listenForKeys(): void {
     const typing = target instanceof HTMLInputElement || target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement
     if (typing || !$keys.get() || document.querySelector('dialog[open]')) return
     const action = event.timeStamp - chord < chordMs ? chords[event.key] : single[event.key]
-    chord = event.key === 'g' ? event.timeStamp : -chordMs
+    chord = event.key === 'g' ? event.timeStamp : Number.NEGATIVE_INFINITY
     if (!action) return
     event.preventDefault()
     action()
