@@ -230,6 +230,53 @@ describe('inline', () => {
     expect(aborted).toBe(true)
   })
 
+  test('a turn that stays outlives its client; its question waits for whoever comes', async () => {
+    let answered: unknown = null
+    turn = async () => {
+      answered = await ask()
+      return result
+    }
+    const first = await connected(() => new Promise(() => {}))
+    await first.call('_bulkhead/open')
+    void first.call('_bulkhead/prompt', { session: 's-1', text: 'x', stays: true }).catch(() => {})
+    await until(() => first.events.some(({ type }) => type === 'prompt'))
+    await new Promise((resolve) => setTimeout(resolve, 30))
+    first.socket.destroy()
+    await new Promise((resolve) => setTimeout(resolve, 30))
+    expect(answered).toBe(null)
+    const late = await connected(() => 'deny')
+    await late.call('_bulkhead/open', { session: 's-1' })
+    await ended(late)
+    expect(answered).toMatchObject({ option: 'deny' })
+  })
+
+  test('replay: what happened, from a number on', async () => {
+    const peer = await connected()
+    await peer.call('_bulkhead/open')
+    await peer.call('_bulkhead/prompt', { session: 's-1', text: 'x' })
+    await ended(peer)
+    const replayed = (await peer.call('_bulkhead/replay', { session: 's-1' })) as { events: Told[] }
+    expect(replayed).toMatchObject({ seq: 5, complete: true })
+    expect(replayed.events.map(({ type }) => type)).toEqual(['session', 'prompt', 'session', 'text', 'result'])
+    expect(((await peer.call('_bulkhead/replay', { session: 's-1', after: 4 })) as { events: Told[] }).events).toMatchObject([
+      { type: 'result' },
+    ])
+    expect(await faultOf(peer.call('_bulkhead/replay', { session: 'none' }))).toMatchObject({ code: 'no-such-session' })
+  })
+
+  test('taking a grant back is told to everyone who watches', async () => {
+    const [first, second] = [await connected(), await connected()]
+    for (const peer of [first, second]) await peer.call('_bulkhead/open', { session: 's-1' })
+    await first.call('_bulkhead/revoke', { session: 's-1', grant: '1' })
+    await until(() => second.events.some(({ type }) => type === 'grants'))
+    expect(first.events.at(-1)).toMatchObject({ type: 'grants', passing: true })
+  })
+
+  test('without a loopback port there is no page to tell of', async () => {
+    const peer = await connected()
+    expect(await faultOf(peer.call('_bulkhead/page'))).toMatchObject({ code: 'not-found' })
+  })
+
   test('sessions nobody watches stay for a while, the longest unwatched end first', async () => {
     for (const session of ['a', 'b', 'c', 'd', 'e', 'f']) {
       const peer = await connected()

@@ -26,7 +26,9 @@ export function forgetLog(session: string): void {
 /** Keeps an event. Pieces of text that follow each other become one, so that a long answer is not thousands of entries. */
 export function keep(event: LoggedEvent): void {
   if (event['passing'] === true) return
-  const log = logs.get(event.session) ?? { entries: [], chars: 0, complete: true }
+  // A first event means that whatever is here belongs to an earlier session of that name.
+  const known = event.seq === 1 ? undefined : logs.get(event.session)
+  const log = known ?? { entries: [], chars: 0, complete: true }
   logs.set(event.session, log)
   const last = log.entries.at(-1)
   if (event.type === 'text' && last?.event.type === 'text' && last.event['turn'] === event['turn']) {
