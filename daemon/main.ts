@@ -73,7 +73,10 @@ async function stop(status: number): Promise<void> {
 
 function openDoor(door: 'local' | 'page', at: ListenOptions): Promise<Server> {
   const server = createServer({ pauseOnConnect: true }, (socket) => {
-    if (!serving) return void socket.destroy()
+    if (!serving) {
+      socket.destroy()
+      return
+    }
     const conn = ++connections
     socket.on('error', () => {})
     daemon.send('gateway', 'connection', { conn, door }, { conn, socket })

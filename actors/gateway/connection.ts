@@ -73,7 +73,7 @@ export function serveConnection(stream: Stream & { local?: true }, destroy: () =
   }
 
   /** Opens a session in ACP's way. `mcpServers` would be commands to run on a client's word alone; they are not started. */
-  async function open(
+  async function openSession(
     { cwd, additionalDirectories }: { cwd: string; additionalDirectories?: readonly string[] | null },
     signal: AbortSignal,
     session?: string,
@@ -97,13 +97,13 @@ export function serveConnection(stream: Stream & { local?: true }, destroy: () =
         authMethods: [],
       }
     })
-    .onRequest('session/new', async ({ params, signal }) => ({ sessionId: await open(params, signal) }))
+    .onRequest('session/new', async ({ params, signal }) => ({ sessionId: await openSession(params, signal) }))
     .onRequest('session/resume', async ({ params, signal }) => {
-      await open(params, signal, params.sessionId)
+      await openSession(params, signal, params.sessionId)
       return {}
     })
     .onRequest('session/load', async ({ params, signal }) => {
-      const session = await open(params, signal, params.sessionId)
+      const session = await openSession(params, signal, params.sessionId)
       const replayed = (await ask('acp', { method: 'replay', params: { session, after: 0 } }, signal)) as Replay
       for (const update of replayed.events.flatMap(acpHistory)) notify('session/update', { sessionId: session, update })
       return {}
@@ -161,10 +161,10 @@ export function serveConnection(stream: Stream & { local?: true }, destroy: () =
   return {
     local: stream.local === true,
     answer(call, outcome) {
-      const open = waiting.get(call)
+      const waiter = waiting.get(call)
       waiting.delete(call)
-      if ('error' in outcome) open?.reject(rpcError(outcome.error))
-      else open?.resolve(outcome.result)
+      if ('error' in outcome) waiter?.reject(rpcError(outcome.error))
+      else waiter?.resolve(outcome.result)
     },
     notify,
     async ask(params, signal) {

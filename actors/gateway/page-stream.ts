@@ -23,7 +23,8 @@ export function pageStream(client: WebSocket): Stream {
           client.close(codes.notUnderstood, 'not JSON')
         }
       })
-      client.on('error', () => client.terminate())
+      // ws closes it with the fitting code itself.
+      client.on('error', () => {})
       client.on('close', () => controller.close())
     },
     cancel: () => client.close(),

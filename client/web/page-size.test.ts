@@ -19,7 +19,7 @@ test(`the first load is at most ${most / 1000} kB`, () => {
     })
     const files = readdirSync(out, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
     const sizes = files.map(({ parentPath, name }) => [name, gzipSync(readFileSync(join(parentPath, name))).length] as const)
-    expect(files.map(({ name }) => name.split('.').at(-1)).toSorted()).toEqual(['css', 'html', 'js', 'svg'])
+    expect(new Set(files.map(({ name }) => name.split('.').at(-1)))).toEqual(new Set(['css', 'html', 'js', 'svg']))
     expect(
       sizes.reduce((sum, [, size]) => sum + size, 0),
       JSON.stringify(sizes),

@@ -15,7 +15,7 @@ const deafMs = 500
 export function Permission(): JSX.Element | null {
   const questions = useStore($questions)
   const session = useStore($session)
-  const [asked] = questions.filter((question) => question.session === session)
+  const asked = questions.find((question) => question.session === session)
   return asked ? <Question key={asked.id} asked={asked} /> : null
 }
 

@@ -93,7 +93,6 @@ function call<T = unknown>(method: string, params: object = {}): Promise<T> {
   if (!rpc) {
     const fault: Fault = { code: 'daemon-down', message: 'There is no connection to Bulkhead.', remedy: 'It is tried again by itself.' }
     // A fault is the one shape of failure on both sides of the socket.
-    // oxlint-disable-next-line typescript/prefer-promise-reject-errors
     return Promise.reject(fault)
   }
   return rpc.call<T>(`_bulkhead/${method}`, params)
@@ -103,9 +102,9 @@ function notified(method: string, params: unknown): void {
   if (method === '_bulkhead/vm') $vm.set((params as { status: Vm }).status)
   else if (method === '_bulkhead/event') {
     const event = params as SessionEvent
-    if (event.session !== $session.get()) return void refreshSoon()
     if (early) early.push(event)
-    else happened(event)
+    else if (event.session === $session.get()) happened(event)
+    else refreshSoon()
   } else if (method === '_bulkhead/permission_resolved') {
     const { id, by, option } = params as Resolution
     $questions.set($questions.get().filter((asked) => asked.id !== id))
@@ -131,15 +130,18 @@ function follow(event: SessionEvent): void {
     case 'prompt':
       $running.set(true)
       $title.set($title.get() ?? event.text.slice(0, 80))
-      return void refreshSoon()
+      refreshSoon()
+      return
     case 'permission':
     case 'grants':
-      return void refreshGrants()
+      void refreshGrants()
+      return
     case 'result':
       $running.set(false)
       say(endings[event.status])
-      void refreshSoon()
-      return sendNext()
+      refreshSoon()
+      sendNext()
+      return
     default:
   }
 }
@@ -198,6 +200,7 @@ export function openSession(session: string | null, more: object = {}): Promise<
 }
 
 async function show(opened: Opened): Promise<void> {
+  await refreshSessions()
   const known = $sessions.get().find(({ session }) => session === opened.session)
   const { events, seq, complete } = await call<{ events: SessionEvent[]; seq: number; complete: boolean }>('replay', {
     session: opened.session,
@@ -299,7 +302,6 @@ export async function setApprove(approve: Approve): Promise<void> {
 }
 
 export const restartWorkspace = (): void => void call('vm/restart').catch(fail)
-export const startWorkspace = (): void => void call('vm/start').catch(fail)
 
 async function refreshGrants(): Promise<void> {
   const session = $session.get()

@@ -109,7 +109,7 @@ function inputText(input: unknown): string {
     .join('\n')
 }
 
-export function duration(ms: number): string {
+function duration(ms: number): string {
   if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`
   return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1000)} s`
 }
