@@ -36,6 +36,8 @@ let lastSeq = 0
 /** Events that arrive before the replay they follow. */
 let early: SessionEvent[] | null = null
 let opening: Promise<unknown> = Promise.resolve()
+/** A prompt is on its way, and the session for it is being made. */
+let starting = false
 
 export const say = (text: string): void => $said.set({ id: ++count, text })
 const fail = (error: unknown): void => {
@@ -216,7 +218,7 @@ async function show(opened: Opened): Promise<void> {
   $session.set(opened.session)
   $title.set(known?.title ?? prompts[0]?.slice(0, 80) ?? null)
   $transcript.set(transcript)
-  $running.set(running)
+  $running.set(running || starting)
   $folders.set(opened.folders)
   $approve.set(opened.approve as Approve)
   history.replaceState(null, '', `#s=${opened.session}`)
@@ -243,7 +245,9 @@ export function newTask(): void {
 export function prompt(text: string): void {
   if ($running.get()) return $queue.set([...$queue.get(), { id: ++count, text }])
   $running.set(true)
+  starting = true
   void begun(text).catch((error: unknown) => {
+    starting = false
     $running.set(false)
     fail(error)
   })
@@ -251,7 +255,7 @@ export function prompt(text: string): void {
 
 async function begun(text: string): Promise<void> {
   const session = $session.get() ?? (await openSession(null, { approve: $approve.get() }))
-  $running.set(true)
+  starting = false
   await call('prompt', { session, text, stays: true })
 }
 
