@@ -6,7 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { get, type IncomingHttpHeaders } from 'node:http'
 import { connect } from 'node:net'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { WebSocket } from 'ws'
 import { pageAddress } from '../harness/browser.ts'
 import { type Home, openHome } from '../harness/product.ts'
@@ -175,6 +175,25 @@ describe('HTTP', () => {
     }
     expect((await fetched('/')).status).toBe(200)
   })
+})
+
+test('who connects and leaves at once, or says nothing, keeps nobody out', async () => {
+  for (let n = 0; n < 300; n++) {
+    const socket = connect(port, '127.0.0.1', () => (n % 2 === 0 ? socket.resetAndDestroy() : socket.destroy()))
+    socket.on('error', () => {})
+    if (n % 50 === 0) await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  await new Promise((resolve) => setTimeout(resolve, 300))
+  expect((await fetched('/')).status).toBe(200)
+  const silent = Array.from({ length: 50 }, () => connect(port, '127.0.0.1').on('error', () => {}))
+  await new Promise((resolve) => setTimeout(resolve, 300))
+  // The page waits for a place; the terminal has its own door.
+  expect((await home.call(['daemon', 'status', '--json'])).code).toBe(0)
+  for (const socket of silent) socket.destroy()
+  await vi.waitFor(async () => expect((await fetched('/')).status).toBe(200), { timeout: 5000 })
+  expect(await knock({ token, origin: own() })).toMatchObject({ status: 101 })
+  const { clients } = JSON.parse((await home.call(['daemon', 'status', '--json'])).stdout) as { clients: number }
+  expect(clients).toBe(0)
 })
 
 test('the gateway serves all this without permission to use the network, and refusals are logged without the token', async () => {
