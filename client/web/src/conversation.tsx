@@ -11,6 +11,8 @@ import { useStore } from './use-store.ts'
 /** Similar finished calls in a row are one line from this many on. */
 const foldFrom = 3
 const nearEndPx = 80
+/** Scrolling this soon after the reader moved something is the reader's, ms. */
+const readerMs = 1000
 /** From here on, what is off screen is not laid out. */
 const manyItems = 200
 
@@ -23,6 +25,8 @@ export function Conversation(): JSX.Element {
   const [atEnd, setAtEnd] = useState(true)
   const follows = useRef(true)
   const lastTop = useRef(0)
+  const lastMove = useRef(Number.NEGATIVE_INFINITY)
+  const moved = (): void => void (lastMove.current = performance.now())
   const toEnd = (): void => {
     if (scroller.current) scroller.current.scrollTop = scroller.current.scrollHeight
     setAtEnd(true)
@@ -45,11 +49,16 @@ export function Conversation(): JSX.Element {
       role="log"
       aria-label="Conversation"
       aria-live="off"
+      onWheel={moved}
+      onTouchMove={moved}
+      onKeyDown={moved}
+      onPointerDown={moved}
+      onPointerMove={({ buttons }) => buttons > 0 && moved()}
       onScroll={({ currentTarget: { scrollTop, scrollHeight, clientHeight } }) => {
         const near = scrollHeight - scrollTop - clientHeight < nearEndPx
-        // Content that grew also puts the end out of reach; only a reader who scrolls up stops the following.
+        // Content that grows or shrinks scrolls as well; only a reader who scrolls up stops the following.
         if (near) follows.current = true
-        else if (scrollTop < lastTop.current) follows.current = false
+        else if (scrollTop < lastTop.current && performance.now() - lastMove.current < readerMs) follows.current = false
         lastTop.current = scrollTop
         setAtEnd(near || follows.current)
       }}

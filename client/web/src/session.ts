@@ -177,7 +177,10 @@ function question(params: unknown, signal: AbortSignal): Promise<unknown> {
       ...bulkhead,
       session: sessionId,
       toolCall: toolCall.toolCallId,
-      answer: (optionId) => settle({ outcome: 'selected', optionId }),
+      answer: (optionId) => {
+        $said.set(null)
+        settle({ outcome: 'selected', optionId })
+      },
     }
     signal.addEventListener('abort', () => settle({ outcome: 'cancelled' }))
     $questions.set([...$questions.get(), asked])

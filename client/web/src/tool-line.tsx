@@ -18,13 +18,19 @@ const outcome = {
 
 export function ToolLine({ store }: { store: ItemStore }): JSX.Element | null {
   const item = useStore(store)
-  const [open, setOpen] = useState(false)
+  /** Null until the reader decides: then it is open while there is running output to see. */
+  const [open, setOpen] = useState<boolean | null>(null)
   if (item.kind !== 'tool') return null
   const { mark, word } = outcome[item.state]
-  const shown = open || (item.state === 'running' && item.output !== '')
+  const shown = open ?? (item.state === 'running' && item.output !== '')
   return (
-    <details class={`tool ${item.state}`} open={shown} onToggle={({ currentTarget }) => setOpen(currentTarget.open)}>
-      <summary>
+    <details class={`tool ${item.state}`} open={shown}>
+      <summary
+        onClick={(event) => {
+          event.preventDefault()
+          setOpen(!shown)
+        }}
+      >
         <span class="mark" aria-hidden="true">
           {mark}
         </span>
