@@ -31,7 +31,7 @@ const hostMessage: fc.Arbitrary<HostMessage> = fc.oneof(
     t: fc.constant('session' as const),
     session,
     uid: fc.integer({ min: 20_000, max: 59_999 }),
-    folders: fc.uniqueArray(fc.record({ name: folder, mode: fc.constantFrom('ro' as const, 'rw' as const) }), {
+    folders: fc.uniqueArray(fc.record({ name: folder, mode: fc.constantFrom('ro' as const, 'rw' as const), generation: fc.nat() }), {
       selector: (one) => one.name,
       maxLength: 8,
     }),
@@ -200,7 +200,7 @@ describe('messages', () => {
   })
 
   test('hostile fields are refused', () => {
-    const right = { t: 'session', session: 's-1', uid: 20_000, folders: [{ name: 'a', mode: 'rw' }] }
+    const right = { t: 'session', session: 's-1', uid: 20_000, folders: [{ name: 'a', mode: 'rw', generation: 3 }] }
     expect(parseHostMessage(right)).not.toBeNull()
     for (const wrong of [
       { uid: 0 },
@@ -209,13 +209,13 @@ describe('messages', () => {
       { uid: 20_000.5 },
       { session: '../x' },
       { session: '' },
-      { folders: [{ name: '..', mode: 'rw' }] },
-      { folders: [{ name: 'a/b', mode: 'rw' }] },
-      { folders: [{ name: 'a', mode: 'rwx' }] },
+      { folders: [{ name: '..', mode: 'rw', generation: 3 }] },
+      { folders: [{ name: 'a/b', mode: 'rw', generation: 3 }] },
+      { folders: [{ name: 'a', mode: 'rwx', generation: 3 }] },
       {
         folders: [
-          { name: 'a', mode: 'ro' },
-          { name: 'a', mode: 'rw' },
+          { name: 'a', mode: 'ro', generation: 3 },
+          { name: 'a', mode: 'rw', generation: 3 },
         ],
       },
     ])

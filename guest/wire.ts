@@ -29,7 +29,8 @@ export const ninepMessageSize = 256 * 1024
 export const firstUid = 20_000
 export const lastUid = 59_999
 
-export type FolderMount = { name: string; mode: 'ro' | 'rw' }
+/** `generation`: which grant of the folder this is; a mount of another one is stale and made anew. */
+export type FolderMount = { name: string; mode: 'ro' | 'rw'; generation: number }
 export type Stream = 'stdout' | 'stderr'
 export type SignalName = 'SIGHUP' | 'SIGINT' | 'SIGQUIT' | 'SIGTERM' | 'SIGKILL' | 'SIGUSR1' | 'SIGUSR2' | 'SIGSTOP' | 'SIGCONT'
 
@@ -400,8 +401,10 @@ function parseFolders(value: unknown): FolderMount[] | null {
   for (const item of value) {
     const o = asRecord(item)
     if (o === null || !isFolderName(o.name) || (o.mode !== 'ro' && o.mode !== 'rw')) return null
+    const { generation } = o
+    if (typeof generation !== 'number' || !Number.isSafeInteger(generation) || generation < 0) return null
     if (folders.some((folder) => folder.name === o.name)) return null
-    folders.push({ name: o.name, mode: o.mode })
+    folders.push({ name: o.name, mode: o.mode, generation })
   }
   return folders
 }

@@ -13,6 +13,14 @@ export function restarted(context: Context, body: unknown): Step {
   const sessions = Object.values(context.sessions)
   if (actor === 'vm-supervisor')
     return sessions.reduce((step, session) => andThen(step, (now) => attachFolders(now, session, connected(session))), stay(context))
+  const owner = sessions.find(({ folders }) => folders.some((folder) => folder.actor?.id === actor))
+  // Its mount in the workspace holds handles the new gate does not know: the workspace gets a new capability and mounts anew.
+  if (owner)
+    return attachFolders(
+      context,
+      owner,
+      connected(owner).filter((folder) => folder.actor?.id === actor),
+    )
   const session = sessions.find(({ conversation }) => conversation?.id === actor)
   return session ? retell(context, session) : stay(context)
 }

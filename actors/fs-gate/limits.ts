@@ -63,6 +63,9 @@ export const limits = {
   /** Names in one 9P walk, by the protocol. */
   walkNames: 16,
 
+  /** Requests that wait while the folder is being opened, which takes milliseconds; more are refused `not-now`. */
+  held: 64,
+
   /** After the folder vanished: how often to look for it. */
   reopenMs: 5_000,
 } as const

@@ -16,10 +16,17 @@ describe('as a machine', () => {
   const stepper = createStepper(machine)
   const from = (request: number | null, limits = {}) => ({ request, badge: { ...badge, limits }, caps: [] })
 
-  test('nothing is served before the folder is open', () => {
+  test('what comes before the folder is open waits, and is served or refused then', () => {
     const { snapshot, commands } = stepper.initial({ params: { root: '/w', name: 'w', mode: 'rw' }, slots: [] })
     expect(commands).toEqual([{ do: 'effect', name: 'openFolder', params: { root: '/w', name: 'w', mode: 'rw' } }])
-    expect(stepper.step(snapshot, { type: 'read', body: { path: 'a' }, from: from(1) } as never).handled).toBe(false)
+    const waiting = stepper.step(snapshot, { type: 'read', body: { path: 'a' }, from: from(1) } as never)
+    expect(waiting).toMatchObject({ handled: true, commands: [] })
+    const opened = stepper.step(waiting.snapshot, { type: 'openFolder.opened', gate: 7, root: '/r' } as { type: string })
+    expect(opened.commands).toMatchObject([{ do: 'effect', name: 'readFile', params: { gate: 7 } }])
+    const failed = stepper.step(waiting.snapshot, { type: 'openFolder.failed', error: { code: 'not-found' } } as { type: string })
+    expect(failed.commands).toContainEqual(
+      expect.objectContaining({ do: 'emit', message: expect.objectContaining({ type: 'refuse' }) as unknown }),
+    )
   })
 
   test("the capability's limits travel with each task; a lost folder refuses and is looked for again", () => {

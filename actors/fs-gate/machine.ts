@@ -6,10 +6,10 @@
  *      +--failed-------------------------------------+  | failed
  *                         lost --after reopen--> opening
  *
- * Each request becomes the effect of its name. In `opening` and after `stopping` requests are refused `not-now` by the runtime, in `lost`
+ * Each request becomes the effect of its name. In `opening` it waits; after `stopping` it is refused `not-now` by the runtime, in `lost`
  * with the reason. No request is answered twice: an effect's outcome is the answer.
  */
-import { assign, emit, setup } from 'xstate'
+import { assign, emit, enqueueActions, setup } from 'xstate'
 import { type Fault, type From, fault, type Inbound, type KernelEvent, type Limits, type Outgoing } from '../../kernel/index.ts'
 import { limits } from './limits.ts'
 import type { protocol } from './protocol.ts'
@@ -24,6 +24,8 @@ export type Context = {
   mode: Mode
   /** Which open folder the effects shall use. */
   gate: number
+  /** Requests that came while the folder was being opened, oldest first. */
+  held: readonly Request[]
   /** Why the folder is not served, in state `lost`. */
   trouble: Fault | null
 }
@@ -60,6 +62,7 @@ const fsGate = setup({
     /** A message nobody waits for has no answer to give. */
     unasked: ({ event }) => 'from' in event && event.from.request === null,
     unheard: ({ event }) => 'request' in event && event.request === noRequest,
+    roomToHold: ({ context }) => context.held.length < limits.held,
     folderGone: ({ event }) => 'gone' in event && (event.gone ?? false),
   },
   actions: {
@@ -77,6 +80,14 @@ const fsGate = setup({
     serveNinep: (_, _params: Params<'ninep'> & { from: string }) => {},
     closeNinep: (_, _params: Params<'ninep-close'> & { from: string }) => {},
 
+    hold: assign(({ context, event }) => ('from' in event ? { held: [...context.held, event] } : {})),
+    release: enqueueActions(({ context, enqueue }) => {
+      for (const request of context.held) enqueue.raise(request)
+      enqueue.assign({ held: [] })
+    }),
+    forgetHeld: assign(({ context, event }) =>
+      event.type === 'cancelled' ? { held: context.held.filter(({ from }) => from.request !== event.request) } : {},
+    ),
     noteOpen: assign(({ event }) => (event.type === 'openFolder.opened' ? { gate: event.gate, root: event.root, trouble: null } : {})),
     noteTrouble: assign({ trouble: ({ event }) => errorOf(event) }),
     tellInfo: emit(({ context, event }): Outgoing => {
@@ -100,13 +111,14 @@ const fsGate = setup({
 const noRequest = -1
 
 const unasked = { guard: 'unasked' } as const
+const held = { guard: 'roomToHold', actions: 'hold' } as const
 const answered = [{ guard: 'unheard' }, { actions: 'answer' }] as const
 const failed = [{ guard: 'folderGone', target: '#fs-gate.up.lost', actions: ['noteTrouble', 'answer'] }, { actions: 'answer' }] as const
 const refused = [unasked, { actions: 'refuseLost' }] as const
 
 export const machine = fsGate.createMachine({
   id: 'fs-gate',
-  context: ({ input }) => ({ ...startParams(input.params), gate: -1, trouble: null }),
+  context: ({ input }) => ({ ...startParams(input.params), gate: -1, held: [], trouble: null }),
   initial: 'up',
   on: {
     'readFile.done': answered,
@@ -148,12 +160,25 @@ export const machine = fsGate.createMachine({
         opening: {
           entry: { type: 'openFolder', params: ({ context }) => ({ root: context.root, name: context.name, mode: context.mode }) },
           on: {
+            info: held,
+            read: held,
+            list: held,
+            stat: held,
+            glob: held,
+            grep: held,
+            preview: held,
+            write: held,
+            edit: held,
+            ninep: held,
+            'ninep-close': held,
+            cancelled: { actions: 'forgetHeld' },
             'openFolder.opened': { target: 'serving', actions: 'noteOpen' },
             'openFolder.failed': { target: 'lost', actions: 'noteTrouble' },
             'openFolder.crashed': { target: 'lost', actions: 'noteTrouble' },
           },
         },
         serving: {
+          entry: 'release',
           on: {
             info: [unasked, { actions: 'tellInfo' }],
             read: [unasked, { actions: { type: 'readFile', params: ({ context, event }) => task(context, event.from, event.body) } }],
@@ -194,7 +219,7 @@ export const machine = fsGate.createMachine({
           },
         },
         lost: {
-          entry: { type: 'closeFolder', params: ({ context }) => ({ gate: context.gate }) },
+          entry: [{ type: 'closeFolder', params: ({ context }) => ({ gate: context.gate }) }, 'release'],
           after: { reopen: 'opening' },
           on: {
             info: refused,

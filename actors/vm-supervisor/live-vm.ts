@@ -94,7 +94,8 @@ export class LiveVm {
     await this.control.session(
       session,
       uid,
-      folders.map(({ name, mode }) => ({ name, mode })),
+      // A slot is given once: another one is another grant, to a gate that may have forgotten the mount.
+      folders.map(({ name, mode, slot }) => ({ name, mode, generation: Number(slot) })),
     )
   }
 

@@ -22,7 +22,7 @@ export type Session = {
   readonly cgroup: string
   /** A process inside the session's namespaces, as the agent sees it. */
   holder: number
-  folders: Map<string, { mode: 'ro' | 'rw'; channel: Channel }>
+  folders: Map<string, { mode: 'ro' | 'rw'; generation: number; channel: Channel }>
   /** Where the last command ended; null before the first. */
   cwd: string | null
 }
@@ -112,10 +112,11 @@ export class Sessions {
   }
 
   async #mount(session: Session, wanted: readonly FolderMount[]): Promise<void> {
-    for (const [name, { mode }] of session.folders) {
-      if (!wanted.some((folder) => folder.name === name && folder.mode === mode)) await unmountFolder(session, name)
+    for (const [name, { mode, generation }] of session.folders) {
+      if (!wanted.some((folder) => folder.name === name && folder.mode === mode && folder.generation === generation))
+        await unmountFolder(session, name)
     }
-    for (const { name, mode } of wanted) {
+    for (const { name, mode, generation } of wanted) {
       if (session.folders.has(name)) continue
       const channel = await this.#bridge.open(session.name, name)
       try {
@@ -124,7 +125,7 @@ export class Sessions {
         channel.close()
         throw error
       }
-      session.folders.set(name, { mode, channel })
+      session.folders.set(name, { mode, generation, channel })
     }
   }
 }
