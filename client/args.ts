@@ -10,6 +10,7 @@ export const approveModes = ['ask', 'edits', 'all', 'none'] as const
 export type Approve = (typeof approveModes)[number]
 export type SessionOptions = { folders: Folder[]; approve: Approve; hosts: string[]; session?: string; model?: string }
 const vmActions = ['status', 'start', 'stop', 'restart'] as const
+const policyActions = ['show', 'check', 'explain'] as const
 const daemonActions = ['start', 'stop', 'status'] as const
 
 export type Command =
@@ -18,6 +19,7 @@ export type Command =
   | ({ verb: 'run'; prompt: string; json: boolean } & SessionOptions)
   | { verb: 'vm'; action: (typeof vmActions)[number]; json: boolean }
   | { verb: 'daemon'; action: (typeof daemonActions)[number]; json: boolean }
+  | { verb: 'policy'; action: (typeof policyActions)[number]; about: string; json: boolean }
   | { verb: 'inspect' | 'doctor'; json: boolean }
   | { verb: 'check'; actor: string | null; json: boolean }
 
@@ -35,6 +37,8 @@ export const usage = `Usage: bulkhead [COMMAND]
               The workspace, a Linux VM in which commands run.
   inspect [--json]
               Who runs, what each holds and why.
+  policy show | check FILE | explain KEY [--json]
+              What the organization and your settings allow, and who decided.
   doctor [--json]
               What this machine has of what Bulkhead needs.
   daemon start|stop|status [--json]
@@ -82,6 +86,14 @@ export function parseCommand(args: readonly string[]): Command {
       if (action === undefined || more.length > 0 || !known.includes(action))
         throw new UsageError(`${verb} takes one of: ${known.join(', ')}.`)
       return { verb, action, json: values.json === true } as Command
+    }
+    case 'policy': {
+      const { values, positionals } = parse(rest, json)
+      const [action, about = '', ...more] = positionals
+      const known = policyActions.find((name) => name === action)
+      if (!known) throw new UsageError(`policy takes one of: ${policyActions.join(', ')}.`)
+      if (more.length > 0 || (known === 'show') !== (about === '')) throw new UsageError('It is one of: policy show, policy check FILE, policy explain KEY.')
+      return { verb, action: known, about, json: values.json === true }
     }
     case 'inspect':
     case 'doctor': {

@@ -10,6 +10,7 @@ import { exitCodes } from './exit-codes.ts'
 import { faultText } from './fault-text.ts'
 import { inspectText } from './inspect.ts'
 import { findPlaces } from './places.ts'
+import { policy } from './policy.ts'
 import { createRenderer } from './render.ts'
 import { run } from './run.ts'
 import { styleFor } from './style.ts'
@@ -62,6 +63,17 @@ async function perform(command: Command): Promise<number> {
           out: show,
           progress: renderer.status,
           watched: (to) => (watching = to),
+        })
+      } finally {
+        daemon.close()
+      }
+    }
+    case 'policy': {
+      const daemon = await open(false)
+      try {
+        return await policy(daemon, command, (text) => {
+          renderer.settle()
+          out(text)
         })
       } finally {
         daemon.close()

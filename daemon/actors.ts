@@ -9,6 +9,8 @@ import { manifest as fsGate } from '../actors/fs-gate/manifest.ts'
 import { protocol as fsGateProtocol } from '../actors/fs-gate/protocol.ts'
 import { manifest as gateway } from '../actors/gateway/manifest.ts'
 import { protocol as gatewayProtocol } from '../actors/gateway/protocol.ts'
+import { manifest as policy } from '../actors/policy/manifest.ts'
+import { protocol as policyProtocol } from '../actors/policy/protocol.ts'
 import { manifest as vmSupervisor } from '../actors/vm-supervisor/manifest.ts'
 import { protocol as vmSupervisorProtocol } from '../actors/vm-supervisor/protocol.ts'
 import type { ActorEntry } from '../kernel/placement.ts'
@@ -21,6 +23,7 @@ function entry(manifest: Manifest, protocol: Protocol): ActorEntry {
 
 /** In start order: what others depend on comes first. */
 export const entries: readonly ActorEntry[] = [
+  entry(policy, policyProtocol),
   entry(egress, egressProtocol),
   entry(vmSupervisor, vmSupervisorProtocol),
   entry(consent, consentProtocol),

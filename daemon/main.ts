@@ -4,6 +4,7 @@
  */
 import { chmodSync, closeSync, existsSync, fstatSync, mkdirSync, readFileSync, rmSync, writeSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
+import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { asFault } from '../kernel/errors.ts'
 import { createControl } from '../kernel/control.ts'
@@ -21,6 +22,8 @@ const { home, runtimeDir, imageDir, vm, baseUrl } = settings
 const vmHome = join(home, 'vm')
 for (const dir of [home, vmHome, imageDir, runtimeDir]) mkdirSync(dir, { recursive: true, mode: 0o700 })
 const log = createLog(process.stderr)
+// From the user database: `$HOME` and `$USER` are whatever the member says, and `~` in a policy is not theirs to move.
+const { username: user, homedir: userHome } = userInfo()
 const root = new URL('..', import.meta.url).pathname
 const socketPath = join(runtimeDir, 'daemon.sock')
 
@@ -35,6 +38,8 @@ const kernel = createKernel({
   },
   fds: isOpen(fds.secrets) ? { secrets: fds.secrets } : {},
   params: {
+    // Where the managed settings are is not for any setting to say.
+    policy: { platform: process.platform, home, user, userHome },
     egress: { baseUrl },
     'vm-supervisor': { home: vmHome, imageDir, vm, guestDir: join(root, 'guest'), nodeBinary: process.execPath },
   },

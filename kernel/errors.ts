@@ -81,6 +81,10 @@ export const errorCodes = {
   'image-failed': { meaning: 'The workspace image could not be built.', remedy: 'Run `npm start -- setup` and follow its advice.' },
   // Consent and sessions
   denied: { meaning: 'The member, or the approval mode, said no.', remedy: 'Do something else, or ask the member what they would accept.' },
+  'policy-denied': {
+    meaning: 'Policy does not allow it; the rule names the key and who decided.',
+    remedy: 'Ask whoever manages this device; `bulkhead policy explain KEY` says more.',
+  },
   'no-one-to-ask': {
     meaning: 'It needs approval and no client is there to give it.',
     remedy: 'Run with a terminal, or choose an `--approve` mode.',

@@ -6,6 +6,8 @@
 import { fault } from '../../kernel/index.ts'
 import type { Delegation, Fault, Limits } from '../../kernel/index.ts'
 import { filePath } from './names.ts'
+import type { Policy } from '../policy/protocol.ts'
+import { toolDenied, toolRule } from './policy-rules.ts'
 import { unknownSession } from './sessions.ts'
 import {
   type Ask,
@@ -25,6 +27,16 @@ import {
 
 const writeKinds = ['write', 'edit'] as const
 
+/** The tool an action counts as. What the conversation calls it matters only between the two ways to write. */
+const toolOf = ({ tool, target }: Pick<Ask, 'tool' | 'target'>): string =>
+  target.kind === 'exec' ? 'Bash' : tool === 'Edit' ? 'Edit' : 'Write'
+
+/** Kinds that an approval may carry. */
+function kindsFor({ kind }: Target, policy: Policy | null): readonly string[] {
+  if (kind === 'exec') return ['exec']
+  return writeKinds.filter((name) => policy === null || toolRule(policy, name === 'edit' ? 'Edit' : 'Write') !== 'blocked')
+}
+
 export function ask(
   context: Context,
   request: number,
@@ -35,14 +47,15 @@ export function ask(
   if (!known) return stay(context, refuse(request, unknownSession(session ?? '(none)')))
   const target = exact(wish.target)
   const objection = target
-    ? against(known, target)
+    ? against(known, { ...wish, target }, context.policy)
     : fault('bad-path', `"${wish.target.kind === 'write' ? wish.target.path : ''}" names no file in the folder.`)
   if (!target || objection) return stay(context, refuse(request, objection ?? fault('bad-path', 'The path names no file.')))
 
   const asked: Ask = { ...wish, request, session: known.id, target, decision: null }
   const standing = standingGrant(known, target)
   if (standing) return allow(context, known, asked, standing, 'session', standing.by)
-  if (known.approve === 'all' || (known.approve === 'edits' && target.kind === 'write'))
+  const mustAsk = context.policy !== null && toolRule(context.policy, toolOf(asked)) === 'ask'
+  if (!mustAsk && (known.approve === 'all' || (known.approve === 'edits' && target.kind === 'write')))
     return once(context, known, asked, `approve mode ${known.approve}`)
 
   const ref = `ask:${context.next}`
@@ -66,7 +79,9 @@ function exact(target: Target): Target | null {
 }
 
 /** What forbids it whoever would be asked. */
-function against(session: Session, target: Target): Fault | null {
+function against(session: Session, wish: Pick<Ask, 'tool' | 'target'>, policy: Policy | null): Fault | null {
+  const { target } = wish
+  if (policy && toolRule(policy, toolOf(wish)) === 'blocked') return toolDenied(policy, toolOf(wish))
   if (target.kind === 'write') {
     const folder = session.folders.find(({ name, held }) => name === target.folder && held)
     if (!folder) return fault('outside-folder', `There is no connected folder ${target.folder}.`)
@@ -106,7 +121,7 @@ export function answered(context: Context, ref: string, body: unknown): Step {
   const forgotten: Context = { ...context, asks: without(context.asks, ref) }
   const session = context.sessions[asked.session]
   if (!session) return stay(forgotten, refuse(asked.request, unknownSession(asked.session)))
-  const objection = against(session, asked.target)
+  const objection = against(session, asked, context.policy)
   if (objection) return stay(forgotten, refuse(asked.request, objection))
   if (answer.option === 'allow-once') return once(forgotten, session, asked, by)
   if (answer.option !== 'allow-session')
@@ -131,7 +146,7 @@ export function stamped(context: Context, ref: string, at: number): Step {
       { ...context, asks: without(context.asks, ref) },
       refuse(asked.request, fault('revoked', 'The folder was disconnected meanwhile.')),
     )
-  const limits: Limits = { kinds: asked.target.kind === 'write' ? writeKinds : ['exec'], session: session.id }
+  const limits: Limits = { kinds: kindsFor(asked.target, context.policy), session: session.id }
   return stay(
     { ...context, asks: { ...context.asks, [ref]: { ...asked, decision } } },
     {
@@ -157,6 +172,11 @@ export function derived(context: Context, ref: string, body: unknown, caps: read
   const forgotten: Context = { ...context, asks: without(context.asks, ref) }
   if (slot === undefined || !usable)
     return stay(forgotten, refuse(asked.request, fault('internal', 'The kernel\'s reply to "derive" is not as agreed.')))
+  const late = context.policy && toolRule(context.policy, toolOf(asked)) === 'blocked' ? toolDenied(context.policy, toolOf(asked)) : null
+  if (late) {
+    const revoked = tell(forgotten, 'kernel', 'revoke', { grant })
+    return { ...revoked, out: [...revoked.out, refuse(asked.request, late)] }
+  }
   const { target } = asked
   const record: Grant = {
     grant,
@@ -201,7 +221,7 @@ function once(context: Context, session: Session, asked: Ask, by: string): Step 
   if (slot === null) return stay(context, refuse(asked.request, fault('revoked', 'The folder was disconnected meanwhile.')))
   const limits: Limits =
     target.kind === 'write'
-      ? { kinds: writeKinds, session: session.id, path: target.path, uses: 1 }
+      ? { kinds: kindsFor(target, context.policy), session: session.id, path: target.path, uses: 1 }
       : { kinds: ['exec'], session: session.id, uses: 1 }
   return reply(context, asked, { slot, limits, reason: `${asked.title}, once, allowed by ${by}` }, 'once', by)
 }

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import * as Effect from 'effect/Effect'
 import type { Effects } from '../../kernel/index.ts'
-import { retryMs } from './limits.ts'
+import { policyRetryMs, retryMs } from './limits.ts'
 
 /** Crockford's alphabet without look-alikes: names are read aloud and typed. */
 const alphabet = '0123456789abcdefghjkmnpqrstvwxyz'
@@ -20,6 +20,8 @@ export const effects = {
   },
   /** Waits a moment before a task is tried again. */
   pause: { outcomes: ['done'], run: () => Effect.as(Effect.sleep(retryMs), { type: 'done' }) },
+  /** Waits before policy is asked again. */
+  rest: { outcomes: ['done'], run: () => Effect.as(Effect.sleep(policyRetryMs), { type: 'done' }) },
   /** The time, epoch ms. */
   stamp: { outcomes: ['done'], run: () => Effect.sync(() => ({ type: 'done', at: Date.now() })) },
 } satisfies Effects

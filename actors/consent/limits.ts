@@ -23,3 +23,6 @@ export const retryMs = 25
 
 /** How often it is tried: together ten seconds, twice what the kernel gives an actor to stop. */
 export const maxTries = 400
+
+/** Pause before policy is asked again when its actor went down, ms. What it said last stays in force meanwhile. */
+export const policyRetryMs = 500

@@ -6,6 +6,8 @@ import { setup } from 'xstate'
 import type { Inbound, KernelEvent, Outgoing } from '../../kernel/index.ts'
 import { answered, ask, askRefused, derived, stamped, withdrawn } from './asking.ts'
 import { abandon, minted, open, taskAgain, taskDone, taskRefused } from './opening.ts'
+import type { Policy } from '../policy/protocol.ts'
+import { policyChanged } from './policy-change.ts'
 import type { protocol } from './protocol.ts'
 import { restarted, watch, watchRef } from './restarting.ts'
 import { close, revoke } from './revoking.ts'
@@ -18,6 +20,10 @@ type Event =
   | { type: 'mint.done'; ref: string; name: string; at: number }
   | { type: 'stamp.done'; ref: string; at: number }
   | { type: 'pause.done'; ref: string }
+  | { type: 'rest.done' }
+
+/** The request under which policy tells what is in force. */
+const policyRef = 'policy'
 
 /** Where an event leads. */
 function step(context: Context, event: Event): Step {
@@ -55,7 +61,9 @@ function step(context: Context, event: Event): Step {
     case 'cancelled':
       return andThen(abandon(context, event.request), (now) => withdrawn(now, event.request))
     case 'part':
+      if (event.ref === policyRef) return policyChanged(context, (event.body as { policy: Policy }).policy)
       return event.ref === watchRef ? restarted(context, event.body) : stay(context)
+    case 'rest.done':
     case 'stopping':
       return stay(context)
     default:
@@ -63,7 +71,7 @@ function step(context: Context, event: Event): Step {
   }
 }
 
-/** Someone may send a request kind one-way: then there is no one to answer, and no open request has the number -1. */
+/** Someone may send a request kind one-way: then there is no one to answer, and what would go to request -1 does not leave. */
 const requestOf = (event: Inbound<typeof protocol>): number => event.from.request ?? -1
 
 const dialect = setup({
@@ -73,6 +81,7 @@ const dialect = setup({
     mint: (_, _params: { ref: string }) => {},
     stamp: (_, _params: { ref: string }) => {},
     pause: (_, _params: { ref: string }) => {},
+    rest: () => {},
   },
 })
 
@@ -80,36 +89,46 @@ const advance = dialect.enqueueActions(({ context, event, enqueue }) => {
   const { context: after, out } = step(context, event)
   enqueue.assign(() => after)
   for (const item of out) {
+    // Nobody waits: a message that came one-way, or something policy set off.
+    if ((item.type === 'reply' || item.type === 'refuse') && item.request < 0) continue
     if (item.type !== 'effect') enqueue.emit(item)
     else enqueue({ type: item.name, params: { ref: item.ref } })
   }
 })
 
-export const machine = dialect.extend({ actions: { advance } }).createMachine({
-  id: 'consent',
-  context: empty,
-  initial: 'serving',
-  states: {
-    serving: {
-      entry: dialect.emit(watch),
-      on: {
-        part: { actions: 'advance' },
-        open: { actions: 'advance' },
-        close: { actions: 'advance' },
-        revoke: { actions: 'advance' },
-        grants: { actions: 'advance' },
-        'approve-mode': { actions: 'advance' },
-        ask: { actions: 'advance' },
-        'mint.done': { actions: 'advance' },
-        'stamp.done': { actions: 'advance' },
-        'pause.done': { actions: 'advance' },
-        replied: { actions: 'advance' },
-        refused: { actions: 'advance' },
-        cancelled: { actions: 'advance' },
-        stopping: 'stopping',
-      },
-    },
-    /** The kernel stops the sessions' actors itself; new requests find no transition and are refused `not-now`. */
-    stopping: {},
-  },
+const watchPolicy = dialect.enqueueActions(({ enqueue }) => {
+  enqueue.emit({ type: 'send', to: 'policy', kind: 'watch', body: {}, ref: policyRef, deadlineMs: null })
 })
+
+export const machine = dialect
+  .extend({ actions: { advance, watchPolicy }, guards: { isPolicy: ({ event }) => 'ref' in event && event.ref === policyRef } })
+  .createMachine({
+    id: 'consent',
+    context: empty,
+    initial: 'serving',
+    states: {
+      serving: {
+        entry: [dialect.emit(watch), 'watchPolicy'],
+        on: {
+          open: { actions: 'advance' },
+          close: { actions: 'advance' },
+          revoke: { actions: 'advance' },
+          grants: { actions: 'advance' },
+          'approve-mode': { actions: 'advance' },
+          ask: { actions: 'advance' },
+          'mint.done': { actions: 'advance' },
+          'stamp.done': { actions: 'advance' },
+          'pause.done': { actions: 'advance' },
+          part: { actions: 'advance' },
+          // Policy's actor went down: asked again, in a moment, for what is in force.
+          replied: [{ guard: 'isPolicy', actions: 'rest' }, { actions: 'advance' }],
+          refused: [{ guard: 'isPolicy', actions: 'rest' }, { actions: 'advance' }],
+          'rest.done': { actions: 'watchPolicy' },
+          cancelled: { actions: 'advance' },
+          stopping: 'stopping',
+        },
+      },
+      /** The kernel stops the sessions' actors itself; new requests find no transition and are refused `not-now`. */
+      stopping: {},
+    },
+  })

@@ -13,6 +13,12 @@ export const manifest = {
       reason: "starts a session's actors, takes grants back, gives a restarted actor what it had",
     },
     { name: 'self', target: 'consent', limits: { kinds: ['ask'] }, reason: 'handed to each conversation, so that it can ask' },
+    {
+      name: 'policy',
+      target: 'policy',
+      limits: { kinds: ['watch'] },
+      reason: 'opens nothing that policy forbids, and takes back what it forbids later',
+    },
     { name: 'gateway', target: 'gateway', limits: { kinds: ['ask-member'] }, reason: 'shows a question to the member' },
     {
       name: 'egress',

@@ -12,6 +12,8 @@ import { fault } from '../../kernel/index.ts'
 import type { Delegation, Fault, Outgoing } from '../../kernel/index.ts'
 import { maxFolders, maxHosts, maxSessions, maxTries } from './limits.ts'
 import { folderKey, folderName } from './names.ts'
+import type { Policy } from '../policy/protocol.ts'
+import { allowedHosts, blockedTools, folderLimit, outsideAllowed, switchedOff, toolRule } from './policy-rules.ts'
 import { dropFolder, endSession } from './sessions.ts'
 import {
   changeFolder,
@@ -26,6 +28,7 @@ import {
   type Task,
   tell,
   andThen,
+  type Want,
   withSession,
   without,
 } from './state.ts'
@@ -33,7 +36,22 @@ import {
 /** Kinds of a folder that change nothing; a conversation holds these from the start. */
 const readKinds = ['info', 'read', 'list', 'stat', 'glob', 'grep', 'preview'] as const
 
+const toolOfKind: Readonly<Record<string, string>> = { read: 'Read', glob: 'Glob', grep: 'Grep', fetch: 'WebFetch' }
+
+function permitted<Kind extends string>(policy: Policy | null, kinds: readonly Kind[]): Kind[] {
+  return kinds.filter((kind) => policy === null || toolRule(policy, toolOfKind[kind] ?? kind) !== 'blocked')
+}
+
+/** What the session's egress capability allows: the hosts both member and policy allow, and fetching if policy does. */
+export function egressLimits(session: Session, policy: Policy | null): { kinds: string[]; session: string; hosts: string[] } {
+  const hosts = policy ? allowedHosts(policy, session.hosts) : []
+  return { kinds: permitted(policy, ['model', 'model-info', 'fetch']), session: session.id, hosts: [...hosts] }
+}
+
 export function open(context: Context, request: number, from: string, body: OpenBody): Step {
+  if (context.policy === null) return stay({ ...context, early: [...context.early, { request, body, from }] })
+  const off = switchedOff(context.policy)
+  if (off) return stay(context, refuse(request, off))
   const busy = body.session !== undefined && Object.values(context.openings).some(({ session }) => session === body.session)
   if (busy) return stay({ ...context, waiting: [...context.waiting, { request, body, from }] })
   const ref = `open:${context.next}`
@@ -86,10 +104,16 @@ function run(context: Context, ref: string): Step {
   const session = context.sessions[opening.session ?? '']
   if (task.do === 'look-up') return stay(context, { type: 'send', to: 'journal', kind: 'sessions', body: {}, ref })
   if (!session) return fail(context, opening, fault('no-such-session', 'The session was closed while it was being opened.'))
-  return stay(context, message(task, session, ref, opening))
+  return stay(context, message(task, session, ref, opening, context.policy))
 }
 
-function message(task: Exclude<Task, { do: 'mint' | 'look-up' }>, session: Session, ref: string, opening: Opening): Outgoing {
+function message(
+  task: Exclude<Task, { do: 'mint' | 'look-up' }>,
+  session: Session,
+  ref: string,
+  opening: Opening,
+  policy: Policy | null,
+): Outgoing {
   const send = (to: string | number, kind: string, body: unknown, caps: Delegation[] = []): Outgoing => ({
     type: 'send',
     to,
@@ -123,27 +147,35 @@ function message(task: Exclude<Task, { do: 'mint' | 'look-up' }>, session: Sessi
         },
       ])
     case 'derive-egress': {
-      const reason = session.hosts.length === 0 ? 'model API only' : `model API and ${session.hosts.join(', ')}`
-      return send('kernel', 'derive', {}, [{ slot: 'egress', limits: { session: session.id, hosts: session.hosts }, reason }])
+      const limits = egressLimits(session, policy)
+      const reason = limits.hosts.length === 0 ? 'model API only' : `model API and ${limits.hosts.join(', ')}`
+      return send('kernel', 'derive', {}, [{ slot: 'egress', limits, reason }])
     }
     case 'endow-egress':
       return send('kernel', 'endow', { id: session.conversation?.id ?? '', name: 'egress' }, [{ slot: session.egress?.slot ?? 'egress' }])
     case 'stop-conversation':
       return send('kernel', 'stop', { id: session.conversation?.id ?? '' })
     case 'spawn-conversation':
-      return spawnConversation(session, ref)
+      return spawnConversation(session, ref, policy)
     case 'tell-folders': {
       const folders = connected(session)
       const added = folders.filter(({ name }) => opening.added.includes(name))
-      return send(session.conversation?.slot ?? 'conversation', 'folders', { folders: folders.map(view) }, added.map(readable(session.id)))
+      return send(
+        session.conversation?.slot ?? 'conversation',
+        'folders',
+        { folders: folders.map(view) },
+        added.map(readable(session.id, policy)),
+      )
     }
     default:
       return task satisfies never
   }
 }
 
-function spawnConversation(session: Session, ref: string): Outgoing {
-  const { id, hosts, model } = session
+function spawnConversation(session: Session, ref: string, policy: Policy | null): Outgoing {
+  const { id, model } = session
+  const { hosts } = egressLimits(session, policy)
+  const blocked = policy ? blockedTools(policy) : {}
   const folders = connected(session)
   const given: { name: string; reason: string; cap: Delegation }[] = [
     {
@@ -153,7 +185,7 @@ function spawnConversation(session: Session, ref: string): Outgoing {
     },
     { name: 'consent', reason: 'asks before it changes anything', cap: { slot: 'self', limits: { kinds: ['ask'], session: id } } },
     { name: 'journal', reason: 'keeps its history', cap: { slot: 'journal', limits: { kinds: ['append', 'read'], session: id } } },
-    ...folders.map((folder) => ({ name: `folder:${folder.name}`, reason: `reads ${folder.name}/`, cap: readable(id)(folder) })),
+    ...folders.map((folder) => ({ name: `folder:${folder.name}`, reason: `reads ${folder.name}/`, cap: readable(id, policy)(folder) })),
   ]
   return {
     type: 'send',
@@ -163,7 +195,7 @@ function spawnConversation(session: Session, ref: string): Outgoing {
     body: {
       kind: 'conversation',
       instance: id,
-      params: { session: id, folders: folders.map(view), hosts: [...hosts], now: session.openedAt, ...(model === null ? {} : { model }) },
+      params: { session: id, folders: folders.map(view), hosts, blocked, now: session.openedAt, ...(model === null ? {} : { model }) },
       session: id,
       grants: given.map(({ name, reason }) => ({ name, reason })),
     },
@@ -174,13 +206,17 @@ function spawnConversation(session: Session, ref: string): Outgoing {
 export const connected = (session: Session): Folder[] => session.folders.filter(({ held, root }) => held !== null && root !== '')
 export const view = ({ name, root, mode }: Folder): { name: string; root: string; mode: 'ro' | 'rw' } => ({ name, root, mode })
 export const readable =
-  (session: string) =>
-  ({ held, name, mode }: Folder): Delegation => ({ slot: held?.slot ?? name, limits: { kinds: readKinds, mode, session } })
+  (session: string, policy: Policy | null) =>
+  ({ held, name, mode }: Folder): Delegation => ({
+    slot: held?.slot ?? name,
+    limits: { kinds: permitted(policy, readKinds), mode, session },
+  })
 
 /** The name and time arrived: now the rest of the way is known, but for what the journal or a dead conversation say. */
 export function minted(context: Context, ref: string, name: string, at: number): Step {
-  const opening = context.openings[ref]
-  if (!opening) return stay(context)
+  const asked = context.openings[ref]
+  if (!asked) return stay(context)
+  const opening: Opening = { ...asked, body: { ...asked.body, folders: asked.body.folders.map((want) => capped(context.policy, want)) } }
   const id = opening.session ?? name
   const known = context.sessions[id]
   if (!known && Object.keys(context.sessions).length >= maxSessions)
@@ -241,6 +277,11 @@ export function minted(context: Context, ref: string, name: string, at: number):
   )
 }
 
+/** Read-only where policy says so. The real path decides once it is known; this spares the member a refusal. */
+function capped(policy: Policy | null, want: Want): Want {
+  return policy && folderLimit(policy, want.path) === 'ro' ? { ...want, mode: 'ro' } : want
+}
+
 const folderTasks = (folder: string): Task[] => [
   { do: 'spawn-folder', folder },
   { do: 'inform-folder', folder },
@@ -291,6 +332,10 @@ export function taskDone(context: Context, ref: string, body: unknown, caps: rea
     case 'inform-folder': {
       const root = reply['root']
       if (typeof root !== 'string' || root === '') return unexpected()
+      const limit = context.policy ? folderLimit(context.policy, root) : null
+      const mode = context.sessions[id]?.folders.find(({ name }) => name === task.folder)?.mode
+      if (context.policy && (limit === null || (limit === 'ro' && mode === 'rw')))
+        return fail(context, opening, outsideAllowed(context.policy, root, limit))
       return advance(updateFolder(context, id, task.folder, (folder) => ({ ...folder, root })))
     }
     case 'derive-folder':
@@ -370,9 +415,10 @@ export function taskAgain(context: Context, ref: string): Step {
 /** The gateway's client left while its session opened: what runs is let end, then everything new is taken back. */
 export function abandon(context: Context, request: number): Step {
   const waiting = context.waiting.filter((item) => item.request !== request)
+  const early = context.early.filter((item) => item.request !== request)
   const opening = Object.values(context.openings).find((item) => item.request === request)
-  if (!opening) return stay({ ...context, waiting })
-  return stay({ ...context, waiting, openings: { ...context.openings, [opening.ref]: { ...opening, abandoned: true } } })
+  if (!opening) return stay({ ...context, waiting, early })
+  return stay({ ...context, waiting, early, openings: { ...context.openings, [opening.ref]: { ...opening, abandoned: true } } })
 }
 
 function finish(context: Context, opening: Opening): Step {
@@ -390,7 +436,7 @@ function finish(context: Context, opening: Opening): Step {
         body: {
           session: session.id,
           folders: session.folders.map(view),
-          hosts: [...session.hosts],
+          hosts: egressLimits(session, context.policy).hosts,
           approve: session.approve,
           resumed: opening.resumed,
         },

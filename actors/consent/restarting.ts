@@ -1,4 +1,5 @@
 /** An actor came back after a crash and remembers nothing: what sessions had given it is given again. */
+import { blockedTools } from './policy-rules.ts'
 import { attachFolders, connected, readable, view } from './opening.ts'
 import type { Outgoing } from '../../kernel/index.ts'
 import { andThen, type Context, type Session, type Step, stay, tell } from './state.ts'
@@ -22,7 +23,7 @@ export function restarted(context: Context, body: unknown): Step {
       connected(owner).filter((folder) => folder.actor?.id === actor),
     )
   const session = sessions.find(({ conversation }) => conversation?.id === actor)
-  return session ? retell(context, session) : stay(context)
+  return session ? andThen(retell(context, session), (now) => restrict(now, session)) : stay(context)
 }
 
 /** A conversation starts again with the folders it was spawned with; it is told of those that came later, and of those that went. */
@@ -32,5 +33,11 @@ function retell(context: Context, session: Session): Step {
   const folders = connected(session)
   const later = folders.filter(({ name }) => !conversation.folders.includes(name))
   if (later.length === 0 && folders.length === conversation.folders.length) return stay(context)
-  return tell(context, conversation.slot, 'folders', { folders: folders.map(view) }, later.map(readable(session.id)))
+  return tell(context, conversation.slot, 'folders', { folders: folders.map(view) }, later.map(readable(session.id, context.policy)))
+}
+
+/** It was spawned with what policy blocked then. */
+function restrict(context: Context, { conversation }: Session): Step {
+  if (!conversation || context.policy === null) return stay(context)
+  return tell(context, conversation.slot, 'restrict', { blocked: blockedTools(context.policy) })
 }

@@ -1,5 +1,6 @@
 /** What consent knows, and the few ways to change it. All values; nothing here is ever mutated. */
 import type { Delegation, Fault, Outgoing } from '../../kernel/index.ts'
+import type { Policy } from '../policy/protocol.ts'
 import type { ApproveMode, GrantView } from './protocol.ts'
 
 export type Mode = 'ro' | 'rw'
@@ -104,9 +105,13 @@ export type Context = {
   /** Opens that wait for another one of the same session. */
   waiting: readonly { request: number; body: OpenBody; from: string }[]
   asks: Readonly<Record<string, Ask>>
+  /** What is in force; null until policy has told, and until then nothing is opened. */
+  policy: Policy | null
+  /** Opens that wait for that. */
+  early: readonly { request: number; body: OpenBody; from: string }[]
 }
 
-export const empty: Context = { next: 1, sessions: {}, openings: {}, waiting: [], asks: {} }
+export const empty: Context = { next: 1, sessions: {}, openings: {}, waiting: [], asks: {}, policy: null, early: [] }
 
 /** A message to send, or an effect to run. */
 export type Out = Outgoing | { type: 'effect'; name: 'mint' | 'stamp' | 'pause'; ref: string }

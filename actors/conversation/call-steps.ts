@@ -98,6 +98,14 @@ function startWaiting(step: Step): Step {
     const call = current.context.turn?.calls[index]
     if (!call?.plan) continue
     const { plan } = call
+    const rule = Object.hasOwn(current.context.blocked, call.name) ? current.context.blocked[call.name] : undefined
+    if (rule !== undefined) {
+      // Policy changed since the call was planned.
+      const refused = presentFault(fault('policy-denied', `Policy does not allow ${call.name}.`, { rule }))
+      const finished = finish(current.context, index, { ...refused, durationMs: 0 })
+      // Finishing it started the others.
+      return before(current.out, { ...finished, runs: [...current.runs, ...finished.runs] })
+    }
     const started =
       plan.access === 'change'
         ? startChange(current.context, index, call, plan)

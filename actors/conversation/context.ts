@@ -37,6 +37,7 @@ const contextSchema = z.object({
   model: z.string(),
   hosts: z.array(z.string()),
   folders: z.array(folderSchema),
+  blocked: z.record(z.string(), z.string()),
   /** Read capability of each connected folder, by folder name. */
   folderSlots: z.record(z.string(), slot),
   messages: z.array(z.custom<Message>()),
@@ -58,12 +59,13 @@ export type Context = Readonly<z.infer<typeof contextSchema>>
 
 /** Folders without a slot of their own name among `slots` are kept: the router refuses for them. */
 export function initialContext(input: { params: Record<string, unknown> }): Context {
-  const { session, folders, hosts, model } = conversationParams.parse(input.params)
+  const { session, folders, hosts, model, blocked } = conversationParams.parse(input.params)
   return {
     session,
     model: model ?? DEFAULT_MODEL,
     hosts,
     folders,
+    blocked,
     folderSlots: Object.fromEntries(folders.map(({ name }) => [name, `folder:${name}`])),
     messages: [],
     loadedSeq: 0,
@@ -76,8 +78,8 @@ export function initialContext(input: { params: Record<string, unknown> }): Cont
   }
 }
 
-export function workspaceOf({ session, folders, hosts }: Context): Workspace {
-  return { session, folders, hosts }
+export function workspaceOf({ session, folders, hosts, blocked }: Context): Workspace {
+  return { session, folders, hosts, blocked }
 }
 
 export function newTurn(context: Context, { request, text }: { request: number; text: string }): Turn {

@@ -177,6 +177,15 @@ export const machine = base
           runs: [],
         }
       }),
+      setBlocked: stepping((context, event) => {
+        if (event.type !== 'restrict') return { context, out: [], runs: [] }
+        const { request } = event.from
+        return {
+          context: { ...context, blocked: event.body.blocked },
+          out: request === null ? [] : [{ type: 'reply', request, body: {} }],
+          runs: [],
+        }
+      }),
       countHistory: emitting(({ messages }, event) =>
         event.type === 'history' && event.from.request !== null
           ? [{ type: 'reply', request: event.from.request, body: { messages: messages.length } }]
@@ -190,6 +199,7 @@ export const machine = base
     initial: 'loading',
     on: {
       folders: { actions: 'setFolders' },
+      restrict: { actions: 'setBlocked' },
       history: { actions: 'countHistory' },
     },
     states: {
@@ -256,7 +266,10 @@ export const machine = base
               'countCall',
               {
                 type: 'callModel',
-                params: ({ context }) => ({ ...tagOf(context), body: modelRequest(context.model, context.messages, promptInput(context)) }),
+                params: ({ context }) => ({
+                  ...tagOf(context),
+                  body: modelRequest(context.model, context.messages, promptInput(context), context.blocked),
+                }),
               },
             ],
             on: {

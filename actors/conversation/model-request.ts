@@ -5,12 +5,17 @@ import { type SystemPromptInput, systemPrompt } from './system-prompt.ts'
 import { toolParams } from './tools/catalog.ts'
 
 /** Everything one model call sends. Pure. Order of the cached prefix: tools, system prompt, messages. */
-export function modelRequest(model: string, messages: readonly Message[], prompt: SystemPromptInput): MessageCreateParamsBase {
+export function modelRequest(
+  model: string,
+  messages: readonly Message[],
+  prompt: SystemPromptInput,
+  blocked: Readonly<Record<string, string>> = {},
+): MessageCreateParamsBase {
   return {
     model,
     max_tokens: MAX_OUTPUT_TOKENS,
     system: [{ type: 'text', text: systemPrompt(prompt), cache_control: { type: 'ephemeral' } }],
-    tools: [...toolParams],
+    tools: toolParams(blocked),
     messages: withCacheMark(validHistory(messages)) as MessageCreateParamsBase['messages'],
     ...(thinksAdaptively(model) ? { thinking: { type: 'adaptive', display: 'summarized' } } : {}),
   }

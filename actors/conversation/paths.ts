@@ -13,7 +13,13 @@
 import { fault } from '../../kernel/index.ts'
 import type { Folder } from './protocol.ts'
 
-export type Workspace = { readonly session: string; readonly folders: readonly Folder[]; readonly hosts: readonly string[] }
+export type Workspace = {
+  readonly session: string
+  readonly folders: readonly Folder[]
+  readonly hosts: readonly string[]
+  /** Tools that policy blocks, with the rule. */
+  readonly blocked?: Readonly<Record<string, string>>
+}
 
 /** `path` is relative to the folder, `/`-separated, '' = the folder itself. */
 export type Location = { folder: string; path: string }

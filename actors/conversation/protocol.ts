@@ -86,6 +86,8 @@ export const protocol = {
    * the slot `folder:<name>`.
    */
   folders: { body: z.strictObject({ folders: z.array(folderSchema), hosts: z.array(z.string()).optional() }), reply: z.strictObject({}) },
+  /** Tools that policy blocks from now on, all of them, with the rule that says so. From consent. Legal in every state. */
+  restrict: { body: z.strictObject({ blocked: z.record(z.string(), z.string()) }), reply: z.strictObject({}) },
   /** How much history there is; 0 until it is loaded. Legal in every state. */
   history: { body: z.strictObject({}), reply: z.strictObject({ messages: z.number().int() }) },
 } satisfies Protocol
@@ -97,6 +99,8 @@ export const conversationParams = z.looseObject({
   /** Host patterns the member allowed; shown to the model, enforced by the egress actor. */
   hosts: z.array(z.string()).default([]),
   model: z.string().min(1).nullish(),
+  /** Tools that policy blocks, with the rule that says so: not offered, and refused if called all the same. */
+  blocked: z.record(z.string(), z.string()).default({}),
 })
 
 /**

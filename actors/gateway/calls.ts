@@ -69,6 +69,11 @@ export function called(context: Context, conn: number, call: number, style: Styl
     case 'vm/restart':
     case 'vm/watch':
       return relay('vm', asked.method.slice(3), {}, null)
+    case 'policy/show':
+      return relay('policy', 'effective', {})
+    case 'policy/check':
+    case 'policy/explain':
+      return relay('policy', asked.method.slice(7), asked.params)
     case 'shutdown':
       return stay(context, { type: 'send', to: 'kernel', kind: 'shutdown', body: {} }, answer(conn, call, {}))
     default:

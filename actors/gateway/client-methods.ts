@@ -49,6 +49,12 @@ export const clientMethods = {
   'vm/restart': z.strictObject({}),
   /** Runs until it is cancelled. */
   'vm/watch': z.strictObject({}),
+  /** -> every effective policy value with who decided it, problems, sources. */
+  'policy/show': z.strictObject({}),
+  /** What would be wrong with a settings file of this text -> {ok, problems}. */
+  'policy/check': z.strictObject({ text: z.string().max(maxPromptChars) }),
+  /** -> one key: value, who decided, type, default, effect, example. Refused `not-found`. */
+  'policy/explain': z.strictObject({ key: z.string().min(1).max(200) }),
   /** Ends the daemon in order. */
   shutdown: z.strictObject({}),
 } as const

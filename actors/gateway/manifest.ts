@@ -19,6 +19,12 @@ export const manifest = {
       reason: 'shows and steers the workspace',
     },
     {
+      name: 'policy',
+      target: 'policy',
+      limits: { kinds: ['effective', 'check', 'explain'] },
+      reason: 'shows what policy is in force and who decided',
+    },
+    {
       name: 'kernel',
       target: 'kernel',
       limits: { kinds: ['inspect', 'shutdown'] },

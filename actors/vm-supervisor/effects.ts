@@ -6,7 +6,7 @@ import type { Driver, Hypervisor } from './driver.ts'
 import { qemuDriver } from './driver-qemu.ts'
 import { buildImage, type ImageProgress } from './image.ts'
 import { joinedInitrd } from './initrd.ts'
-import { admitMs, maxCpus, memoryMiB, pingSilentMs } from './limits.ts'
+import { admitMs, maxCpus, memoryMiB, pingSilentMs, policyRetryMs } from './limits.ts'
 import { LiveVm } from './live-vm.ts'
 import type { Accelerator } from './qemu-args.ts'
 import type { Config, Folder, Waiting } from './state.ts'
@@ -51,6 +51,8 @@ function progressText({ detail, fraction }: ImageProgress): string {
 }
 
 export const effects = {
+  /** Waits before policy is asked again. */
+  rest: { outcomes: ['done'], run: () => Effect.as(Effect.sleep(policyRetryMs), { type: 'done' }) },
   probe: {
     outcomes: ['found', 'missing'],
     run: ({ config }: { config: Config }, context) =>

@@ -37,6 +37,7 @@ export type EffectEvent =
   | { type: 'drawJitter.drawn'; ref: string; fraction: number }
   | { type: 'readClock.read'; request: number; at: number }
   | { type: 'halt.done'; ref: string }
+  | { type: 'rest.done' }
   /** A defect in an effect. Those of the boot carry `ref`, a command's carries `request`. */
   | {
       type:

@@ -110,3 +110,6 @@ export const maxQmpLine = 1024 * 1024
 
 /** Standard error of QEMU that is kept for the error message, characters. */
 export const maxStderr = 4_000
+
+/** Pause before policy is asked again when its actor went down, ms. */
+export const policyRetryMs = 500

@@ -1,10 +1,23 @@
 /** The words the supervisor's machine is written in: its types, the effects it may ask for, its guards and its delays. */
 import { setup } from 'xstate'
 import type { Outgoing } from '../../kernel/index.ts'
+import type { Policy } from '../policy/protocol.ts'
 import type { MachineEvent } from './events.ts'
 import { absentRestMs, bootStallMs, healthyMs, imageStallMs, pingEveryMs, retriesAtOnce, stopMs, verifyStallMs } from './limits.ts'
 import type { Accelerator } from './qemu-args.ts'
 import type { Config, Context, Folder, Waiting } from './state.ts'
+
+/** The request under which policy tells what is in force. */
+export const policyRef = 'policy'
+
+/** Who forbids the workspace, by the policy that came; null: nobody. */
+export function deciderOf(event: MachineEvent): string | null {
+  if (event.type !== 'part' || event.ref !== policyRef) return null
+  const { policy } = event.body as { policy: Policy }
+  return policy.values.secureVmFeaturesEnabled ? null : (policy.decidedBy['secureVmFeaturesEnabled'] ?? 'policy')
+}
+
+const hasVm = ({ state }: Context): boolean => ['booting', 'verifying', 'ready'].includes(state)
 
 const noop = (): void => {}
 
@@ -31,9 +44,13 @@ export const base = setup({
     admit: (_, _params: { ref: string; session: string; revision: number; uid: number; folders: readonly Folder[] }) => noop(),
     evict: (_, _params: { ref: string; session: string }) => noop(),
     exec: (_, _params: Waiting) => noop(),
+    rest: () => noop(),
   },
   guards: {
-    isOff: ({ context }) => context.config.off,
+    isOff: ({ context }) => context.config.off || context.forbidden !== null,
+    isPolicy: ({ event }) => 'ref' in event && event.ref === policyRef,
+    forbidsVm: ({ context, event }) => deciderOf(event) !== null && hasVm(context),
+    forbids: ({ event }) => deciderOf(event) !== null,
     /** News of an earlier attempt is not news. */
     current: ({ context, event }) => {
       if ('ref' in event && typeof event.ref === 'string') return event.ref === String(context.epoch)

@@ -138,7 +138,11 @@ export const withCommands = base.extend({
     }),
     refuseRunning: enqueueActions(({ context, event, enqueue }) => {
       const error =
-        event.type === 'stop' || event.type === 'restart' || event.type === 'stopping' ? interrupted : failureOf(event, context.wasReady)
+        context.forbidden !== null
+          ? unavailable(context)
+          : event.type === 'stop' || event.type === 'restart' || event.type === 'stopping'
+            ? interrupted
+            : failureOf(event, context.wasReady)
       for (const request of Object.keys(context.running)) enqueue.emit(refuse(Number(request), error))
       enqueue.assign({ running: {} })
     }),

@@ -2,6 +2,7 @@
 import { enqueueActions } from 'xstate'
 import { fault } from '../../kernel/index.ts'
 import { maxWatchers } from './limits.ts'
+import { deciderOf, policyRef } from './machine-base.ts'
 import { withCommands } from './machine-commands.ts'
 import { announce, failureOf, refuse, reply } from './messages.ts'
 import type { VmState } from './protocol.ts'
@@ -50,7 +51,7 @@ export const vocabulary = withCommands.extend({
       if (event.type !== 'stop' || event.from.request === null) return
       enqueue.assign({ stoppers: [...context.stoppers, event.from.request] })
     }),
-    wantAgain: enqueueActions(({ enqueue }) => enqueue.assign({ again: true })),
+    wantAgain: enqueueActions(({ context, enqueue }) => enqueue.assign({ again: context.forbidden === null })),
     wantStopped: enqueueActions(({ enqueue }) => enqueue.assign({ again: false })),
     replyEmpty: enqueueActions(({ event, enqueue }) => {
       if ('from' in event && event.from.request !== null) enqueue.emit(reply(event.from.request, {}))
@@ -109,6 +110,12 @@ export const vocabulary = withCommands.extend({
       enqueue.assign({ delayMs: backoffDelay(context.failures, fraction) })
     }),
     noteDown: enqueueActions(({ enqueue }) => enqueue.assign({ pid: null, readyAt: null })),
+    watchPolicy: enqueueActions(({ enqueue }) =>
+      enqueue.emit({ type: 'send', to: 'policy', kind: 'watch', body: {}, ref: policyRef, deadlineMs: null }),
+    ),
+    notePolicy: enqueueActions(({ event, enqueue }) => {
+      if (event.type === 'part' && event.ref === policyRef) enqueue.assign({ forbidden: deciderOf(event) })
+    }),
     interruptAttempt: enqueueActions(({ context, enqueue }) => enqueue.emit({ type: 'interrupt', ref: String(context.epoch) })),
     interruptUnlessVm: enqueueActions(({ context, enqueue }) => {
       if (context.state === 'probing' || context.state === 'image') enqueue.emit({ type: 'interrupt', ref: String(context.epoch) })

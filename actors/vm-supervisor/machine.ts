@@ -15,7 +15,17 @@ export const machine = vocabulary.createMachine({
   id: 'vm-supervisor',
   context: ({ input }) => initialContext(input.params),
   initial: 'deciding',
+  entry: 'watchPolicy',
   on: {
+    part: [
+      { guard: 'forbidsVm', target: '.stopping', actions: ['notePolicy', 'refuseRunning', 'wantStopped'] },
+      { guard: 'forbids', target: '.abandoning', actions: ['notePolicy', 'wantStopped'] },
+      { guard: 'isPolicy', actions: 'notePolicy' },
+    ],
+    // Policy's actor went down: what it said stays in force, and it is asked again in a moment.
+    replied: { guard: 'isPolicy', actions: 'rest' },
+    refused: { guard: 'isPolicy', actions: 'rest' },
+    'rest.done': { actions: 'watchPolicy' },
     status: { actions: { type: 'readClock', params: ({ event }) => ({ request: event.from.request ?? -1 }) } },
     'readClock.read': { actions: 'replyStatus' },
     watch: { actions: 'addWatcher' },
@@ -32,8 +42,9 @@ export const machine = vocabulary.createMachine({
     deciding: { always: [{ guard: 'isOff', target: 'off' }, { target: 'stopped' }] },
 
     off: {
-      entry: { type: 'become', params: { state: 'off' } },
+      entry: [{ type: 'become', params: { state: 'off' } }, 'refuseWaiting'],
       on: {
+        part: { guard: 'isPolicy', target: 'deciding', actions: 'notePolicy' },
         exec: { actions: 'refuseUnavailable' },
         start: { actions: 'refuseUnavailable' },
         restart: { actions: 'refuseUnavailable' },
@@ -43,6 +54,7 @@ export const machine = vocabulary.createMachine({
 
     stopped: {
       entry: ['noteDown', { type: 'become', params: { state: 'stopped' } }, 'replyStoppers'],
+      always: { guard: 'isOff', target: 'off' },
       on: {
         exec: [{ guard: 'knowsSession', target: 'working', actions: 'queueExec' }, { actions: 'queueExec' }],
         start: { target: 'working', actions: 'addStarter' },
@@ -247,6 +259,11 @@ export const machine = vocabulary.createMachine({
         ],
       },
       on: {
+        // It is on its way down already; where to is decided when it is there.
+        part: [
+          { guard: 'forbids', actions: ['notePolicy', 'wantStopped', 'refuseWaiting'] },
+          { guard: 'isPolicy', actions: 'notePolicy' },
+        ],
         exec: [{ guard: 'wantsAgain', actions: 'queueExec' }, { actions: 'refuseUnavailable' }],
         start: { actions: ['addStarter', 'wantAgain'] },
         restart: { actions: ['addStarter', 'wantAgain'] },
@@ -278,6 +295,9 @@ export const machine = vocabulary.createMachine({
         restart: { actions: 'refuseUnavailable' },
         stop: { actions: 'replyEmpty' },
         attach: { actions: 'attach' },
+        part: { guard: 'isPolicy', actions: 'notePolicy' },
+        replied: {},
+        refused: {},
       },
     },
   },

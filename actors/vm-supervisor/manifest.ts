@@ -15,7 +15,7 @@ export const manifest = {
   purpose: 'Keeps the workspace VM ready and runs commands in it.',
   placement: 'process',
   cardinality: 'singleton',
-  grants: [],
+  grants: [{ name: 'policy', target: 'policy', limits: { kinds: ['watch'] }, reason: 'runs no VM where policy forbids it' }],
   permissions(params) {
     const { home, imageDir, guestDir, nodeBinary } = paths(params)
     return {

@@ -71,6 +71,8 @@ export const model = defineModel<Context>({
     drawJitter: () => [end({ type: 'drawJitter.drawn', fraction: 0 })],
     halt: () => [end({ type: 'halt.done' })],
   },
+  // Policy is watched for good; what it says are stimuli.
+  replies: () => [],
   // Attempt numbers only name attempts; counters only feed status. Failures beyond three change nothing but the delay.
   project: ({
     failures,
@@ -87,8 +89,10 @@ export const model = defineModel<Context>({
     again,
     lastError,
     sessions,
+    forbidden,
   }) => ({
     state,
+    forbidden,
     wasReady,
     pid,
     waiting,
@@ -119,7 +123,9 @@ export const model = defineModel<Context>({
     'nothing waits while the VM is down': ({ context }) =>
       !['off', 'absent', 'backoff'].includes(context.state) || (context.waiting.length === 0 && context.starters.length === 0),
     'no failure latches: a VM that is not ready is stopped, on its way, or has a timer or an effect pending': ({ context, pending }) =>
-      ['ready', 'stopped', 'off', 'absent'].includes(context.state) || pending.length > 0,
+      ['ready', 'stopped', 'off', 'absent'].includes(context.state) || pending.some(({ what }) => what !== 'request'),
+    'where policy forbids it, no VM is started or said to be ready': ({ context }) =>
+      context.forbidden === null || ['off', 'stopping'].includes(context.state),
     'at most one VM process at a time': ({ pending }) =>
       pending.filter((item) => item.what === 'effect' && item.name === 'runVm').length <= 1,
     'ready is said only with a VM process behind it': ({ context, pending }) =>
@@ -133,5 +139,5 @@ export const model = defineModel<Context>({
     'a command running': ({ context }) => Object.keys(context.running).length > 0,
     'ready again after a death': ({ context }) => context.state === 'ready' && context.restarts > 0,
   },
-  mayEnd: ({ context }) => ['stopped', 'absent', 'ready'].includes(context.state),
+  mayEnd: ({ context }) => ['stopped', 'absent', 'ready', 'off'].includes(context.state),
 })

@@ -52,6 +52,8 @@ export type Context = {
   starters: readonly number[]
   stoppers: readonly number[]
   watchers: readonly number[]
+  /** Who decided by policy that there is no workspace; null while there may be one. */
+  forbidden: string | null
   /** After `stopping`: start again. */
   again: boolean
 }
@@ -91,6 +93,7 @@ export function initialContext(params: Record<string, unknown>): Context {
     starters: [],
     stoppers: [],
     watchers: [],
+    forbidden: null,
     again: false,
   }
 }
@@ -124,6 +127,12 @@ function isolationOf({ accelerator, acceleratorWhy, hypervisor }: Context): { le
 /** Why a command cannot run now. */
 export function unavailable(context: Context): Fault {
   const { state, lastError } = context
+  if (context.forbidden !== null)
+    return fault('workspace-unavailable', 'Workspace unavailable: policy has switched it off.', {
+      rule: `policy secureVmFeaturesEnabled (${context.forbidden})`,
+      remedy:
+        'File and web tools still work. Ask whoever manages this device; `bulkhead policy explain secureVmFeaturesEnabled` says more.',
+    })
   const because = lastError ? `${lastError.message}${lastError.cause ? ` (${lastError.cause})` : ''}` : undefined
   if (state === 'off')
     return fault('workspace-unavailable', 'Workspace unavailable: it is switched off.', {

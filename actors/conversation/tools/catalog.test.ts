@@ -25,7 +25,7 @@ const present = (name: string, input: unknown, ...bodies: unknown[]): unknown =>
   )
 
 test('names, parameters and order are what a model knows from Claude Code', () => {
-  const shape = toolParams.map(({ name, input_schema: { properties, required } }) => [name, Object.keys(properties as object), required])
+  const shape = toolParams().map(({ name, input_schema: { properties, required } }) => [name, Object.keys(properties as object), required])
   expect(shape).toEqual([
     ['Read', ['file_path', 'offset', 'limit'], ['file_path']],
     ['Write', ['file_path', 'content'], ['file_path', 'content']],
@@ -35,7 +35,7 @@ test('names, parameters and order are what a model knows from Claude Code', () =
     ['Bash', ['command', 'description', 'timeout'], ['command']],
     ['WebFetch', ['url', 'prompt'], ['url']],
   ])
-  for (const { input_schema } of toolParams) expect(input_schema).toMatchObject({ type: 'object', additionalProperties: false })
+  for (const { input_schema } of toolParams()) expect(input_schema).toMatchObject({ type: 'object', additionalProperties: false })
 })
 
 describe('what calls become', () => {
@@ -166,5 +166,13 @@ describe('what the model reads', () => {
 
   test('an answer of the wrong shape is a defect, not a crash', () => {
     expect(present('Glob', { pattern: '*' }, null, null)).toMatchObject({ ok: false, error: { code: 'internal' } })
+  })
+})
+
+test('a tool that policy blocks is not offered, and refused with the rule if called', () => {
+  const blocked = { Bash: 'policy disabledBuiltinTools (managed settings, /m)' }
+  expect(toolParams(blocked).map(({ name }) => name)).not.toContain('Bash')
+  expect(planCall('Bash', { command: 'ls' }, { session: 's', folders: [], hosts: [], blocked })).toMatchObject({
+    error: { code: 'policy-denied', rule: blocked.Bash },
   })
 })

@@ -17,13 +17,21 @@ import { write } from './write.ts'
 const tools: ReadonlyMap<string, Tool> = new Map([read, write, edit, glob, grep, bash, webFetch].map((item) => [item.name, item]))
 
 /** The tools as the Messages API wants them, always in the same order: they are part of the cached prefix. */
-export const toolParams: readonly ToolParam[] = [...tools.values()].map(({ name, description, input }) => {
+const allParams: readonly ToolParam[] = [...tools.values()].map(({ name, description, input }) => {
   const { $schema: _, ...schema } = z.toJSONSchema(input, { io: 'input' })
   return { name, description, input_schema: schema as ToolParam['input_schema'] }
 })
 
+/** Without those that policy blocks. */
+export function toolParams(blocked: Readonly<Record<string, string>> = {}): ToolParam[] {
+  return allParams.filter(({ name }) => !Object.hasOwn(blocked, name))
+}
+
 /** What a tool call comes to, or why it cannot be carried out. Never throws. */
 export function planCall(name: string, input: unknown, workspace: Workspace): { plan: Plan } | { error: Fault } {
+  const { blocked = {} } = workspace
+  if (Object.hasOwn(blocked, name))
+    return { error: fault('policy-denied', `Policy does not allow ${name}.`, { rule: blocked[name] ?? name }) }
   const found = tools.get(name)
   if (!found) return { error: fault('unknown-tool', `There is no tool "${name}".`, { rule: `tools: ${[...tools.keys()].join(', ')}` }) }
   const checked = found.input.safeParse(input)

@@ -1,0 +1,119 @@
+/**
+ * A new policy, applied to everything that runs:
+ *
+ *   switched off       -> sessions end, openings are refused
+ *   folders            -> what may no longer be connected is disconnected; what is capped comes back read-only
+ *   hosts, WebFetch    -> the egress capability dies and a narrower one takes its place
+ *   tools              -> standing approvals for them die; the conversation no longer offers them
+ */
+import type { Policy } from '../policy/protocol.ts'
+import { egressLimits, open, renewEgress, view } from './opening.ts'
+import { allowedHosts, blockedTools, folderLimit, switchedOff, toolRule } from './policy-rules.ts'
+import { dropFolder, endSession } from './sessions.ts'
+import { andThen, type Context, type Opening, refuse, type Session, type Step, stay, type Task, tell, withSession } from './state.ts'
+
+/** Nobody waits for what policy sets off. */
+const nobody = -1
+
+export function policyChanged(before: Context, policy: Policy): Step {
+  const context: Context = { ...before, policy, early: [] }
+  const off = switchedOff(policy)
+  const applied = off ? switchOff(context) : applyAll(context, before.policy)
+  return before.early.reduce((step, { request, from, body }) => andThen(step, (now) => open(now, request, from, body)), applied)
+}
+
+function switchOff(context: Context): Step {
+  const error = context.policy && switchedOff(context.policy)
+  if (!error) return stay(context)
+  const openings = Object.values(context.openings)
+  const busy = new Set(openings.map(({ session }) => session))
+  // What an opening has under way is let end and then taken back with the whole session.
+  const ended: Context = {
+    ...context,
+    waiting: [],
+    openings: Object.fromEntries(openings.map((opening) => [opening.ref, { ...opening, abandoned: true, fresh: true }])),
+  }
+  const refused: Step = {
+    context: ended,
+    out: [...openings.filter(({ abandoned }) => !abandoned), ...context.waiting].map(({ request }) => refuse(request, error)),
+  }
+  const idle = Object.keys(context.sessions).filter((id) => !busy.has(id))
+  return idle.reduce((step, id) => andThen(step, (now) => endSession(now, id)), refused)
+}
+
+function applyAll(context: Context, before: Policy | null): Step {
+  const { policy } = context
+  // Nothing was opened under no policy.
+  if (policy === null || before === null) return stay(context)
+  return Object.keys(context.sessions).reduce<Step>(
+    (step, id) =>
+      [applyTools, applyEgress, applyFolders].reduce((last, apply) => andThen(last, (now) => apply(now, id, before, policy)), step),
+    stay(context),
+  )
+}
+
+function applyFolders(context: Context, id: string, _before: Policy, policy: Policy): Step {
+  const session = context.sessions[id]
+  if (!session) return stay(context)
+  const judged = session.folders
+    .filter(({ root }) => root !== '')
+    .map((folder) => ({ folder, limit: folderLimit(policy, folder.root) }))
+    .filter(({ folder, limit }) => limit === null || (limit === 'ro' && folder.mode === 'rw'))
+  if (judged.length === 0) return stay(context)
+  const dropped = judged.reduce<Step>((step, { folder }) => andThen(step, (now) => dropFolder(now, id, folder.name)), stay(context))
+  const told = andThen(dropped, (now) => tellConversation(now, id, policy))
+  const capped = judged.filter(({ limit }) => limit === 'ro').map(({ folder }) => ({ path: folder.path, mode: 'ro' as const }))
+  if (capped.length === 0) return told
+  return andThen(told, (now) => open(now, nobody, 'policy', { session: id, folders: capped, hosts: [] }))
+}
+
+/** The folders it still has and the hosts it may reach now. */
+function tellConversation(context: Context, id: string, policy: Policy): Step {
+  const session = context.sessions[id]
+  if (!session?.conversation) return stay(context)
+  const folders = session.folders.filter(({ held }) => held).map(view)
+  return tell(context, session.conversation.slot, 'folders', { folders, hosts: [...allowedHosts(policy, session.hosts)] })
+}
+
+function applyEgress(context: Context, id: string, before: Policy, policy: Policy): Step {
+  const session = context.sessions[id]
+  if (!session) return stay(context)
+  const was = egressLimits(session, before)
+  const is = egressLimits(session, policy)
+  if (JSON.stringify(was) === JSON.stringify(is)) return stay(context)
+  const narrower = was.hosts.some((host) => !is.hosts.includes(host)) || was.kinds.length > is.kinds.length
+  const gone = narrower ? [...session.outgrown, ...(session.egress ? [session.egress] : [])] : []
+  const revoked = gone.reduce<Step>((step, { grant }) => andThen(step, (now) => tell(now, 'kernel', 'revoke', { grant })), stay(context))
+  const opening = Object.values(context.openings).find((item) => item.session === id)
+  const renewed = andThen(revoked, (now) => (opening ? stay(renewLater(now, opening)) : renewNow(now, session, narrower)))
+  return andThen(renewed, (now) => tellConversation(now, id, policy))
+}
+
+function renewNow(context: Context, session: Session, narrower: boolean): Step {
+  const changed = narrower ? withSession(context, session.id, (now) => ({ ...now, egress: null, outgrown: [] })) : context
+  return renewEgress(changed, nobody, { ...session, ...(narrower ? { egress: null } : {}) })
+}
+
+/** The session is being opened: right after the task that runs, it gets the capability it may have now. */
+function renewLater(context: Context, opening: Opening): Context {
+  const [running, ...rest] = opening.tasks
+  if (!running) return context
+  const others = rest.filter((task) => task.do !== 'derive-egress' && task.do !== 'endow-egress')
+  const spawns = others.some((task) => task.do === 'spawn-conversation')
+  const has = running.do === 'spawn-conversation' || context.sessions[opening.session ?? '']?.conversation != null
+  const tasks: Task[] = [running, { do: 'derive-egress' }, ...(has && !spawns ? [{ do: 'endow-egress' } as const] : []), ...others]
+  return { ...context, openings: { ...context.openings, [opening.ref]: { ...opening, tasks } } }
+}
+
+function applyTools(context: Context, id: string, before: Policy, policy: Policy): Step {
+  const session = context.sessions[id]
+  const blocked = blockedTools(policy)
+  if (!session || JSON.stringify(blockedTools(before)) === JSON.stringify(blocked)) return stay(context)
+  const over = session.grants.filter(({ kind }) =>
+    (kind === 'exec' ? ['Bash'] : ['Write', 'Edit']).some((tool) => toolRule(policy, tool) === 'blocked'),
+  )
+  const kept = withSession(context, id, (now) => ({ ...now, grants: now.grants.filter((grant) => !over.includes(grant)) }))
+  const revoked = over.reduce<Step>((step, { grant }) => andThen(step, (now) => tell(now, 'kernel', 'revoke', { grant })), stay(kept))
+  const { conversation } = session
+  return andThen(revoked, (now) => (conversation ? tell(now, conversation.slot, 'restrict', { blocked }) : stay(now)))
+}

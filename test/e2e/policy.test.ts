@@ -1,0 +1,226 @@
+/**
+ * Managed policy on the whole product: each key set in `/etc/bulkhead/managed-settings.json`, its effect seen in a session that runs. The
+ * product's place for it cannot be moved, so it runs in a mount namespace with an `/etc` of its own (needs root, and bwrap).
+ */
+import { execFileSync } from 'node:child_process'
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { EffectivePolicy } from '../../actors/policy/protocol.ts'
+import { type Home, openHome, type PromptEnd } from '../harness/product.ts'
+import {
+  type RecordedRequest,
+  type ScriptedServer,
+  say,
+  startScriptedServer,
+  toolResults,
+  type Turn,
+  use,
+} from '../harness/scripted-messages-server.ts'
+
+const canRun = process.getuid?.() === 0 && existsSync('/usr/bin/bwrap')
+const etc = '/tmp/bulkhead-test-etc'
+
+let home: Home
+let server: ScriptedServer
+let work: string
+
+const file = () => join(etc, 'bulkhead', 'managed-settings.json')
+const shown = async () => JSON.parse((await home.call(['policy', 'show', '--json'])).stdout) as EffectivePolicy
+
+/** Sets the managed file and waits until that is in force. */
+async function decide(values: object | null): Promise<void> {
+  mkdirSync(join(etc, 'bulkhead'), { recursive: true, mode: 0o755 })
+  if (values === null) rmSync(file(), { force: true })
+  else {
+    // As an admin's tool would: whole, with its own owner and mode, at once.
+    writeFileSync(`${file()}.new`, JSON.stringify(values), { mode: 0o644 })
+    renameSync(`${file()}.new`, file())
+  }
+  const inForce = async () => {
+    const { entries, sources, failedClosed } = await shown()
+    const state = sources.find(({ kind }) => kind === 'managed-file')?.state
+    if (values === null) return state === 'absent'
+    if (failedClosed) return false
+    const given = Object.entries(values)
+    return (
+      state === 'present' && entries.every(({ key, decidedBy }) => given.some(([name]) => name === key) === decidedBy.startsWith('managed'))
+    )
+  }
+  for (let tries = 0; !(await inForce()); tries++) {
+    if (tries > 50) throw new Error(`not in force: ${JSON.stringify(await shown())}`)
+    await wait(100)
+  }
+  // What was told and what was answered travel side by side.
+  await wait(100)
+}
+
+/** One prompt in which the model makes the calls, and `between` happens before the last of them. */
+async function calls(
+  between: () => Promise<void>,
+  first: Turn,
+  second: Turn,
+  args: readonly string[] = [],
+): Promise<{ run: PromptEnd; results: string[]; requests: RecordedRequest[] }> {
+  const requests: RecordedRequest[] = []
+  const noted =
+    (next: Turn, before?: () => Promise<void>): Turn =>
+    async (request) => {
+      requests.push(request)
+      await before?.()
+      return typeof next === 'function' ? next(request) : next
+    }
+  server.script([noted(first), noted(second, between), noted([say('done')])])
+  const run = await home.prompt('go', ['--session', 'live', '--folder', work, '--approve', 'all', ...args])
+  const results = requests.flatMap((request) => [...toolResults(request).values()].map(({ text }) => text))
+  if (requests.length < 2) throw new Error(run.story)
+  return { run, results, requests }
+}
+
+describe.skipIf(!canRun)('managed policy', () => {
+  beforeAll(async () => {
+    rmSync(etc, { recursive: true, force: true })
+    execFileSync('cp', ['-a', '/etc', etc])
+    server = await startScriptedServer()
+    home = openHome({
+      entry: 'client',
+      wrapper: ['bwrap', '--dev-bind', '/', '/', '--bind', etc, '/etc', '--'],
+      env: { ANTHROPIC_BASE_URL: server.baseUrl, ANTHROPIC_API_KEY: 'sk-ant-made-up', BULKHEAD_VM: 'off' },
+    })
+    work = home.folder('work')
+    writeFileSync(join(work, 'a.txt'), 'alpha')
+  })
+  afterAll(async () => {
+    await home.close()
+    await server.close()
+    rmSync(etc, { recursive: true, force: true })
+  })
+
+  test('who decided, in words and as JSON; a wrong key is named and ignored alone', async () => {
+    writeFileSync(join(home.dir, 'settings.json'), '{"secureVmFeaturesEnabled": "perhaps", "isLocalDevMcpEnabled": false}')
+    await decide({ isDesktopExtensionEnabled: false })
+    const { entries } = await shown()
+    expect(entries.find(({ key }) => key === 'isDesktopExtensionEnabled')).toMatchObject({
+      value: false,
+      decidedBy: 'managed settings, /etc/bulkhead/managed-settings.json',
+    })
+    expect((await home.call(['policy', 'explain', 'isDesktopExtensionEnabled'])).stdout).toContain(
+      'isDesktopExtensionEnabled: false (managed settings, /etc/bulkhead',
+    )
+    const checked = await home.call(['policy', 'check', join(home.dir, 'settings.json')])
+    expect([checked.code, checked.stdout]).toEqual([3, expect.stringContaining('secureVmFeaturesEnabled')])
+    expect((await home.call(['policy', 'explain', 'nonsense'])).code).toBe(3)
+    expect((await home.call(['policy', 'nonsense'])).code).toBe(2)
+  })
+
+  test('of another owner or writable by others: nothing applies, local settings are off', async () => {
+    await shown()
+    writeFileSync(join(home.state, 'settings.json'), '{"isLocalDevMcpEnabled": false}')
+    await decide({ isEnabledForOrganization: false })
+    const spoilt = async (why: string) => {
+      let now = await shown()
+      for (let tries = 0; tries < 50 && now.problems[0]?.message.includes(why) !== true; tries++) now = await shown()
+      expect(now.problems[0]?.message).toContain(why)
+      expect(now.entries.filter(({ decidedBy }) => decidedBy !== 'default')).toEqual([])
+      expect((await home.call(['policy', 'show'])).stdout).toContain('nothing applies, and local settings are off')
+    }
+    chownSync(file(), 12_345, 0)
+    await spoilt('belongs to user 12345')
+    chownSync(file(), 0, 0)
+    chmodSync(file(), 0o646)
+    await spoilt('can be written by others')
+    await decide(null)
+    expect((await shown()).entries.find(({ key }) => key === 'isLocalDevMcpEnabled')?.decidedBy).toContain('local settings')
+    rmSync(join(home.state, 'settings.json'))
+  })
+
+  test('no environment variable moves the managed file', async () => {
+    await decide({ isDesktopExtensionEnabled: false })
+    const elsewhere = { BULKHEAD_MANAGED_SETTINGS: '/dev/null', BULKHEAD_POLICY: '/dev/null', HOME: '/nowhere' }
+    const report = JSON.parse((await home.call(['policy', 'show', '--json'], { env: elsewhere })).stdout) as EffectivePolicy
+    expect(report.sources[0]).toMatchObject({ place: '/etc/bulkhead/managed-settings.json', state: 'present' })
+    await decide(null)
+  })
+
+  test('allowedWorkspaceFolders: a connected folder is disconnected under a running prompt', async () => {
+    const read = [use('Read', { file_path: 'work/a.txt' })]
+    const { results } = await calls(() => decide({ allowedWorkspaceFolders: ['/srv/only'] }), read, [
+      use('Read', { file_path: 'work/a.txt' }),
+    ])
+    expect(results[0]).toContain('alpha')
+    expect(results[1]).toMatch(/Code: (revoked|outside-folder)/)
+    const again = await home.call(['run', '--json', '--folder', work, 'go'])
+    expect([again.code, again.stdout]).toEqual([3, expect.stringContaining('allowedWorkspaceFolders (managed settings')])
+  })
+
+  test('allowedWorkspaceFolders: capped to read-only under a running prompt', async () => {
+    await decide(null)
+    const write = (content: string) => [use('Write', { file_path: 'work/b.txt', content })]
+    const cap = async () => {
+      await decide({ allowedWorkspaceFolders: [{ path: home.dir, mode: 'ro' }] })
+      // It is disconnected at once; that it comes back read-only takes a new process.
+      await wait(2_000)
+    }
+    const { results } = await calls(cap, write('one'), write('two'))
+    expect(results[0]).not.toContain('Code:')
+    expect(results[1]).toContain('Code: read-only')
+    expect(readFileSync(join(work, 'b.txt'), 'utf8')).toBe('one')
+  })
+
+  test('disabledBuiltinTools: no longer offered, refused if called all the same', async () => {
+    await decide(null)
+    const grep = () => [use('Grep', { pattern: 'alpha' })]
+    const { results, requests } = await calls(() => decide({ disabledBuiltinTools: ['Grep'] }), grep(), grep())
+    expect(results[0]).toContain('a.txt')
+    expect(results[1]).toMatch(/Code: policy-denied[\s\S]*disabledBuiltinTools \(managed settings/)
+    const offered = requests.map(({ body }) => body.tools?.some(({ name }) => name === 'Grep'))
+    expect(offered).toEqual([true, true, false])
+  })
+
+  test('builtinToolPolicy: `ask` is not answered by an approve mode, `blocked` blocks', async () => {
+    await decide(null)
+    const write = () => [use('Write', { file_path: 'work/c.txt', content: 'x' })]
+    const asked = await calls(() => decide({ builtinToolPolicy: { Write: 'ask' } }), [use('Read', { file_path: 'work/a.txt' })], write())
+    expect(asked.results[1]).toMatch(/Code: (no-one-to-ask|denied)/)
+    await decide(null)
+    const blocked = await calls(
+      () => decide({ builtinToolPolicy: { Write: 'blocked' } }),
+      [use('Read', { file_path: 'work/a.txt' })],
+      write(),
+    )
+    expect(blocked.results[1]).toContain('Code: policy-denied')
+    expect(existsSync(join(work, 'c.txt'))).toBe(false)
+  })
+
+  test('coworkEgressAllowedHosts: the member’s hosts count only as far as policy allows them', async () => {
+    await decide({ coworkEgressAllowedHosts: ['allowed.example'] })
+    const fetch = (host: string) => use('WebFetch', { url: `http://${host}/` })
+    const hosts = ['--allow-host', 'allowed.example', '--allow-host', 'other.example']
+    const { run, results } = await calls(async () => {}, [fetch('other.example')], [fetch('allowed.example')], hosts)
+    expect(run.events.find(({ type }) => type === 'session')).toMatchObject({ hosts: ['allowed.example'] })
+    expect(results[0]).toContain('Code: egress-denied')
+    expect(results[1]).not.toContain('Code: egress-denied')
+    // Into the session that is still there, between two prompts.
+    await decide({ coworkEgressAllowedHosts: [] })
+    const later = await calls(async () => {}, [fetch('allowed.example')], [say('x')])
+    expect(later.results[0]).toContain('Code: egress-denied')
+  })
+
+  test('isEnabledForOrganization: running sessions end, none starts, and the refusal says who decided', async () => {
+    await decide(null)
+    const read = () => [use('Read', { file_path: 'work/a.txt' })]
+    const { run, results } = await calls(() => decide({ isEnabledForOrganization: false }), read(), read())
+    expect(run.result['status']).toBe('failed')
+    expect(results).toHaveLength(1)
+    const refused = await home.prompt('go', ['--folder', work])
+    expect(refused.code).toBe(3)
+    expect(refused.result['error']).toMatchObject({
+      code: 'policy-denied',
+      message: expect.stringContaining('/etc/bulkhead/managed-settings.json'),
+    })
+    await decide(null)
+    server.script([[say('back')]])
+    expect((await home.prompt('go', ['--folder', work])).result).toMatchObject({ status: 'done', text: 'back' })
+  })
+})
