@@ -53,6 +53,15 @@ export const errorCodes = {
   'too-large': { meaning: 'It is larger than the limit.', remedy: 'Read it in parts, or narrow the request.' },
   'not-text': { meaning: 'The file is not UTF-8 text.', remedy: 'Process it with a program in the workspace.' },
   'io-failed': { meaning: 'The operating system refused or failed.', remedy: 'See the cause; check permissions and free space.' },
+  'protected-path': {
+    meaning: 'Programs on the device run or obey what is at this path, so changing it needs an approval of its own.',
+    remedy: 'Use the file tools, which ask the member for exactly this path.',
+  },
+  'store-full': {
+    meaning: 'What the change would replace cannot be kept for undo.',
+    remedy: 'Free some space on the device, or make the change by hand.',
+  },
+  'nothing-to-undo': { meaning: 'There is no such change, or it is undone already.', remedy: 'List them with `bulkhead changes`.' },
   // Egress
   'egress-denied': {
     meaning: 'The host is not on the list of allowed hosts.',

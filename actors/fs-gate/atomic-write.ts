@@ -2,7 +2,7 @@
  * Putting a file's new content in place, all or nothing.
  *
  *   temp (unguessable, O_EXCL, same folder) -> write -> mode, owner -> sync -> read back by hash
- *     -> [one step: look at the target again -> rename or link] -> sync folder
+ *     -> [one step: look at the target again -> keep what is there -> rename or link] -> sync folder
  *
  * Until the rename the old file is whole, after it the new one is.
  */
@@ -10,6 +10,7 @@ import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { fault } from '../../kernel/index.ts'
+import type { Entry } from './change-log.ts'
 import { hashNow, sha256Of } from './file-content.ts'
 import type { Gate } from './gate.ts'
 import { at, openFolder, type Scope, self } from './handles.ts'
@@ -42,6 +43,7 @@ export async function writeAtomically(
   check: () => void,
   scope: Scope,
   signal: AbortSignal,
+  session: string | null,
 ): Promise<string> {
   const temp = `${tempPrefix}${randomBytes(16).toString('hex')}.tmp`
   const tempPath = at(target.parent, temp)
@@ -62,10 +64,11 @@ export async function writeAtomically(
       throw fault('io-failed', `${target.parts.join('/')} was not changed: the disk returned other bytes than were written.`)
     signal.throwIfAborted()
     check()
-    if (target.replaces) {
+    placed = gate.log.put(entryOf(target), session, () => {
+      if (!target.replaces) return placeNew(tempPath, target)
       fs.renameSync(tempPath, at(target.parent, target.name))
-      placed = true
-    } else placed = placeNew(tempPath, target)
+      return true
+    })
     gate.syscalls.sync(target.parent, target.parts.slice(0, -1), 'folder')
     return sha256
   } finally {
@@ -73,8 +76,12 @@ export async function writeAtomically(
   }
 }
 
+function entryOf({ parent, name, parts }: Target): Entry {
+  return { folder: parent, name, parts }
+}
+
 /** A link fails where a rename would replace what someone else has just made. True when the temporary name is gone. */
-function placeNew(tempPath: string, target: Target): boolean {
+export function placeNew(tempPath: string, target: Pick<Target, 'parent' | 'name' | 'parts'>): boolean {
   const path = at(target.parent, target.name)
   try {
     fs.linkSync(tempPath, path)
@@ -106,13 +113,20 @@ function removeQuietly(path: string): void {
   }
 }
 
-/** Makes the folders `names` one in another below `parent`, or finds them made by others; the handle of the last. Links fail with ENOTDIR. */
-export function makeFolders(parent: number, names: readonly string[], scope: Scope): number {
+/** Makes the folders `names` one in another below `parent`, which is at `parts`, or finds them made by others; the handle of the last. Links fail with ENOTDIR. */
+export function makeFolders(
+  gate: Gate,
+  { parent, parts }: { parent: number; parts: readonly string[] },
+  names: readonly string[],
+  scope: Scope,
+  session: string | null,
+): number {
   let folder = parent
-  for (const name of names) {
+  for (const [index, name] of names.entries()) {
+    const path = at(folder, name)
     try {
-      fs.mkdirSync(at(folder, name), 0o777)
-      inherit(folder, at(folder, name))
+      gate.log.put({ folder, name, parts: [...parts, ...names.slice(0, index + 1)] }, session, () => fs.mkdirSync(path, 0o777))
+      inherit(folder, path)
     } catch (error) {
       if (codeOf(error) !== 'EEXIST') throw error
     }

@@ -17,14 +17,15 @@ type P = typeof protocol
 
 export function writeFile(gate: Gate, body: BodyOf<P, 'write'>, grant: Limits, signal: AbortSignal): Promise<ReplyOf<P, 'write'>> {
   return changing(gate, body.path, grant, async (scope, place) => {
+    const session = grant.session ?? null
     const content = Buffer.from(body.content)
     requireSize(content, body.path)
     const expected = body.expect
     if (place.kind === 'missing') {
       if (typeof expected === 'string') throw changed(gate, body.path, expected, null, body.content)
-      const parent = makeFolders(place.parent, place.rest.slice(0, -1), scope)
+      const parent = makeFolders(gate, place, place.rest.slice(0, -1), scope, session)
       const target: Target = { parent, name: place.rest.at(-1) as string, parts: [...place.parts, ...place.rest], replaces: null }
-      const sha256 = await writeAtomically(gate, target, content, () => undefined, scope, signal)
+      const sha256 = await writeAtomically(gate, target, content, () => undefined, scope, signal, session)
       return { sha256, bytes: content.length, created: true }
     }
     requireFile(place)
@@ -32,7 +33,7 @@ export function writeFile(gate: Gate, body: BodyOf<P, 'write'>, grant: Limits, s
     // Unchecked without a hash to compare with: then whatever is there is replaced, as asked.
     const check = () => expected !== undefined && requireUnchanged(gate, place, expected, body.path, body.content)
     check()
-    const sha256 = await writeAtomically(gate, replacing(place), content, check, scope, signal)
+    const sha256 = await writeAtomically(gate, replacing(place), content, check, scope, signal, session)
     return { sha256, bytes: content.length, created: false }
   })
 }
@@ -40,13 +41,14 @@ export function writeFile(gate: Gate, body: BodyOf<P, 'write'>, grant: Limits, s
 export function editFile(gate: Gate, body: BodyOf<P, 'edit'>, grant: Limits, signal: AbortSignal): Promise<ReplyOf<P, 'edit'>> {
   return changing(gate, body.path, grant, async (scope, place) => {
     if (place.kind === 'missing') throw fault('not-found', `${body.path} does not exist.`)
+    const session = grant.session ?? null
     const { text, sha256: before } = await currentText(place, body.path, scope, signal)
     if (body.expect !== undefined && body.expect !== before) throw changed(gate, body.path, body.expect, text, null)
     const edited = replaceText(text, body, body.path)
     const content = Buffer.from(edited.text)
     requireSize(content, body.path)
     const check = () => requireUnchanged(gate, place, before, body.path, edited.text)
-    const sha256 = await writeAtomically(gate, replacing(place), content, check, scope, signal)
+    const sha256 = await writeAtomically(gate, replacing(place), content, check, scope, signal, session)
     return { sha256, replacements: edited.replacements, diff: unifiedDiff(place.parts.join('/'), text, edited.text) }
   })
 }

@@ -5,9 +5,11 @@ import { editFile, previewChange, writeFile } from './change-tools.ts'
 import { closeGate, type Gate, type Mode, openGate } from './gate.ts'
 import type { TaskParams } from './machine.ts'
 import { NinepConnections } from './ninep-connections.ts'
+import { listChanges, markCall, redoChanges, settleHistory, undoChanges } from './history-tools.ts'
 import { osFault } from './os-errors.ts'
 import { listFolder, readFile, statPath } from './read-tools.ts'
 import { globFiles, grepFiles } from './search-tools.ts'
+import { storePlace } from './store-place.ts'
 import { isGone } from './walk.ts'
 
 type Served = { gate: Gate; ninep: NinepConnections }
@@ -41,10 +43,11 @@ function task<Body extends Record<string, any>>(
 export const effects = {
   openFolder: {
     outcomes: ['opened', 'failed'],
-    run: ({ root, name, mode }: { root: string; name: string; mode: Mode }) =>
-      Effect.sync((): Outcome => {
+    run: ({ root, name, mode, changes }: { root: string; name: string; mode: Mode; changes: string | null }) =>
+      Effect.promise(async (signal): Promise<Outcome> => {
         try {
-          const gate = openGate(root, name, mode)
+          const gate = openGate(root, name, mode, storePlace({ root, changes }))
+          await settleHistory(gate, signal)
           opened += 1
           open.set(opened, { gate, ninep: new NinepConnections(gate) })
           return { type: 'opened', gate: opened, root: gate.root.path }
@@ -72,9 +75,13 @@ export const effects = {
   previewChange: task(previewChange),
   writeFile: task(writeFile),
   editFile: task(editFile),
+  markCall: task(markCall),
+  listChanges: task(listChanges),
+  undoChanges: task(undoChanges),
+  redoChanges: task(redoChanges),
   serveNinep: {
     outcomes: ['done', 'failed'],
-    run: ({ gate, body, grant, from }: TaskParams<{ conn: string; uid: number; frame: Uint8Array }> & { from: string }) =>
+    run: ({ gate, body, grant, from }: TaskParams<{ conn: string; uid: number; frame: Uint8Array }>) =>
       Effect.sync((): Outcome => {
         const served = open.get(gate)
         if (!served) return { type: 'failed', error: notOpen() }
@@ -84,7 +91,7 @@ export const effects = {
   },
   closeNinep: {
     outcomes: ['done'],
-    run: ({ gate, body, from }: TaskParams<{ conn: string }> & { from: string }) =>
+    run: ({ gate, body, from }: TaskParams<{ conn: string }>) =>
       Effect.sync((): Outcome => {
         open.get(gate)?.ninep.close(body.conn, from)
         return { type: 'done', reply: {} }

@@ -1,6 +1,10 @@
 /** A connected folder while it is open, and what a capability to it allows. */
+import { basename } from 'node:path'
 import { fault, type Limits } from '../../kernel/index.ts'
+import { ChangeLog } from './change-log.ts'
+import { ChangeStore } from './change-store.ts'
 import { close, openRoot, whereIs } from './handles.ts'
+import { limits } from './limits.ts'
 import { componentsOf, within } from './path.ts'
 import { RecentTexts } from './recent-texts.ts'
 import { Serial } from './serial.ts'
@@ -18,15 +22,21 @@ export type Gate = {
   readonly recent: RecentTexts
   /** Changes to one place, one after the other. */
   readonly changes: Serial
+  readonly log: ChangeLog
+  /** First part of the ids of its changes; the same in every session. */
+  readonly key: string
 }
 
-/** Opens the folder at `path`. Throws the system's error. */
-export function openGate(path: string, name: string, mode: Mode): Gate {
+/** Opens the folder at `path`. `store`: where its changes are kept; null: nowhere. Throws the system's error. */
+export function openGate(path: string, name: string, mode: Mode, store: string | null = null): Gate {
   const fd = openRoot(path)
   try {
     const real = whereIs(fd)
     if (real === null) throw fault('not-found', `${path} was deleted.`)
-    return { root: { fd, path: real }, name, mode, syscalls: syscallsFor(real), recent: new RecentTexts(), changes: new Serial() }
+    // A folder that is only read changes nothing, and its process may not write.
+    const log = new ChangeLog(store === null || mode === 'ro' ? null : new ChangeStore(store, { root: path, name }))
+    const key = store === null ? '' : basename(store).slice(0, limits.keyChars)
+    return { root: { fd, path: real }, name, mode, syscalls: syscallsFor(real), recent: new RecentTexts(), changes: new Serial(), log, key }
   } catch (error) {
     close(fd)
     throw error
@@ -34,33 +44,34 @@ export function openGate(path: string, name: string, mode: Mode): Gate {
 }
 
 export function closeGate(gate: Gate): void {
+  gate.log.close()
   close(gate.root.fd)
 }
 
 /** The mode left when gate and capability both have their say. */
-export function modeFor(gate: Gate, limits: Limits): Mode {
-  return gate.mode === 'ro' || limits.mode === 'ro' ? 'ro' : 'rw'
+export function modeFor(gate: Gate, granted: Limits): Mode {
+  return gate.mode === 'ro' || granted.mode === 'ro' ? 'ro' : 'rw'
 }
 
 /** Throws `read-only`. */
-export function requireWritable(gate: Gate, limits: Limits): void {
+export function requireWritable(gate: Gate, granted: Limits): void {
   if (gate.mode === 'ro') throw fault('read-only', `${gate.name} is connected read-only.`, { rule: `folder ${gate.name}: mode ro` })
-  if (limits.mode === 'ro') throw fault('read-only', `This grant only reads ${gate.name}.`, { rule: 'grant: mode ro' })
+  if (granted.mode === 'ro') throw fault('read-only', `This grant only reads ${gate.name}.`, { rule: 'grant: mode ro' })
 }
 
 /** Throws `attenuated` unless the capability covers the place (canonical components). */
-export function requireCovered(gate: Gate, parts: readonly string[], limits: Limits): void {
-  if (limits.path === undefined) return
-  if (within(parts, limitParts(gate, limits))) return
+export function requireCovered(gate: Gate, parts: readonly string[], granted: Limits): void {
+  if (granted.path === undefined) return
+  if (within(parts, limitParts(gate, granted))) return
   throw fault('attenuated', `${parts.join('/') || 'The folder'} is not covered by this grant.`, {
     cause: 'The path, with symbolic links resolved, lies elsewhere.',
-    rule: `grant: path ${limits.path}`,
+    rule: `grant: path ${granted.path}`,
   })
 }
 
 /** The limit as components; a limit that is itself no good path covers nothing. */
-export function limitParts(gate: Gate, limits: Limits): string[] {
-  const parts = componentsOf(limits.path ?? '', gate.root.path)
-  if (parts.includes('..')) throw fault('attenuated', 'The grant names no place.', { rule: `grant: path ${limits.path ?? ''}` })
+export function limitParts(gate: Gate, granted: Limits): string[] {
+  const parts = componentsOf(granted.path ?? '', gate.root.path)
+  if (parts.includes('..')) throw fault('attenuated', 'The grant names no place.', { rule: `grant: path ${granted.path ?? ''}` })
   return parts
 }

@@ -63,6 +63,33 @@ export const limits = {
   /** Names in one 9P walk, by the protocol. */
   walkNames: 16,
 
+  /** Content kept of one folder for undo, and for how long. What no longer fits goes oldest first. */
+  storeBytes: 10 * 1024 * 1024 * 1024,
+  storeMs: 30 * 24 * 60 * 60 * 1000,
+  /** Characters of a folder's key in the ids of its changes: enough to tell the folders of one device apart. */
+  keyChars: 6,
+  /** Changes one `changes` shows, steps one `undo` names, and the largest file a preview shows the difference of. */
+  changesListed: 200,
+  changesMax: 10_000,
+  /** Ten thousand files take seconds; on a slow disk much longer. */
+  undoDeadlineMs: 600_000,
+  undoStepsShown: 500,
+  undoDiffBytes: 1024 * 1024,
+  /** Steps of an undo that are kept in one commit, and folders it has open. */
+  undoBatch: 256,
+  undoFolders: 512,
+  /** First read when a file is kept: most files are smaller. */
+  firstReadBytes: 64 * 1024,
+  /** Changes by a program in the background are told apart by minutes; by a call of a tool, by the call. */
+  groupMs: 60_000,
+  /** Files of a group remembered, so that each is kept once. */
+  trackedFiles: 65_536,
+  /** What changes left behind is noted together: after so many, or so many ms. */
+  notesHeld: 1_000,
+  noteMs: 200,
+  /** A file changed no later than this after its change was noted is taken for what the change left when the process was killed in between. */
+  recoverMs: 5_000,
+
   /** Requests that wait while the folder is being opened, which takes milliseconds; more are refused `not-now`. */
   held: 64,
 

@@ -18,9 +18,12 @@ describe('as a machine', () => {
 
   test('what comes before the folder is open waits, and is served or refused then', () => {
     const { snapshot, commands } = stepper.initial({ params: { root: '/w', name: 'w', mode: 'rw' }, slots: [] })
-    expect(commands).toEqual([{ do: 'effect', name: 'openFolder', params: { root: '/w', name: 'w', mode: 'rw' } }])
+    expect(commands).toEqual([{ do: 'effect', name: 'openFolder', params: { root: '/w', name: 'w', mode: 'rw', changes: null } }])
     const waiting = stepper.step(snapshot, { type: 'read', body: { path: 'a' }, from: from(1) } as never)
     expect(waiting).toMatchObject({ handled: true, commands: [] })
+    const two = stepper.step(waiting.snapshot, { type: 'list', body: { path: '' }, from: from(2) } as never)
+    const both = stepper.step(two.snapshot, { type: 'openFolder.opened', gate: 7, root: '/r' } as { type: string })
+    expect(both.commands).toMatchObject([{ name: 'readFile' }, { name: 'listFolder' }])
     const opened = stepper.step(waiting.snapshot, { type: 'openFolder.opened', gate: 7, root: '/r' } as { type: string })
     expect(opened.commands).toMatchObject([{ do: 'effect', name: 'readFile', params: { gate: 7 } }])
     const failed = stepper.step(waiting.snapshot, { type: 'openFolder.failed', error: { code: 'not-found' } } as { type: string })
@@ -33,7 +36,7 @@ describe('as a machine', () => {
     const start = stepper.initial({ params: { root: '/w', name: 'w', mode: 'ro' }, slots: [] }).snapshot
     const serving = stepper.step(start, { type: 'openFolder.opened', gate: 3, root: '/real' } as never).snapshot
     expect(stepper.step(serving, { type: 'read', body: { path: 'a' }, from: from(1, { path: 'x' }) } as never).commands).toEqual([
-      { do: 'effect', name: 'readFile', params: { request: 1, gate: 3, grant: { path: 'x' }, body: { path: 'a' } } },
+      { do: 'effect', name: 'readFile', params: { request: 1, gate: 3, grant: { path: 'x' }, body: { path: 'a' }, from: 'conversation:s' } },
     ])
     expect(stepper.step(serving, { type: 'read', body: { path: 'a' }, from: from(null) } as never).commands).toEqual([])
     const error = { code: 'not-found', message: 'gone', remedy: '' }

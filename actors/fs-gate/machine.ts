@@ -10,7 +10,7 @@
  * with the reason. No request is answered twice: an effect's outcome is the answer.
  */
 import { assign, emit, enqueueActions, setup } from 'xstate'
-import { type Fault, type From, fault, type Inbound, type KernelEvent, type Limits, type Outgoing } from '../../kernel/index.ts'
+import { type Fault, fault, type Inbound, type KernelEvent, type Limits, type Outgoing } from '../../kernel/index.ts'
 import { limits } from './limits.ts'
 import type { protocol } from './protocol.ts'
 
@@ -22,6 +22,8 @@ export type Context = {
   root: string
   name: string
   mode: Mode
+  /** Below it lies the folder's store of changes; null: none is kept. */
+  changes: string | null
   /** Which open folder the effects shall use. */
   gate: number
   /** Requests that came while the folder was being opened, oldest first. */
@@ -30,17 +32,24 @@ export type Context = {
   trouble: Fault | null
 }
 
-type Task =
-  | 'readFile'
-  | 'listFolder'
-  | 'statPath'
-  | 'globFiles'
-  | 'grepFiles'
-  | 'previewChange'
-  | 'writeFile'
-  | 'editFile'
-  | 'serveNinep'
-  | 'closeNinep'
+/** The effect that carries out each kind of request. */
+const tasks = {
+  read: 'readFile',
+  list: 'listFolder',
+  stat: 'statPath',
+  glob: 'globFiles',
+  grep: 'grepFiles',
+  preview: 'previewChange',
+  write: 'writeFile',
+  edit: 'editFile',
+  mark: 'markCall',
+  changes: 'listChanges',
+  undo: 'undoChanges',
+  redo: 'redoChanges',
+  ninep: 'serveNinep',
+  'ninep-close': 'closeNinep',
+} as const satisfies Record<Exclude<Request['type'], 'info'>, string>
+type Task = (typeof tasks)[keyof typeof tasks]
 type Outcome =
   | { type: 'openFolder.opened'; gate: number; root: string }
   | { type: 'openFolder.failed' | 'openFolder.crashed'; error: Fault }
@@ -51,11 +60,11 @@ type Outcome =
 type Events = Request | KernelEvent | Outcome
 type Input = { params: Record<string, unknown>; slots: readonly string[] }
 
-/** What every file effect gets: the folder, what the capability allows, and the body. */
-export type TaskParams<Body> = { request: number; gate: number; grant: Limits; body: Body }
+/** What every file effect gets: the folder, what the capability allows, the body, and who asks. */
+export type TaskParams<Body> = { request: number; gate: number; grant: Limits; body: Body; from: string }
 type Params<K extends Request['type']> = TaskParams<Extract<Request, { type: K }>['body']>
 
-const fsGate = setup({
+const dialect = setup({
   types: {} as { context: Context; events: Events; emitted: Outgoing; input: Input },
   delays: { reopen: limits.reopenMs },
   guards: {
@@ -67,7 +76,7 @@ const fsGate = setup({
   },
   actions: {
     // Effects: the runtime runs them by name.
-    openFolder: (_, _params: { root: string; name: string; mode: Mode }) => {},
+    openFolder: (_, _params: { root: string; name: string; mode: Mode; changes: string | null }) => {},
     closeFolder: (_, _params: { gate: number }) => {},
     readFile: (_, _params: Params<'read'>) => {},
     listFolder: (_, _params: Params<'list'>) => {},
@@ -77,18 +86,27 @@ const fsGate = setup({
     previewChange: (_, _params: Params<'preview'>) => {},
     writeFile: (_, _params: Params<'write'>) => {},
     editFile: (_, _params: Params<'edit'>) => {},
-    serveNinep: (_, _params: Params<'ninep'> & { from: string }) => {},
-    closeNinep: (_, _params: Params<'ninep-close'> & { from: string }) => {},
+    markCall: (_, _params: Params<'mark'>) => {},
+    listChanges: (_, _params: Params<'changes'>) => {},
+    undoChanges: (_, _params: Params<'undo'>) => {},
+    redoChanges: (_, _params: Params<'redo'>) => {},
+    serveNinep: (_, _params: Params<'ninep'>) => {},
+    closeNinep: (_, _params: Params<'ninep-close'>) => {},
 
     hold: assign(({ context, event }) => ('from' in event ? { held: [...context.held, event] } : {})),
-    release: enqueueActions(({ context, enqueue }) => {
-      for (const request of context.held) enqueue.raise(request)
-      enqueue.assign({ held: [] })
-    }),
     forgetHeld: assign(({ context, event }) =>
       event.type === 'cancelled' ? { held: context.held.filter(({ from }) => from.request !== event.request) } : {},
     ),
     noteOpen: assign(({ event }) => (event.type === 'openFolder.opened' ? { gate: event.gate, root: event.root, trouble: null } : {})),
+    tellHeld: enqueueActions(({ context, enqueue }) => {
+      const { root, name, mode } = context
+      for (const { type, from } of context.held)
+        if (type === 'info' && from.request !== null) enqueue.emit({ type: 'reply', request: from.request, body: { root, name, mode } })
+    }),
+    refuseHeld: enqueueActions(({ context, enqueue }) => {
+      for (const { from } of context.held) if (from.request !== null) enqueue.emit(lost(context, from.request))
+      enqueue.assign({ held: [] })
+    }),
     noteTrouble: assign({ trouble: ({ event }) => errorOf(event) }),
     tellInfo: emit(({ context, event }): Outgoing => {
       const { root, name, mode } = context
@@ -100,15 +118,25 @@ const fsGate = setup({
           ? { type: 'reply', request: requestOf(event), body: event.reply }
           : { type: 'refuse', request: requestOf(event), error: errorOf(event) },
     ),
-    refuseLost: emit(({ context, event }): Outgoing => {
-      const trouble = context.trouble ?? fault('not-found', 'The folder is not there.')
-      return { type: 'refuse', request: requestOf(event), error: { ...trouble, retryAfterMs: limits.reopenMs } }
-    }),
+    refuseLost: emit(({ context, event }) => lost(context, requestOf(event))),
   },
 })
 
 /** In the place of a request's number when no answer is wanted. */
 const noRequest = -1
+
+/** What a request's effect is, and with what. */
+const serve = dialect.enqueueActions(({ context, event, enqueue }) => {
+  if ('from' in event && event.type !== 'info') enqueue(taskOf(context, event))
+})
+const serveHeld = dialect.enqueueActions(({ context, enqueue }) => {
+  for (const request of context.held)
+    if (request.type !== 'info' && (request.from.request !== null || withoutAnswer.has(request.type))) enqueue(taskOf(context, request))
+  enqueue.assign({ held: [] })
+})
+
+/** Carried out also when nobody waits: a supervisor that is stopping, a mark that what follows needs. */
+const withoutAnswer: ReadonlySet<string> = new Set(['ninep-close', 'mark'])
 
 const unasked = { guard: 'unasked' } as const
 const held = { guard: 'roomToHold', actions: 'hold' } as const
@@ -116,61 +144,23 @@ const answered = [{ guard: 'unheard' }, { actions: 'answer' }] as const
 const failed = [{ guard: 'folderGone', target: '#fs-gate.up.lost', actions: ['noteTrouble', 'answer'] }, { actions: 'answer' }] as const
 const refused = [unasked, { actions: 'refuseLost' }] as const
 
-export const machine = fsGate.createMachine({
+export const machine = dialect.extend({ actions: { serve, serveHeld } }).createMachine({
   id: 'fs-gate',
   context: ({ input }) => ({ ...startParams(input.params), gate: -1, held: [], trouble: null }),
   initial: 'up',
-  on: {
-    'readFile.done': answered,
-    'readFile.failed': answered,
-    'readFile.crashed': answered,
-    'listFolder.done': answered,
-    'listFolder.failed': answered,
-    'listFolder.crashed': answered,
-    'statPath.done': answered,
-    'statPath.failed': answered,
-    'statPath.crashed': answered,
-    'globFiles.done': answered,
-    'globFiles.failed': answered,
-    'globFiles.crashed': answered,
-    'grepFiles.done': answered,
-    'grepFiles.failed': answered,
-    'grepFiles.crashed': answered,
-    'previewChange.done': answered,
-    'previewChange.failed': answered,
-    'previewChange.crashed': answered,
-    'writeFile.done': answered,
-    'writeFile.failed': answered,
-    'writeFile.crashed': answered,
-    'editFile.done': answered,
-    'editFile.failed': answered,
-    'editFile.crashed': answered,
-    'serveNinep.done': answered,
-    'serveNinep.failed': answered,
-    'serveNinep.crashed': answered,
-    'closeNinep.done': answered,
-    'closeNinep.failed': answered,
-    'closeNinep.crashed': answered,
-  },
+  on: Object.fromEntries(
+    Object.values(tasks).flatMap((task) => (['done', 'failed', 'crashed'] as const).map((outcome) => [`${task}.${outcome}`, answered] as const)),
+  ),
   states: {
     up: {
       initial: 'opening',
       on: { stopping: 'stopped' },
       states: {
         opening: {
-          entry: { type: 'openFolder', params: ({ context }) => ({ root: context.root, name: context.name, mode: context.mode }) },
+          entry: { type: 'openFolder', params: ({ context: { root, name, mode, changes } }) => ({ root, name, mode, changes }) },
           on: {
+            ...forAll(held),
             info: held,
-            read: held,
-            list: held,
-            stat: held,
-            glob: held,
-            grep: held,
-            preview: held,
-            write: held,
-            edit: held,
-            ninep: held,
-            'ninep-close': held,
             cancelled: { actions: 'forgetHeld' },
             'openFolder.opened': { target: 'serving', actions: 'noteOpen' },
             'openFolder.failed': { target: 'lost', actions: 'noteTrouble' },
@@ -178,62 +168,19 @@ export const machine = fsGate.createMachine({
           },
         },
         serving: {
-          entry: 'release',
+          entry: ['tellHeld', 'serveHeld'],
           on: {
+            ...forAll([unasked, { actions: 'serve' }] as const),
             info: [unasked, { actions: 'tellInfo' }],
-            read: [unasked, { actions: { type: 'readFile', params: ({ context, event }) => task(context, event.from, event.body) } }],
-            list: [unasked, { actions: { type: 'listFolder', params: ({ context, event }) => task(context, event.from, event.body) } }],
-            stat: [unasked, { actions: { type: 'statPath', params: ({ context, event }) => task(context, event.from, event.body) } }],
-            glob: [unasked, { actions: { type: 'globFiles', params: ({ context, event }) => task(context, event.from, event.body) } }],
-            grep: [unasked, { actions: { type: 'grepFiles', params: ({ context, event }) => task(context, event.from, event.body) } }],
-            preview: [
-              unasked,
-              { actions: { type: 'previewChange', params: ({ context, event }) => task(context, event.from, event.body) } },
-            ],
-            write: [unasked, { actions: { type: 'writeFile', params: ({ context, event }) => task(context, event.from, event.body) } }],
-            edit: [unasked, { actions: { type: 'editFile', params: ({ context, event }) => task(context, event.from, event.body) } }],
-            ninep: [
-              unasked,
-              {
-                actions: {
-                  type: 'serveNinep',
-                  params: ({ context, event }) => ({ ...task(context, event.from, event.body), from: event.from.badge.from }),
-                },
-              },
-            ],
-            // Also without an answer: a supervisor that is stopping need not wait.
-            'ninep-close': {
-              actions: {
-                type: 'closeNinep',
-                params: ({ context, event }) => ({ ...task(context, event.from, event.body), from: event.from.badge.from }),
-              },
-            },
-            'readFile.failed': failed,
-            'listFolder.failed': failed,
-            'statPath.failed': failed,
-            'globFiles.failed': failed,
-            'grepFiles.failed': failed,
-            'previewChange.failed': failed,
-            'writeFile.failed': failed,
-            'editFile.failed': failed,
+            'ninep-close': { actions: 'serve' },
+            mark: { actions: 'serve' },
+            ...Object.fromEntries(Object.values(tasks).map((task) => [`${task}.failed`, failed] as const)),
           },
         },
         lost: {
-          entry: [{ type: 'closeFolder', params: ({ context }) => ({ gate: context.gate }) }, 'release'],
+          entry: [{ type: 'closeFolder', params: ({ context }) => ({ gate: context.gate }) }, 'refuseHeld'],
           after: { reopen: 'opening' },
-          on: {
-            info: refused,
-            read: refused,
-            list: refused,
-            stat: refused,
-            glob: refused,
-            grep: refused,
-            preview: refused,
-            write: refused,
-            edit: refused,
-            ninep: refused,
-            'ninep-close': refused,
-          },
+          on: { ...forAll(refused), info: refused },
         },
       },
     },
@@ -250,10 +197,24 @@ function errorOf(event: Events): Fault {
   return 'error' in event ? event.error : fault('internal', 'The request broke off inside the gate.')
 }
 
-function task<Body>(context: Context, from: From, body: Body): TaskParams<Body> {
-  return { request: from.request ?? noRequest, gate: context.gate, grant: from.badge.limits, body }
+/** One transition for every kind of request but `info`. */
+function forAll<T>(transition: T): Record<keyof typeof tasks, T> {
+  return Object.fromEntries(Object.keys(tasks).map((kind) => [kind, transition] as const)) as Record<keyof typeof tasks, T>
 }
 
-function startParams(params: Record<string, unknown>): { root: string; name: string; mode: Mode } {
-  return { root: String(params['root']), name: String(params['name']), mode: params['mode'] === 'rw' ? 'rw' : 'ro' }
+// The effect's name and the body's type belong together, which a union cannot say.
+function taskOf(context: Context, { type, body, from }: Exclude<Request, { type: 'info' }>): { type: 'readFile'; params: Params<'read'> } {
+  const params = { request: from.request ?? noRequest, gate: context.gate, grant: from.badge.limits, body, from: from.badge.from }
+  return { type: tasks[type], params } as unknown as ReturnType<typeof taskOf>
+}
+
+function lost({ trouble }: Context, request: number): Outgoing {
+  const error = trouble ?? fault('not-found', 'The folder is not there.')
+  return { type: 'refuse', request, error: { ...error, retryAfterMs: limits.reopenMs } }
+}
+
+function startParams(params: Record<string, unknown>): { root: string; name: string; mode: Mode; changes: string | null } {
+  const { changes } = params
+  const store = typeof changes === 'string' && changes !== '' ? changes : null
+  return { root: String(params['root']), name: String(params['name']), mode: params['mode'] === 'rw' ? 'rw' : 'ro', changes: store }
 }

@@ -1,4 +1,5 @@
 import type { Manifest, Permissions } from '../../kernel/index.ts'
+import { storePlace } from './store-place.ts'
 
 /**
  * Flags tried on the pinned Node (26.10), for a folder `/w`:
@@ -15,13 +16,14 @@ export const manifest = {
   placement: 'process',
   cardinality: 'instance',
   grants: [],
-  permissions({ root, mode }): Permissions {
-    const paths = [String(root), '/proc/self/fd/']
+  permissions({ root, mode, ...params }): Permissions {
+    const store = storePlace({ root, ...params })
+    const paths = [String(root), '/proc/self/fd/', ...(mode === 'rw' && store !== null ? [store] : [])]
     const readWrite = { fsRead: paths, fsWrite: paths, wasi: true }
     return mode === 'rw' ? readWrite : { fsRead: paths }
   },
   permissionReasons: {
-    fsRead: 'The connected folder, and names relative to its open handles.',
+    fsRead: 'The connected folder, names relative to its open handles, and what its changes replaced.',
     fsWrite: 'The same, when the folder is connected for writing.',
     wasi: 'fsync and symbolic links, which the permission model otherwise withholds; narrowed to open handles and given up at start.',
   },

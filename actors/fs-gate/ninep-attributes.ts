@@ -46,11 +46,12 @@ const noId = 0xffff_ffff
 
 /**
  * Changes attributes of what the handle holds. `writableFd`: the fid's own open file, which may be longer-lived than the permission to
- * open it. Owners cannot change; setuid, setgid and sticky bits are left out.
+ * open it. Owners cannot change; setuid, setgid and sticky bits are left out. `keeping` makes each change, and keeps what it replaces.
  */
 export function setAttributes(
   request: BodyOfRequest<'setattr'>,
   at: { fd: number; kind: PlaceKind; uid: number; writableFd: number | null },
+  keeping: (what: 'size' | 'attributes', perform: () => void) => void,
 ): void {
   const has = (bit: number) => (request.valid & bit) !== 0
   const { fd, kind, uid } = at
@@ -59,17 +60,26 @@ export function setAttributes(
   if (kind === 'special') throw new NinepError('EPERM')
   if (has(valid.size)) {
     if (kind !== 'file') throw new NinepError(kind === 'folder' ? 'EISDIR' : 'EINVAL')
-    resize(fd, at.writableFd, toNumber(request.size))
+    const size = toNumber(request.size)
+    keeping('size', () => resize(fd, at.writableFd, size))
   }
   // Through the handle a link's own attributes cannot be reached; nobody needs them.
   if (kind === 'symlink') return
-  if (has(valid.mode)) fs.chmodSync(self(fd), request.mode & 0o777)
-  if (has(valid.atime) || has(valid.mtime)) {
-    const before = fs.fstatSync(fd)
-    const now = (performance.timeOrigin + performance.now()) / 1_000
-    const atime = !has(valid.atime) ? before.atimeMs / 1_000 : has(valid.atimeSet) ? seconds(request.atimeSec, request.atimeNsec) : now
-    const mtime = !has(valid.mtime) ? before.mtimeMs / 1_000 : has(valid.mtimeSet) ? seconds(request.mtimeSec, request.mtimeNsec) : now
-    fs.utimesSync(self(fd), atime, mtime)
+  const times = has(valid.atime) || has(valid.mtime) ? timesOf(request, fd) : null
+  if (!has(valid.mode) && !times) return
+  keeping('attributes', () => {
+    if (has(valid.mode)) fs.chmodSync(self(fd), request.mode & 0o777)
+    if (times) fs.utimesSync(self(fd), times.atime, times.mtime)
+  })
+}
+
+function timesOf(request: BodyOfRequest<'setattr'>, fd: number): { atime: number; mtime: number } {
+  const has = (bit: number) => (request.valid & bit) !== 0
+  const before = fs.fstatSync(fd)
+  const now = (performance.timeOrigin + performance.now()) / 1_000
+  return {
+    atime: !has(valid.atime) ? before.atimeMs / 1_000 : has(valid.atimeSet) ? seconds(request.atimeSec, request.atimeNsec) : now,
+    mtime: !has(valid.mtime) ? before.mtimeMs / 1_000 : has(valid.mtimeSet) ? seconds(request.mtimeSec, request.mtimeNsec) : now,
   }
 }
 

@@ -4,6 +4,7 @@ import { inherit } from './atomic-write.ts'
 import { at, duplicate, openPlace, scoped, self } from './handles.ts'
 import { setAttributes, toNumber } from './ninep-attributes.ts'
 import { Answer, type BodyOfRequest, type NinepRequest, qidBytes } from './ninep-codec.ts'
+import type { Entry } from './change-log.ts'
 import { NinepError } from './ninep-errors.ts'
 import { checkMove } from './ninep-links.ts'
 import type { Place } from './ninep-places.ts'
@@ -29,7 +30,14 @@ export function change(server: NinepServer, request: NinepRequest, caller: Calle
     case 'setattr': {
       const fid = server.fid(request.body.fid)
       const writableFd = fid.file?.writes ? fid.file.fd : null
-      setAttributes(request.body, { fd: server.places.fd(fid.place), kind: fid.place.kind, uid: caller.uid, writableFd })
+      const { place } = fid
+      const fd = server.places.fd(place)
+      setAttributes(request.body, { fd, kind: place.kind, uid: caller.uid, writableFd }, (what, perform) => {
+        if (what === 'size') server.gate.log.modify(fd, place, () => whereaboutsOrNull(server, place))
+        if (what === 'size') perform()
+        else server.gate.log.attributes(fd, place, () => whereaboutsOrNull(server, place), perform)
+      })
+      server.gate.log.settle(fd, place)
       return server.done(request)
     }
     case 'mkdir':
@@ -44,8 +52,7 @@ export function change(server: NinepServer, request: NinepRequest, caller: Calle
       const { fid, name, flags } = request.body
       requireName(name)
       const { fd } = server.folder(fid)
-      if ((flags & removeFolder) === 0) fs.unlinkSync(at(fd, name))
-      else fs.rmdirSync(at(fd, name))
+      unlink(server, { folder: fd, name, parts: [...server.places.whereabouts(server.fid(fid).place), name] }, (flags & removeFolder) !== 0)
       return server.done(request)
     }
     case 'renameat':
@@ -91,7 +98,9 @@ function create(server: NinepServer, { tag, body }: Request<'lcreate'>): Buffer 
     let file: { fd: number; reads: boolean; writes: boolean }
     let fd: number
     try {
-      const made = scope.own(fs.openSync(at(folder, body.name), access | O_CREAT | O_EXCL | O_NOFOLLOW | O_NONBLOCK, body.mode & 0o777))
+      const entry = { folder, name: body.name, parts: [...server.places.whereabouts(before), body.name] }
+      const flags = access | O_CREAT | O_EXCL | O_NOFOLLOW | O_NONBLOCK
+      const made = scope.own(server.gate.log.create(entry, () => fs.openSync(at(folder, body.name), flags, body.mode & 0o777)))
       dressNew(folder, body.name, made, body.mode)
       fd = scope.own(duplicate(made))
       file = { fd: scope.disown(made), reads: access !== O_WRONLY, writes: access !== O_RDONLY }
@@ -99,7 +108,7 @@ function create(server: NinepServer, { tag, body }: Request<'lcreate'>): Buffer 
       if (codeOf(error) !== 'EEXIST' || (body.flags & exclusive) !== 0) throw error
       fd = scope.own(openPlace(folder, body.name))
       if (!fs.fstatSync(fd).isFile()) throw error
-      file = openFile(fd, body.flags)
+      file = openFile(server, fd, body.flags, () => [...server.places.whereabouts(before), body.name])
     }
     server.noteOpen(fid, file)
     const stat = fs.fstatSync(file.fd, { bigint: true })
@@ -117,8 +126,9 @@ function dressNew(folder: number, name: string, fd: number, mode: number): void 
 
 /** What could be written when the disk fills up midway: the client then sees the error with the rest. */
 function write(server: NinepServer, { tag, body }: Request<'write'>): Buffer {
-  const { file } = server.fid(body.fid)
+  const { file, place } = server.fid(body.fid)
   if (!file?.writes) throw new NinepError('EBADF')
+  server.gate.log.modify(file.fd, place, () => whereaboutsOrNull(server, place))
   const start = toNumber(body.offset)
   let written = 0
   try {
@@ -131,8 +141,9 @@ function write(server: NinepServer, { tag, body }: Request<'write'>): Buffer {
 
 function makeFolder(server: NinepServer, { tag, body }: Request<'mkdir'>): Buffer {
   requireName(body.name)
-  const { fd: folder } = server.folder(body.fid)
-  fs.mkdirSync(at(folder, body.name), body.mode & 0o777)
+  const { fd: folder, place } = server.folder(body.fid)
+  const entry = { folder, name: body.name, parts: [...server.places.whereabouts(place), body.name] }
+  server.gate.log.create(entry, () => fs.mkdirSync(at(folder, body.name), body.mode & 0o777))
   return scoped((scope) => {
     const made = scope.own(openPlace(folder, body.name))
     if (fs.fstatSync(made).isDirectory()) dressNew(folder, body.name, made, body.mode)
@@ -143,9 +154,11 @@ function makeFolder(server: NinepServer, { tag, body }: Request<'mkdir'>): Buffe
 function makeLink(server: NinepServer, { tag, body }: Request<'symlink'>): Buffer {
   requireName(body.name)
   const { place } = server.folder(body.fid)
-  if (!linkStaysInside(body.target, server.places.whereabouts(place))) throw new NinepError('EPERM')
+  const above = server.places.whereabouts(place)
+  if (!linkStaysInside(body.target, above)) throw new NinepError('EPERM')
   const folder = server.places.fd(place)
-  server.gate.syscalls.symlink(body.target, folder, body.name)
+  const entry = { folder, name: body.name, parts: [...above, body.name] }
+  server.gate.log.create(entry, () => server.gate.syscalls.symlink(body.target, folder, body.name))
   inherit(folder, at(folder, body.name))
   return scoped((scope) => newEntry(server, 'symlink', tag, scope.own(openPlace(folder, body.name))))
 }
@@ -155,9 +168,11 @@ function makeNode(server: NinepServer, { tag, body }: Request<'mknod'>): Buffer 
   requireName(body.name)
   const format = body.mode & formatMask
   if (format !== regular && format !== 0) throw new NinepError('EPERM')
-  const { fd: folder } = server.folder(body.fid)
+  const { fd: folder, place } = server.folder(body.fid)
+  const entry = { folder, name: body.name, parts: [...server.places.whereabouts(place), body.name] }
   return scoped((scope) => {
-    const made = scope.own(fs.openSync(at(folder, body.name), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, body.mode & 0o777))
+    const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
+    const made = scope.own(server.gate.log.create(entry, () => fs.openSync(at(folder, body.name), flags, body.mode & 0o777)))
     dressNew(folder, body.name, made, body.mode)
     return newEntry(server, 'mknod', tag, made)
   })
@@ -178,8 +193,9 @@ function hardLink(server: NinepServer, request: Request<'link'>): Buffer {
     if (place.link !== null && !place.link.startsWith('/') && !linkStaysInside(place.link, server.places.whereabouts(target)))
       throw new NinepError('EPERM')
     const source = server.places.entry(place, scope)
-    const folder = server.places.fd(target)
-    fs.linkSync(at(source.folder, source.name), at(folder, name))
+    const [folder] = server.places.fds(target, target)
+    const entry = { folder, name, parts: [...server.places.whereabouts(target), name] }
+    server.gate.log.create(entry, () => fs.linkSync(at(source.folder, source.name), at(folder, name)))
     const made = fs.lstatSync(at(folder, name), { bigint: true })
     if (made.ino === place.ino && made.dev === place.dev) return
     fs.unlinkSync(at(folder, name))
@@ -223,8 +239,15 @@ function move(
 ): void {
   const destination = server.places.whereabouts(to.place)
   checkMove(from.folder, from.name, from.parts, destination)
-  fs.renameSync(at(from.folder, from.name), at(to.folder, to.name))
+  server.gate.log.rename(from, { folder: to.folder, name: to.name, parts: [...destination, to.name] }, 'workspace', null, () =>
+    fs.renameSync(at(from.folder, from.name), at(to.folder, to.name)),
+  )
   if (server.places.anyClosed) server.places.renamed(from.parts, [...destination, to.name])
+}
+
+function unlink(server: NinepServer, entry: Entry, folder: boolean): void {
+  const path = at(entry.folder, entry.name)
+  server.gate.log.remove(entry, () => (folder ? fs.rmdirSync(path) : fs.unlinkSync(path)))
 }
 
 /** The fid is gone afterwards, whether or not the file is. */
@@ -233,8 +256,7 @@ function remove(server: NinepServer, request: Request<'remove'>): Buffer {
   try {
     scoped((scope) => {
       const { folder, name } = server.places.entry(place, scope)
-      if (place.kind === 'folder') fs.rmdirSync(at(folder, name))
-      else fs.unlinkSync(at(folder, name))
+      unlink(server, { folder, name, parts: server.places.whereabouts(place) }, place.kind === 'folder')
     })
   } finally {
     server.drop(request.body.fid)

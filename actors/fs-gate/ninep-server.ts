@@ -132,6 +132,7 @@ export class NinepServer {
 
   closeFile(fid: Fid): void {
     if (!fid.file) return
+    if (fid.file.writes) this.gate.log.settle(fid.file.fd, fid.place)
     close(fid.file.fd)
     fid.file = null
     this.#openFiles.count -= 1
@@ -246,7 +247,7 @@ export class NinepServer {
       fid.names = []
     } else if (place.kind === 'file') {
       this.roomForFile()
-      this.noteOpen(fid, openFile(this.places.fd(place), body.flags))
+      this.noteOpen(fid, openFile(this, this.places.fd(place), body.flags, () => this.places.whereabouts(place)))
     } else throw new NinepError(place.kind === 'symlink' ? 'ELOOP' : 'EPERM')
     return new Answer('lopen', tag, qidBytes + 4).qid(this.qid(this.stat(fid))).u32(0).frame
   }
@@ -319,7 +320,8 @@ export class NinepServer {
  * Append is not passed on: a guest that caches writes whole pages back at their own offsets, which on an appending descriptor would land at
  * the end. It sends the right offsets itself.
  */
-export function openFile(fd: number, flags: number): OpenFile {
+export function openFile(server: NinepServer, fd: number, flags: number, where: () => string[]): OpenFile {
+  if ((flags & truncate) !== 0) server.gate.log.modify(fd, fs.fstatSync(fd, { bigint: true }), where)
   const access = flags & accessMask
   const { O_RDONLY, O_WRONLY, O_RDWR, O_TRUNC } = fs.constants
   const mode = [O_RDONLY, O_WRONLY, O_RDWR][access] ?? O_RDONLY

@@ -22,6 +22,32 @@ const match = z.strictObject({
   after: z.array(z.string()).optional(),
   count: z.int().optional(),
 })
+const label = z.string().min(1).max(200)
+const undone = z.strictObject({
+  /** null: nothing was done (a preview, or nothing left to do). */
+  run: z.int().nullable(),
+  /** Changes taken back. */
+  undone: z.int(),
+  steps: z.array(
+    z.strictObject({
+      do: z.enum(['remove', 'move', 'restore', 'attributes']),
+      path: z.string(),
+      from: z.string().optional(),
+      diff: z.string().optional(),
+    }),
+  ),
+  /** Steps in all; `truncated`: more than are named. */
+  total: z.int(),
+  truncated: z.boolean(),
+  kept: z.array(
+    z.strictObject({
+      change: z.string(),
+      path: z.string(),
+      why: z.enum(['changed-later', 'in-the-way', 'not-empty', 'special', 'unknown', 'failed']),
+      cause: z.string().optional(),
+    }),
+  ),
+})
 const connection = z.string().min(1).max(256)
 
 export const protocol = {
@@ -94,6 +120,61 @@ export const protocol = {
   edit: {
     body: z.strictObject({ ...replacement, expect: sha256.optional() }),
     reply: z.strictObject({ sha256, replacements: z.int(), diff: z.string() }),
+  },
+  /** What follows, from tools and from the workspace, belongs to this turn and call of the sender's session: so it can be undone together. One-way or not. */
+  mark: { body: z.strictObject({ turn: label, call: label.nullable(), title: z.string().max(300) }), reply: z.strictObject({}) },
+  /**
+   * Changes of the folder by tools and by programs in the workspace, oldest first, the newest `limit` (default 200). `id` names one to
+   * `undo`; so do `turn` and `call`. `size`: bytes kept. `source` workspace: by a program there, one entry a file and call.
+   */
+  changes: {
+    body: z.strictObject({ session: label.optional(), turn: label.optional(), limit: z.int().min(1).max(limits.changesMax).optional() }),
+    reply: z.strictObject({
+      root: z.string(),
+      name: z.string(),
+      key: z.string(),
+      changes: z.array(
+        z.strictObject({
+          id: z.string(),
+          at: z.number(),
+          session: z.string().nullable(),
+          turn: z.string().nullable(),
+          call: z.string().nullable(),
+          title: z.string(),
+          source: z.enum(['tool', 'workspace', 'undo', 'redo']),
+          what: z.enum(['created', 'changed', 'deleted', 'moved', 'attributes']),
+          path: z.string(),
+          target: z.string().optional(),
+          size: z.int().optional(),
+          undone: z.boolean(),
+        }),
+      ),
+      truncated: z.boolean(),
+      canRedo: z.boolean(),
+      usage: z.strictObject({ bytes: z.int(), quota: z.int(), changes: z.int() }),
+    }),
+  },
+  /**
+   * Takes back `what` (a change, a call, a turn) or everything after the point `to` (a change's id, or epoch ms). What someone changed later
+   * is kept and named in `kept`, unless `force`. `preview`: says what it would do, with differences, and does nothing. Refused:
+   * `read-only`, `nothing-to-undo`.
+   */
+  undo: {
+    body: z.strictObject({
+      what: label.optional(),
+      to: z.union([label, z.number()]).optional(),
+      session: label.optional(),
+      preview: z.boolean().optional(),
+      force: z.boolean().optional(),
+    }),
+    reply: undone,
+    deadlineMs: limits.undoDeadlineMs,
+  },
+  /** Takes back the newest undo that has not been taken back. Refused as `undo`. */
+  redo: {
+    body: z.strictObject({ preview: z.boolean().optional(), force: z.boolean().optional() }),
+    reply: undone,
+    deadlineMs: limits.undoDeadlineMs,
   },
   /**
    * One 9P2000.L message of connection `conn` and its answer. `uid`: whom everything appears to belong to. What goes wrong inside 9P is

@@ -3,9 +3,10 @@ import * as fs from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Limits } from '../../kernel/index.ts'
+import { storeKey } from './store-place.ts'
 import { closeGate, type Gate, type Mode, openGate } from './gate.ts'
 
-export type TestFolder = { root: string; outside: string; gate: Gate; remove(): void }
+export type TestFolder = { root: string; outside: string; store: string; gate: Gate; reopen(): Gate; remove(): void }
 
 export const secret = 'the secret outside'
 export const noLimits: Limits = {}
@@ -19,16 +20,24 @@ export function testFolder(mode: Mode = 'rw'): TestFolder {
   fs.mkdirSync(root)
   fs.mkdirSync(outside)
   fs.writeFileSync(join(outside, 'secret.txt'), secret)
-  const gate = openGate(root, 'work', mode)
-  return {
+  const store = join(base, 'changes', storeKey(root))
+  const folder = {
     root,
     outside,
-    gate,
+    store,
+    gate: openGate(root, 'work', mode, store),
+    /** As after a restart of the process. */
+    reopen() {
+      closeGate(folder.gate)
+      folder.gate = openGate(root, 'work', mode, store)
+      return folder.gate
+    },
     remove() {
-      closeGate(gate)
+      closeGate(folder.gate)
       fs.rmSync(base, { recursive: true, force: true })
     },
   }
+  return folder
 }
 
 /** Numbers of descriptors this process has open. */

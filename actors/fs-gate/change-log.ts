@@ -1,0 +1,337 @@
+/**
+ * Every change of a folder on its way to the disk: what it replaces is kept first, what it leaves is noted after.
+ *
+ *   tools      one row a change
+ *   workspace  one row a file and group, not one a write: the first write, truncation or removal keeps the file, later ones in the same group
+ *              (tool call, or `groupMs` of a process in the background) only move the mark of what is there afterwards
+ *
+ * What a program makes and removes within one group leaves no row: nobody else ever saw it.
+ */
+import * as fs from 'node:fs'
+import { openHeld, openPlace, scoped, self } from './handles.ts'
+import { type Change, type ChangeStore, type NewChange, type Origin, type Source } from './change-store.ts'
+import { absent, lstatAt, linkText, stampAt, stampOf, type State } from './entry-state.ts'
+import { limits } from './limits.ts'
+import { codeOf } from './os-errors.ts'
+
+/** A name in an open folder. `parts`: the whole way to it from the connected folder, the name included. */
+export type Entry = { folder: number; name: string; parts: readonly string[] }
+/** A file the workspace has changed in this group. `path`: what its newest row is about. `fresh`: made in this group. `touched`: changed since last noted. */
+type Tracked = { id: number; path: string; fresh: boolean; touched: boolean }
+
+export class ChangeLog {
+  readonly store: ChangeStore | null
+  #origin: Origin = { session: null, turn: null, call: null, title: '' }
+  #tracked = new Map<string, Tracked>()
+  #since = 0
+  /** Notes that may be lost by a kill: at worst an undo finds a file changed by it knows not whom, and keeps it. */
+  #later: (() => void)[] = []
+  #timer: NodeJS.Timeout | null = null
+
+  constructor(store: ChangeStore | null) {
+    this.store = store
+  }
+
+  /** What follows belongs to this call. */
+  mark(origin: Origin): void {
+    this.#origin = origin
+    this.#regroup()
+  }
+
+  close(): void {
+    this.flush()
+    this.store?.close()
+  }
+
+  /** Writes what is still only noted. */
+  flush(): void {
+    if (this.#timer) clearTimeout(this.#timer)
+    this.#timer = null
+    if (this.#later.length > 0) this.#commit(() => undefined)
+  }
+
+  /** A change at one name, by a tool. `perform` makes it, in one step. */
+  put<T>(entry: Entry, session: string | null, perform: () => T): T {
+    const { store } = this
+    if (!store) return perform()
+    const id = this.#commit(() => store.begin(this.#row('put', entry, stateOf(store, entry), { source: 'tool', session })))
+    return this.#performed(id, perform, () => stampAt(entry.folder, entry.name))
+  }
+
+  /** Moves an entry. What stood at `to` is kept. */
+  rename(from: Entry, to: Entry, source: Source, session: string | null, perform: () => void): void {
+    const { store } = this
+    if (!store) return perform()
+    const moving = lstatAt(from.folder, from.name)
+    const tracked = source === 'workspace' && moving ? this.#fresh(moving, from) : undefined
+    const over = lstatAt(to.folder, to.name)
+    if (moving && over && moving.ino === over.ino && moving.dev === over.dev) return perform()
+    if (tracked && !over && !moving?.isDirectory()) {
+      // Made in this group under another name: as if it had been made under this one.
+      this.#commit(() => store.move(tracked.id, pathOf(to), stampAt(from.folder, from.name)))
+      try {
+        perform()
+      } catch (error) {
+        this.#commit(() => store.move(tracked.id, pathOf(from), stampAt(from.folder, from.name)))
+        throw error
+      }
+      tracked.path = pathOf(to)
+      return
+    }
+    const id = this.#commit(() =>
+      store.begin({ ...this.#row('rename', from, stateOf(store, to), { source, session }), target: pathOf(to) }),
+    )
+    this.#performed(id, perform, () => stampAt(to.folder, to.name))
+    if (source !== 'workspace' || !moving) return
+    const known = this.#tracked.get(keyOf(moving))
+    if (known) this.#tracked.set(keyOf(moving), { ...known, id, path: pathOf(to), fresh: false })
+  }
+
+  /** Several changes of an undo: all are kept in one commit, then made, then noted. A `perform` that throws does not stop the others. */
+  putAll(items: readonly { entry: Entry; from?: Entry; perform: () => void }[], run: number, source: 'undo' | 'redo'): unknown[] {
+    const { store } = this
+    if (!store) throw new Error('no store')
+    const ids = this.#commit(() =>
+      items.map(({ entry, from }) =>
+        store.begin({
+          ...this.#row(from ? 'rename' : 'put', from ?? entry, stateOf(store, entry), { source, session: null }),
+          target: from ? pathOf(entry) : null,
+          run,
+          session: null,
+          turn: null,
+          call: null,
+          title: source,
+        }),
+      ),
+    )
+    const errors = items.map(({ perform }) => {
+      try {
+        perform()
+        return null
+      } catch (error) {
+        return error ?? new Error('failed')
+      }
+    })
+    this.#commit(() => {
+      for (const [index, { entry }] of items.entries()) {
+        const id = ids[index] as number
+        if (errors[index] === null) store.settle(id, stampAt(entry.folder, entry.name))
+        else store.forget(id)
+      }
+    })
+    return errors
+  }
+
+  /** In the workspace: something new at a name. Returns what `perform`, which makes it, does. */
+  create<T>(entry: Entry, perform: () => T): T {
+    const { store } = this
+    if (!store) return perform()
+    this.#regroupIfOld()
+    const id = this.#commit(() => store.begin(this.#row('put', entry, absent, { source: 'workspace', session: null })))
+    const made = this.#performed(id, perform, () => stampAt(entry.folder, entry.name))
+    const stat = lstatAt(entry.folder, entry.name)
+    if (stat && !this.#tracked.has(keyOf(stat))) this.#tracked.set(keyOf(stat), { id, path: pathOf(entry), fresh: true, touched: true })
+    return made
+  }
+
+  /** In the workspace: before a file's bytes change. `held`: any handle on it; `where`: its path now, null when it has none. */
+  modify(held: number, stat: { dev: bigint; ino: bigint }, where: () => string[] | null): void {
+    const { store } = this
+    if (!store) return
+    const known = this.#known(keyOf(stat))
+    if (known) {
+      known.touched = true
+      return
+    }
+    const parts = where()
+    // Deleted while open: nobody can find it again, there is nothing to undo.
+    if (!parts || parts.length === 0) return
+    const entry = entryOf(parts)
+    const id = this.#commit(() => store.begin(this.#row('put', entry, contentState(store, held), { source: 'workspace', session: null })))
+    this.#tracked.set(keyOf(stat), { id, path: pathOf(entry), fresh: false, touched: true })
+  }
+
+  /** In the workspace: mode or times change. Content may still change in this group and then has to be kept, so the file counts as unchanged after. */
+  attributes(held: number, stat: { dev: bigint; ino: bigint }, where: () => string[] | null, perform: () => void): void {
+    const { store } = this
+    const known = store ? this.#known(keyOf(stat)) : undefined
+    const parts = known ? null : where()
+    if (!store || !parts || parts.length === 0) {
+      perform()
+      if (known) known.touched = true
+      if (known) this.settle(held, stat)
+      return
+    }
+    const now = fs.fstatSync(held, { bigint: true })
+    const before: State = { kind: 'attributes', stamp: stampOf(now, null), mode: Number(now.mode & 0o777n), mtimeNs: String(now.mtimeNs) }
+    const id = this.#commit(() => store.begin(this.#row('put', entryOf(parts), before, { source: 'workspace', session: null })))
+    this.#performed(id, perform, () => stampOf(fs.fstatSync(held, { bigint: true }), null))
+  }
+
+  /** In the workspace: a file handle that may have been written to is closed, or its attributes have been set. */
+  settle(held: number, stat: { dev: bigint; ino: bigint }): void {
+    const { store } = this
+    const known = store && this.#tracked.get(keyOf(stat))
+    if (!store || !known?.touched) return
+    known.touched = false
+    const stamp = stampOf(fs.fstatSync(held, { bigint: true }), null)
+    const { id } = known
+    this.#soon(() => store.settle(id, stamp))
+  }
+
+  /** In the workspace: a name is removed. */
+  remove(entry: Entry, perform: () => void): void {
+    const { store } = this
+    if (!store) return perform()
+    const stat = lstatAt(entry.folder, entry.name)
+    const known = stat ? this.#fresh(stat, entry) : undefined
+    if (stat && known) {
+      perform()
+      this.#tracked.delete(keyOf(stat))
+      this.#soon(() => store.forget(known.id))
+      return
+    }
+    const id = this.#commit(() =>
+      store.begin(this.#row('put', entry, stateOf(store, entry), { source: 'workspace', session: null })),
+    )
+    this.#performed(id, perform, () => 'absent')
+    if (stat && stat.nlink <= 1n) this.#tracked.delete(keyOf(stat))
+  }
+
+  /** After a kill: rows whose outcome was never noted. What has not changed since they were written is taken for theirs. */
+  recover(look: (path: string) => { stamp: string; mtimeMs: number; same: (before: State) => boolean }): void {
+    const { store } = this
+    if (!store) return
+    const open = store.changes({ unsettled: true })
+    if (open.length === 0) return
+    store.transaction(() => {
+      for (const change of open) {
+        const { stamp, mtimeMs, same } = look(change.target ?? change.path)
+        if (change.op === 'put' && same(change.before)) store.forget(change.id)
+        else if (mtimeMs <= change.at + limits.recoverMs) store.settle(change.id, stamp)
+      }
+    })
+  }
+
+  #known(key: string): Tracked | undefined {
+    this.#regroupIfOld()
+    return this.#tracked.get(key)
+  }
+
+  /** Made in this group, under this name. */
+  #fresh(stat: fs.BigIntStats, entry: Entry): Tracked | undefined {
+    const known = this.#known(keyOf(stat))
+    return known?.fresh && known.path === pathOf(entry) ? known : undefined
+  }
+
+  #regroupIfOld(): void {
+    const now = performance.now()
+    if (now - this.#since > limits.groupMs || this.#tracked.size > limits.trackedFiles) this.#regroup()
+  }
+
+  #regroup(): void {
+    this.flush()
+    this.#tracked.clear()
+    this.#since = performance.now()
+  }
+
+  #performed<T>(id: number, perform: () => T, after: () => string): T {
+    const store = this.store as ChangeStore
+    let result: T
+    try {
+      result = perform()
+    } catch (error) {
+      this.#soon(() => store.forget(id))
+      throw error
+    }
+    const stamp = after()
+    this.#soon(() => store.settle(id, stamp))
+    return result
+  }
+
+  #commit<T>(work: () => T): T {
+    const store = this.store as ChangeStore
+    const later = this.#later
+    this.#later = []
+    const result = store.transaction(() => {
+      for (const note of later) note()
+      return work()
+    })
+    if (store.overQuota) store.retain(Date.now())
+    return result
+  }
+
+  #soon(note: () => void): void {
+    this.#later.push(note)
+    if (this.#later.length >= limits.notesHeld) return this.flush()
+    this.#timer ??= setTimeout(() => this.flush(), limits.noteMs).unref()
+  }
+
+  #row(op: Change['op'], entry: Pick<Entry, 'parts'>, before: State, by: { source: Source; session: string | null }): NewChange {
+    const origin = this.#origin
+    return {
+      ...origin,
+      session: by.session ?? origin.session,
+      at: Date.now(),
+      source: by.source,
+      op,
+      path: pathOf(entry),
+      target: null,
+      before,
+      run: null,
+    }
+  }
+}
+
+function pathOf({ parts }: Pick<Entry, 'parts'>): string {
+  return parts.join('/')
+}
+
+function entryOf(parts: readonly string[]): Pick<Entry, 'parts'> {
+  return { parts }
+}
+
+function keyOf({ dev, ino }: { dev: bigint; ino: bigint }): string {
+  return `${dev}:${ino}`
+}
+
+/** What stands at a name, its content kept. */
+function stateOf(store: ChangeStore, { folder, name }: Entry): State {
+  const stat = lstatAt(folder, name)
+  if (!stat) return absent
+  if (stat.isDirectory()) return { kind: 'folder', stamp: stampOf(stat, null), mode: Number(stat.mode & 0o777n) }
+  if (stat.isSymbolicLink()) return linkState(stat, linkText(folder, name) ?? '')
+  if (!stat.isFile()) return { kind: 'special' }
+  return scoped((scope) => contentState(store, scope.own(openPlace(folder, name))))
+}
+
+function linkState(stat: fs.BigIntStats, text: string): State {
+  return { kind: 'symlink', stamp: stampOf(stat, text), text }
+}
+
+function contentState(store: ChangeStore, held: number): State {
+  const stat = fs.fstatSync(held, { bigint: true })
+  if (!stat.isFile()) return { kind: 'special' }
+  const fd = openToKeep(held, Number(stat.mode & 0o777n))
+  try {
+    const kept = store.keep(fd, Number(stat.size))
+    return { kind: 'file', stamp: stampOf(stat, null), mode: Number(stat.mode & 0o777n), mtimeNs: String(stat.mtimeNs), ...kept }
+  } finally {
+    fs.closeSync(fd)
+  }
+}
+
+/** A file its owner has made unreadable can be deleted all the same, and has to be kept all the same. */
+function openToKeep(held: number, mode: number): number {
+  try {
+    return openHeld(held)
+  } catch (error) {
+    if (codeOf(error) !== 'EACCES') throw error
+  }
+  fs.chmodSync(self(held), mode | 0o400)
+  try {
+    return openHeld(held)
+  } finally {
+    fs.chmodSync(self(held), mode)
+  }
+}

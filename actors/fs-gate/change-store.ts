@@ -1,0 +1,329 @@
+/**
+ * What a folder's changes replaced, kept so that each can be undone: one SQLite database per folder (WAL), below the daemon's state.
+ *
+ *   changes   one row each: who, where, what was there before, what was there after
+ *   contents  files as they were: a list of chunks; the same bytes are kept once
+ *   runs      undo and redo, which are changes too
+ *
+ * A row is committed before the change it tells of is made, so a process killed at any instant has lost no pre-image. `sync` makes all
+ * of it proof against a power cut as well; changes by tools do that each, changes from the workspace when its programs ask for it (fsync).
+ * Several processes may use one store: sessions that share a folder.
+ */
+import { createHash } from 'node:crypto'
+import * as fs from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { fault } from '../../kernel/index.ts'
+import { chunkLength } from './chunking.ts'
+import { limits } from './limits.ts'
+import type { State } from './entry-state.ts'
+
+/** Raise when the tables change, and add a migration step below. */
+const schemaVersion = 1
+
+export type Source = 'tool' | 'workspace' | 'undo' | 'redo'
+export type Origin = { session: string | null; turn: string | null; call: string | null; title: string }
+/** `put`: what stands at `path` changes. `rename`: what stood at `path` goes to `target`, in the place of `before`. */
+export type Change = Origin & {
+  id: number
+  at: number
+  source: Source
+  op: 'put' | 'rename'
+  path: string
+  target: string | null
+  before: State
+  /** Stamp of what is there afterwards, at `target` for a rename; null: not known (still being written, or the process was killed). */
+  after: string | null
+  run: number | null
+  undone: number | null
+}
+export type NewChange = Omit<Change, 'id' | 'undone' | 'after'>
+
+const schema = `
+  CREATE TABLE changes (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, session TEXT, turn TEXT, call TEXT, title TEXT NOT NULL, source TEXT NOT NULL,
+    op TEXT NOT NULL, path TEXT NOT NULL, target TEXT, before TEXT NOT NULL, stamp TEXT, content INTEGER, after TEXT, run INTEGER, undone INTEGER);
+  CREATE INDEX changes_content ON changes (content);
+  CREATE INDEX changes_turn ON changes (turn);
+  CREATE INDEX changes_after ON changes (after);
+  CREATE INDEX changes_stamp ON changes (stamp);
+  CREATE TABLE contents (id INTEGER PRIMARY KEY AUTOINCREMENT, hash BLOB NOT NULL UNIQUE, size INTEGER NOT NULL);
+  CREATE TABLE parts (content INTEGER NOT NULL, seq INTEGER NOT NULL, chunk INTEGER NOT NULL, PRIMARY KEY (content, seq)) WITHOUT ROWID;
+  CREATE INDEX parts_chunk ON parts (chunk);
+  CREATE TABLE chunks (id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, size INTEGER NOT NULL, data BLOB NOT NULL);
+  CREATE TABLE runs (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, kind TEXT NOT NULL, what TEXT NOT NULL, done INTEGER NOT NULL, undone INTEGER);
+  PRAGMA user_version = ${schemaVersion}`
+
+export class ChangeStore {
+  readonly #db: DatabaseSync
+  readonly #statements = new Map<string, StatementSync>()
+  readonly #quota: number
+  #bytes = 0
+
+  /** `dir` is made when missing. `quota`: bytes of kept content, above which the oldest changes are forgotten. */
+  constructor(dir: string, about: { root: string; name: string }, quota: number = limits.storeBytes) {
+    this.#quota = quota
+    fs.mkdirSync(dir, { recursive: true, mode: 0o700 })
+    this.#db = new DatabaseSync(join(dir, 'changes.sqlite'))
+    this.#db.exec(
+      'PRAGMA busy_timeout = 10000; PRAGMA page_size = 16384; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL',
+    )
+    this.transaction(() => {
+      const { user_version: version } = this.#get('PRAGMA user_version') as { user_version: number }
+      if (version > schemaVersion)
+        throw fault('io-failed', 'The store of changes was written by a newer version of Bulkhead.', { remedy: 'Update Bulkhead.' })
+      if (version < 1) this.#db.exec(schema)
+    })
+    // For people who look, and for the list of recent folders.
+    fs.writeFileSync(join(dir, 'folder.json'), `${JSON.stringify({ ...about, at: Date.now() })}\n`, { mode: 0o600 })
+    this.retain(Date.now())
+  }
+
+  close(): void {
+    this.#statements.clear()
+    this.#db.close()
+  }
+
+  transaction<T>(work: () => T): T {
+    this.#db.exec('BEGIN IMMEDIATE')
+    try {
+      const result = work()
+      this.#db.exec('COMMIT')
+      return result
+    } catch (error) {
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
+      throw storeFault(error)
+    }
+  }
+
+  /** Makes everything so far proof against a power cut. */
+  sync(): void {
+    this.#db.exec('PRAGMA synchronous = FULL')
+    try {
+      this.#run("INSERT INTO runs (at, kind, what, done) VALUES (0, 'sync', '', 1)")
+      this.#run("DELETE FROM runs WHERE kind = 'sync'")
+    } finally {
+      this.#db.exec('PRAGMA synchronous = NORMAL')
+    }
+  }
+
+  /** Notes a change that is about to be made. `content` puts the file's bytes into the store, in the same commit. */
+  begin(change: NewChange): number {
+    const { before, ...row } = change
+    const content = before.kind === 'file' ? before.content : null
+    const { lastInsertRowid } = this.#run(
+      'INSERT INTO changes (at, session, turn, call, title, source, op, path, target, before, stamp, content, run) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+      row.at,
+      row.session,
+      row.turn,
+      row.call,
+      row.title,
+      row.source,
+      row.op,
+      row.path,
+      row.target,
+      JSON.stringify(before),
+      'stamp' in before ? before.stamp : null,
+      content,
+      row.run,
+    )
+    return Number(lastInsertRowid)
+  }
+
+  settle(id: number, after: string): void {
+    this.#run('UPDATE changes SET after = ? WHERE id = ?', after, id)
+  }
+
+  /** The change was not made, or made and unmade before anyone could see. */
+  forget(id: number): void {
+    this.#run('DELETE FROM changes WHERE id = ?', id)
+  }
+
+  move(id: number, path: string, after: string): void {
+    this.#run('UPDATE changes SET path = ?, after = ? WHERE id = ?', path, after, id)
+  }
+
+  /** Keeps the bytes of an open file; its content's number and size. To be called in a transaction. */
+  keep(fd: number, expected: number): { content: number; size: number } {
+    // So much must be left that keeping it does not push out what was kept before it in the same breath.
+    if (expected > this.#quota / 2) throw full(this.#quota)
+    const whole = createHash('sha256')
+    const parts: number[] = []
+    let size = 0
+    let pending: Buffer = Buffer.alloc(0)
+    for (let last = false; !last; ) {
+      const room = Buffer.allocUnsafe(size === 0 ? limits.firstReadBytes : limits.chunkBytes)
+      const got = fs.readSync(fd, room, 0, room.length, size)
+      last = got < room.length && (got === 0 || fs.readSync(fd, Buffer.alloc(1), 0, 1, size + got) === 0)
+      const fresh = room.subarray(0, got)
+      size += got
+      whole.update(fresh)
+      pending = pending.length === 0 ? fresh : Buffer.concat([pending, fresh])
+      let start = 0
+      for (let length = chunkLength(pending, start, last); length; length = chunkLength(pending, start, last)) {
+        parts.push(this.#keepChunk(pending.subarray(start, start + length)))
+        start += length
+      }
+      pending = pending.subarray(start)
+    }
+    const hash = whole.digest()
+    const known = this.#get('SELECT id FROM contents WHERE hash = ?', hash) as { id: number } | undefined
+    if (known) return { content: known.id, size }
+    const content = Number(this.#run('INSERT INTO contents (hash, size) VALUES (?, ?)', hash, size).lastInsertRowid)
+    for (const [seq, chunk] of parts.entries()) this.#run('INSERT INTO parts (content, seq, chunk) VALUES (?, ?, ?)', content, seq, chunk)
+    return { content, size }
+  }
+
+  #keepChunk(data: Buffer): number {
+    const hash = createHash('sha256').update(data).digest()
+    const known = this.#get('SELECT id FROM chunks WHERE hash = ?', hash) as { id: number } | undefined
+    if (known) return known.id
+    if (data.length > this.#quota) throw full(this.#quota)
+    this.#bytes += data.length
+    return Number(this.#run('INSERT INTO chunks (hash, size, data) VALUES (?, ?, ?)', hash, data.length, data).lastInsertRowid)
+  }
+
+  /** A kept file's chunks, in order. */
+  *read(content: number): Generator<Uint8Array> {
+    const count = (this.#get('SELECT COUNT(*) AS n FROM parts WHERE content = ?', content) as { n: number }).n
+    for (let seq = 0; seq < count; seq += 1) {
+      const row = this.#get('SELECT c.data AS data FROM parts p JOIN chunks c ON c.id = p.chunk WHERE p.content = ? AND p.seq = ?', content, seq)
+      yield (row as { data: Uint8Array }).data
+    }
+  }
+
+  /** The SHA-256 of a kept file, hex. */
+  hashOf(content: number): string {
+    const row = this.#get('SELECT hash FROM contents WHERE id = ?', content) as { hash: Uint8Array } | undefined
+    return row ? Buffer.from(row.hash).toString('hex') : ''
+  }
+
+  /** Oldest first. `after`: ids greater than that. */
+  changes(filter: { session?: string | undefined; turn?: string | undefined; call?: string | undefined; id?: number | undefined; after?: number | undefined; since?: number | undefined; run?: number | null | undefined; standing?: boolean; unsettled?: boolean; limit?: number | undefined } = {}): Change[] {
+    const where: string[] = []
+    const values: (string | number)[] = []
+    const condition = (text: string, value: string | number | undefined) => {
+      if (value === undefined) return
+      where.push(text)
+      values.push(value)
+    }
+    condition('session = ?', filter.session)
+    condition('turn = ?', filter.turn)
+    condition('call = ?', filter.call)
+    condition('id = ?', filter.id)
+    condition('id > ?', filter.after)
+    condition('at > ?', filter.since)
+    if (filter.run === null) where.push('run IS NULL')
+    else condition('run = ?', filter.run)
+    if (filter.standing) where.push('undone IS NULL')
+    if (filter.unsettled) where.push('after IS NULL')
+    // The newest `limit`, told oldest first.
+    const rows = this.#all(
+      `SELECT * FROM changes ${where.length > 0 ? `WHERE ${where.join(' AND ')}` : ''} ORDER BY id DESC${filter.limit === undefined ? '' : ' LIMIT ?'}`,
+      ...values,
+      ...(filter.limit === undefined ? [] : [filter.limit]),
+    )
+    return rows.toReversed().map((row) => {
+      const { content: _, before, stamp, ...rest } = row as Record<string, unknown>
+      return { ...rest, before: { ...(JSON.parse(String(before)) as State), ...(stamp === null ? {} : { stamp }) } } as Change
+    })
+  }
+
+  startRun(kind: 'undo' | 'redo', what: string, at: number): number {
+    return Number(this.#run('INSERT INTO runs (at, kind, what, done) VALUES (?, ?, ?, 0)', at, kind, what).lastInsertRowid)
+  }
+
+  /**
+   * `undid`: the changes that are taken back by it. `again`: the run whose changes are made anew, for a redo. `renewed`: what was restored has
+   * another stamp than when it was kept; whoever left it then has left this.
+   */
+  finishRun(run: number, undid: readonly number[], again: number | null, renewed: readonly { was: string; now: string }[]): void {
+    this.transaction(() => {
+      this.#run('UPDATE runs SET done = 1 WHERE id = ?', run)
+      for (const id of undid) this.#run('UPDATE changes SET undone = ? WHERE id = ?', run, id)
+      if (again !== null) {
+        this.#run('UPDATE runs SET undone = ? WHERE id = ?', run, again)
+        this.#run('UPDATE changes SET undone = NULL WHERE undone = ? AND run IS NULL', again)
+      }
+      // All at once: what one thing is now may be what another was, because inode numbers are used again.
+      for (const [index, { was }] of renewed.entries()) this.#restamp(was, `~${index}`)
+      for (const [index, { now }] of renewed.entries()) this.#restamp(`~${index}`, now)
+    })
+  }
+
+  #restamp(was: string, now: string): void {
+    this.#run('UPDATE changes SET after = ? WHERE after = ?', now, was)
+    this.#run('UPDATE changes SET stamp = ? WHERE stamp = ?', now, was)
+  }
+
+  /** The newest undo that has not been made good again, or the run of that number. */
+  lastRun(filter: { kind?: 'undo' | 'redo'; done: boolean }): { id: number; kind: 'undo' | 'redo'; what: string } | null {
+    const row = this.#get(
+      `SELECT id, kind, what FROM runs WHERE undone IS NULL AND done = ? AND kind != 'sync' ${filter.kind ? 'AND kind = ?' : ''} ORDER BY id DESC LIMIT 1`,
+      filter.done ? 1 : 0,
+      ...(filter.kind ? [filter.kind] : []),
+    )
+    return (row as { id: number; kind: 'undo' | 'redo'; what: string } | undefined) ?? null
+  }
+
+  usage(): { bytes: number; changes: number; contents: number; contentBytes: number } {
+    const chunks = this.#get('SELECT COALESCE(SUM(size), 0) AS bytes FROM chunks') as { bytes: number }
+    const changes = this.#get('SELECT COUNT(*) AS n FROM changes') as { n: number }
+    const contents = this.#get('SELECT COUNT(*) AS n, COALESCE(SUM(size), 0) AS bytes FROM contents') as { n: number; bytes: number }
+    return { bytes: chunks.bytes, changes: changes.n, contents: contents.n, contentBytes: contents.bytes }
+  }
+
+  /** Whether content has come in since the last look beyond the quota; cheap. */
+  get overQuota(): boolean {
+    return this.#bytes > this.#quota
+  }
+
+  /** Forgets what is too old, then the oldest until the rest fits. */
+  retain(now: number): void {
+    this.transaction(() => {
+      this.#run('DELETE FROM changes WHERE at < ?', now - limits.storeMs)
+      this.#sweep()
+      while (this.#bytes > this.#quota) {
+        const { lowest, n } = this.#get('SELECT MIN(id) AS lowest, COUNT(*) AS n FROM changes') as { lowest: number | null; n: number }
+        if (lowest === null) break
+        // A tenth at a time: few sweeps, and not much more forgotten than must be.
+        this.#run('DELETE FROM changes WHERE id IN (SELECT id FROM changes ORDER BY id LIMIT ?)', Math.ceil(n / 10))
+        this.#sweep()
+      }
+    })
+    this.#db.exec('PRAGMA incremental_vacuum')
+  }
+
+  #sweep(): void {
+    this.#run('DELETE FROM contents WHERE id NOT IN (SELECT content FROM changes WHERE content IS NOT NULL)')
+    this.#run('DELETE FROM parts WHERE content NOT IN (SELECT id FROM contents)')
+    this.#run('DELETE FROM chunks WHERE id NOT IN (SELECT chunk FROM parts)')
+    this.#bytes = (this.#get('SELECT COALESCE(SUM(size), 0) AS bytes FROM chunks') as { bytes: number }).bytes
+  }
+
+  #run(sql: string, ...values: (string | number | null | Uint8Array)[]) {
+    return this.#prepared(sql).run(...values)
+  }
+  #get(sql: string, ...values: (string | number | Uint8Array)[]): unknown {
+    return this.#prepared(sql).get(...values)
+  }
+  #all(sql: string, ...values: (string | number)[]): unknown[] {
+    return this.#prepared(sql).all(...values)
+  }
+  #prepared(sql: string): StatementSync {
+    const known = this.#statements.get(sql)
+    if (known) return known
+    const made = this.#db.prepare(sql)
+    this.#statements.set(sql, made)
+    return made
+  }
+}
+
+function full(quota: number) {
+  return fault('store-full', 'What this change would replace is more than may be kept for undo.', { rule: `at most ${quota} bytes a folder` })
+}
+
+/** SQLite's "disk full" and the like, as faults; others pass. */
+function storeFault(error: unknown): unknown {
+  if (!(error instanceof Error) || (error as NodeJS.ErrnoException).code !== 'ERR_SQLITE_ERROR') return error
+  return fault('store-full', 'What this change would replace could not be kept for undo.', { cause: error.message })
+}

@@ -1,0 +1,252 @@
+/**
+ * Carrying out an undo's plan. Each step is itself a change that is kept first, so an undo can be undone, and one that was killed halfway is
+ * taken back when the folder is opened next.
+ *
+ *   files away -> folders away and moved things aside, deepest first -> things to their places, from the top -> modes and times
+ */
+import { randomBytes } from 'node:crypto'
+import * as fs from 'node:fs'
+import { setImmediate } from 'node:timers/promises'
+import { inherit, placeNew, tempPrefix } from './atomic-write.ts'
+import type { Entry } from './change-log.ts'
+import { stampAt } from './entry-state.ts'
+import type { Gate } from './gate.ts'
+import { at, close, openFolder, openPlace, self } from './handles.ts'
+import { limits } from './limits.ts'
+import { codeOf } from './os-errors.ts'
+import type { Disk, Plan, Restore } from './undo-plan.ts'
+
+export type CarriedOut = { failed: { path: string; error: unknown }[]; renewed: { was: string; now: string }[] }
+type Job = { entry: Entry; from?: Entry; perform: () => void; path: string }
+
+/** The folder by path, through handles and no link. Folders stay open until `close`, within a limit. */
+export class Folders implements Disk {
+  readonly #root: number
+  readonly #open = new Map<string, number>()
+
+  constructor(gate: Gate) {
+    this.#root = gate.root.fd
+  }
+
+  close(): void {
+    for (const fd of this.#open.values()) close(fd)
+    this.#open.clear()
+  }
+
+  /** Throws ENOENT, ENOTDIR, ELOOP. */
+  folder(parts: readonly string[]): number {
+    if (parts.length === 0) return this.#root
+    const key = parts.join('/')
+    const known = this.#open.get(key)
+    if (known !== undefined) return known
+    const fd = openFolder(this.folder(parts.slice(0, -1)), parts.at(-1) as string)
+    if (this.#open.size >= limits.undoFolders) this.close()
+    this.#open.set(key, fd)
+    return fd
+  }
+
+  entry(path: string): Entry {
+    const parts = path.split('/')
+    return { folder: this.folder(parts.slice(0, -1)), name: parts.at(-1) as string, parts }
+  }
+
+  /** Folders moved or removed are not what was opened any more. */
+  forget(): void {
+    this.close()
+  }
+
+  stamp(path: string): string {
+    if (path === '') return 'folder:root'
+    try {
+      const { folder, name } = this.entry(path)
+      return stampAt(folder, name)
+    } catch (error) {
+      if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(codeOf(error) ?? '')) return 'absent'
+      throw error
+    }
+  }
+
+  names(path: string): string[] {
+    try {
+      return fs.readdirSync(self(this.folder(path.split('/'))))
+    } catch (error) {
+      if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(codeOf(error) ?? '')) return []
+      throw error
+    }
+  }
+}
+
+/** `failed`: the paths whose step failed, with the reason. `renewed`: for `ChangeStore.finishRun`. Rejects when aborted between two batches; what was done so far stays recorded under `run`. */
+export async function carryOut(gate: Gate, plan: Plan, run: number, kind: 'undo' | 'redo', signal: AbortSignal): Promise<CarriedOut> {
+  const folders = new Folders(gate)
+  const failed: { path: string; error: unknown }[] = []
+  const aside = new Map(plan.moves.map(({ from }, index) => [from, `${tempPrefix}undo-${run}-${index}`]))
+
+  const perform = async (wanted: readonly { path: string; job: () => Job }[]): Promise<void> => {
+    for (let start = 0; start < wanted.length; start += limits.undoBatch) {
+      const jobs = wanted.slice(start, start + limits.undoBatch).flatMap(({ path, job }): Job[] => {
+        try {
+          return [job()]
+        } catch (error) {
+          failed.push({ path, error })
+          return []
+        }
+      })
+      const errors = gate.log.putAll(jobs, run, kind)
+      for (const [index, error] of errors.entries()) if (error !== null) failed.push({ path: (jobs[index] as Job).path, error })
+      await setImmediate()
+      signal.throwIfAborted()
+    }
+  }
+  /** Those of one depth do not depend on each other. */
+  const byDepth = async (wanted: readonly { depth: number; path: string; job: () => Job }[], order: 1 | -1): Promise<void> => {
+    const depths = [...new Set(wanted.map(({ depth }) => depth))].toSorted((a, b) => (a - b) * order)
+    for (const depth of depths) {
+      await perform(wanted.filter((item) => item.depth === depth))
+      folders.forget()
+    }
+  }
+
+  try {
+    await perform(plan.removes.filter(({ folder }) => !folder).map(({ path }) => ({ path, job: () => removing(folders.entry(path), path, false) })))
+    await byDepth(
+      [
+        ...plan.removes.filter(({ folder }) => folder).map(({ path }) => ({ depth: depthOf(path), path, job: () => removing(folders.entry(path), path, true) })),
+        ...plan.moves.map(({ from }) => ({ depth: depthOf(from), path: from, job: () => moving(folders.entry(from), folders.entry(aside.get(from) as string), from) })),
+      ],
+      -1,
+    )
+    await byDepth(
+      [
+        ...plan.moves.map(({ from, path }) => ({
+          depth: depthOf(path),
+          path,
+          job: () => moving(folders.entry(aside.get(from) as string), withParents(folders, path), path),
+        })),
+        ...plan.restores.map((step) => ({ depth: depthOf(step.path), path: step.path, job: () => restoring(gate, withParents(folders, step.path), step) })),
+      ],
+      1,
+    )
+    // Last, because a folder may have been made unwritable, and each name put into it changes its time.
+    const modes = plan.restores.flatMap(({ path, state }) => (state.kind === 'folder' ? [{ path, mode: state.mode, mtimeNs: null }] : []))
+    await byDepth(
+      [...modes, ...plan.attributes].map(({ path, mode, mtimeNs }) => ({ depth: depthOf(path), path, job: () => dressing(folders.entry(path), path, mode, mtimeNs) })),
+      -1,
+    )
+    const lost = new Set(failed.map(({ path }) => path))
+    const dressed = new Set(plan.attributes.map(({ path }) => path))
+    const restored = [
+      ...plan.restores.filter(({ path }) => !dressed.has(path)).map(({ path, state }) => ({ path, was: state.stamp })),
+      ...plan.attributes,
+    ].filter(({ path }) => !lost.has(path))
+    return { failed, renewed: restored.map(({ path, was }) => ({ was, now: folders.stamp(path) })) }
+  } finally {
+    folders.close()
+  }
+}
+
+/** Folders on the way that someone has removed meanwhile are made again. */
+function withParents(folders: Folders, path: string): Entry {
+  try {
+    return folders.entry(path)
+  } catch (error) {
+    const above = path.split('/').slice(0, -1)
+    if (codeOf(error) !== 'ENOENT' || above.length === 0) throw error
+    const { folder, name } = withParents(folders, above.join('/'))
+    fs.mkdirSync(at(folder, name), 0o777)
+    inherit(folder, at(folder, name))
+    return folders.entry(path)
+  }
+}
+
+function removing(entry: Entry, path: string, folder: boolean): Job {
+  const name = at(entry.folder, entry.name)
+  return { entry, path, perform: () => (folder ? fs.rmdirSync(name) : fs.unlinkSync(name)) }
+}
+
+function moving(from: Entry, entry: Entry, path: string): Job {
+  return {
+    entry,
+    from,
+    path,
+    perform() {
+      if (stampAt(entry.folder, entry.name) !== 'absent') throw Object.assign(new Error('EEXIST'), { code: 'EEXIST' })
+      fs.renameSync(at(from.folder, from.name), at(entry.folder, entry.name))
+    },
+  }
+}
+
+function dressing(entry: Entry, path: string, mode: number, mtimeNs: string | null): Job {
+  return {
+    entry,
+    path,
+    perform() {
+      const held = openPlace(entry.folder, entry.name)
+      try {
+        fs.chmodSync(self(held), mode & 0o777)
+        if (mtimeNs !== null) fs.utimesSync(self(held), new Date(), seconds(mtimeNs))
+      } finally {
+        close(held)
+      }
+    },
+  }
+}
+
+function restoring(gate: Gate, entry: Entry, { path, state, replaces }: Restore): Job {
+  const { folder, name } = entry
+  switch (state.kind) {
+    case 'folder':
+      return {
+        entry,
+        path,
+        perform() {
+          fs.mkdirSync(at(folder, name), 0o700)
+          inherit(folder, at(folder, name))
+        },
+      }
+    case 'symlink':
+      return {
+        entry,
+        path,
+        perform() {
+          if (replaces) fs.unlinkSync(at(folder, name))
+          gate.syscalls.symlink(state.text, folder, name)
+        },
+      }
+    case 'file':
+      return { entry, path, perform: () => restoreFile(gate, entry, state, replaces) }
+    default:
+      return state satisfies never
+  }
+}
+
+/** All or nothing, like a write by a tool; not synced file by file: what it replaced is kept, and a power cut can be undone once more. */
+function restoreFile(gate: Gate, { folder, name, parts }: Entry, state: Extract<Restore['state'], { kind: 'file' }>, replaces: boolean): void {
+  const store = gate.log.store
+  const temp = at(folder, `${tempPrefix}${randomBytes(16).toString('hex')}.tmp`)
+  const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = fs.constants
+  const fd = fs.openSync(temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
+  let placed = false
+  try {
+    inherit(folder, temp)
+    for (const chunk of store?.read(state.content) ?? []) for (let done = 0; done < chunk.length; ) done += fs.writeSync(fd, chunk, done)
+    if (fs.fstatSync(fd).size !== state.size) throw Object.assign(new Error('what was kept is not whole'), { code: 'EIO' })
+    fs.chmodSync(self(fd), state.mode & 0o777)
+    fs.utimesSync(self(fd), new Date(), seconds(state.mtimeNs))
+    if (replaces) {
+      fs.renameSync(temp, at(folder, name))
+      placed = true
+    } else placed = placeNew(temp, { parent: folder, name, parts })
+  } finally {
+    close(fd)
+    if (!placed) fs.rmSync(temp, { force: true })
+  }
+}
+
+function seconds(nanos: string): number {
+  return Number(BigInt(nanos)) / 1e9
+}
+
+function depthOf(path: string): number {
+  return path.split('/').length
+}
