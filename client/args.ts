@@ -2,8 +2,10 @@
 import { realpathSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
+import { type HistoryCommand, parseHistory } from './history-args.ts'
+import { UsageError } from './usage-error.ts'
 
-export class UsageError extends Error {}
+export { UsageError }
 
 export type Folder = { path: string; mode: 'ro' | 'rw' }
 export const approveModes = ['ask', 'edits', 'all', 'none'] as const
@@ -20,6 +22,7 @@ export type Command =
   | { verb: 'vm'; action: (typeof vmActions)[number]; json: boolean }
   | { verb: 'daemon'; action: (typeof daemonActions)[number]; json: boolean }
   | { verb: 'policy'; action: (typeof policyActions)[number]; about: string; json: boolean }
+  | HistoryCommand
   | { verb: 'inspect' | 'doctor'; json: boolean }
   | { verb: 'check'; actor: string | null; json: boolean }
 
@@ -33,6 +36,13 @@ export const usage = `Usage: bulkhead [COMMAND]
       --session ID           go on with a session, or name a new one
       --model NAME           model to use
       --json                 one JSON event per line on stdout
+  changes [--folder PATH] [--session ID] [--turn TURN] [--json]
+              What was changed in the folders, by tools and by programs in the workspace.
+  undo CHANGE|CALL|TURN | undo --to CHANGE|TIME [--folder PATH]
+      --preview              say what it would do, with the differences
+      --force                also what was changed since by someone else, which is kept otherwise
+  redo [--folder PATH] [--preview]
+              Takes the last undo back.
   vm status|start|stop|restart [--json]
               The workspace, a Linux VM in which commands run.
   inspect [--json]
@@ -95,6 +105,10 @@ export function parseCommand(args: readonly string[]): Command {
       if (more.length > 0 || (known === 'show') !== (about === '')) throw new UsageError('It is one of: policy show, policy check FILE, policy explain KEY.')
       return { verb, action: known, about, json: values.json === true }
     }
+    case 'changes':
+    case 'undo':
+    case 'redo':
+      return parseHistory(verb, rest)
     case 'inspect':
     case 'doctor': {
       const { values, positionals } = parse(rest, json)

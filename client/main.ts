@@ -8,6 +8,7 @@ import { daemonStatus, openDaemon, stopDaemon } from './daemon-control.ts'
 import { doctor } from './doctor.ts'
 import { exitCodes } from './exit-codes.ts'
 import { faultText } from './fault-text.ts'
+import { history } from './history.ts'
 import { inspectText } from './inspect.ts'
 import { findPlaces } from './places.ts'
 import { policy } from './policy.ts'
@@ -63,6 +64,19 @@ async function perform(command: Command): Promise<number> {
           out: show,
           progress: renderer.status,
           watched: (to) => (watching = to),
+        })
+      } finally {
+        daemon.close()
+      }
+    }
+    case 'changes':
+    case 'undo':
+    case 'redo': {
+      const daemon = await open(false)
+      try {
+        return await history(daemon, command, (text) => {
+          renderer.settle()
+          out(text)
         })
       } finally {
         daemon.close()

@@ -26,3 +26,6 @@ export const maxTries = 400
 
 /** Pause before policy is asked again when its actor went down, ms. What it said last stays in force meanwhile. */
 export const policyRetryMs = 500
+
+/** Folders remembered as recent, and asked for their changes when none is named: each may need a process of its own for that. */
+export const maxKnownFolders = 16

@@ -118,7 +118,7 @@ describe('open', () => {
       undefined,
       ['ask'],
       ['append', 'read'],
-      ['info', 'read', 'list', 'stat', 'glob', 'grep', 'preview'],
+      ['info', 'read', 'list', 'stat', 'glob', 'grep', 'preview', 'mark'],
     ])
     expect(it.of('derive').map(({ caps }) => caps?.[0]?.limits)).toEqual([
       { session: 's-new', mode: 'rw' },

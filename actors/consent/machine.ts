@@ -5,6 +5,7 @@
 import { setup } from 'xstate'
 import type { Inbound, KernelEvent, Outgoing } from '../../kernel/index.ts'
 import { answered, ask, askRefused, derived, stamped, withdrawn } from './asking.ts'
+import { history, historyRef, historyRefused, historyReplied, historyWithdrawn, recalled } from './histories.ts'
 import { abandon, minted, open, taskAgain, taskDone, taskRefused } from './opening.ts'
 import type { Policy } from '../policy/protocol.ts'
 import { policyChanged } from './policy-change.ts'
@@ -12,7 +13,7 @@ import type { protocol } from './protocol.ts'
 import { restarted, watch, watchRef } from './restarting.ts'
 import { close, revoke } from './revoking.ts'
 import { unknownSession } from './sessions.ts'
-import { type Context, empty, grantsOf, refuse, type Step, stay, andThen, withSession } from './state.ts'
+import { type Context, empty, grantsOf, type KnownFolder, refuse, type Step, stay, andThen, withSession } from './state.ts'
 
 type Event =
   | Inbound<typeof protocol>
@@ -20,6 +21,7 @@ type Event =
   | { type: 'mint.done'; ref: string; name: string; at: number }
   | { type: 'stamp.done'; ref: string; at: number }
   | { type: 'pause.done'; ref: string }
+  | { type: 'recall.done'; ref: string; folders: KnownFolder[] }
   | { type: 'rest.done' }
 
 /** The request under which policy tells what is in force. */
@@ -47,6 +49,13 @@ function step(context: Context, event: Event): Step {
     }
     case 'ask':
       return ask(context, requestOf(event), event.from.badge.session, event.body)
+    case 'changes':
+    case 'undo':
+    case 'redo':
+    case 'recent':
+      return history(context, requestOf(event), event.type, event.body)
+    case 'recall.done':
+      return recalled(context, event.ref, event.folders)
     case 'mint.done':
       return minted(context, event.ref, event.name, event.at)
     case 'pause.done':
@@ -54,12 +63,14 @@ function step(context: Context, event: Event): Step {
     case 'stamp.done':
       return stamped(context, event.ref, event.at)
     case 'replied':
+      if (historyRef(event.ref)) return historyReplied(context, event.ref, event.kind, event.body, event.caps)
       if (event.ref.startsWith('open:')) return taskDone(context, event.ref, event.body, event.caps)
       return event.kind === 'derive' ? derived(context, event.ref, event.body, event.caps) : answered(context, event.ref, event.body)
     case 'refused':
+      if (historyRef(event.ref)) return historyRefused(context, event.ref, event.error)
       return event.ref.startsWith('open:') ? taskRefused(context, event.ref, event.error) : askRefused(context, event.ref, event.error)
     case 'cancelled':
-      return andThen(abandon(context, event.request), (now) => withdrawn(now, event.request))
+      return [abandon, withdrawn, historyWithdrawn].reduce((last, give) => andThen(last, (now) => give(now, event.request)), stay(context))
     case 'part':
       if (event.ref === policyRef) return policyChanged(context, (event.body as { policy: Policy }).policy)
       return event.ref === watchRef ? restarted(context, event.body) : stay(context)
@@ -71,16 +82,22 @@ function step(context: Context, event: Event): Step {
   }
 }
 
+const storeOf = (params: Record<string, unknown> | undefined): string | null => {
+  const { changes } = params ?? {}
+  return typeof changes === 'string' ? changes : null
+}
+
 /** Someone may send a request kind one-way: then there is no one to answer, and what would go to request -1 does not leave. */
 const requestOf = (event: Inbound<typeof protocol>): number => event.from.request ?? -1
 
 const dialect = setup({
-  types: {} as { context: Context; events: Event; emitted: Outgoing },
+  types: {} as { context: Context; events: Event; emitted: Outgoing; input: { params: Record<string, unknown> } | undefined },
   /** Effects: see effects.ts. */
   actions: {
     mint: (_, _params: { ref: string }) => {},
     stamp: (_, _params: { ref: string }) => {},
     pause: (_, _params: { ref: string }) => {},
+    recall: (_, _params: { ref: string }) => {},
     rest: () => {},
   },
 })
@@ -104,7 +121,7 @@ export const machine = dialect
   .extend({ actions: { advance, watchPolicy }, guards: { isPolicy: ({ event }) => 'ref' in event && event.ref === policyRef } })
   .createMachine({
     id: 'consent',
-    context: empty,
+    context: ({ input }) => ({ ...empty, changes: storeOf(input?.params) }),
     initial: 'serving',
     states: {
       serving: {
@@ -116,6 +133,11 @@ export const machine = dialect
           grants: { actions: 'advance' },
           'approve-mode': { actions: 'advance' },
           ask: { actions: 'advance' },
+          changes: { actions: 'advance' },
+          undo: { actions: 'advance' },
+          redo: { actions: 'advance' },
+          recent: { actions: 'advance' },
+          'recall.done': { actions: 'advance' },
           'mint.done': { actions: 'advance' },
           'stamp.done': { actions: 'advance' },
           'pause.done': { actions: 'advance' },

@@ -34,7 +34,7 @@ import {
 } from './state.ts'
 
 /** Kinds of a folder that change nothing; a conversation holds these from the start. */
-const readKinds = ['info', 'read', 'list', 'stat', 'glob', 'grep', 'preview'] as const
+const readKinds = ['info', 'read', 'list', 'stat', 'glob', 'grep', 'preview', 'mark'] as const
 
 const toolOfKind: Readonly<Record<string, string>> = { read: 'Read', glob: 'Glob', grep: 'Grep', fetch: 'WebFetch' }
 
@@ -104,7 +104,7 @@ function run(context: Context, ref: string): Step {
   const session = context.sessions[opening.session ?? '']
   if (task.do === 'look-up') return stay(context, { type: 'send', to: 'journal', kind: 'sessions', body: {}, ref })
   if (!session) return fail(context, opening, fault('no-such-session', 'The session was closed while it was being opened.'))
-  return stay(context, message(task, session, ref, opening, context.policy))
+  return stay(context, message(task, session, ref, opening, context))
 }
 
 function message(
@@ -112,7 +112,7 @@ function message(
   session: Session,
   ref: string,
   opening: Opening,
-  policy: Policy | null,
+  { policy, changes }: Context,
 ): Outgoing {
   const send = (to: string | number, kind: string, body: unknown, caps: Delegation[] = []): Outgoing => ({
     type: 'send',
@@ -127,7 +127,7 @@ function message(
     case 'probe':
       return send(session.conversation?.slot ?? 'conversation', 'history', {})
     case 'spawn-folder': {
-      const params = { root: folder?.path, name: task.folder, mode: folder?.mode }
+      const params = { root: folder?.path, name: task.folder, mode: folder?.mode, ...(changes === null ? {} : { changes }) }
       return send('kernel', 'spawn', {
         kind: 'fs-gate',
         instance: `${session.id}.${folderKey(task.folder)}`,

@@ -1,5 +1,5 @@
 /**
- * What consent accepts. From the gateway: `open`, `close`, `grants`, `revoke`, `approve-mode`. From a conversation: `ask`.
+ * What consent accepts. From the gateway: `open`, `close`, `grants`, `revoke`, `approve-mode`, `changes`, `undo`, `redo`, `recent`. From a conversation: `ask`.
  * All are legal while consent runs; once it is stopping every request is refused `not-now`.
  */
 import { z } from 'zod'
@@ -26,6 +26,15 @@ export const grantView = z.strictObject({
   reason: z.string(),
 })
 export type GrantView = z.infer<typeof grantView>
+
+const historyReply = z.strictObject({
+  /** One answer a folder, as its gate gave it, with `root` and `name`. */
+  folders: z.array(z.looseObject({ root: z.string(), name: z.string() })),
+  /** Folders that could not be asked. */
+  failed: z.array(z.strictObject({ root: z.string(), error: z.unknown() })),
+})
+const folderPath = z.string().min(1).max(4096)
+const what = z.string().min(1).max(200)
 
 export const protocol = {
   /**
@@ -61,6 +70,38 @@ export const protocol = {
    */
   revoke: { body: z.strictObject({ session: sessionName, grant: z.string() }), reply: z.strictObject({}) },
   'approve-mode': { body: z.strictObject({ session: sessionName, approve: approveMode }), reply: z.strictObject({}) },
+  /**
+   * Changes of one folder, of a session's, or of those connected lately, as `changes` of their gates tells them. Folders whose session is
+   * gone are served while this lasts. Refused `nothing-to-undo`, `policy-denied`, or what the gate says.
+   */
+  changes: {
+    body: z.strictObject({ folder: folderPath.optional(), session: sessionName.optional(), turn: what.optional(), limit: z.int().min(1).max(10_000).optional() }),
+    reply: historyReply,
+    deadlineMs: null,
+  },
+  /** Takes back a change, call or turn (`what`), or everything after a point (`to`: a change's id, or epoch ms, then with `folder` if there are several). */
+  undo: {
+    body: z.strictObject({
+      folder: folderPath.optional(),
+      session: sessionName.optional(),
+      what: what.optional(),
+      to: z.union([what, z.number()]).optional(),
+      preview: z.boolean().optional(),
+      force: z.boolean().optional(),
+    }),
+    reply: historyReply,
+    deadlineMs: null,
+  },
+  redo: {
+    body: z.strictObject({ folder: folderPath.optional(), preview: z.boolean().optional(), force: z.boolean().optional() }),
+    reply: historyReply,
+    deadlineMs: null,
+  },
+  /** Folders connected for writing lately, the last first. */
+  recent: {
+    body: z.strictObject({}),
+    reply: z.strictObject({ folders: z.array(z.strictObject({ root: z.string(), name: z.string(), at: z.number() })) }),
+  },
   /**
    * A conversation wants to change something. The session is the badge's. The reply carries one capability for exactly that
    * action. Refusals: `read-only`, `outside-folder`, `bad-path`, `denied`, `no-one-to-ask`.

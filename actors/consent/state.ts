@@ -98,7 +98,35 @@ export type Opening = {
   answer: 'session' | 'plain'
 }
 
+/** A folder that has a store of changes. `key` begins the ids of its changes; `at`: when it was last connected, epoch ms. */
+export type KnownFolder = { root: string; name: string; key: string; at: number }
+export type HistoryBody = {
+  folder?: string | undefined
+  session?: string | undefined
+  turn?: string | undefined
+  what?: string | undefined
+  to?: string | number | undefined
+  limit?: number | undefined
+  preview?: boolean | undefined
+  force?: boolean | undefined
+}
+/** `changes`, `undo` or `redo` of the member, folder by folder. */
+export type History = {
+  ref: string
+  request: number
+  kind: 'changes' | 'undo' | 'redo' | 'recent'
+  body: HistoryBody
+  /** The folder whose turn it is. `own`: the gate that was started for it. */
+  at: { root: string; name: string; slot: number | null; own: string | null } | null
+  queue: readonly KnownFolder[]
+  answers: readonly Record<string, unknown>[]
+  refusals: readonly { root: string; error: Fault }[]
+}
+
 export type Context = {
+  /** Where folders keep what their changes replaced; null: nowhere. */
+  changes: string | null
+  histories: Readonly<Record<string, History>>
   next: number
   sessions: Readonly<Record<string, Session>>
   openings: Readonly<Record<string, Opening>>
@@ -111,10 +139,10 @@ export type Context = {
   early: readonly { request: number; body: OpenBody; from: string }[]
 }
 
-export const empty: Context = { next: 1, sessions: {}, openings: {}, waiting: [], asks: {}, policy: null, early: [] }
+export const empty: Context = { changes: null, histories: {}, next: 1, sessions: {}, openings: {}, waiting: [], asks: {}, policy: null, early: [] }
 
 /** A message to send, or an effect to run. */
-export type Out = Outgoing | { type: 'effect'; name: 'mint' | 'stamp' | 'pause'; ref: string }
+export type Out = Outgoing | { type: 'effect'; name: 'mint' | 'stamp' | 'pause' | 'recall'; ref: string }
 export type Step = { context: Context; out: readonly Out[] }
 
 export const stay = (context: Context, ...out: Out[]): Step => ({ context, out })

@@ -161,9 +161,17 @@ function run(context: Context, index: number, call: ToolCall, calls: ToolRun['ca
   const request = context.turn?.request ?? -1
   return {
     context: update(context, index, { ...call, phase: 'running' }),
-    out: [],
+    out: call.plan?.access === 'change' ? marks(context, call, call.plan) : [],
     runs: [{ ref: callRef(context, index, 'running'), request, id: call.id, calls }],
   }
+}
+
+/** Tells the folders it may change which call that is, so that it can be undone as one. Ahead of the call itself, and nobody waits for it. */
+function marks(context: Context, { id, title }: ToolCall, { target }: ChangePlan): Outgoing[] {
+  const body = { turn: `${context.session}.${context.turn?.startsAt ?? 0}`, call: id, title: title.slice(0, 300) }
+  return context.folders
+    .filter(({ name, mode }) => mode === 'rw' && (target.kind !== 'write' || target.folder === name))
+    .map(({ name }): Outgoing => ({ type: 'send', to: context.folderSlots[name] ?? `folder:${name}`, kind: 'mark', body }))
 }
 
 function finish(context: Context, index: number, result: CallResult): Step {

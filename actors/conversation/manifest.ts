@@ -18,8 +18,8 @@ export const manifest = {
     {
       name: 'folder:*',
       target: 'fs-gate',
-      limits: { kinds: ['read', 'glob', 'grep', 'preview'] },
-      reason: 'reads the connected folder; previews changes',
+      limits: { kinds: ['read', 'glob', 'grep', 'preview', 'mark'] },
+      reason: 'reads the connected folder; previews changes, and says which call they belong to',
     },
   ],
   permissions: () => ({}),

@@ -6,6 +6,7 @@ import { closeGate, openGate } from './gate.ts'
 import { listChanges, markCall, redoChanges, settleHistory, undoChanges } from './history-tools.ts'
 import { NinepConnections } from './ninep-connections.ts'
 import { rootFid, TestClient } from './test-client.ts'
+import { treeOf } from '../../test/harness/tree.ts'
 import { never, noLimits, refusal, type TestFolder, testFolder } from './test-folder.ts'
 
 let folder: TestFolder
@@ -23,20 +24,7 @@ const changes = async () => (await listChanges(folder.gate, {})).changes
 const undo = (body: Parameters<typeof undoChanges>[1]) => undoChanges(folder.gate, body, noLimits, never)
 const redo = () => redoChanges(folder.gate, {}, noLimits, never)
 
-/** Every name in the folder with kind, mode and content. */
-function tree(at = folder.root): Record<string, string> {
-  const found: Record<string, string> = {}
-  for (const entry of fs.readdirSync(at, { withFileTypes: true })) {
-    const full = join(at, entry.name)
-    const { mode } = fs.lstatSync(full)
-    const bits = (mode & 0o777).toString(8)
-    const name = full.slice(folder.root.length + 1)
-    if (entry.isDirectory()) Object.assign(found, { [name]: `folder ${bits}` }, tree(full))
-    else if (entry.isSymbolicLink()) found[name] = `link ${fs.readlinkSync(full)}`
-    else found[name] = `file ${bits} ${fs.readFileSync(full, 'latin1')}`
-  }
-  return found
-}
+const tree = () => treeOf(folder.root)
 
 describe('changes by tools', () => {
   test('one change, one call, one turn, back to a point, and all of it again', async () => {

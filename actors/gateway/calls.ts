@@ -58,6 +58,12 @@ export function called(context: Context, conn: number, call: number, style: Styl
     case 'revoke':
     case 'approve-mode':
       return relay('consent', asked.method, asked.params)
+    case 'changes':
+    case 'undo':
+    case 'redo':
+      return relay('consent', asked.method, asked.params, null)
+    case 'folders/recent':
+      return relay('consent', 'recent', {})
     case 'sessions':
       return relay('journal', 'sessions', {})
     case 'inspect':

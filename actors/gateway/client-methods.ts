@@ -11,6 +11,8 @@ import { z } from 'zod'
 import { maxPromptChars } from './limits.ts'
 
 const session = z.string().min(1).max(100)
+const folder = z.string().min(1).max(4096)
+const what = z.string().min(1).max(200)
 
 export const clientMethods = {
   /**
@@ -38,6 +40,20 @@ export const clientMethods = {
   grants: z.strictObject({ session }),
   revoke: z.strictObject({ session, grant: z.string().max(100) }),
   'approve-mode': z.strictObject({ session, approve: z.enum(['ask', 'edits', 'all', 'none']) }),
+  /** What was changed in a folder, in a session's folders, or in those connected lately -> {folders: [{root, name, changes, …}], failed}. */
+  changes: z.strictObject({ folder: folder.optional(), session: session.optional(), turn: what.optional(), limit: z.int().min(1).max(10_000).optional() }),
+  /** Takes back a change, call or turn, or everything after a point; `preview`: says what it would do -> {folders: [{steps, kept, undone, …}], failed}. */
+  undo: z.strictObject({
+    folder: folder.optional(),
+    session: session.optional(),
+    what: what.optional(),
+    to: z.union([what, z.number()]).optional(),
+    preview: z.boolean().optional(),
+    force: z.boolean().optional(),
+  }),
+  redo: z.strictObject({ folder: folder.optional(), preview: z.boolean().optional(), force: z.boolean().optional() }),
+  /** Folders connected for writing lately -> {folders: [{root, name, at}]}. */
+  'folders/recent': z.strictObject({}),
   /** -> {clients, sessions, running}: how many turns run, or are about to because their session is being opened. */
   status: z.strictObject({}),
   /** Sessions in the journal. */

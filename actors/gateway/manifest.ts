@@ -9,8 +9,8 @@ export const manifest = {
     {
       name: 'consent',
       target: 'consent',
-      limits: { kinds: ['open', 'close', 'grants', 'revoke', 'approve-mode'] },
-      reason: 'opens sessions, shows and takes back their grants',
+      limits: { kinds: ['open', 'close', 'grants', 'revoke', 'approve-mode', 'changes', 'undo', 'redo', 'recent'] },
+      reason: 'opens sessions, shows and takes back their grants and their changes',
     },
     {
       name: 'vm',
