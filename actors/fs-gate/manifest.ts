@@ -2,6 +2,8 @@ import type { Manifest, Permissions } from '../../kernel/index.ts'
 import { storePlace } from './store-place.ts'
 
 /**
+ * The store's folder may not be there yet: a plain path that is no folder at start would allow that path alone, hence `/*`.
+ *
  * Flags tried on the pinned Node (26.10), for a folder `/w`:
  *
  *   --permission --allow-fs-read=/w --allow-fs-read=/proc/self/fd/ [--allow-fs-write=/w --allow-fs-write=/proc/self/fd/ --allow-wasi]
@@ -18,7 +20,7 @@ export const manifest = {
   grants: [],
   permissions({ root, mode, ...params }): Permissions {
     const store = storePlace({ root, ...params })
-    const paths = [String(root), '/proc/self/fd/', ...(mode === 'rw' && store !== null ? [store] : [])]
+    const paths = [String(root), '/proc/self/fd/', ...(mode === 'rw' && store !== null ? [`${store}/*`] : [])]
     const readWrite = { fsRead: paths, fsWrite: paths, wasi: true }
     return mode === 'rw' ? readWrite : { fsRead: paths }
   },
