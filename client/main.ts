@@ -9,6 +9,7 @@ import { doctor } from './doctor.ts'
 import { exitCodes } from './exit-codes.ts'
 import { faultText } from './fault-text.ts'
 import { inspectText } from './inspect.ts'
+import { mcp } from './mcp.ts'
 import { findPlaces } from './places.ts'
 import { policy } from './policy.ts'
 import { createRenderer } from './render.ts'
@@ -75,6 +76,16 @@ async function perform(command: Command): Promise<number> {
           renderer.settle()
           out(text)
         })
+      } finally {
+        daemon.close()
+      }
+    }
+    case 'mcp':
+    case 'extension': {
+      const daemon = await open(false)
+      renderer.settle()
+      try {
+        return await mcp(daemon, command, { home: places.home, out })
       } finally {
         daemon.close()
       }

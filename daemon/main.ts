@@ -20,7 +20,8 @@ import { fds, settings as settingsSchema } from './settings.ts'
 const settings = settingsSchema.parse(JSON.parse(readFileSync(fds.settings, 'utf8')))
 const { home, runtimeDir, imageDir, vm, baseUrl } = settings
 const vmHome = join(home, 'vm')
-for (const dir of [home, vmHome, imageDir, runtimeDir]) mkdirSync(dir, { recursive: true, mode: 0o700 })
+const mcpFolders = ['mcp', 'extensions', 'incoming', 'plugins'].map((name) => join(home, name))
+for (const dir of [home, vmHome, imageDir, runtimeDir, ...mcpFolders]) mkdirSync(dir, { recursive: true, mode: 0o700 })
 const log = createLog(process.stderr)
 // From the user database: `$HOME` and `$USER` are whatever the member says, and `~` in a policy is not theirs to move.
 const { username: user, homedir: userHome } = userInfo()
@@ -41,6 +42,7 @@ const kernel = createKernel({
     // Where the managed settings are is not for any setting to say.
     policy: { platform: process.platform, home, user, userHome },
     egress: { baseUrl },
+    'mcp-host': { home, nodeBinary: process.execPath },
     'vm-supervisor': { home: vmHome, imageDir, vm, guestDir: join(root, 'guest'), nodeBinary: process.execPath },
   },
   log,

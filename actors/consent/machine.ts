@@ -4,7 +4,7 @@
  */
 import { setup } from 'xstate'
 import type { Inbound, KernelEvent, Outgoing } from '../../kernel/index.ts'
-import { answered, ask, askRefused, derived, stamped, withdrawn } from './asking.ts'
+import { answered, ask, askRefused, derived, ruled, stamped, withdrawn } from './asking.ts'
 import { abandon, minted, open, taskAgain, taskDone, taskRefused } from './opening.ts'
 import type { Policy } from '../policy/protocol.ts'
 import { policyChanged } from './policy-change.ts'
@@ -55,6 +55,7 @@ function step(context: Context, event: Event): Step {
       return stamped(context, event.ref, event.at)
     case 'replied':
       if (event.ref.startsWith('open:')) return taskDone(context, event.ref, event.body, event.caps)
+      if (event.kind === 'tool-rule') return ruled(context, event.ref, event.body)
       return event.kind === 'derive' ? derived(context, event.ref, event.body, event.caps) : answered(context, event.ref, event.body)
     case 'refused':
       return event.ref.startsWith('open:') ? taskRefused(context, event.ref, event.error) : askRefused(context, event.ref, event.error)

@@ -74,6 +74,16 @@ export function called(context: Context, conn: number, call: number, style: Styl
     case 'policy/check':
     case 'policy/explain':
       return relay('policy', asked.method.slice(7), asked.params)
+    case 'mcp/servers':
+    case 'mcp/add':
+    case 'mcp/remove':
+    case 'mcp/approve':
+    case 'mcp/tool-mode':
+    case 'mcp/remove-extension':
+      return relay('mcp', asked.method.slice(4), asked.params)
+    case 'mcp/restart':
+    case 'mcp/install-extension':
+      return relay('mcp', asked.method.slice(4), asked.params, null)
     case 'shutdown':
       return stay(context, { type: 'send', to: 'kernel', kind: 'shutdown', body: {} }, answer(conn, call, {}))
     default:

@@ -55,6 +55,29 @@ export const clientMethods = {
   'policy/check': z.strictObject({ text: z.string().max(maxPromptChars) }),
   /** -> one key: value, who decided, type, default, effect, example. Refused `not-found`. */
   'policy/explain': z.strictObject({ key: z.string().min(1).max(200) }),
+  /** -> {servers}: every tool server with its state, its tools and what is decided about each. */
+  'mcp/servers': z.strictObject({}),
+  'mcp/add': z.strictObject({
+    name: z.string().max(300),
+    command: z.string().max(4096),
+    args: z.array(z.string()).default([]),
+    env: z.record(z.string(), z.string()).default({}),
+    network: z.boolean().default(false),
+    folders: z.array(z.strictObject({ path: z.string().max(4096), mode: z.enum(['ro', 'rw']) })).default([]),
+  }),
+  'mcp/remove': z.strictObject({ name: z.string().max(300) }),
+  /** -> {} when it is ready again. */
+  'mcp/restart': z.strictObject({ name: z.string().max(300) }),
+  /** Accepts what a server's tools are now -> {approved}. */
+  'mcp/approve': z.strictObject({ name: z.string().max(300) }),
+  'mcp/tool-mode': z.strictObject({ tool: z.string().max(200), mode: z.enum(['allow', 'ask', 'blocked']) }),
+  /** `path`: a bundle the client has put into the incoming folder -> {id, version, signature, missing}. */
+  'mcp/install-extension': z.strictObject({
+    path: z.string().max(4096),
+    config: z.record(z.string(), z.union([z.string(), z.array(z.string())])).default({}),
+    network: z.boolean().default(false),
+  }),
+  'mcp/remove-extension': z.strictObject({ id: z.string().max(300) }),
   /** Ends the daemon in order. */
   shutdown: z.strictObject({}),
 } as const

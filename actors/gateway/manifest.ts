@@ -25,6 +25,12 @@ export const manifest = {
       reason: 'shows what policy is in force and who decided',
     },
     {
+      name: 'mcp',
+      target: 'mcp-host',
+      limits: { kinds: ['servers', 'add', 'remove', 'restart', 'approve', 'tool-mode', 'install-extension', 'remove-extension'] },
+      reason: 'shows and steers the tool servers when the member says so',
+    },
+    {
       name: 'kernel',
       target: 'kernel',
       limits: { kinds: ['inspect', 'shutdown'] },
