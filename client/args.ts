@@ -24,6 +24,8 @@ export type Command =
   | { verb: 'inspect' | 'doctor'; json: boolean }
   | { verb: 'check'; actor: string | null; json: boolean }
   | McpCommand
+  | { verb: 'web'; open: boolean }
+  | { verb: 'acp' }
 
 export const usage = `Usage: bulkhead [COMMAND]
 
@@ -35,6 +37,9 @@ export const usage = `Usage: bulkhead [COMMAND]
       --session ID           go on with a session, or name a new one
       --model NAME           model to use
       --json                 one JSON event per line on stdout
+  web [--no-open]
+              Open the page in the browser, and print its address. The address is a key: whoever has it can do what you can.
+  acp         Speak the Agent Client Protocol on stdin and stdout, for editors; uses the running daemon.
   vm status|start|stop|restart [--json]
               The workspace, a Linux VM in which commands run.
   mcp list [--json]
@@ -91,6 +96,14 @@ export function parseCommand(args: readonly string[]): Command {
       if (prompt === '') throw new UsageError('run needs a prompt: bulkhead run --folder PATH "What to do"')
       return { verb, prompt, json: values.json === true, ...session(values) }
     }
+    case 'web': {
+      const { values, positionals } = parseWords(rest, { 'no-open': { type: 'boolean' } })
+      if (positionals.length > 0) throw new UsageError('web takes no argument but --no-open.')
+      return { verb, open: values['no-open'] !== true }
+    }
+    case 'acp':
+      if (rest.length > 0) throw new UsageError('acp takes no argument.')
+      return { verb }
     case 'vm':
     case 'daemon': {
       const { values, positionals } = parseWords(rest, json)

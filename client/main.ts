@@ -2,6 +2,7 @@
 import type { VmStatus } from '../actors/vm-supervisor/protocol.ts'
 import { asFault, isFault } from '../kernel/index.ts'
 import type { InspectReport } from '../kernel/inspect.ts'
+import { acp } from './acp.ts'
 import { type Command, parseCommand, usage, UsageError } from './args.ts'
 import { check } from './check.ts'
 import { daemonStatus, openDaemon, stopDaemon } from './daemon-control.ts'
@@ -18,6 +19,7 @@ import { styleFor } from './style.ts'
 import { terminal } from './terminal.ts'
 import { version } from './version.ts'
 import { vm } from './vm.ts'
+import { web } from './web.ts'
 
 const { stdout, stderr, env } = process
 const out = (text: string): void => void stdout.write(text)
@@ -50,6 +52,16 @@ async function perform(command: Command): Promise<number> {
         },
         progress: renderer.status,
       })
+    case 'acp':
+      return acp(places, await open(true))
+    case 'web': {
+      const daemon = await open(true)
+      try {
+        return await web(daemon, { open: command.open && stderr.isTTY, env, out, note: renderer.note })
+      } finally {
+        daemon.close()
+      }
+    }
     case 'doctor':
       return doctor({ json: command.json, env, style: styleFor(stdout, env), out })
     case 'vm': {

@@ -30,9 +30,9 @@ export function forbidden(
     return policy.managedMcpServers.some((server) => server.name === name)
       ? null
       : off(policy, 'managedMcpServers', `The organization brings no tool server ${name} any more.`)
-  if (source !== 'extension' && policy.isLocalDevMcpEnabled === false)
+  if (source !== 'extension' && !policy.isLocalDevMcpEnabled)
     return off(policy, 'isLocalDevMcpEnabled', `${name} is a local tool server, and those are switched off on this device.`)
-  if (extension && policy.isDesktopExtensionEnabled === false)
+  if (extension && !policy.isDesktopExtensionEnabled)
     return off(policy, 'isDesktopExtensionEnabled', `${name} is a desktop extension, and those are switched off on this device.`)
   if (extension && signature?.state !== 'trusted') return unsigned(policy, name)
   return null
@@ -40,7 +40,7 @@ export function forbidden(
 
 /** Why an extension without a trusted signature is not for this device, or null. */
 export function unsigned(policy: Policy, name: string): Fault | null {
-  if (policy.isDesktopExtensionSignatureRequired !== true) return null
+  if (!policy.isDesktopExtensionSignatureRequired) return null
   return off(policy, 'isDesktopExtensionSignatureRequired', `${name} has no signature of a publisher this device trusts.`)
 }
 
