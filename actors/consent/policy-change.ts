@@ -11,7 +11,19 @@ import type { Policy } from '../policy/protocol.ts'
 import { egressLimits, open, renewEgress, view } from './opening.ts'
 import { allowedHosts, blockedTools, folderLimit, switchedOff, toolRule } from './policy-rules.ts'
 import { dropFolder, endSession } from './sessions.ts'
-import { andThen, type Context, type Opening, refuse, type Session, type Step, stay, type Task, tell, withSession } from './state.ts'
+import {
+  andThen,
+  type Context,
+  type Grant,
+  type Opening,
+  refuse,
+  type Session,
+  type Step,
+  stay,
+  type Task,
+  tell,
+  withSession,
+} from './state.ts'
 
 export function policyChanged(before: Context, policy: Policy): Step {
   const context: Context = { ...before, policy, early: [] }
@@ -107,9 +119,8 @@ function applyTools(context: Context, id: string, before: Policy, policy: Policy
   const session = context.sessions[id]
   const blocked = blockedTools(policy)
   if (!session || JSON.stringify(blockedTools(before)) === JSON.stringify(blocked)) return stay(context)
-  const over = session.grants.filter(({ kind }) =>
-    (kind === 'exec' ? ['Bash'] : ['Write', 'Edit']).some((tool) => toolRule(policy, tool) === 'blocked'),
-  )
+  const tools = ({ kind, tool }: Grant) => (kind === 'exec' ? ['Bash'] : kind === 'write' ? ['Write', 'Edit'] : [tool ?? ''])
+  const over = session.grants.filter((grant) => tools(grant).some((tool) => toolRule(policy, tool) === 'blocked'))
   const kept = withSession(context, id, (now) => ({ ...now, grants: now.grants.filter((grant) => !over.includes(grant)) }))
   const revoked = over.reduce<Step>((step, { grant }) => andThen(step, (now) => tell(now, 'kernel', 'revoke', { grant })), stay(kept))
   const { conversation } = session
