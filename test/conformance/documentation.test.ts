@@ -34,7 +34,7 @@ test('there are commands to look at', () => expect(commands.length).toBeGreaterT
 
 test.each(commands)('%s: %s', (_name, _line, args) => {
   // Set-up is done before the client is started.
-  if (args[0] !== 'setup') parseCommand(args)
+  if (args[0] !== 'setup') expect(() => parseCommand(args)).not.toThrow()
 })
 
 describe('settings', () => {
@@ -56,6 +56,7 @@ describe('PROTOCOL.md', () => {
   })
   test.each(blocks(text, 'json').flatMap((body) => body.trim().split('\n')))('%s', (line) => {
     const { method, params } = JSON.parse(line) as { method: string; params: unknown }
-    clientMethods[method.slice(prefix.length) as keyof typeof clientMethods].parse(params)
+    const schema = clientMethods[method.slice(prefix.length) as keyof typeof clientMethods]
+    expect(() => schema.parse(params)).not.toThrow()
   })
 })
