@@ -26,15 +26,15 @@ const commands = documents.flatMap(({ name, text }) =>
     .flatMap((body) => body.split('\n'))
     .flatMap((line) => {
       const [, rest] = /^(?:\w+=\S+ )*(?:bulkhead|npm start --)(?: (.*))?$/.exec(line) ?? [null]
-      return rest === null ? [] : [[name, line, words(rest ?? '')] as const]
+      // Set-up is done before the client is started.
+      return rest === null || rest === 'setup' ? [] : [[name, line, words(rest ?? '')] as const]
     }),
 )
 
 test('there are commands to look at', () => expect(commands.length).toBeGreaterThan(15))
 
 test.each(commands)('%s: %s', (_name, _line, args) => {
-  // Set-up is done before the client is started.
-  if (args[0] !== 'setup') expect(() => parseCommand(args)).not.toThrow()
+  expect(() => parseCommand(args)).not.toThrow()
 })
 
 describe('settings', () => {
