@@ -1,8 +1,7 @@
 /** `bulkhead changes`, `undo` and `redo` on the command line. */
 import { realpathSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { parseArgs } from 'node:util'
-import { UsageError } from './usage-error.ts'
+import { parseWords, UsageError } from './args.ts'
 
 export type HistoryCommand = {
   verb: 'changes' | 'undo' | 'redo'
@@ -30,7 +29,7 @@ const options = {
 } as const
 
 export function parseHistory(verb: HistoryCommand['verb'], args: readonly string[]): HistoryCommand {
-  const { values, positionals } = read(verb, args)
+  const { values, positionals } = parseWords(args, options[verb]) as { values: Values; positionals: string[] }
   const [what, ...more] = positionals
   const { folder, session, turn, to } = values
   if (more.length > 0 || (what !== undefined && verb !== 'undo')) throw new UsageError(`${verb} does not take ${JSON.stringify(more[0] ?? what)}.`)
@@ -50,14 +49,6 @@ export function parseHistory(verb: HistoryCommand['verb'], args: readonly string
 }
 
 type Values = { folder?: string; session?: string; turn?: string; to?: string; preview?: boolean; force?: boolean; json?: boolean }
-
-function read(verb: HistoryCommand['verb'], args: readonly string[]): { values: Values; positionals: string[] } {
-  try {
-    return parseArgs({ args: [...args], options: options[verb], allowPositionals: true, strict: true }) as { values: Values; positionals: string[] }
-  } catch (error) {
-    throw new UsageError(error instanceof Error ? (error.message.split('. To specify')[0] ?? error.message) : String(error))
-  }
-}
 
 /** A change's id as it is; anything else must be a time JavaScript can read, such as 2026-11-26T09:30. */
 function pointOf(text: string): string | number {

@@ -10,7 +10,7 @@
  * with the reason. No request is answered twice: an effect's outcome is the answer.
  */
 import { assign, emit, enqueueActions, setup } from 'xstate'
-import { type Fault, fault, type Inbound, type KernelEvent, type Limits, type Outgoing } from '../../kernel/index.ts'
+import { type Fault, fault, type Inbound, type KernelEvent, type Limits, noRequest, type Outgoing } from '../../kernel/index.ts'
 import { limits } from './limits.ts'
 import type { protocol } from './protocol.ts'
 
@@ -121,9 +121,6 @@ const dialect = setup({
     refuseLost: emit(({ context, event }) => lost(context, requestOf(event))),
   },
 })
-
-/** In the place of a request's number when no answer is wanted. */
-const noRequest = -1
 
 /** What a request's effect is, and with what. */
 const serve = dialect.enqueueActions(({ context, event, enqueue }) => {
