@@ -9,6 +9,7 @@ import { type Gate, requireCovered, requireWritable } from './gate.ts'
 import { openHeld, openPlace, type Scope, scoped } from './handles.ts'
 import { limits } from './limits.ts'
 import { codeOf } from './os-errors.ts'
+import { requireUnprotected } from './protected.ts'
 import type { protocol } from './protocol.ts'
 import { decodeText, replaceText } from './text.ts'
 import { type Found, type Missing, resolve } from './walk.ts'
@@ -93,7 +94,9 @@ async function changing<T>(
 
 function locate(gate: Gate, path: string, grant: Limits, scope: Scope): Found | Missing {
   const place = resolve(gate.root, path, scope)
-  requireCovered(gate, place.kind === 'found' ? place.parts : [...place.parts, ...place.rest], grant)
+  const parts = place.kind === 'found' ? place.parts : [...place.parts, ...place.rest]
+  requireCovered(gate, parts, grant)
+  requireUnprotected(parts, grant)
   return place
 }
 

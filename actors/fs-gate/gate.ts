@@ -23,6 +23,8 @@ export type Gate = {
   /** Changes to one place, one after the other. */
   readonly changes: Serial
   readonly log: ChangeLog
+  /** Files (device and inode) that got a protected name from the workspace: not written by it any more, however it opened them before. */
+  readonly sealed: Set<string>
   /** First part of the ids of its changes; the same in every session. */
   readonly key: string
 }
@@ -36,7 +38,7 @@ export function openGate(path: string, name: string, mode: Mode, store: string |
     // A folder that is only read changes nothing, and its process may not write.
     const log = new ChangeLog(store === null || mode === 'ro' ? null : new ChangeStore(store, { root: path, name }))
     const key = store === null ? '' : basename(store).slice(0, limits.keyChars)
-    return { root: { fd, path: real }, name, mode, syscalls: syscallsFor(real), recent: new RecentTexts(), changes: new Serial(), log, key }
+    return { root: { fd, path: real }, name, mode, syscalls: syscallsFor(real), recent: new RecentTexts(), changes: new Serial(), log, sealed: new Set(), key }
   } catch (error) {
     close(fd)
     throw error

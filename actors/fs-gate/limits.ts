@@ -68,6 +68,9 @@ export const limits = {
   storeMs: 30 * 24 * 60 * 60 * 1000,
   /** Characters of a folder's key in the ids of its changes: enough to tell the folders of one device apart. */
   keyChars: 6,
+  /** Git's settings of one repository; and entries looked at in a folder that gets a name such as `.git`. More is not allowed to move. */
+  gitConfigBytes: 64 * 1024,
+  protectedEntries: 5_000,
   /** Changes one `changes` shows, steps one `undo` names, and the largest file a preview shows the difference of. */
   changesListed: 200,
   changesMax: 10_000,

@@ -8,7 +8,10 @@ import type { Entry } from './change-log.ts'
 import { NinepError } from './ninep-errors.ts'
 import { checkMove } from './ninep-links.ts'
 import type { Place } from './ninep-places.ts'
-import { type Caller, type NinepServer, openFile, requireName } from './ninep-server.ts'
+import { mayCreate, requireMayDress, requireMayLink, requireMayMove, requireMayWrite, requireNoSymlink, sealOf } from './ninep-protected.ts'
+import { type Caller, type NinepServer, type OpenFile, openFile, requireName } from './ninep-server.ts'
+import { completesRepository, verdict } from './protected.ts'
+import { isHarmlessGitdir } from './git-config.ts'
 import { codeOf } from './os-errors.ts'
 import { linkStaysInside } from './path.ts'
 
@@ -31,6 +34,7 @@ export function change(server: NinepServer, request: NinepRequest, caller: Calle
       const fid = server.fid(request.body.fid)
       const writableFd = fid.file?.writes ? fid.file.fd : null
       const { place } = fid
+      requireMayDress(server, place, request.body.valid)
       const fd = server.places.fd(place)
       setAttributes(request.body, { fd, kind: place.kind, uid: caller.uid, writableFd }, (what, perform) => {
         if (what === 'size') server.gate.log.modify(fd, place, () => whereaboutsOrNull(server, place))
@@ -92,23 +96,26 @@ function create(server: NinepServer, { tag, body }: Request<'lcreate'>): Buffer 
   const { fd: folder, place: before } = server.folder(body.fid)
   if (fid.names) throw new NinepError('EBADF')
   server.roomForFile()
+  const parts = [...server.places.whereabouts(before), body.name]
+  const vet = mayCreate({ folder, name: body.name }, parts)
   const access = [O_RDONLY, O_WRONLY, O_RDWR][body.flags & 3]
   if (access === undefined) throw new NinepError('EINVAL')
   return scoped((scope) => {
-    let file: { fd: number; reads: boolean; writes: boolean }
+    let file: OpenFile
     let fd: number
     try {
-      const entry = { folder, name: body.name, parts: [...server.places.whereabouts(before), body.name] }
+      const entry = { folder, name: body.name, parts }
       const flags = access | O_CREAT | O_EXCL | O_NOFOLLOW | O_NONBLOCK
       const made = scope.own(server.gate.log.create(entry, () => fs.openSync(at(folder, body.name), flags, body.mode & 0o777)))
       dressNew(folder, body.name, made, body.mode)
       fd = scope.own(duplicate(made))
-      file = { fd: scope.disown(made), reads: access !== O_WRONLY, writes: access !== O_RDONLY }
+      file = { fd: scope.disown(made), reads: access !== O_WRONLY, writes: access !== O_RDONLY, vet }
     } catch (error) {
       if (codeOf(error) !== 'EEXIST' || (body.flags & exclusive) !== 0) throw error
       fd = scope.own(openPlace(folder, body.name))
       if (!fs.fstatSync(fd).isFile()) throw error
-      file = openFile(server, fd, body.flags, () => [...server.places.whereabouts(before), body.name])
+      if (access !== O_RDONLY) requireMayWrite(parts)
+      file = openFile(server, fd, body.flags, () => parts)
     }
     server.noteOpen(fid, file)
     const stat = fs.fstatSync(file.fd, { bigint: true })
@@ -128,6 +135,8 @@ function dressNew(folder: number, name: string, fd: number, mode: number): void 
 function write(server: NinepServer, { tag, body }: Request<'write'>): Buffer {
   const { file, place } = server.fid(body.fid)
   if (!file?.writes) throw new NinepError('EBADF')
+  if (server.gate.sealed.size > 0 && server.gate.sealed.has(sealOf(place.dev, place.ino, place.born))) throw new NinepError('EACCES')
+  if (file.vet === 'gitdir' && !(body.offset === 0n && isHarmlessGitdir(body.data))) throw new NinepError('EACCES')
   server.gate.log.modify(file.fd, place, () => whereaboutsOrNull(server, place))
   const start = toNumber(body.offset)
   let written = 0
@@ -143,6 +152,7 @@ function makeFolder(server: NinepServer, { tag, body }: Request<'mkdir'>): Buffe
   requireName(body.name)
   const { fd: folder, place } = server.folder(body.fid)
   const entry = { folder, name: body.name, parts: [...server.places.whereabouts(place), body.name] }
+  if (completesRepository(entry, null)) throw new NinepError('EACCES')
   server.gate.log.create(entry, () => fs.mkdirSync(at(folder, body.name), body.mode & 0o777))
   return scoped((scope) => {
     const made = scope.own(openPlace(folder, body.name))
@@ -158,6 +168,8 @@ function makeLink(server: NinepServer, { tag, body }: Request<'symlink'>): Buffe
   if (!linkStaysInside(body.target, above)) throw new NinepError('EPERM')
   const folder = server.places.fd(place)
   const entry = { folder, name: body.name, parts: [...above, body.name] }
+  requireMayLink(entry)
+  requireNoSymlink(entry)
   server.gate.log.create(entry, () => server.gate.syscalls.symlink(body.target, folder, body.name))
   inherit(folder, at(folder, body.name))
   return scoped((scope) => newEntry(server, 'symlink', tag, scope.own(openPlace(folder, body.name))))
@@ -170,6 +182,7 @@ function makeNode(server: NinepServer, { tag, body }: Request<'mknod'>): Buffer 
   if (format !== regular && format !== 0) throw new NinepError('EPERM')
   const { fd: folder, place } = server.folder(body.fid)
   const entry = { folder, name: body.name, parts: [...server.places.whereabouts(place), body.name] }
+  if (mayCreate(entry, entry.parts) !== null) throw new NinepError('EACCES')
   return scoped((scope) => {
     const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
     const made = scope.own(server.gate.log.create(entry, () => fs.openSync(at(folder, body.name), flags, body.mode & 0o777)))
@@ -195,6 +208,9 @@ function hardLink(server: NinepServer, request: Request<'link'>): Buffer {
     const source = server.places.entry(place, scope)
     const [folder] = server.places.fds(target, target)
     const entry = { folder, name, parts: [...server.places.whereabouts(target), name] }
+    requireMayLink(entry)
+    // Under another name it could be written.
+    if (verdict(server.places.whereabouts(place)) !== 'free') throw new NinepError('EACCES')
     server.gate.log.create(entry, () => fs.linkSync(at(source.folder, source.name), at(folder, name)))
     const made = fs.lstatSync(at(folder, name), { bigint: true })
     if (made.ino === place.ino && made.dev === place.dev) return
@@ -239,7 +255,9 @@ function move(
 ): void {
   const destination = server.places.whereabouts(to.place)
   checkMove(from.folder, from.name, from.parts, destination)
-  server.gate.log.rename(from, { folder: to.folder, name: to.name, parts: [...destination, to.name] }, 'workspace', null, () =>
+  const entry = { folder: to.folder, name: to.name, parts: [...destination, to.name] }
+  requireMayMove(server, from, entry)
+  server.gate.log.rename(from, entry, 'workspace', null, () =>
     fs.renameSync(at(from.folder, from.name), at(to.folder, to.name)),
   )
   if (server.places.anyClosed) server.places.renamed(from.parts, [...destination, to.name])

@@ -8,6 +8,7 @@ import { attributesAnswer, direntTypes, qidOf, toNumber } from './ninep-attribut
 import * as changes from './ninep-changes.ts'
 import { Answer, type BodyOfRequest, type NinepRequest, type Qid, qidBytes } from './ninep-codec.ts'
 import { NinepError } from './ninep-errors.ts'
+import { requireMayOpen } from './ninep-protected.ts'
 import { kindOf, type Place, type Places } from './ninep-places.ts'
 import { resolveExisting } from './walk.ts'
 
@@ -20,7 +21,7 @@ const noFid = 0xffff_ffff
 const v9fsMagic = 0x0102_1997
 const unlocked = 2
 
-type OpenFile = { fd: number; reads: boolean; writes: boolean }
+export type OpenFile = { fd: number; reads: boolean; writes: boolean; vet: 'gitdir' | null }
 export type Fid = { place: Place; file: OpenFile | null; names: string[] | null }
 export type Caller = { uid: number; mode: Mode }
 type Request<K extends NinepRequest['name']> = { tag: number; body: BodyOfRequest<K> }
@@ -246,6 +247,7 @@ export class NinepServer {
       if (writes) throw new NinepError('EISDIR')
       fid.names = []
     } else if (place.kind === 'file') {
+      if (writes) requireMayOpen(this, place)
       this.roomForFile()
       this.noteOpen(fid, openFile(this, this.places.fd(place), body.flags, () => this.places.whereabouts(place)))
     } else throw new NinepError(place.kind === 'symlink' ? 'ELOOP' : 'EPERM')
@@ -325,7 +327,7 @@ export function openFile(server: NinepServer, fd: number, flags: number, where: 
   const access = flags & accessMask
   const { O_RDONLY, O_WRONLY, O_RDWR, O_TRUNC } = fs.constants
   const mode = [O_RDONLY, O_WRONLY, O_RDWR][access] ?? O_RDONLY
-  return { fd: openHeld(fd, mode | ((flags & truncate) === 0 ? 0 : O_TRUNC)), reads: access !== 1, writes: access !== 0 }
+  return { fd: openHeld(fd, mode | ((flags & truncate) === 0 ? 0 : O_TRUNC)), reads: access !== 1, writes: access !== 0, vet: null }
 }
 
 /** One component, an ordinary name. */
