@@ -26,17 +26,25 @@ import {
   without,
 } from './state.ts'
 
-const writeKinds = ['write', 'edit'] as const
+const toolOfKind = { write: 'Write', edit: 'Edit', 'multi-edit': 'Edit', move: 'Move' } as const
+const writeKinds = ['write', 'edit', 'multi-edit', 'move'] as const
 
 /** The tool an action counts as. What the conversation calls it matters only between the two ways to write. */
 function toolOf({ tool, target }: Pick<Ask, 'tool' | 'target'>): string {
   if (target.kind === 'mcp') return target.tool
-  return target.kind === 'exec' ? 'Bash' : tool === 'Edit' ? 'Edit' : 'Write'
+  if (target.kind === 'exec') return 'Bash'
+  if (target.act !== undefined) return target.act === 'delete' ? 'Delete' : 'Move'
+  return tool === 'Edit' || tool === 'MultiEdit' ? 'Edit' : 'Write'
+}
+
+/** Never covered by what was allowed before, and never allowed beyond this once. */
+function isSingle(target: Target): boolean {
+  return target.kind === 'write' && (target.act === 'delete' || target.protected !== undefined)
 }
 
 /** The ways to write that policy leaves. */
 function writableKinds(policy: Policy | null): readonly string[] {
-  return writeKinds.filter((name) => policy === null || toolRule(policy, name === 'edit' ? 'Edit' : 'Write') !== 'blocked')
+  return writeKinds.filter((name) => policy === null || toolRule(policy, toolOfKind[name]) !== 'blocked')
 }
 
 export function ask(
@@ -82,6 +90,7 @@ export function ruled(context: Context, ref: string, body: unknown): Step {
 }
 
 function mustAsk({ policy }: Context, asked: Ask): boolean {
+  if (asked.target.kind === 'write' && asked.target.protected !== undefined) return true
   return policy !== null && toolRule(policy, toolOf(asked)) === 'ask'
 }
 
@@ -89,7 +98,7 @@ function decide(context: Context, known: Session, asked: Ask): Step {
   const { target } = asked
   const standing = standingGrant(known, target)
   if (standing) return allow(context, known, asked, standing, 'session', standing.by)
-  if (!mustAsk(context, asked) && (known.approve === 'all' || (known.approve === 'edits' && target.kind === 'write')))
+  if (!mustAsk(context, asked) && (known.approve === 'all' || (known.approve === 'edits' && target.kind === 'write' && !isSingle(target))))
     return once(context, known, asked, `approve mode ${known.approve}`)
 
   const ref = `ask:${context.next}`
@@ -101,7 +110,7 @@ function decide(context: Context, known: Session, asked: Ask): Step {
       kind: 'ask-member',
       ref,
       deadlineMs: null,
-      body: { session: known.id, id: ref, tool: asked.tool, title: asked.title, detail: asked.detail, options: options(target) },
+      body: { session: known.id, id: ref, tool: asked.tool, title: asked.title, detail: warned(asked), options: options(target) },
     },
   )
 }
@@ -109,7 +118,8 @@ function decide(context: Context, known: Session, asked: Ask): Step {
 function exact(target: Target): Target | null {
   if (target.kind !== 'write') return target
   const path = filePath(target.path)
-  return path === null ? null : { ...target, path }
+  const to = target.to === undefined ? undefined : filePath(target.to)
+  return path === null || to === null || (target.act === 'move') !== (to !== undefined) ? null : { ...target, path, ...(to === undefined ? {} : { to }) }
 }
 
 /** What forbids it whoever would be asked. */
@@ -140,7 +150,17 @@ function sessionScope(target: Target): string {
   return target.kind === 'exec' ? 'run commands in the workspace' : `call ${target.tool}`
 }
 
+function warned({ target, detail }: Ask): string {
+  if (target.kind !== 'write' || target.protected === undefined) return detail
+  return `Protected: programs on this device run or obey this file (${target.protected}).\n${detail}`
+}
+
 function options(target: Target) {
+  if (isSingle(target))
+    return [
+      { id: 'allow-once', label: 'Allow once', scope: 'once' },
+      { id: 'deny', label: 'Deny', scope: null },
+    ]
   return [
     { id: 'allow-once', label: 'Allow once', scope: 'once' },
     { id: 'allow-session', label: `Allow for this session: ${sessionScope(target)}`, scope: 'session' },
@@ -149,6 +169,7 @@ function options(target: Target) {
 }
 
 function standingGrant(session: Session, target: Target): Grant | undefined {
+  if (isSingle(target)) return undefined
   return session.grants.find((grant) => {
     if (grant.kind !== target.kind) return false
     if (target.kind === 'write') return grant.folder === target.folder
@@ -168,7 +189,7 @@ export function answered(context: Context, ref: string, body: unknown): Step {
   const objection = against(session, asked, context.policy) ?? refusedByMode(session)
   if (objection) return stay(forgotten, refuse(asked.request, objection))
   if (answer.option === 'allow-once') return once(forgotten, session, asked, by)
-  if (answer.option !== 'allow-session')
+  if (answer.option !== 'allow-session' || isSingle(asked.target))
     return stay(forgotten, refuse(asked.request, fault('denied', 'The member said no.', { rule: `answer of ${by}` })))
   const standing = standingGrant(session, asked.target)
   if (standing) return allow(forgotten, session, asked, standing, 'session', standing.by)
@@ -267,11 +288,22 @@ function once(context: Context, session: Session, asked: Ask, by: string): Step 
   if (slot === null) return stay(context, refuse(asked.request, fault('revoked', 'The folder was disconnected meanwhile.')))
   const limits: Limits = {
     ...lastingLimits(target, context.policy),
-    ...(target.kind === 'write' ? { path: target.path } : {}),
+    ...(target.kind === 'write' ? onlyThis(target, context.policy) : {}),
     session: session.id,
     uses: 1,
   }
   return reply(context, asked, { slot, limits, reason: `${asked.title}, once, allowed by ${by}` }, 'once', by)
+}
+
+/** A move's two ends lie in the folder they share; nothing else may happen there with it. */
+function onlyThis({ path, act, to, protected: rule }: Extract<Target, { kind: 'write' }>, policy: Policy | null): Limits {
+  const tools = rule === undefined ? {} : { tools: ['protected'] }
+  if (act === 'delete') return { kinds: ['delete'], path, ...tools }
+  if (act !== 'move' || to === undefined) return { kinds: writableKinds(policy).filter((kind) => kind !== 'move'), path, ...tools }
+  const other = to.split('/')
+  const from = path.split('/')
+  const end = from.findIndex((part, index) => other[index] !== part)
+  return { kinds: ['move'], path: from.slice(0, end === -1 ? from.length : end).join('/'), ...tools }
 }
 
 /** What a capability for such a target is good for at most. */

@@ -36,7 +36,7 @@ import {
 /** Kinds of a folder that change nothing; a conversation holds these from the start. */
 const readKinds = ['info', 'read', 'list', 'stat', 'glob', 'grep', 'preview', 'mark'] as const
 
-const toolOfKind: Readonly<Record<string, string>> = { read: 'Read', glob: 'Glob', grep: 'Grep', fetch: 'WebFetch' }
+const toolOfKind: Readonly<Record<string, string>> = { read: 'Read', glob: 'Glob', grep: 'Grep', list: 'List', fetch: 'WebFetch' }
 
 function permitted<Kind extends string>(policy: Policy | null, kinds: readonly Kind[]): Kind[] {
   return kinds.filter((kind) => policy === null || toolRule(policy, toolOfKind[kind] ?? kind) !== 'blocked')

@@ -119,7 +119,7 @@ function applyTools(context: Context, id: string, before: Policy, policy: Policy
   const session = context.sessions[id]
   const blocked = blockedTools(policy)
   if (!session || JSON.stringify(blockedTools(before)) === JSON.stringify(blocked)) return stay(context)
-  const tools = ({ kind, tool }: Grant) => (kind === 'exec' ? ['Bash'] : kind === 'write' ? ['Write', 'Edit'] : [tool ?? ''])
+  const tools = ({ kind, tool }: Grant) => (kind === 'exec' ? ['Bash'] : kind === 'write' ? ['Write', 'Edit', 'Move'] : [tool ?? ''])
   const over = session.grants.filter((grant) => tools(grant).some((tool) => toolRule(policy, tool) === 'blocked'))
   const kept = withSession(context, id, (now) => ({ ...now, grants: now.grants.filter((grant) => !over.includes(grant)) }))
   const revoked = over.reduce<Step>((step, { grant }) => andThen(step, (now) => tell(now, 'kernel', 'revoke', { grant })), stay(kept))

@@ -7,7 +7,7 @@ type Key = keyof Policy['values']
 type ToolRule = 'allow' | 'ask' | 'blocked'
 
 /** Is the use of this tool asked for here? The others never ask, so for them `ask` can only mean no. */
-const isAsking = (tool: string): boolean => ['Write', 'Edit', 'Bash'].includes(tool) || tool.startsWith('mcp__')
+const isAsking = (tool: string): boolean => ['Write', 'Edit', 'Move', 'Delete', 'Bash'].includes(tool) || tool.startsWith('mcp__')
 
 const ruleText = ({ decidedBy }: Policy, key: Key): string => `policy ${key} (${decidedBy[key] ?? 'default'})`
 

@@ -114,7 +114,15 @@ export const protocol = {
       /** Shown whole: the diff, or the command. */
       detail: z.string().max(maxDetail),
       target: z.discriminatedUnion('kind', [
-        z.strictObject({ kind: z.literal('write'), folder: z.string(), path: z.string().max(4096) }),
+        /** `act` delete, and `protected` paths (the gate's rule): asked for each time, and good for that path once. `to`: where a move goes. */
+        z.strictObject({
+          kind: z.literal('write'),
+          folder: z.string(),
+          path: z.string().max(4096),
+          act: z.enum(['move', 'delete']).optional(),
+          to: z.string().max(4096).optional(),
+          protected: z.string().max(300).optional(),
+        }),
         z.strictObject({ kind: z.literal('exec'), command: z.string() }),
         /** `tool` as `mcp__server__tool`. */
         z.strictObject({ kind: z.literal('mcp'), tool: z.string().min(1).max(200), input: z.record(z.string(), z.unknown()) }),

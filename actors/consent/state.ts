@@ -50,7 +50,7 @@ export type Session = {
 }
 
 export type Target =
-  | { kind: 'write'; folder: string; path: string }
+  | { kind: 'write'; folder: string; path: string; act?: 'move' | 'delete' | undefined; to?: string | undefined; protected?: string | undefined }
   | { kind: 'exec'; command: string }
   | { kind: 'mcp'; tool: string; input: Record<string, unknown> }
 

@@ -45,6 +45,9 @@ export function callFailed(context: Context, ref: string, thrown: unknown, outpu
   if (!found) return still(context)
   const { call, index } = found
   const error = asFault(thrown)
+  // The session's approval does not reach as far as this path: it is asked for by itself.
+  if (call.reusing && call.plan?.access === 'change' && error.code === 'protected-path')
+    return startChange(context, index, { ...call, reusing: false }, call.plan, false)
   if (call.reusing && call.plan?.access === 'change' && approvalIsOver(error)) {
     const { [approvalKey(call.plan.target)]: _, ...approvals } = context.approvals
     return startChange({ ...context, approvals }, index, { ...call, reusing: false }, call.plan)
@@ -55,8 +58,8 @@ export function callFailed(context: Context, ref: string, thrown: unknown, outpu
 export function previewed(context: Context, ref: string, body: unknown): Step {
   const found = callOf(context, ref, 'previewing')
   if (!found || found.call.plan?.access !== 'change') return still(context)
-  const { path, diff, created } = body as ReplyOf<typeof fsGate, 'preview'>
-  const plan = landingAt(found.call.plan, path)
+  const { path, diff, created, identity, protected: rule } = body as ReplyOf<typeof fsGate, 'preview'>
+  const plan = asShown(landingAt(found.call.plan, path), identity, rule)
   return ask(context, found.index, { ...found.call, plan, title: shownTitle(found.call, plan), diff, creates: created }, plan)
 }
 
@@ -120,8 +123,8 @@ function startWaiting(step: Step): Step {
   return current
 }
 
-function startChange(context: Context, index: number, call: ToolCall, plan: ChangePlan): Step {
-  const slot = context.approvals[approvalKey(plan.target)]
+function startChange(context: Context, index: number, call: ToolCall, plan: ChangePlan, reuse = true): Step {
+  const slot = reuse ? context.approvals[approvalKey(plan.target)] : undefined
   if (slot !== undefined) return run(context, index, { ...call, reusing: true }, [changeCall(context, call, plan, slot)])
   if (!plan.preview || call.diff !== '') return ask(context, index, call, plan)
   const { to, kind, body } = addressed(context, plan.preview)
@@ -144,12 +147,22 @@ function ask(context: Context, index: number, call: ToolCall, plan: ChangePlan):
 
 /** The change as the gate will carry it out: through a symbolic link it lands elsewhere in the folder, and that is what is to be approved. */
 function landingAt(plan: ChangePlan, path: string): ChangePlan {
-  if (!plan.file || plan.target.kind !== 'write' || plan.file.path === path) return plan
+  if (plan.target.kind !== 'write' || plan.target.path === path) return plan
   return {
     ...plan,
-    file: { ...plan.file, path },
+    ...(plan.file ? { file: { ...plan.file, path } } : {}),
     target: { ...plan.target, path },
     message: { ...plan.message, body: { ...plan.message.body, path } },
+  }
+}
+
+/** What the member is shown is what will be changed: the gate is told, and looks again. A protected path is asked for as such. */
+function asShown(plan: ChangePlan, identity: string | undefined, rule: string | null | undefined): ChangePlan {
+  const { target, message } = plan
+  return {
+    ...plan,
+    ...(target.kind === 'write' && rule ? { target: { ...target, protected: rule } } : {}),
+    ...(identity === undefined ? {} : { message: { ...message, body: { ...message.body, identity } } }),
   }
 }
 

@@ -50,6 +50,13 @@ export const DEFAULT_SEARCH_RESULTS = 250
 /** Time for a search over a folder, ms. Other file messages use the kernel's default. */
 export const SEARCH_DEADLINE_MS = 60_000
 
+/** Replacements in one `MultiEdit`, files in one `Present`: more is a list nobody reads. */
+export const MAX_EDITS = 100
+export const MAX_PRESENTED = 50
+
+/** Time for a deletion, ms: a tree of a hundred thousand files, each kept for undo. */
+export const DELETE_DEADLINE_MS = 120_000
+
 /** Time for a web page, ms: slow hosts exist; the egress actor has its own limits inside this one. */
 export const FETCH_DEADLINE_MS = 60_000
 

@@ -19,7 +19,7 @@ export const manifest = {
     {
       name: 'folder:*',
       target: 'fs-gate',
-      limits: { kinds: ['read', 'glob', 'grep', 'preview', 'mark'] },
+      limits: { kinds: ['read', 'list', 'stat', 'glob', 'grep', 'preview', 'mark'] },
       reason: 'reads the connected folder; previews changes, and says which call they belong to',
     },
   ],

@@ -87,31 +87,23 @@ export class ChangeLog {
     if (known) this.#tracked.set(keyOf(moving), { ...known, id, path: pathOf(to), fresh: false })
   }
 
-  /** Several changes of an undo: all are kept in one commit, then made, then noted. A `perform` that throws does not stop the others. */
-  putAll(items: readonly { entry: Entry; from?: Entry; perform: () => void }[], run: number, source: 'undo' | 'redo'): unknown[] {
+  /** Several changes: all are kept in one commit, then made, then noted. A `perform` that throws does not stop the others; null where none was thrown. */
+  putAll(
+    items: readonly { entry: Entry; from?: Entry; perform: () => void }[],
+    by: { source: Source; run: number | null; session: string | null },
+  ): unknown[] {
     const { store } = this
-    if (!store) throw new Error('no store')
+    if (!store) return items.map(({ perform }) => thrownBy(perform))
     const ids = this.#commit(() =>
       items.map(({ entry, from }) =>
         store.begin({
-          ...this.#row(from ? 'rename' : 'put', from ?? entry, stateOf(store, entry), { source, session: null }),
+          ...this.#row(from ? 'rename' : 'put', from ?? entry, stateOf(store, entry), by),
           target: from ? pathOf(entry) : null,
-          run,
-          session: null,
-          turn: null,
-          call: null,
-          title: source,
+          ...(by.run === null ? {} : { run: by.run, session: null, turn: null, call: null, title: by.source }),
         }),
       ),
     )
-    const errors = items.map(({ perform }) => {
-      try {
-        perform()
-        return null
-      } catch (error) {
-        return error ?? new Error('failed')
-      }
-    })
+    const errors = items.map(({ perform }) => thrownBy(perform))
     this.#commit(() => {
       for (const [index, { entry }] of items.entries()) {
         const id = ids[index] as number
@@ -280,6 +272,15 @@ export class ChangeLog {
       before,
       run: null,
     }
+  }
+}
+
+function thrownBy(perform: () => void): unknown {
+  try {
+    perform()
+    return null
+  } catch (error) {
+    return error ?? new Error('failed')
   }
 }
 

@@ -5,13 +5,15 @@ import { type BodyOf, fault, type Limits, type ReplyOf } from '../../kernel/inde
 import { makeFolders, type Target, writeAtomically } from './atomic-write.ts'
 import { unifiedDiff } from './diff.ts'
 import { hashNow, openFile, requireFile, sha256Of, wholeFile } from './file-content.ts'
+import { stampAt } from './entry-state.ts'
 import { type Gate, requireCovered, requireWritable } from './gate.ts'
 import { openHeld, openPlace, type Scope, scoped } from './handles.ts'
 import { limits } from './limits.ts'
 import { codeOf } from './os-errors.ts'
-import { requireUnprotected } from './protected.ts'
+import { requireUnprotected, ruleOf } from './protected.ts'
 import type { protocol } from './protocol.ts'
-import { decodeText, replaceText } from './text.ts'
+import { decodeText, type Replacement, replaceText } from './text.ts'
+import { previewDelete, previewMove, requireSame } from './tree-tools.ts'
 import { type Found, type Missing, resolve } from './walk.ts'
 
 type P = typeof protocol
@@ -22,6 +24,7 @@ export function writeFile(gate: Gate, body: BodyOf<P, 'write'>, grant: Limits, s
     const content = Buffer.from(body.content)
     requireSize(content, body.path)
     const expected = body.expect
+    requireSame(body.path, body.identity, place.kind === 'found' ? identityOf(place) : 'absent')
     if (place.kind === 'missing') {
       if (typeof expected === 'string') throw changed(gate, body.path, expected, null, body.content)
       const parent = makeFolders(gate, place, place.rest.slice(0, -1), scope, session)
@@ -32,7 +35,10 @@ export function writeFile(gate: Gate, body: BodyOf<P, 'write'>, grant: Limits, s
     requireFile(place)
     if (expected === null) throw fault('already-exists', `${body.path} is already there.`, { rule: 'expected not to exist' })
     // Unchecked without a hash to compare with: then whatever is there is replaced, as asked.
-    const check = () => expected !== undefined && requireUnchanged(gate, place, expected, body.path, body.content)
+    const check = () => {
+      requireSame(body.path, body.identity, identityOf(place))
+      if (expected !== undefined) requireUnchanged(gate, place, expected, body.path, body.content)
+    }
     check()
     const sha256 = await writeAtomically(gate, replacing(place), content, check, scope, signal, session)
     return { sha256, bytes: content.length, created: false }
@@ -40,12 +46,18 @@ export function writeFile(gate: Gate, body: BodyOf<P, 'write'>, grant: Limits, s
 }
 
 export function editFile(gate: Gate, body: BodyOf<P, 'edit'>, grant: Limits, signal: AbortSignal): Promise<ReplyOf<P, 'edit'>> {
+  const { path, expect, identity, ...change } = body
+  return multiEdit(gate, { path, edits: [change], ...(expect === undefined ? {} : { expect }), ...(identity === undefined ? {} : { identity }) }, grant, signal)
+}
+
+export function multiEdit(gate: Gate, body: BodyOf<P, 'multi-edit'>, grant: Limits, signal: AbortSignal): Promise<ReplyOf<P, 'multi-edit'>> {
   return changing(gate, body.path, grant, async (scope, place) => {
     if (place.kind === 'missing') throw fault('not-found', `${body.path} does not exist.`)
     const session = grant.session ?? null
+    requireSame(body.path, body.identity, identityOf(place))
     const { text, sha256: before } = await currentText(place, body.path, scope, signal)
     if (body.expect !== undefined && body.expect !== before) throw changed(gate, body.path, body.expect, text, null)
-    const edited = replaceText(text, body, body.path)
+    const edited = replaceAllOf(text, body.edits, body.path)
     const content = Buffer.from(edited.text)
     requireSize(content, body.path)
     const check = () => requireUnchanged(gate, place, before, body.path, edited.text)
@@ -56,28 +68,47 @@ export function editFile(gate: Gate, body: BodyOf<P, 'edit'>, grant: Limits, sig
 
 /** Needs no right to write: it is what a member is shown before giving it. */
 export function previewChange(gate: Gate, body: BodyOf<P, 'preview'>, grant: Limits, signal: AbortSignal): Promise<ReplyOf<P, 'preview'>> {
+  if ('to' in body) return previewMove(gate, body, grant)
+  if ('remove' in body) return previewDelete(gate, body.path, grant, signal)
   return scoped(async (scope) => {
     const place = resolve(gate.root, body.path, scope)
     const parts = place.kind === 'found' ? place.parts : [...place.parts, ...place.rest]
     requireCovered(gate, parts, grant)
     const path = parts.join('/')
+    const about = { path, identity: place.kind === 'found' ? identityOf(place) : 'absent', protected: ruleOf(parts) }
     if (place.kind === 'missing') {
       if (!('content' in body)) throw fault('not-found', `${body.path} does not exist.`)
-      return { path, diff: unifiedDiff(path, null, body.content), created: true }
+      return { ...about, diff: unifiedDiff(path, null, body.content), created: true }
     }
     requireFile(place)
     if ('content' in body && place.stat.size > limits.writeBytes)
-      return { path, diff: `(replaces a file of ${place.stat.size} bytes)\n`, created: false }
+      return { ...about, diff: `(replaces a file of ${place.stat.size} bytes)\n`, created: false }
     const before = await currentBytes(place, scope, signal)
     if (!('content' in body)) {
       const text = decodeText(before, body.path)
-      return { path, diff: unifiedDiff(path, text, replaceText(text, body, body.path).text), created: false }
+      return { ...about, diff: unifiedDiff(path, text, replaceAllOf(text, 'edits' in body ? body.edits : [body], body.path).text), created: false }
     }
     const diff = isText(before)
       ? unifiedDiff(path, before.toString('utf8'), body.content)
       : `(replaces a file of ${before.length} bytes that is not text)\n`
-    return { path, diff, created: false }
+    return { ...about, diff, created: false }
   })
+}
+
+/** One after the other, each on what those before it left. */
+function replaceAllOf(text: string, edits: readonly Replacement[], path: string): { text: string; replacements: number } {
+  return edits.reduce(
+    (done, edit) => {
+      const next = replaceText(done.text, edit, path)
+      return { text: next.text, replacements: done.replacements + next.replacements }
+    },
+    { text, replacements: 0 },
+  )
+}
+
+/** Of what stands at a name now. */
+function identityOf({ parent, name }: Found): string {
+  return stampAt(parent, name)
 }
 
 /** Changes to one place come one after the other. `work` gets the place resolved once its turn has come. */

@@ -1,7 +1,7 @@
 /** What a gate does to the disk, as Effect programs around the I/O files of this folder. */
 import * as Effect from 'effect/Effect'
 import { type Effects, type Fault, fault } from '../../kernel/index.ts'
-import { editFile, previewChange, writeFile } from './change-tools.ts'
+import { editFile, multiEdit, previewChange, writeFile } from './change-tools.ts'
 import { closeGate, type Gate, type Mode, openGate } from './gate.ts'
 import type { TaskParams } from './machine.ts'
 import { NinepConnections } from './ninep-connections.ts'
@@ -9,6 +9,7 @@ import { listChanges, markCall, redoChanges, settleHistory, undoChanges } from '
 import { osFault } from './os-errors.ts'
 import { listFolder, readFile, statPath } from './read-tools.ts'
 import { globFiles, grepFiles } from './search-tools.ts'
+import { deletePath, movePath } from './tree-tools.ts'
 import { storePlace } from './store-place.ts'
 import { isGone } from './walk.ts'
 
@@ -75,6 +76,9 @@ export const effects = {
   previewChange: task(previewChange),
   writeFile: task(writeFile),
   editFile: task(editFile),
+  multiEdit: task(multiEdit),
+  movePath: task(movePath),
+  deletePath: task(deletePath),
   markCall: task(markCall),
   listChanges: task(listChanges),
   undoChanges: task(undoChanges),

@@ -71,6 +71,10 @@ export const limits = {
   /** Git's settings of one repository; and entries looked at in a folder that gets a name such as `.git`. More is not allowed to move. */
   gitConfigBytes: 64 * 1024,
   protectedEntries: 5_000,
+  /** Names a deletion shows the member; beyond that a count says how many more. */
+  deletesListed: 500,
+  /** Replacements in one call. */
+  editsAtOnce: 200,
   /** Changes one `changes` shows, steps one `undo` names, and the largest file a preview shows the difference of. */
   changesListed: 200,
   changesMax: 10_000,

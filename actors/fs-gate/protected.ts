@@ -16,6 +16,11 @@ export function requireUnprotected(parts: readonly string[], grant: Limits): voi
   throw fault('protected-path', `${parts.join('/')} is a protected path.`, { rule: found.rule })
 }
 
+/** The rule that protects a path; null: none. */
+export function ruleOf(parts: readonly string[]): string | null {
+  return protection(parts)?.rule ?? null
+}
+
 export type Verdict = 'free' | 'refused' | 'git-config' | 'gitdir'
 
 /** For the workspace, which never has that approval: whether the path may be written. */

@@ -13,6 +13,12 @@ const path = z.string().max(limits.pathBytes)
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
 const text = z.string().max(limits.writeBytes)
 const replacement = { path, oldText: text.min(1), newText: text, replaceAll: z.boolean().optional() }
+const edits = z
+  .array(z.strictObject({ oldText: text.min(1), newText: text, replaceAll: z.boolean().optional() }))
+  .min(1)
+  .max(limits.editsAtOnce)
+/** What stood there when the member was asked, from `preview`; the change is refused `changed-since-read` when something else does. */
+const identity = z.string().max(8_192).optional()
 const fileType = z.enum(['file', 'folder', 'symlink', 'special'])
 const match = z.strictObject({
   path: z.string(),
@@ -103,23 +109,56 @@ export const protocol = {
     reply: z.strictObject({ matches: z.array(match), truncated: z.boolean(), skipped: z.int() }),
     deadlineMs: 60_000,
   },
-  /** What `write` or `edit` with the same body would do. `path`: where the change would really land. Refused as they are. */
+  /**
+   * What `write`, `edit`, `multi-edit`, `move` or (`remove: true`) `delete` with the same body would do. `path`: where the change would really
+   * land. `diff`: the difference, or the list of what goes. `identity`: what stands there now, to be handed on with the change. `protected`: the
+   * rule, when the path needs an approval of its own. Refused as they are.
+   */
   preview: {
-    body: z.union([z.strictObject({ path, content: text }), z.strictObject(replacement)]),
-    reply: z.strictObject({ path: z.string(), diff: z.string(), created: z.boolean() }),
+    body: z.union([
+      z.strictObject({ path, content: text }),
+      z.strictObject(replacement),
+      z.strictObject({ path, edits }),
+      z.strictObject({ path, to: path }),
+      z.strictObject({ path, remove: z.literal(true) }),
+    ]),
+    reply: z.strictObject({
+      path: z.string(),
+      diff: z.string(),
+      created: z.boolean(),
+      identity: z.string(),
+      protected: z.string().nullable(),
+    }),
+    deadlineMs: 60_000,
   },
   /**
    * Replaces or creates a file, and its missing parent folders, all or nothing. `expect`: hash the file must have; null: it must not
-   * exist. Refused: `read-only`, `changed-since-read` (the cause has a diff), `already-exists`, `not-a-file`.
+   * exist. Refused: `read-only`, `protected-path`, `changed-since-read` (the cause has a diff), `already-exists`, `not-a-file`, `store-full`.
    */
   write: {
-    body: z.strictObject({ path, content: text, expect: sha256.nullable().optional() }),
+    body: z.strictObject({ path, content: text, expect: sha256.nullable().optional(), identity }),
     reply: z.strictObject({ sha256, bytes: z.int(), created: z.boolean() }),
   },
   /** Replaces one occurrence (or all) of a text. Refused: as `write`, `no-match`, `ambiguous-match`, `not-text`, `too-large`. */
   edit: {
-    body: z.strictObject({ ...replacement, expect: sha256.optional() }),
+    body: z.strictObject({ ...replacement, expect: sha256.optional(), identity }),
     reply: z.strictObject({ sha256, replacements: z.int(), diff: z.string() }),
+  },
+  /** Several replacements in one file, one after the other, all or none. Refused as `edit`. */
+  'multi-edit': {
+    body: z.strictObject({ path, edits, expect: sha256.optional(), identity }),
+    reply: z.strictObject({ sha256, replacements: z.int(), diff: z.string() }),
+  },
+  /** Gives a file, link or folder another path in the folder; replaces nothing. Refused: as `write`, `not-found`, `symlink-escape`. */
+  move: {
+    body: z.strictObject({ path, to: path, identity }),
+    reply: z.strictObject({ path: z.string(), to: z.string() }),
+  },
+  /** Deletes a file, link or folder, with `recursive` also one that is not empty; it can be undone. Refused: as `write`, `not-found`, `too-large`. */
+  delete: {
+    body: z.strictObject({ path, recursive: z.boolean().optional(), identity }),
+    reply: z.strictObject({ path: z.string(), files: z.int(), folders: z.int(), bytes: z.int() }),
+    deadlineMs: 120_000,
   },
   /** What follows, from tools and from the workspace, belongs to this turn and call of the sender's session: so it can be undone together. One-way or not. */
   mark: { body: z.strictObject({ turn: label, call: label.nullable(), title: z.string().max(300) }), reply: z.strictObject({}) },

@@ -3,8 +3,11 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Limits } from '../../kernel/index.ts'
 import { tempPrefix } from './atomic-write.ts'
-import { editFile, previewChange, writeFile } from './change-tools.ts'
+import { treeOf } from '../../test/harness/tree.ts'
+import { editFile, multiEdit, previewChange, writeFile } from './change-tools.ts'
 import { sha256Of } from './file-content.ts'
+import { undoChanges } from './history-tools.ts'
+import { deletePath, movePath } from './tree-tools.ts'
 import { listFolder, readFile, statPath } from './read-tools.ts'
 import { globFiles, grepFiles } from './search-tools.ts'
 import { never, noLimits, openDescriptors, refusal, secret, type TestFolder, testFolder } from './test-folder.ts'
@@ -234,7 +237,7 @@ describe('edit and preview', () => {
   test('replace, once or all', async () => {
     put('a', 'one two two\n')
     const diff = '--- a/a\n+++ b/a\n@@ -1,1 +1,1 @@\n-one two two\n+1 two two\n'
-    expect(await previewChange(folder.gate, { path: 'a', oldText: 'one', newText: '1' }, { kinds: [] }, never)).toEqual({
+    expect(await previewChange(folder.gate, { path: 'a', oldText: 'one', newText: '1' }, { kinds: [] }, never)).toMatchObject({
       path: 'a',
       diff,
       created: false,
@@ -254,7 +257,7 @@ describe('edit and preview', () => {
       path: 'real',
       created: false,
     })
-    expect(await previewChange(folder.gate, { path: 'x/y', content: 'b\n' }, noLimits, never)).toEqual({
+    expect(await previewChange(folder.gate, { path: 'x/y', content: 'b\n' }, noLimits, never)).toMatchObject({
       path: 'x/y',
       diff: '--- /dev/null\n+++ b/x/y\n@@ -0,0 +1,1 @@\n+b\n',
       created: true,
@@ -305,5 +308,83 @@ describe('what a capability allows', () => {
     await write({ path: 'one.txt', content: 'y' }, { path: 'one.txt' })
     expect(await refusal(() => write({ path: 'one.txt.bak', content: 'y' }, { path: 'one.txt' }))).toBe('attenuated')
     expect(fs.existsSync(path('new'))).toBe(false)
+  })
+})
+
+describe('move, delete, several edits', () => {
+  const move = (body: Parameters<typeof movePath>[1], grant: Limits = noLimits) => movePath(folder.gate, body, grant, never)
+  const remove = (body: Parameters<typeof deletePath>[1], grant: Limits = noLimits) => deletePath(folder.gate, body, grant, never)
+  const preview = (body: Parameters<typeof previewChange>[1]) => previewChange(folder.gate, body, noLimits, never)
+  const undo = () => undoChanges(folder.gate, { to: 0 }, noLimits, never)
+
+  test('a move makes the folders it needs, replaces nothing, and can be undone', async () => {
+    put('a', 'a')
+    put('taken', 'taken')
+    put('tree/b', 'b')
+    const before = treeOf(folder.root)
+    expect(await move({ path: 'a', to: 'new/deep/a' })).toEqual({ path: 'a', to: 'new/deep/a' })
+    await move({ path: 'tree', to: 'new/tree' })
+    expect([on('new/deep/a'), on('new/tree/b')]).toEqual(['a', 'b'])
+    expect(await refusal(() => move({ path: 'new/deep/a', to: 'taken' }))).toBe('already-exists')
+    expect(await refusal(() => move({ path: 'new', to: 'new/tree/inside' }))).toBe('bad-path')
+    expect(await refusal(() => move({ path: '', to: 'x' }))).toBe('bad-path')
+    expect(await refusal(() => move({ path: 'taken', to: '../outside/x' }))).toBe('outside-folder')
+    expect(await refusal(() => move({ path: 'taken', to: 'new/x' }, { path: 'new' }))).toBe('attenuated')
+    expect(await undo()).toMatchObject({ kept: [] })
+    expect(treeOf(folder.root)).toEqual(before)
+  })
+
+  test('a link is moved and deleted as a link, and not to where it would lead out', async () => {
+    put('d/e/x', 'x')
+    fs.symlinkSync('../x', path('d/e/up'))
+    expect(await refusal(() => move({ path: 'd/e/up', to: 'up' }))).toBe('symlink-escape')
+    fs.symlinkSync(join(folder.outside, 'secret.txt'), path('out'))
+    await remove({ path: 'out' })
+    expect(fs.readFileSync(join(folder.outside, 'secret.txt'), 'utf8')).toBe(secret)
+    expect(fs.existsSync(path('out'))).toBe(false)
+  })
+
+  test('a deletion shows exactly what goes, with the count, and is refused when that has changed', async () => {
+    for (let i = 0; i < 30; i += 1) put(`d/sub${i % 3}/f${i}`, `${i}`)
+    const before = treeOf(folder.root)
+    const shown = await preview({ path: 'd', remove: true })
+    expect(shown.diff).toMatch(/^Deletes 30 files and 4 folders, 50 bytes:\n {2}d\/\n {2}d\/sub0\/\n {2}d\/sub0\/f0 \(1 bytes\)/)
+    put('d/late', 'late')
+    expect(await refusal(() => remove({ path: 'd', recursive: true, identity: shown.identity }))).toBe('changed-since-read')
+    fs.rmSync(path('d/late'))
+    expect(await refusal(async () => remove({ path: 'd', identity: (await preview({ path: 'd', remove: true })).identity }))).toBe('not-a-file')
+    const again = await preview({ path: 'd', remove: true })
+    expect(await remove({ path: 'd', recursive: true, identity: again.identity })).toEqual({ path: 'd', files: 30, folders: 4, bytes: 50 })
+    expect(treeOf(folder.root)).toEqual({})
+    expect(await undo()).toMatchObject({ undone: 34, kept: [] })
+    expect(treeOf(folder.root)).toEqual(before)
+  })
+
+  test('what was approved is what is changed: another file under the same name is refused', async () => {
+    put('a', 'a')
+    const write = await preview({ path: 'a', content: 'b' })
+    const moved = await preview({ path: 'a', to: 'b' })
+    fs.rmSync(path('a'))
+    put('a', 'a')
+    expect(await refusal(() => writeFile(folder.gate, { path: 'a', content: 'b', identity: write.identity }, noLimits, never))).toBe('changed-since-read')
+    expect(await refusal(() => move({ path: 'a', to: 'b', identity: moved.identity }))).toBe('changed-since-read')
+    const missing = await preview({ path: 'new', content: 'x' })
+    put('new', 'theirs')
+    expect(await refusal(() => writeFile(folder.gate, { path: 'new', content: 'x', identity: missing.identity }, noLimits, never))).toBe('changed-since-read')
+    expect([on('a'), on('new')]).toEqual(['a', 'theirs'])
+  })
+
+  test('several edits: each on what those before it left, all or none', async () => {
+    put('a', 'one two three\n')
+    const edits = [
+      { oldText: 'one', newText: 'two' },
+      { oldText: 'two', newText: '2', replaceAll: true },
+    ]
+    expect((await preview({ path: 'a', edits })).diff).toContain('+2 2 three')
+    expect(await multiEdit(folder.gate, { path: 'a', edits }, noLimits, never)).toMatchObject({ replacements: 3 })
+    expect(on('a')).toBe('2 2 three\n')
+    const failing = [{ oldText: 'three', newText: '3' }, { oldText: 'none', newText: '' }]
+    expect(await refusal(() => multiEdit(folder.gate, { path: 'a', edits: failing }, noLimits, never))).toBe('no-match')
+    expect(on('a')).toBe('2 2 three\n')
   })
 })

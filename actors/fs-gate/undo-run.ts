@@ -92,7 +92,7 @@ export async function carryOut(gate: Gate, plan: Plan, run: number, kind: 'undo'
           return []
         }
       })
-      const errors = gate.log.putAll(jobs, run, kind)
+      const errors = gate.log.putAll(jobs, { source: kind, run, session: null })
       for (const [index, error] of errors.entries()) if (error !== null) failed.push({ path: (jobs[index] as Job).path, error })
       await setImmediate()
       signal.throwIfAborted()

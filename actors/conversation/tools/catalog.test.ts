@@ -30,8 +30,13 @@ test('names, parameters and order are what a model knows from Claude Code', () =
     ['Read', ['file_path', 'offset', 'limit'], ['file_path']],
     ['Write', ['file_path', 'content'], ['file_path', 'content']],
     ['Edit', ['file_path', 'old_string', 'new_string', 'replace_all'], ['file_path', 'old_string', 'new_string']],
+    ['MultiEdit', ['file_path', 'edits'], ['file_path', 'edits']],
     ['Glob', ['pattern', 'path'], ['pattern']],
     ['Grep', ['pattern', 'path', 'glob', 'output_mode', '-i', '-C', 'head_limit'], ['pattern']],
+    ['List', ['path', 'depth'], undefined],
+    ['Move', ['path', 'new_path'], ['path', 'new_path']],
+    ['Delete', ['path'], ['path']],
+    ['Present', ['paths'], ['paths']],
     ['Bash', ['command', 'description', 'timeout'], ['command']],
     ['WebFetch', ['url', 'prompt'], ['url']],
   ])
@@ -64,6 +69,23 @@ describe('what calls become', () => {
   test('a change in a read-only folder is not even asked for', () => {
     expect(plan('Write', { file_path: 'notes/a', content: '' })).toMatchObject({ code: 'read-only', rule: 'folder notes: mode ro' })
     expect(plan('Edit', { file_path: 'notes/a', old_string: 'a', new_string: 'b' })).toMatchObject({ code: 'read-only' })
+  })
+
+  test('a move stays in one folder; a deletion is asked for by itself', () => {
+    expect(plan('Move', { path: 'sales/a', new_path: 'sales/b/c' })).toMatchObject({
+      access: 'change',
+      title: 'Move sales/a to sales/b/c',
+      target: { kind: 'write', folder: 'sales', path: 'a', act: 'move', to: 'b/c' },
+      preview: { kind: 'preview', body: { path: 'a', to: 'b/c' } },
+      message: { kind: 'move', body: { path: 'a', to: 'b/c' } },
+    })
+    expect(plan('Move', { path: 'sales/a', new_path: 'notes/a' })).toMatchObject({ code: 'outside-folder' })
+    expect(plan('Delete', { path: 'notes/a' })).toMatchObject({ code: 'read-only' })
+    expect(plan('Delete', { path: 'sales/a' })).toMatchObject({
+      target: { kind: 'write', folder: 'sales', path: 'a', act: 'delete' },
+      preview: { body: { path: 'a', remove: true } },
+      message: { kind: 'delete', body: { path: 'a', recursive: true } },
+    })
   })
 
   test('a command shows its first line and asks for all of it', () => {

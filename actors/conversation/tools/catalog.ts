@@ -6,16 +6,21 @@ import type { Fault } from '../../../kernel/index.ts'
 import { MAX_RESULT_CHARS } from '../limits.ts'
 import type { Workspace } from '../paths.ts'
 import { bash } from './bash.ts'
+import { deleteTool } from './delete.ts'
 import { edit } from './edit.ts'
 import { glob } from './glob.ts'
 import { grep } from './grep.ts'
+import { list } from './list.ts'
+import { move } from './move.ts'
+import { multiEdit } from './multi-edit.ts'
+import { present } from './present.ts'
 import { read } from './read.ts'
 import { isServerTool, planServerCall, presentServerCall } from './server-tool.ts'
 import type { Answer, Plan, Presented, Tool } from './tool.ts'
 import { webFetch } from './web-fetch.ts'
 import { write } from './write.ts'
 
-const tools: ReadonlyMap<string, Tool> = new Map([read, write, edit, glob, grep, bash, webFetch].map((item) => [item.name, item]))
+const tools: ReadonlyMap<string, Tool> = new Map([read, write, edit, multiEdit, glob, grep, list, move, deleteTool, present, bash, webFetch].map((item) => [item.name, item]))
 
 /** The tools as the Messages API wants them, always in the same order: they are part of the cached prefix. */
 const allParams: readonly ToolParam[] = [...tools.values()].map(({ name, description, input }) => {

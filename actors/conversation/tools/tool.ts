@@ -12,7 +12,8 @@ export type Call = { at: { folder: string } | { slot: 'egress' }; kind: string; 
 
 /** What consent is asked for; also what tells one lasting approval from another. */
 export type ConsentTarget =
-  | { kind: 'write'; folder: string; path: string }
+  /** `act`: write when absent. `protected`: the rule, when the path needs an approval of its own. */
+  | { kind: 'write'; folder: string; path: string; act?: 'move' | 'delete'; to?: string; protected?: string }
   | { kind: 'exec'; command: string }
   | { kind: 'mcp'; tool: string; input: Record<string, unknown> }
 
