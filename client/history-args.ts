@@ -32,7 +32,8 @@ export function parseHistory(verb: HistoryCommand['verb'], args: readonly string
   const { values, positionals } = parseWords(args, options[verb]) as { values: Values; positionals: string[] }
   const [what, ...more] = positionals
   const { folder, session, turn, to } = values
-  if (more.length > 0 || (what !== undefined && verb !== 'undo')) throw new UsageError(`${verb} does not take ${JSON.stringify(more[0] ?? what)}.`)
+  if (more.length > 0 || (what !== undefined && verb !== 'undo'))
+    throw new UsageError(`${verb} does not take ${JSON.stringify(more[0] ?? what)}.`)
   if (verb === 'undo' && (what === undefined) === (to === undefined))
     throw new UsageError('undo takes a change, a call or a turn, as bulkhead changes shows them, or --to POINT.')
   return {

@@ -22,7 +22,11 @@ export async function history(daemon: Daemon, command: HistoryCommand, out: (tex
     return exitCodes.done
   }
   const reply = await daemon.call<Reply<Undone>>(verb, params)
-  out(json ? `${JSON.stringify(reply)}\n` : printable([...reply.folders.map((folder) => undoneText(folder, command)), ...reply.failed.map(failedText)].join('')))
+  out(
+    json
+      ? `${JSON.stringify(reply)}\n`
+      : printable([...reply.folders.map((folder) => undoneText(folder, command)), ...reply.failed.map(failedText)].join('')),
+  )
   const whole = reply.failed.length === 0 && reply.folders.every(({ kept }) => kept.length === 0)
   return whole ? exitCodes.done : exitCodes.failed
 }
@@ -31,7 +35,7 @@ const failedText = ({ root, error }: { root: string; error: Fault }): string => 
 
 function listText({ root, changes, truncated, usage, canRedo }: Listed): string {
   if (changes.length === 0) return `${root}: nothing was changed.\n`
-  const lines = [`${root}`, ...(truncated ? ['  (older changes are not shown)'] : [])]
+  const lines = [root, ...(truncated ? ['  (older changes are not shown)'] : [])]
   let group = ''
   for (const { id, at, turn, call, title, source, what, path, target, undone } of changes) {
     const next = `${turn ?? ''} ${call ?? ''}`
@@ -39,9 +43,13 @@ function listText({ root, changes, truncated, usage, canRedo }: Listed): string 
     group = next
     const where = target === undefined ? oneLine(path, 200) : `${oneLine(path, 200)} -> ${oneLine(target, 200)}`
     const by = source === 'workspace' ? ' (by a program)' : ''
-    lines.push(`    ${id.padEnd(12)} ${new Date(at).toISOString().slice(0, 19)}  ${what.padEnd(10)} ${where}${by}${undone ? ' (undone)' : ''}`)
+    lines.push(
+      `    ${id.padEnd(12)} ${new Date(at).toISOString().slice(0, 19)}  ${what.padEnd(10)} ${where}${by}${undone ? ' (undone)' : ''}`,
+    )
   }
-  lines.push(`  ${usage.changes} changes kept, ${Math.ceil(usage.bytes / 1024)} KiB${canRedo ? '; bulkhead redo takes the last undo back' : ''}`)
+  lines.push(
+    `  ${usage.changes} changes kept, ${Math.ceil(usage.bytes / 1024)} KiB${canRedo ? '; bulkhead redo takes the last undo back' : ''}`,
+  )
   return `${lines.join('\n')}\n`
 }
 
@@ -61,11 +69,24 @@ function undoneText({ root, steps, total, truncated, kept, undone, run }: Undone
     lines.push(`${root}: ${verb} would`)
     for (const { do: what, path, from, diff } of steps) {
       lines.push(`  ${verbs[what]} ${from === undefined ? '' : `${oneLine(from, 200)} -> `}${oneLine(path, 200)}`)
-      if (diff) lines.push(...diff.trimEnd().split('\n').map((line) => `      ${line}`))
+      if (diff)
+        lines.push(
+          ...diff
+            .trimEnd()
+            .split('\n')
+            .map((line) => `      ${line}`),
+        )
     }
     if (truncated) lines.push(`  … ${total - steps.length} more`)
-  } else lines.push(run === null ? `${root}: nothing was left to do.` : `${root}: ${verb === 'redo' ? `${undone} changes of the undo taken back` : `${undone} changes taken back`}, ${total} steps.`)
+  } else
+    lines.push(
+      run === null
+        ? `${root}: nothing was left to do.`
+        : `${root}: ${verb === 'redo' ? `${undone} changes of the undo taken back` : `${undone} changes taken back`}, ${total} steps.`,
+    )
   for (const { change, path, why, cause } of kept)
-    lines.push(`  kept    ${oneLine(path, 200)}${change === '' ? '' : ` (${change})`}: ${reasons[why]}${cause === undefined ? '' : ` (${oneLine(cause, 200)})`}`)
+    lines.push(
+      `  kept    ${oneLine(path, 200)}${change === '' ? '' : ` (${change})`}: ${reasons[why]}${cause === undefined ? '' : ` (${oneLine(cause, 200)})`}`,
+    )
   return `${lines.join('\n')}\n`
 }

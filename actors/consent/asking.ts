@@ -119,7 +119,9 @@ function exact(target: Target): Target | null {
   if (target.kind !== 'write') return target
   const path = filePath(target.path)
   const to = target.to === undefined ? undefined : filePath(target.to)
-  return path === null || to === null || (target.act === 'move') !== (to !== undefined) ? null : { ...target, path, ...(to === undefined ? {} : { to }) }
+  return path === null || to === null || (target.act === 'move') !== (to !== undefined)
+    ? null
+    : { ...target, path, ...(to === undefined ? {} : { to }) }
 }
 
 /** What forbids it whoever would be asked. */

@@ -47,5 +47,8 @@ async function knownFolders(dir: unknown): Promise<KnownFolder[]> {
       return []
     }
   })
-  return (await Promise.all(read)).flat().toSorted((a, b) => b.at - a.at).slice(0, maxKnownFolders)
+  return (await Promise.all(read))
+    .flat()
+    .toSorted((a, b) => b.at - a.at)
+    .slice(0, maxKnownFolders)
 }

@@ -17,7 +17,10 @@ export function history(context: Context, request: number, kind: History['kind']
   if (off) return stay(context, refuse(request, off))
   const ref = `history:${context.next}`
   const started: History = { ref, request, kind, body, at: null, queue: [], answers: [], refusals: [] }
-  return stay({ ...context, next: context.next + 1, histories: { ...context.histories, [ref]: started } }, { type: 'effect', name: 'recall', ref })
+  return stay(
+    { ...context, next: context.next + 1, histories: { ...context.histories, [ref]: started } },
+    { type: 'effect', name: 'recall', ref },
+  )
 }
 
 /** The folders that have a store, newest first. */
@@ -48,7 +51,9 @@ function chosen(context: Context, { folder, what, to, session }: HistoryBody, fo
   const open = session === undefined ? null : context.sessions[session]?.folders.map(({ path }) => path)
   return folders.filter(
     (known) =>
-      (folder === undefined || known.root === folder) && (key === undefined || known.key.startsWith(key)) && (!open || open.includes(known.root)),
+      (folder === undefined || known.root === folder) &&
+      (key === undefined || known.key.startsWith(key)) &&
+      (!open || open.includes(known.root)),
   )
 }
 
@@ -69,7 +74,13 @@ function next(context: Context, asked: History): Step {
   const params = { root: folder.root, name: folder.name, mode: 'rw', changes: context.changes }
   return stay(
     { ...context, next: context.next + 1, histories: { ...context.histories, [asked.ref]: { ...asked, queue, at } } },
-    { type: 'send', to: 'kernel', kind: 'spawn', ref: asked.ref, body: { kind: 'fs-gate', instance: `undo.${context.next}`, params, session: null, grants: [] } },
+    {
+      type: 'send',
+      to: 'kernel',
+      kind: 'spawn',
+      ref: asked.ref,
+      body: { kind: 'fs-gate', instance: `undo.${context.next}`, params, session: null, grants: [] },
+    },
   )
 }
 

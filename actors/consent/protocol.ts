@@ -75,7 +75,12 @@ export const protocol = {
    * gone are served while this lasts. Refused `nothing-to-undo`, `policy-denied`, or what the gate says.
    */
   changes: {
-    body: z.strictObject({ folder: folderPath.optional(), session: sessionName.optional(), turn: what.optional(), limit: z.int().min(1).max(10_000).optional() }),
+    body: z.strictObject({
+      folder: folderPath.optional(),
+      session: sessionName.optional(),
+      turn: what.optional(),
+      limit: z.int().min(1).max(10_000).optional(),
+    }),
     reply: historyReply,
     deadlineMs: null,
   },

@@ -50,7 +50,14 @@ export type Session = {
 }
 
 export type Target =
-  | { kind: 'write'; folder: string; path: string; act?: 'move' | 'delete' | undefined; to?: string | undefined; protected?: string | undefined }
+  | {
+      kind: 'write'
+      folder: string
+      path: string
+      act?: 'move' | 'delete' | undefined
+      to?: string | undefined
+      protected?: string | undefined
+    }
   | { kind: 'exec'; command: string }
   | { kind: 'mcp'; tool: string; input: Record<string, unknown> }
 
@@ -150,7 +157,17 @@ export type Context = {
   early: readonly { request: number; body: OpenBody; from: string }[]
 }
 
-export const empty: Context = { changes: null, histories: {}, next: 1, sessions: {}, openings: {}, waiting: [], asks: {}, policy: null, early: [] }
+export const empty: Context = {
+  changes: null,
+  histories: {},
+  next: 1,
+  sessions: {},
+  openings: {},
+  waiting: [],
+  asks: {},
+  policy: null,
+  early: [],
+}
 
 /** A message to send, or an effect to run. */
 export type Out = Outgoing | { type: 'effect'; name: 'mint' | 'stamp' | 'pause' | 'recall'; ref: string }

@@ -183,9 +183,7 @@ export class ChangeLog {
       this.#soon(() => store.forget(known.id))
       return
     }
-    const id = this.#commit(() =>
-      store.begin(this.#row('put', entry, stateOf(store, entry), { source: 'workspace', session: null })),
-    )
+    const id = this.#commit(() => store.begin(this.#row('put', entry, stateOf(store, entry), { source: 'workspace', session: null })))
     this.#performed(id, perform, () => 'absent')
     if (stat && stat.nlink <= 1n) this.#tracked.delete(keyOf(stat))
   }

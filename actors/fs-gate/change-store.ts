@@ -2,8 +2,11 @@
  * What a folder's changes replaced, kept so that each can be undone: one SQLite database per folder (WAL), below the daemon's state.
  *
  *   changes   one row each: who, where, what was there before, what was there after
- *   contents  files as they were: a list of chunks; the same bytes are kept once
+ *   contents  files as they were, small ones whole, others as a list of chunks; the same bytes are kept once
  *   runs      undo and redo, which are changes too
+ *
+ * No index on `changes`: each commit of the workspace's many small changes writes each page it touches, and what an index would find is looked
+ * for by people and by undo only.
  *
  * A row is committed before the change it tells of is made, so a process killed at any instant has lost no pre-image. `sync` makes all
  * of it proof against a power cut as well; changes by tools do that each, changes from the workspace when its programs ask for it (fsync).
@@ -40,13 +43,9 @@ export type Change = Origin & {
 export type NewChange = Omit<Change, 'id' | 'undone' | 'after'>
 
 const schema = `
-  CREATE TABLE changes (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, session TEXT, turn TEXT, call TEXT, title TEXT NOT NULL, source TEXT NOT NULL,
+  CREATE TABLE changes (id INTEGER PRIMARY KEY, at REAL NOT NULL, session TEXT, turn TEXT, call TEXT, title TEXT NOT NULL, source TEXT NOT NULL,
     op TEXT NOT NULL, path TEXT NOT NULL, target TEXT, before TEXT NOT NULL, stamp TEXT, content INTEGER, after TEXT, run INTEGER, undone INTEGER);
-  CREATE INDEX changes_content ON changes (content);
-  CREATE INDEX changes_turn ON changes (turn);
-  CREATE INDEX changes_after ON changes (after);
-  CREATE INDEX changes_stamp ON changes (stamp);
-  CREATE TABLE contents (id INTEGER PRIMARY KEY AUTOINCREMENT, hash BLOB NOT NULL UNIQUE, size INTEGER NOT NULL);
+  CREATE TABLE contents (id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, size INTEGER NOT NULL, data BLOB);
   CREATE TABLE parts (content INTEGER NOT NULL, seq INTEGER NOT NULL, chunk INTEGER NOT NULL, PRIMARY KEY (content, seq)) WITHOUT ROWID;
   CREATE INDEX parts_chunk ON parts (chunk);
   CREATE TABLE chunks (id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, size INTEGER NOT NULL, data BLOB NOT NULL);
@@ -65,7 +64,7 @@ export class ChangeStore {
     fs.mkdirSync(dir, { recursive: true, mode: 0o700 })
     this.#db = new DatabaseSync(join(dir, 'changes.sqlite'))
     this.#db.exec(
-      'PRAGMA busy_timeout = 10000; PRAGMA page_size = 16384; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL',
+      'PRAGMA busy_timeout = 10000; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 4000; PRAGMA synchronous = NORMAL',
     )
     this.transaction(() => {
       const { user_version: version } = this.#get('PRAGMA user_version') as { user_version: number }
@@ -146,12 +145,16 @@ export class ChangeStore {
   keep(fd: number, expected: number): { content: number; size: number } {
     // So much must be left that keeping it does not push out what was kept before it in the same breath.
     if (expected > this.#quota / 2) throw full(this.#quota)
+    if (expected < limits.wholeBytes) {
+      const bytes = fs.readFileSync(fd)
+      if (bytes.length <= limits.wholeBytes) return this.#keepWhole(bytes)
+    }
     const whole = createHash('sha256')
     const parts: number[] = []
     let size = 0
     let pending: Buffer = Buffer.alloc(0)
     for (let last = false; !last; ) {
-      const room = Buffer.allocUnsafe(size === 0 ? limits.firstReadBytes : limits.chunkBytes)
+      const room = Buffer.allocUnsafe(limits.chunkBytes)
       const got = fs.readSync(fd, room, 0, room.length, size)
       last = got < room.length && (got === 0 || fs.readSync(fd, Buffer.alloc(1), 0, 1, size + got) === 0)
       const fresh = room.subarray(0, got)
@@ -173,6 +176,15 @@ export class ChangeStore {
     return { content, size }
   }
 
+  #keepWhole(data: Buffer): { content: number; size: number } {
+    const hash = createHash('sha256').update(data).digest()
+    const known = this.#get('SELECT id FROM contents WHERE hash = ?', hash) as { id: number } | undefined
+    if (known) return { content: known.id, size: data.length }
+    this.#bytes += data.length
+    const { lastInsertRowid } = this.#run('INSERT INTO contents (hash, size, data) VALUES (?, ?, ?)', hash, data.length, data)
+    return { content: Number(lastInsertRowid), size: data.length }
+  }
+
   #keepChunk(data: Buffer): number {
     const hash = createHash('sha256').update(data).digest()
     const known = this.#get('SELECT id FROM chunks WHERE hash = ?', hash) as { id: number } | undefined
@@ -184,9 +196,20 @@ export class ChangeStore {
 
   /** A kept file's chunks, in order. */
   *read(content: number): Generator<Uint8Array> {
+    const { data } = (this.#get('SELECT data FROM contents WHERE id = ?', content) as { data: Uint8Array | null } | undefined) ?? {
+      data: null,
+    }
+    if (data !== null) {
+      yield data
+      return
+    }
     const count = (this.#get('SELECT COUNT(*) AS n FROM parts WHERE content = ?', content) as { n: number }).n
     for (let seq = 0; seq < count; seq += 1) {
-      const row = this.#get('SELECT c.data AS data FROM parts p JOIN chunks c ON c.id = p.chunk WHERE p.content = ? AND p.seq = ?', content, seq)
+      const row = this.#get(
+        'SELECT c.data AS data FROM parts p JOIN chunks c ON c.id = p.chunk WHERE p.content = ? AND p.seq = ?',
+        content,
+        seq,
+      )
       yield (row as { data: Uint8Array }).data
     }
   }
@@ -198,7 +221,20 @@ export class ChangeStore {
   }
 
   /** Oldest first. `after`: ids greater than that. */
-  changes(filter: { session?: string | undefined; turn?: string | undefined; call?: string | undefined; id?: number | undefined; after?: number | undefined; since?: number | undefined; run?: number | null | undefined; standing?: boolean; unsettled?: boolean; limit?: number | undefined } = {}): Change[] {
+  changes(
+    filter: {
+      session?: string | undefined
+      turn?: string | undefined
+      call?: string | undefined
+      id?: number | undefined
+      after?: number | undefined
+      since?: number | undefined
+      run?: number | null | undefined
+      standing?: boolean
+      unsettled?: boolean
+      limit?: number | undefined
+    } = {},
+  ): Change[] {
     const where: string[] = []
     const values: (string | number)[] = []
     const condition = (text: string, value: string | number | undefined) => {
@@ -245,14 +281,11 @@ export class ChangeStore {
         this.#run('UPDATE changes SET undone = NULL WHERE undone = ? AND run IS NULL', again)
       }
       // All at once: what one thing is now may be what another was, because inode numbers are used again.
-      for (const [index, { was }] of renewed.entries()) this.#restamp(was, `~${index}`)
-      for (const [index, { now }] of renewed.entries()) this.#restamp(`~${index}`, now)
+      this.#db.exec('CREATE TEMP TABLE IF NOT EXISTS renewed (was TEXT PRIMARY KEY, now TEXT NOT NULL) WITHOUT ROWID; DELETE FROM renewed')
+      for (const { was, now } of renewed) this.#run('INSERT OR REPLACE INTO renewed (was, now) VALUES (?, ?)', was, now)
+      this.#run('UPDATE changes SET after = renewed.now FROM renewed WHERE changes.after = renewed.was')
+      this.#run('UPDATE changes SET stamp = renewed.now FROM renewed WHERE changes.stamp = renewed.was')
     })
-  }
-
-  #restamp(was: string, now: string): void {
-    this.#run('UPDATE changes SET after = ? WHERE after = ?', now, was)
-    this.#run('UPDATE changes SET stamp = ? WHERE stamp = ?', now, was)
   }
 
   /** The newest undo that has not been made good again, or the run of that number. */
@@ -266,10 +299,9 @@ export class ChangeStore {
   }
 
   usage(): { bytes: number; changes: number; contents: number; contentBytes: number } {
-    const chunks = this.#get('SELECT COALESCE(SUM(size), 0) AS bytes FROM chunks') as { bytes: number }
     const changes = this.#get('SELECT COUNT(*) AS n FROM changes') as { n: number }
     const contents = this.#get('SELECT COUNT(*) AS n, COALESCE(SUM(size), 0) AS bytes FROM contents') as { n: number; bytes: number }
-    return { bytes: chunks.bytes, changes: changes.n, contents: contents.n, contentBytes: contents.bytes }
+    return { bytes: this.#size(), changes: changes.n, contents: contents.n, contentBytes: contents.bytes }
   }
 
   /** Whether content has come in since the last look beyond the quota; cheap. */
@@ -297,7 +329,14 @@ export class ChangeStore {
     this.#run('DELETE FROM contents WHERE id NOT IN (SELECT content FROM changes WHERE content IS NOT NULL)')
     this.#run('DELETE FROM parts WHERE content NOT IN (SELECT id FROM contents)')
     this.#run('DELETE FROM chunks WHERE id NOT IN (SELECT chunk FROM parts)')
-    this.#bytes = (this.#get('SELECT COALESCE(SUM(size), 0) AS bytes FROM chunks') as { bytes: number }).bytes
+    this.#bytes = this.#size()
+  }
+
+  #size(): number {
+    const row = this.#get(
+      'SELECT (SELECT COALESCE(SUM(size), 0) FROM chunks) + (SELECT COALESCE(SUM(size), 0) FROM contents WHERE data IS NOT NULL) AS bytes',
+    )
+    return (row as { bytes: number }).bytes
   }
 
   #run(sql: string, ...values: (string | number | null | Uint8Array)[]) {
@@ -319,7 +358,9 @@ export class ChangeStore {
 }
 
 function full(quota: number) {
-  return fault('store-full', 'What this change would replace is more than may be kept for undo.', { rule: `at most ${quota} bytes a folder` })
+  return fault('store-full', 'What this change would replace is more than may be kept for undo.', {
+    rule: `at most ${quota} bytes a folder`,
+  })
 }
 
 /** SQLite's "disk full" and the like, as faults; others pass. */

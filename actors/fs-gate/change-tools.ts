@@ -47,10 +47,20 @@ export function writeFile(gate: Gate, body: BodyOf<P, 'write'>, grant: Limits, s
 
 export function editFile(gate: Gate, body: BodyOf<P, 'edit'>, grant: Limits, signal: AbortSignal): Promise<ReplyOf<P, 'edit'>> {
   const { path, expect, identity, ...change } = body
-  return multiEdit(gate, { path, edits: [change], ...(expect === undefined ? {} : { expect }), ...(identity === undefined ? {} : { identity }) }, grant, signal)
+  return multiEdit(
+    gate,
+    { path, edits: [change], ...(expect === undefined ? {} : { expect }), ...(identity === undefined ? {} : { identity }) },
+    grant,
+    signal,
+  )
 }
 
-export function multiEdit(gate: Gate, body: BodyOf<P, 'multi-edit'>, grant: Limits, signal: AbortSignal): Promise<ReplyOf<P, 'multi-edit'>> {
+export function multiEdit(
+  gate: Gate,
+  body: BodyOf<P, 'multi-edit'>,
+  grant: Limits,
+  signal: AbortSignal,
+): Promise<ReplyOf<P, 'multi-edit'>> {
   return changing(gate, body.path, grant, async (scope, place) => {
     if (place.kind === 'missing') throw fault('not-found', `${body.path} does not exist.`)
     const session = grant.session ?? null
@@ -86,7 +96,11 @@ export function previewChange(gate: Gate, body: BodyOf<P, 'preview'>, grant: Lim
     const before = await currentBytes(place, scope, signal)
     if (!('content' in body)) {
       const text = decodeText(before, body.path)
-      return { ...about, diff: unifiedDiff(path, text, replaceAllOf(text, 'edits' in body ? body.edits : [body], body.path).text), created: false }
+      return {
+        ...about,
+        diff: unifiedDiff(path, text, replaceAllOf(text, 'edits' in body ? body.edits : [body], body.path).text),
+        created: false,
+      }
     }
     const diff = isText(before)
       ? unifiedDiff(path, before.toString('utf8'), body.content)

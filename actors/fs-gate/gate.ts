@@ -38,7 +38,17 @@ export function openGate(path: string, name: string, mode: Mode, store: string |
     // A folder that is only read changes nothing, and its process may not write.
     const log = new ChangeLog(store === null || mode === 'ro' ? null : new ChangeStore(store, { root: path, name }))
     const key = store === null ? '' : basename(store).slice(0, limits.keyChars)
-    return { root: { fd, path: real }, name, mode, syscalls: syscallsFor(real), recent: new RecentTexts(), changes: new Serial(), log, sealed: new Set(), key }
+    return {
+      root: { fd, path: real },
+      name,
+      mode,
+      syscalls: syscallsFor(real),
+      recent: new RecentTexts(),
+      changes: new Serial(),
+      log,
+      sealed: new Set(),
+      key,
+    }
   } catch (error) {
     close(fd)
     throw error

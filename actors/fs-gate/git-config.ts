@@ -2,8 +2,32 @@
 
 /** By section, keys that only say how a repository is laid out, where it came from and whose it is. */
 const harmless: Readonly<Record<string, readonly string[]>> = {
-  core: ['repositoryformatversion', 'filemode', 'bare', 'logallrefupdates', 'ignorecase', 'precomposeunicode', 'symlinks', 'autocrlf', 'eol', 'safecrlf', 'compression', 'sparsecheckout', 'sparsecheckoutcone', 'sharedrepository'],
-  extensions: ['objectformat', 'worktreeconfig', 'refstorage', 'partialclone', 'compatobjectformat', 'noop', 'preciousobjects', 'relativeworktrees'],
+  core: [
+    'repositoryformatversion',
+    'filemode',
+    'bare',
+    'logallrefupdates',
+    'ignorecase',
+    'precomposeunicode',
+    'symlinks',
+    'autocrlf',
+    'eol',
+    'safecrlf',
+    'compression',
+    'sparsecheckout',
+    'sparsecheckoutcone',
+    'sharedrepository',
+  ],
+  extensions: [
+    'objectformat',
+    'worktreeconfig',
+    'refstorage',
+    'partialclone',
+    'compatobjectformat',
+    'noop',
+    'preciousobjects',
+    'relativeworktrees',
+  ],
   remote: ['url', 'fetch', 'push', 'tagopt', 'promisor', 'partialclonefilter', 'prune', 'mirror'],
   branch: ['remote', 'merge', 'rebase', 'description', 'pushremote'],
   submodule: ['url', 'active', 'path', 'branch', 'ignore', 'fetchrecursesubmodules'],
@@ -71,7 +95,11 @@ function isHarmless(header: string, entry: string): boolean {
 
 function isAddress(value: string): boolean {
   const plain = value.replace(/^"(.*)"$/, '$1')
-  return /^(https?|git|ssh|file):\/\/[^-]/.test(plain) || /^[A-Za-z0-9_.~/][^:]*$/.test(plain) || /^[A-Za-z0-9_.]+@[A-Za-z0-9.][A-Za-z0-9.-]*:(?!:)[^-]/.test(plain)
+  return (
+    /^(https?|git|ssh|file):\/\/[^-]/.test(plain) ||
+    /^[A-Za-z0-9_.~/][^:]*$/.test(plain) ||
+    /^[A-Za-z0-9_.]+@[A-Za-z0-9.][A-Za-z0-9.-]*:(?!:)[^-]/.test(plain)
+  )
 }
 
 /** What the `.git` file of a worktree or submodule may say: a folder of a repository's own, where hooks and settings are protected too. */
@@ -79,5 +107,10 @@ export function isHarmlessGitdir(bytes: Uint8Array): boolean {
   const path = /^gitdir: ([^\0\n]+)\n?$/.exec(Buffer.from(bytes).toString('latin1'))?.[1]?.split('/') ?? []
   const git = path.lastIndexOf('.git')
   const below = path.slice(git + 1)
-  return git !== -1 && below.length >= 2 && (below[0] === 'worktrees' || below[0] === 'modules') && below.every((name) => name !== '..' && name !== '.')
+  return (
+    git !== -1 &&
+    below.length >= 2 &&
+    (below[0] === 'worktrees' || below[0] === 'modules') &&
+    below.every((name) => name !== '..' && name !== '.')
+  )
 }

@@ -48,8 +48,15 @@ export function undoChanges(gate: Gate, body: BodyOf<P, 'undo'>, grant: Limits, 
     gate.log.flush()
     await settleHistory(gate, signal)
     const wanted = chosen(gate, store, body)
-    if (wanted.length === 0) throw fault('nothing-to-undo', 'There is nothing to undo.', { cause: `asked for: ${body.what ?? `back to ${body.to}`}` })
-    return apply(gate, store, wanted, { kind: 'undo', what: body.what ?? `to ${body.to}`, preview: body.preview ?? false, force: body.force ?? false, again: null }, signal)
+    if (wanted.length === 0)
+      throw fault('nothing-to-undo', 'There is nothing to undo.', { cause: `asked for: ${body.what ?? `back to ${body.to}`}` })
+    return apply(
+      gate,
+      store,
+      wanted,
+      { kind: 'undo', what: body.what ?? `to ${body.to}`, preview: body.preview ?? false, force: body.force ?? false, again: null },
+      signal,
+    )
   })
 }
 
@@ -60,7 +67,13 @@ export function redoChanges(gate: Gate, body: BodyOf<P, 'redo'>, grant: Limits, 
     await settleHistory(gate, signal)
     const last = store.lastRun({ kind: 'undo', done: true })
     if (!last) throw fault('nothing-to-undo', 'No undo is left that could be taken back.')
-    return apply(gate, store, store.changes({ run: last.id }), { kind: 'redo', what: last.what, preview: body.preview ?? false, force: body.force ?? false, again: last.id }, signal)
+    return apply(
+      gate,
+      store,
+      store.changes({ run: last.id }),
+      { kind: 'redo', what: last.what, preview: body.preview ?? false, force: body.force ?? false, again: last.id },
+      signal,
+    )
   })
 }
 
@@ -96,7 +109,8 @@ async function apply(
   const kept = plan.kept.map(({ change, path, why }): UndoReply['kept'][number] => ({ change: idOf(gate, change), path, why }))
   const shown = shownSteps(plan)
   const told = { total: shown.length, truncated: shown.length > limits.undoStepsShown, undone: plan.done.length }
-  if (how.preview) return { run: null, steps: withDisk(gate, (disk) => withDiffs(store, shown.slice(0, limits.undoStepsShown), disk)), kept, ...told }
+  if (how.preview)
+    return { run: null, steps: withDisk(gate, (disk) => withDiffs(store, shown.slice(0, limits.undoStepsShown), disk)), kept, ...told }
   if (shown.length === 0 && plan.done.length === 0) return { run: null, steps: [], kept, ...told }
   const run = store.startRun(how.kind, how.what, Date.now())
   const { failed, renewed } = await carryOut(gate, plan, run, how.kind, signal)

@@ -85,8 +85,8 @@ export const limits = {
   /** Steps of an undo that are kept in one commit, and folders it has open. */
   undoBatch: 256,
   undoFolders: 512,
-  /** First read when a file is kept: most files are smaller. */
-  firstReadBytes: 64 * 1024,
+  /** Files kept whole; larger ones in chunks, of which two versions share most. */
+  wholeBytes: 64 * 1024,
   /** Changes by a program in the background are told apart by minutes; by a call of a tool, by the call. */
   groupMs: 60_000,
   /** Files of a group remembered, so that each is kept once. */

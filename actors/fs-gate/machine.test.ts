@@ -36,7 +36,11 @@ describe('as a machine', () => {
     const start = stepper.initial({ params: { root: '/w', name: 'w', mode: 'ro' }, slots: [] }).snapshot
     const serving = stepper.step(start, { type: 'openFolder.opened', gate: 3, root: '/real' } as never).snapshot
     expect(stepper.step(serving, { type: 'read', body: { path: 'a' }, from: from(1, { path: 'x' }) } as never).commands).toEqual([
-      { do: 'effect', name: 'readFile', params: { request: 1, gate: 3, grant: { path: 'x' }, body: { path: 'a' }, from: 'conversation:s' } },
+      {
+        do: 'effect',
+        name: 'readFile',
+        params: { request: 1, gate: 3, grant: { path: 'x' }, body: { path: 'a' }, from: 'conversation:s' },
+      },
     ])
     expect(stepper.step(serving, { type: 'read', body: { path: 'a' }, from: from(null) } as never).commands).toEqual([])
     const error = { code: 'not-found', message: 'gone', remedy: '' }

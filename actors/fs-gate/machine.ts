@@ -152,7 +152,9 @@ export const machine = dialect.extend({ actions: { serve, serveHeld } }).createM
   context: ({ input }) => ({ ...startParams(input.params), gate: -1, held: [], trouble: null }),
   initial: 'up',
   on: Object.fromEntries(
-    Object.values(tasks).flatMap((task) => (['done', 'failed', 'crashed'] as const).map((outcome) => [`${task}.${outcome}`, answered] as const)),
+    Object.values(tasks).flatMap((task) =>
+      (['done', 'failed', 'crashed'] as const).map((outcome) => [`${task}.${outcome}`, answered] as const),
+    ),
   ),
   states: {
     up: {

@@ -257,9 +257,7 @@ function move(
   checkMove(from.folder, from.name, from.parts, destination)
   const entry = { folder: to.folder, name: to.name, parts: [...destination, to.name] }
   requireMayMove(server, from, entry)
-  server.gate.log.rename(from, entry, 'workspace', null, () =>
-    fs.renameSync(at(from.folder, from.name), at(to.folder, to.name)),
-  )
+  server.gate.log.rename(from, entry, 'workspace', null, () => fs.renameSync(at(from.folder, from.name), at(to.folder, to.name)))
   if (server.places.anyClosed) server.places.renamed(from.parts, [...destination, to.name])
 }
 

@@ -249,7 +249,10 @@ export class NinepServer {
     } else if (place.kind === 'file') {
       if (writes) requireMayOpen(this, place)
       this.roomForFile()
-      this.noteOpen(fid, openFile(this, this.places.fd(place), body.flags, () => this.places.whereabouts(place)))
+      this.noteOpen(
+        fid,
+        openFile(this, this.places.fd(place), body.flags, () => this.places.whereabouts(place)),
+      )
     } else throw new NinepError(place.kind === 'symlink' ? 'ELOOP' : 'EPERM')
     return new Answer('lopen', tag, qidBytes + 4).qid(this.qid(this.stat(fid))).u32(0).frame
   }

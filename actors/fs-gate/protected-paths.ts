@@ -10,10 +10,32 @@
 export type Protection = { rule: string; vet: 'git-config' | 'gitdir' | null }
 
 /** Folders whose content as a whole is protected. */
-const folders: readonly string[] = ['.husky', '.idea', '.ssh', '.cursor', '.codex', '.gemini', '.config/git', '.config/fish', '.config/autostart']
+const folders: readonly string[] = [
+  '.husky',
+  '.idea',
+  '.ssh',
+  '.cursor',
+  '.codex',
+  '.gemini',
+  '.config/git',
+  '.config/fish',
+  '.config/autostart',
+]
 /** Files by name, anywhere. */
 const files: ReadonlySet<string> = new Set([
-  ...['.bashrc', '.bash_profile', '.bash_login', '.bash_logout', '.bash_aliases', '.profile', '.zshrc', '.zprofile', '.zshenv', '.zlogin', '.zlogout'],
+  ...[
+    '.bashrc',
+    '.bash_profile',
+    '.bash_login',
+    '.bash_logout',
+    '.bash_aliases',
+    '.profile',
+    '.zshrc',
+    '.zprofile',
+    '.zshenv',
+    '.zlogin',
+    '.zlogout',
+  ],
   ...['.kshrc', '.cshrc', '.tcshrc', '.inputrc', '.xprofile', '.xsession', '.xinitrc', '.envrc', '.netrc', '.ripgreprc'],
   ...['.gitconfig', '.mcp.json', '.npmrc', '.yarnrc', '.yarnrc.yml', '.pnpmfile.cjs', 'sitecustomize.py', 'usercustomize.py'],
 ])
@@ -79,7 +101,9 @@ export function folded(name: string): string {
 /** Whether a folder of that name may have protected paths in it that others have not: such a folder's content is looked at when it gets the name. */
 export function hasProtectedInside(parts: readonly string[]): boolean {
   const names = parts.map(folded)
-  const first = names.find((name) => name === '.git' || name === '.claude' || name === '.vscode' || name === '.config' || folders.includes(name))
+  const first = names.find(
+    (name) => name === '.git' || name === '.claude' || name === '.vscode' || name === '.config' || folders.includes(name),
+  )
   return first !== undefined
 }
 

@@ -71,7 +71,8 @@ test.each(free)('%j is not', (path) => expect(protection(path.split('/'))).toBe(
 test('a hook stays one below node_modules', () => expect(protection('node_modules/x/.git/hooks/a'.split('/'))).not.toBe(null))
 
 const bytes = (text: string) => new TextEncoder().encode(text)
-const usual = '[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n[remote "origin"]\n\turl = https://example.com/x.git\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n[branch "main"]\n\tremote = origin\n\tmerge = refs/heads/main\n'
+const usual =
+  '[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n[remote "origin"]\n\turl = https://example.com/x.git\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n[branch "main"]\n\tremote = origin\n\tmerge = refs/heads/main\n'
 test('settings that git writes by itself are harmless; those that run something are not', () => {
   expect(isHarmlessGitConfig(bytes(usual))).toBe(true)
   for (const evil of [
@@ -103,7 +104,8 @@ test('settings that git writes by itself are harmless; those that run something 
   expect(isHarmlessGitConfig(Uint8Array.of(0xff, 0xfe))).toBe(false)
   expect(isHarmlessGitdir(bytes('gitdir: /sessions/s/mnt/w/repo/.git/worktrees/x\n'))).toBe(true)
   expect(isHarmlessGitdir(bytes('gitdir: ../.git/modules/x\n'))).toBe(true)
-  for (const evil of ['gitdir: evil\n', 'gitdir: ../.git/worktrees/../../evil', 'gitdir: x/.git/worktrees/y\ngitdir: evil']) expect(isHarmlessGitdir(bytes(evil)), evil).toBe(false)
+  for (const evil of ['gitdir: evil\n', 'gitdir: ../.git/worktrees/../../evil', 'gitdir: x/.git/worktrees/y\ngitdir: evil'])
+    expect(isHarmlessGitdir(bytes(evil)), evil).toBe(false)
 })
 
 let folder: TestFolder
@@ -204,7 +206,9 @@ describe('from the workspace', () => {
     fs.mkdirSync(path('tree'))
     const fid = client.create('tree', '.git')
     expect(client.error('write', { fid, offset: 0n, data: Buffer.from('gitdir: evil\n') })).toBe('EACCES')
-    expect(client.error('write', { fid, offset: 0n, data: Buffer.from('gitdir: /sessions/s/mnt/work/repo/.git/worktrees/tree\n') })).toBe('')
+    expect(client.error('write', { fid, offset: 0n, data: Buffer.from('gitdir: /sessions/s/mnt/work/repo/.git/worktrees/tree\n') })).toBe(
+      '',
+    )
     expect(client.error('unlinkat', { fid: client.walk('repo/.git'), name: 'config', flags: 0 })).toBe('')
     expect(client.error('renameat', { oldDir: rootFid, oldName: 'repo', newDir: rootFid, newName: 'other' })).toBe('')
   })

@@ -352,7 +352,9 @@ describe('move, delete, several edits', () => {
     put('d/late', 'late')
     expect(await refusal(() => remove({ path: 'd', recursive: true, identity: shown.identity }))).toBe('changed-since-read')
     fs.rmSync(path('d/late'))
-    expect(await refusal(async () => remove({ path: 'd', identity: (await preview({ path: 'd', remove: true })).identity }))).toBe('not-a-file')
+    expect(await refusal(async () => remove({ path: 'd', identity: (await preview({ path: 'd', remove: true })).identity }))).toBe(
+      'not-a-file',
+    )
     const again = await preview({ path: 'd', remove: true })
     expect(await remove({ path: 'd', recursive: true, identity: again.identity })).toEqual({ path: 'd', files: 30, folders: 4, bytes: 50 })
     expect(treeOf(folder.root)).toEqual({})
@@ -362,15 +364,19 @@ describe('move, delete, several edits', () => {
 
   test('what was approved is what is changed: another file under the same name is refused', async () => {
     put('a', 'a')
-    const write = await preview({ path: 'a', content: 'b' })
+    const written = await preview({ path: 'a', content: 'b' })
     const moved = await preview({ path: 'a', to: 'b' })
     fs.rmSync(path('a'))
     put('a', 'a')
-    expect(await refusal(() => writeFile(folder.gate, { path: 'a', content: 'b', identity: write.identity }, noLimits, never))).toBe('changed-since-read')
+    expect(await refusal(() => writeFile(folder.gate, { path: 'a', content: 'b', identity: written.identity }, noLimits, never))).toBe(
+      'changed-since-read',
+    )
     expect(await refusal(() => move({ path: 'a', to: 'b', identity: moved.identity }))).toBe('changed-since-read')
     const missing = await preview({ path: 'new', content: 'x' })
     put('new', 'theirs')
-    expect(await refusal(() => writeFile(folder.gate, { path: 'new', content: 'x', identity: missing.identity }, noLimits, never))).toBe('changed-since-read')
+    expect(await refusal(() => writeFile(folder.gate, { path: 'new', content: 'x', identity: missing.identity }, noLimits, never))).toBe(
+      'changed-since-read',
+    )
     expect([on('a'), on('new')]).toEqual(['a', 'theirs'])
   })
 
@@ -383,7 +389,10 @@ describe('move, delete, several edits', () => {
     expect((await preview({ path: 'a', edits })).diff).toContain('+2 2 three')
     expect(await multiEdit(folder.gate, { path: 'a', edits }, noLimits, never)).toMatchObject({ replacements: 3 })
     expect(on('a')).toBe('2 2 three\n')
-    const failing = [{ oldText: 'three', newText: '3' }, { oldText: 'none', newText: '' }]
+    const failing = [
+      { oldText: 'three', newText: '3' },
+      { oldText: 'none', newText: '' },
+    ]
     expect(await refusal(() => multiEdit(folder.gate, { path: 'a', edits: failing }, noLimits, never))).toBe('no-match')
     expect(on('a')).toBe('2 2 three\n')
   })

@@ -19,7 +19,13 @@ type P = typeof protocol
 type Preview = ReplyOf<P, 'preview'>
 
 /** Everything at and below a place, a folder before what is in it. `identity` tells whether it is still all that. */
-type Tree = { entries: { parts: string[]; isFolder: boolean; size: number }[]; files: number; folders: number; bytes: number; identity: string }
+type Tree = {
+  entries: { parts: string[]; isFolder: boolean; size: number }[]
+  files: number
+  folders: number
+  bytes: number
+  identity: string
+}
 
 export function deletePath(gate: Gate, body: BodyOf<P, 'delete'>, grant: Limits, signal: AbortSignal): Promise<ReplyOf<P, 'delete'>> {
   requireWritable(gate, grant)
@@ -29,7 +35,9 @@ export function deletePath(gate: Gate, body: BodyOf<P, 'delete'>, grant: Limits,
       const tree = await treeAt(found, signal)
       requireSame(body.path, body.identity, tree.identity)
       if (found.stat.isDirectory() && tree.entries.length > 1 && body.recursive !== true)
-        throw fault('not-a-file', `${body.path} is a folder with ${tree.entries.length - 1} entries.`, { rule: 'a folder that is not empty only with recursive' })
+        throw fault('not-a-file', `${body.path} is a folder with ${tree.entries.length - 1} entries.`, {
+          rule: 'a folder that is not empty only with recursive',
+        })
       const session = grant.session ?? null
       // Deepest last in the list, so it is taken from its end; one folder's entries at a time share a handle.
       const order = tree.entries.toReversed()
@@ -78,10 +86,18 @@ export function previewDelete(gate: Gate, path: string, grant: Limits, signal: A
     const found = named(gate, path, { ...grant, tools: ['protected'] }, scope)
     const { entries, files, folders, bytes, identity } = await treeAt(found, signal)
     const rule = entries.map(({ parts }) => ruleOf(parts)).find((item) => item !== null) ?? null
-    const shown = entries.slice(0, limits.deletesListed).map(({ parts, isFolder, size }) => (isFolder ? `${parts.join('/')}/` : `${parts.join('/')} (${size} bytes)`))
+    const shown = entries
+      .slice(0, limits.deletesListed)
+      .map(({ parts, isFolder, size }) => (isFolder ? `${parts.join('/')}/` : `${parts.join('/')} (${size} bytes)`))
     const count = `Deletes ${plural(files, 'file')}${folders > 0 ? ` and ${plural(folders, 'folder')}` : ''}, ${bytes} bytes:`
     const more = entries.length > shown.length ? [`… and ${entries.length - shown.length} more`] : []
-    return { path: found.parts.join('/'), diff: [count, ...shown.map((line) => `  ${line}`), ...more, ''].join('\n'), created: false, identity, protected: rule }
+    return {
+      path: found.parts.join('/'),
+      diff: [count, ...shown.map((line) => `  ${line}`), ...more, ''].join('\n'),
+      created: false,
+      identity,
+      protected: rule,
+    }
   })
 }
 
@@ -104,7 +120,8 @@ export function previewMove(gate: Gate, body: { path: string; to: string }, gran
 function named(gate: Gate, path: string, grant: Limits, scope: Scope): Found {
   const found = resolveExisting(gate.root, path, scope, { followLast: false })
   requireCovered(gate, found.parts, grant)
-  if (found.parts.length === 0) throw fault('bad-path', 'The connected folder itself cannot be moved or deleted.', { rule: 'what is in it only' })
+  if (found.parts.length === 0)
+    throw fault('bad-path', 'The connected folder itself cannot be moved or deleted.', { rule: 'what is in it only' })
   requireUnprotected(found.parts, grant)
   return found
 }
@@ -150,7 +167,10 @@ async function treeAt(found: Found, signal: AbortSignal): Promise<Tree> {
   if (found.stat.isDirectory()) {
     const walk = walkTree({ fd: found.fd, parts: found.parts }, { maxDepth: limits.depth, signal })
     for await (const entry of walk) add(entry.parts, entry.folder, entry.name)
-    if (walk.cut()) throw fault('too-large', `${found.parts.join('/')} holds more than one deletion may.`, { rule: `at most ${limits.walkEntries} entries` })
+    if (walk.cut())
+      throw fault('too-large', `${found.parts.join('/')} holds more than one deletion may.`, {
+        rule: `at most ${limits.walkEntries} entries`,
+      })
   }
   tree.identity = hash.digest('hex')
   return tree

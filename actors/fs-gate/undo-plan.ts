@@ -25,7 +25,6 @@ export type Move = { do: 'move'; from: string; path: string }
 export type Restore = { do: 'restore'; path: string; state: Restored; replaces: boolean }
 /** `was`: stamp of what had these attributes. */
 export type Attributes = { do: 'attributes'; path: string; was: string; mode: number; mtimeNs: string | null }
-export type Step = Remove | Move | Restore | Attributes
 export type Kept = { change: number; path: string; why: 'changed-later' | 'in-the-way' | 'not-empty' | 'special' | 'unknown' }
 /** `done`: the changes that the steps take back. Each list is in no order: who carries it out sees to that. */
 export type Plan = { removes: Remove[]; moves: Move[]; restores: Restore[]; attributes: Attributes[]; kept: Kept[]; done: number[] }
@@ -152,7 +151,16 @@ class Tree {
     const known = parent.children.get(name)
     if (known) return known
     const base = parent.now === 'disk' && parent.base !== null ? join(parent.base, name) : null
-    const node: Node = { name, parent, base, now: base === null ? 'absent' : 'disk', attributes: null, sure: false, kept: false, children: new Map() }
+    const node: Node = {
+      name,
+      parent,
+      base,
+      now: base === null ? 'absent' : 'disk',
+      attributes: null,
+      sure: false,
+      kept: false,
+      children: new Map(),
+    }
     // In a folder that comes back empty nothing can have been changed later.
     if (base === null && parent.now !== 'disk') node.sure = true
     parent.children.set(name, node)
@@ -169,7 +177,8 @@ class Tree {
     const movedAway = new Set<string>()
 
     const visit = (node: Node, path: string): void => {
-      const expected = node.parent === null ? '' : node.parent.now === 'disk' && node.parent.base !== null ? join(node.parent.base, node.name) : null
+      const expected =
+        node.parent === null ? '' : node.parent.now === 'disk' && node.parent.base !== null ? join(node.parent.base, node.name) : null
       if (node.now === 'disk' && node.base !== null && node.base !== expected) {
         moves.push({ do: 'move', from: node.base, path })
         movedAway.add(node.base)
@@ -197,7 +206,9 @@ class Tree {
         return true
       }
       const gone = new Set([...node.children.values()].filter(leaves).map(({ base }) => base))
-      const left = this.#disk.names(node.base).filter((name) => !gone.has(join(node.base as string, name)) && !movedAway.has(join(node.base as string, name)))
+      const left = this.#disk
+        .names(node.base)
+        .filter((name) => !gone.has(join(node.base as string, name)) && !movedAway.has(join(node.base as string, name)))
       if (left.length > 0) {
         notEmpty.push(node.base)
         return false

@@ -108,11 +108,19 @@ export async function carryOut(gate: Gate, plan: Plan, run: number, kind: 'undo'
   }
 
   try {
-    await perform(plan.removes.filter(({ folder }) => !folder).map(({ path }) => ({ path, job: () => removing(folders.entry(path), path, false) })))
+    await perform(
+      plan.removes.filter(({ folder }) => !folder).map(({ path }) => ({ path, job: () => removing(folders.entry(path), path, false) })),
+    )
     await byDepth(
       [
-        ...plan.removes.filter(({ folder }) => folder).map(({ path }) => ({ depth: depthOf(path), path, job: () => removing(folders.entry(path), path, true) })),
-        ...plan.moves.map(({ from }) => ({ depth: depthOf(from), path: from, job: () => moving(folders.entry(from), folders.entry(aside.get(from) as string), from) })),
+        ...plan.removes
+          .filter(({ folder }) => folder)
+          .map(({ path }) => ({ depth: depthOf(path), path, job: () => removing(folders.entry(path), path, true) })),
+        ...plan.moves.map(({ from }) => ({
+          depth: depthOf(from),
+          path: from,
+          job: () => moving(folders.entry(from), folders.entry(aside.get(from) as string), from),
+        })),
       ],
       -1,
     )
@@ -123,14 +131,22 @@ export async function carryOut(gate: Gate, plan: Plan, run: number, kind: 'undo'
           path,
           job: () => moving(folders.entry(aside.get(from) as string), withParents(folders, path), path),
         })),
-        ...plan.restores.map((step) => ({ depth: depthOf(step.path), path: step.path, job: () => restoring(gate, withParents(folders, step.path), step) })),
+        ...plan.restores.map((step) => ({
+          depth: depthOf(step.path),
+          path: step.path,
+          job: () => restoring(gate, withParents(folders, step.path), step),
+        })),
       ],
       1,
     )
     // Last, because a folder may have been made unwritable, and each name put into it changes its time.
     const modes = plan.restores.flatMap(({ path, state }) => (state.kind === 'folder' ? [{ path, mode: state.mode, mtimeNs: null }] : []))
     await byDepth(
-      [...modes, ...plan.attributes].map(({ path, mode, mtimeNs }) => ({ depth: depthOf(path), path, job: () => dressing(folders.entry(path), path, mode, mtimeNs) })),
+      [...modes, ...plan.attributes].map(({ path, mode, mtimeNs }) => ({
+        depth: depthOf(path),
+        path,
+        job: () => dressing(folders.entry(path), path, mode, mtimeNs),
+      })),
       -1,
     )
     const lost = new Set(failed.map(({ path }) => path))
@@ -221,7 +237,12 @@ function restoring(gate: Gate, entry: Entry, { path, state, replaces }: Restore)
 }
 
 /** All or nothing, like a write by a tool; not synced file by file: what it replaced is kept, and a power cut can be undone once more. */
-function restoreFile(gate: Gate, { folder, name, parts }: Entry, state: Extract<Restore['state'], { kind: 'file' }>, replaces: boolean): void {
+function restoreFile(
+  gate: Gate,
+  { folder, name, parts }: Entry,
+  state: Extract<Restore['state'], { kind: 'file' }>,
+  replaces: boolean,
+): void {
   const store = gate.log.store
   const temp = at(folder, `${tempPrefix}${randomBytes(16).toString('hex')}.tmp`)
   const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = fs.constants

@@ -221,7 +221,9 @@ describe('changes from the workspace', () => {
     client.ask('setattr', { fid: client.walk('d'), valid: 1, mode: 0o500, uid: 0, gid: 0, ...noTimes })
     expect((await changes()).map(({ what }) => what)).toEqual(['attributes', 'attributes'])
     await undo({ what: 't' })
-    expect([fs.statSync(path('a')).mode & 0o777, fs.statSync(path('a')).mtimeMs, fs.statSync(path('d')).mode & 0o777]).toEqual([0o644, 2_000_000, 0o755])
+    expect([fs.statSync(path('a')).mode & 0o777, fs.statSync(path('a')).mtimeMs, fs.statSync(path('d')).mode & 0o777]).toEqual([
+      0o644, 2_000_000, 0o755,
+    ])
   })
 
   test('what is made and removed within a call leaves nothing; what is made and renamed is one change', async () => {

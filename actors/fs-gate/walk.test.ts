@@ -1,6 +1,5 @@
 import * as fs from 'node:fs'
 import { dirname, join, normalize, relative } from 'node:path'
-import { fork, type ChildProcess } from 'node:child_process'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { isFault } from '../../kernel/index.ts'
@@ -228,65 +227,3 @@ test('a link made in a folder may climb no higher than the folder lies deep', ()
   expect(linkStaysInside('/x', ['a'])).toBe(false)
   expect(linkStaysInside('', ['a'])).toBe(false)
 })
-
-describe('while another process swaps folders and links', () => {
-  let swapper: ChildProcess | null = null
-  afterEach(() => swapper?.kill('SIGKILL'))
-
-  test('nothing outside is read or written', async () => {
-    const { root, outside, gate } = folder
-    fs.mkdirSync(join(root, 'real'))
-    fs.writeFileSync(join(root, 'real/secret.txt'), 'inside')
-    fs.mkdirSync(join(root, 'swap'))
-    fs.writeFileSync(join(root, 'swap/secret.txt'), 'inside')
-    fs.writeFileSync(join(root, 'file'), 'inside')
-    const script = join(outside, '../swap.mjs')
-    fs.writeFileSync(script, swapScript)
-    swapper = fork(script, [root, outside], { stdio: 'inherit' })
-    await new Promise((ready) => swapper?.once('message', ready))
-    const seen = new Map<string, number>()
-    const count = (what: string) => seen.set(what, (seen.get(what) ?? 0) + 1)
-    const until = Date.now() + 2_500
-    const before = openDescriptors()
-    for (let i = 0; Date.now() < until; i += 1) {
-      for (const path of ['swap/secret.txt', 'file']) {
-        const text = await readFile(gate, { path }, noLimits, never).then(
-          (reply) => reply.text,
-          (error: unknown) => osFault(error, path).code,
-        )
-        expect(text).not.toContain(secret)
-        count(`read ${text}`)
-      }
-      const path = i % 2 === 0 ? 'swap/secret.txt' : `swap/new-${i % 7}/deep.txt`
-      count(
-        await writeFile(gate, { path, content: 'inside' }, noLimits, never).then(
-          () => 'write done',
-          (error: unknown) => `write ${osFault(error, path).code}`,
-        ),
-      )
-    }
-    swapper.kill('SIGKILL')
-    expect(fs.readFileSync(join(outside, 'secret.txt'), 'utf8')).toBe(secret)
-    expect(fs.readdirSync(outside)).toEqual(['secret.txt'])
-    expect(openDescriptors()).toBe(before)
-    // Both sides of the race were met.
-    expect(seen.get('read inside')).toBeGreaterThan(10)
-    expect(seen.get('read symlink-escape')).toBeGreaterThan(10)
-  }, 20_000)
-})
-
-const swapScript = `
-import * as fs from 'node:fs'
-const [root, outside] = process.argv.slice(2)
-fs.symlinkSync(outside, root + '/evil')
-fs.symlinkSync(outside + '/secret.txt', root + '/evil-file')
-process.send('ready')
-const attempt = (work) => { try { work() } catch {} }
-for (;;) {
-  attempt(() => { fs.renameSync(root + '/swap', root + '/kept'); fs.renameSync(root + '/evil', root + '/swap') })
-  for (let i = 0; i < 400; i += 1);
-  attempt(() => { fs.renameSync(root + '/swap', root + '/evil'); fs.renameSync(root + '/kept', root + '/swap') })
-  attempt(() => { fs.renameSync(root + '/file', root + '/kept-file'); fs.renameSync(root + '/evil-file', root + '/file') })
-  attempt(() => { fs.renameSync(root + '/file', root + '/evil-file'); fs.renameSync(root + '/kept-file', root + '/file') })
-}
-`

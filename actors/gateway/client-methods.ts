@@ -54,7 +54,12 @@ export const clientMethods = {
   revoke: z.strictObject({ session, grant: z.string().max(100) }),
   'approve-mode': z.strictObject({ session, approve: z.enum(['ask', 'edits', 'all', 'none']) }),
   /** What was changed in a folder, in a session's folders, or in those connected lately -> {folders: [{root, name, changes, …}], failed}. */
-  changes: z.strictObject({ folder: folder.optional(), session: session.optional(), turn: what.optional(), limit: z.int().min(1).max(10_000).optional() }),
+  changes: z.strictObject({
+    folder: folder.optional(),
+    session: session.optional(),
+    turn: what.optional(),
+    limit: z.int().min(1).max(10_000).optional(),
+  }),
   /** Takes back a change, call or turn, or everything after a point; `preview`: says what it would do -> {folders: [{steps, kept, undone, …}], failed}. */
   undo: z.strictObject({
     folder: folder.optional(),

@@ -19,7 +19,9 @@ afterAll(async () => {
   await server.close()
 })
 
-type Changes = { folders: { root: string; changes: { id: string; turn: string; call: string; what: string; path: string; source: string }[] }[] }
+type Changes = {
+  folders: { root: string; changes: { id: string; turn: string; call: string; what: string; path: string; source: string }[] }[]
+}
 const changes = async (): Promise<Changes['folders'][number]> => {
   const { stdout, code, stderr } = await home.call(['changes', '--folder', folder, '--json'])
   expect(code, stderr).toBe(0)
@@ -36,7 +38,13 @@ test('a turn of tools and of a shell is undone, redone, and undone again after t
   server.script([
     [use('Edit', { file_path: 'a.txt', old_string: 'alpha', new_string: 'ALPHA' }, 'toolu_edit')],
     [use('Write', { file_path: 'new/b.txt', content: 'b\n' }, 'toolu_write')],
-    [use('Bash', { command: 'mv tree/d1 moved && chmod 600 moved/* && rm -rf tree && echo made > by-shell && echo more >> a.txt' }, 'toolu_bash')],
+    [
+      use(
+        'Bash',
+        { command: 'mv tree/d1 moved && chmod 600 moved/* && rm -rf tree && echo made > by-shell && echo more >> a.txt' },
+        'toolu_bash',
+      ),
+    ],
     [say('done')],
   ])
   const run = await home.prompt('go', ['--folder', folder, '--approve', 'all'])

@@ -20,7 +20,9 @@ import type { Answer, Plan, Presented, Tool } from './tool.ts'
 import { webFetch } from './web-fetch.ts'
 import { write } from './write.ts'
 
-const tools: ReadonlyMap<string, Tool> = new Map([read, write, edit, multiEdit, glob, grep, list, move, deleteTool, present, bash, webFetch].map((item) => [item.name, item]))
+const tools: ReadonlyMap<string, Tool> = new Map(
+  [read, write, edit, multiEdit, glob, grep, list, move, deleteTool, present, bash, webFetch].map((item) => [item.name, item]),
+)
 
 /** The tools as the Messages API wants them, always in the same order: they are part of the cached prefix. */
 const allParams: readonly ToolParam[] = [...tools.values()].map(({ name, description, input }) => {

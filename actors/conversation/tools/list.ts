@@ -18,7 +18,12 @@ export const list = tool({
   }),
   plan({ path, depth = 1 }, workspace) {
     const { places, label } = searchScope(path, workspace)
-    const calls = places.map(({ folder, path: at }) => ({ at: { folder }, kind: 'list', body: { path: at, depth }, deadlineMs: SEARCH_DEADLINE_MS }))
+    const calls = places.map(({ folder, path: at }) => ({
+      at: { folder },
+      kind: 'list',
+      body: { path: at, depth },
+      deadlineMs: SEARCH_DEADLINE_MS,
+    }))
     return { access: 'read', title: `List${label}`, calls }
   },
   present({ path }, answers, workspace) {
@@ -26,7 +31,11 @@ export const list = tool({
     const text = answers.map(({ body }, index) => {
       const { entries, truncated } = body as ListReply
       const lines = entries.map(({ name, type, size }) =>
-        type === 'folder' ? `${name}/` : type === 'file' ? `${name}  ${size} bytes` : `${name}  (${type === 'symlink' ? 'link' : 'special file'})`,
+        type === 'folder'
+          ? `${name}/`
+          : type === 'file'
+            ? `${name}  ${size} bytes`
+            : `${name}  (${type === 'symlink' ? 'link' : 'special file'})`,
       )
       const shown = lines.length === 0 ? ['(empty)'] : [...lines, ...(truncated ? ['(there is more; list a folder in it)'] : [])]
       return (places.length > 1 ? [`${places[index]?.folder ?? ''}/`, ...shown] : shown).join('\n')

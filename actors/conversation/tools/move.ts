@@ -16,7 +16,9 @@ export const move = tool({
     const to = locate(new_path, workspace)
     requireWritable(from, workspace)
     if (from.folder !== to.folder)
-      throw fault('outside-folder', 'A move stays inside one connected folder.', { remedy: 'Read it and write it there, then delete it here.' })
+      throw fault('outside-folder', 'A move stays inside one connected folder.', {
+        remedy: 'Read it and write it there, then delete it here.',
+      })
     const body = { path: from.path, to: to.path }
     return {
       access: 'change',

@@ -1,0 +1,132 @@
+/** What programs do with files works in a connected folder as on a disk: git, SQLite, tar, venv, locks, mapped memory; and is undone as one. */
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { type Home, openHome } from '../harness/product.ts'
+import { type ScriptedServer, say, startScriptedServer, toolResults, use } from '../harness/scripted-messages-server.ts'
+import { treeOf } from '../harness/tree.ts'
+
+let home: Home
+let server: ScriptedServer
+let folder: string
+beforeAll(async () => {
+  server = await startScriptedServer()
+  home = openHome({ env: { ANTHROPIC_BASE_URL: server.baseUrl, ANTHROPIC_API_KEY: 'sk-ant-made-up' } })
+  folder = home.folder('work')
+})
+afterAll(async () => {
+  await home.close()
+  await server.close()
+})
+
+/** The output of each command, run one after the other in the workspace, and how it ended. */
+async function inWorkspace(commands: Readonly<Record<string, string>>): Promise<Record<string, string>> {
+  const names = Object.keys(commands)
+  const sent = server.requests.length
+  server.script([
+    names.map((name) => use('Bash', { command: `set -e\n${commands[name]}`, timeout: 300_000 }, `toolu_${name}`)),
+    [say('done')],
+  ])
+  const run = await home.prompt('go', ['--folder', folder, '--approve', 'all'], { deadlineMs: 500_000 })
+  expect(run.code, run.story).toBe(0)
+  const results = toolResults(server.requests[sent + 1] ?? (() => expect.fail('no second request'))())
+  return Object.fromEntries(names.map((name) => [name, results.get(`toolu_${name}`)?.text ?? '']))
+}
+
+const python = (code: string) => `python3 - <<'PY'\n${code}\nPY`
+
+test('git, SQLite, tar, venv, locks, mapped memory, files renamed and removed while open', async () => {
+  writeFileSync(join(folder, 'mine.txt'), 'mine\n')
+  const before = treeOf(folder)
+  const out = await inWorkspace({
+    init: `git init -q repo && cd repo && git config user.name a && git config user.email a@example.com && git config gc.auto 0
+      for i in 1 2 3; do echo $i > f$i; done; mkdir d; echo x > d/x; ln -s d/x link; git add -A && git commit -qm one && echo committed; cd ..`,
+    gc: `cd repo; echo more >> f1; git commit -qam two; git gc -q && git fsck && git status --porcelain && echo collected; cd ..`,
+    worktree: `cd repo; git branch other; git worktree add -q ../tree other && git -C ../tree log --oneline | wc -l; cd ..`,
+    clone: `git clone -q repo copy && git -C copy log --format=%s | head -1 && cat copy/f1`,
+    hooks: `cd repo; set +e; echo evil > .git/hooks/pre-commit && echo WRITTEN || echo refused
+      git config core.fsmonitor evil && echo SET || echo refused; cd ..`,
+    sqlite: python(`import sqlite3
+db = sqlite3.connect('x.db', isolation_level=None)
+print(db.execute('pragma journal_mode=wal').fetchone()[0])
+db.execute('create table t(a)')
+for i in range(20): db.execute('insert into t values (?)', ('x' * 500,))
+other = sqlite3.connect('x.db')
+print(other.execute('select count(*) from t').fetchone()[0], db.execute('pragma integrity_check').fetchone()[0])
+db.execute('pragma wal_checkpoint(truncate)')`),
+    tar: `mkdir t && for i in $(seq 1 12); do head -c $((i * 100)) /dev/urandom > t/f$i; done; ln t/f1 t/hard; ln -s f2 t/soft; chmod 600 t/f3
+      tar cf t.tar t && mkdir u && tar xf t.tar -C u && diff -r t u/t && stat -c %a u/t/f3 && cp -a t v && diff -r t v && echo same`,
+    venv: `python3 -m venv --without-pip env && env/bin/python -c 'import sys; print(sys.prefix.endswith("env"))'`,
+    open: python(`import os, mmap, fcntl
+f = open('o', 'w+b'); f.write(b'first'); f.flush()
+open('p', 'wb').write(b'second'); os.rename('p', 'o')
+f.seek(0); print(f.read().decode(), open('o').read())
+g = open('o', 'r+b'); os.unlink('o'); g.seek(0); g.write(b'SEC'); g.flush(); g.seek(0); print(g.read().decode(), os.path.exists('o'))
+a = open('log', 'ab'); b = open('log', 'ab')
+a.write(b'a\\n'); a.flush(); b.write(b'b\\n'); b.flush(); a.write(b'c\\n'); a.flush(); print(open('log').read().split())
+m = open('m', 'w+b'); m.truncate(8192); mm = mmap.mmap(m.fileno(), 8192); mm[5000:5005] = b'mmap!'; mm.flush(); mm.close(); m.close()
+print(open('m', 'rb').read()[5000:5005].decode(), os.path.getsize('m'))
+l = open('lock', 'w'); fcntl.flock(l, fcntl.LOCK_EX)
+if os.fork() == 0:
+    try: fcntl.flock(open('lock'), fcntl.LOCK_EX | fcntl.LOCK_NB); print('not locked', flush=True)
+    except BlockingIOError: print('locked', flush=True)
+    os._exit(0)
+os.wait()
+for bad in (lambda: os.mkfifo('fifo'), lambda: os.mknod('dev', 0o20600, os.makedev(1, 3)), lambda: os.symlink('/etc/passwd', 'out')):
+    try: bad(); print('MADE')
+    except OSError as e: print(e.errno in (1, 13, 95))`),
+  })
+  expect(out['init'], 'init').toMatch(/^committed\n\[exit code 0/)
+  expect(out['gc'], 'gc').toMatch(/^collected\n\[exit code 0/m)
+  expect(out['worktree'], 'worktree').toMatch(/^2\n\[exit code 0/)
+  expect(out['clone'], 'clone').toMatch(/^two\n1\nmore\n\[exit code 0/)
+  expect(out['hooks'], 'hooks').toMatch(/refused\n[^]*refused\n/)
+  expect(out['hooks']).not.toMatch(/WRITTEN|SET/)
+  expect(out['sqlite'], 'sqlite').toMatch(/^wal\n20 ok\n\[exit code 0/)
+  expect(out['tar'], 'tar').toMatch(/^600\nsame\n\[exit code 0/)
+  expect(out['venv'], 'venv').toMatch(/^True\n\[exit code 0/m)
+  expect(out['open'], 'open files').toMatch(
+    /^first second\nSECond False\n\['a', 'b', 'c'\]\nmmap! 8192\nlocked\nTrue\nTrue\nTrue\n\[exit code 0/,
+  )
+
+  // As the device sees it.
+  expect(
+    execFileSync('git', ['-C', join(folder, 'repo'), '-c', 'safe.directory=*', 'fsck'], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }),
+  ).toBe('')
+  expect(readFileSync(join(folder, 'm')).subarray(5000, 5005).toString()).toBe('mmap!')
+  expect(statSync(join(folder, 'u/t/f3')).mode & 0o777).toBe(0o600)
+
+  const undone = await home.call(['undo', '--to', '2000-01-01', '--folder', folder])
+  expect(undone.code, undone.stdout + undone.stderr).toBe(0)
+  expect(treeOf(folder)).toEqual(before)
+})
+
+test('bytes are exact whoever writes, also what is cut, appended and written over at random', async () => {
+  mkdirSync(join(folder, 'd'))
+  writeFileSync(join(folder, 'd/shared'), 'a'.repeat(10_000))
+  const out = await inWorkspace({
+    bytes: python(`import random, os
+random.seed(7)
+p = 'd/random'; want = bytearray()
+for i in range(80):
+    how = random.randrange(4)
+    if how == 0: n = random.randrange(len(want) + 1); open(p, 'ab').close(); os.truncate(p, n); del want[n:]
+    elif how == 1: x = random.randbytes(random.randrange(9000)); open(p, 'ab').write(x); want += x
+    elif how == 2:
+        x = random.randbytes(random.randrange(5000)); at = random.randrange(len(want) + 1)
+        with open(p, 'r+b' if os.path.exists(p) else 'w+b') as f: f.seek(at); f.write(x)
+        want[at:at + len(x)] = x
+    else: x = random.randbytes(random.randrange(20000)); open(p, 'wb').write(x); want = bytearray(x)
+    assert open(p, 'rb').read() == want, i
+import hashlib; print(hashlib.sha256(want).hexdigest())`),
+  })
+  const hash = createHash('sha256')
+    .update(readFileSync(join(folder, 'd/random')))
+    .digest('hex')
+  expect(out['bytes']).toContain(hash)
+})
