@@ -22,7 +22,7 @@ export function writeFile(gate: Gate, body: BodyOf<P, 'write'>, grant: Limits, s
   return changing(gate, body.path, grant, async (scope, place) => {
     const session = grant.session ?? null
     const content = Buffer.from(body.content)
-    requireSize(content, body.path)
+    requireSize(content, body.path, limits.writeBytes)
     const expected = body.expect
     requireSame(body.path, body.identity, place.kind === 'found' ? identityOf(place) : 'absent')
     if (place.kind === 'missing') {
@@ -69,7 +69,7 @@ export function multiEdit(
     if (body.expect !== undefined && body.expect !== before) throw changed(gate, body.path, body.expect, text, null)
     const edited = replaceAllOf(text, body.edits, body.path)
     const content = Buffer.from(edited.text)
-    requireSize(content, body.path)
+    requireSize(content, body.path, limits.editBytes)
     const check = () => requireUnchanged(gate, place, before, body.path, edited.text)
     const sha256 = await writeAtomically(gate, replacing(place), content, check, scope, signal, session)
     return { sha256, replacements: edited.replacements, diff: unifiedDiff(place.parts.join('/'), text, edited.text) }
@@ -151,9 +151,8 @@ function keyOf(place: Found | Missing): string {
   return `${dev}:${ino}/${place.kind === 'found' ? place.name : (place.rest[0] as string)}`
 }
 
-function requireSize(content: Buffer, path: string): void {
-  if (content.length > limits.writeBytes)
-    throw fault('too-large', `${path} would have ${content.length} bytes.`, { rule: `at most ${limits.writeBytes} bytes` })
+function requireSize(content: Buffer, path: string, most: number): void {
+  if (content.length > most) throw fault('too-large', `${path} would have ${content.length} bytes.`, { rule: `at most ${most} bytes` })
 }
 
 function replacing({ parent, name, parts, stat }: Found): Target {
@@ -161,7 +160,7 @@ function replacing({ parent, name, parts, stat }: Found): Target {
 }
 
 function currentBytes(place: Found, scope: Scope, signal: AbortSignal): Promise<Buffer> {
-  return wholeFile(openFile(place, scope, limits.writeBytes), limits.writeBytes, signal).then(({ bytes }) => bytes)
+  return wholeFile(openFile(place, scope, limits.editBytes), limits.editBytes, signal).then(({ bytes }) => bytes)
 }
 
 async function currentText(place: Found, path: string, scope: Scope, signal: AbortSignal): Promise<{ text: string; sha256: string }> {
@@ -183,7 +182,7 @@ function requireUnchanged(gate: Gate, place: Found, expected: string, path: stri
     if (!stat.isFile() || stat.size > limits.readBytes) throw changed(gate, path, expected, null, proposed)
     const fd = scope.own(openHeld(now))
     if (hashNow(fd) === expected) return
-    const bytes = stat.size > limits.writeBytes ? null : fs.readFileSync(fd)
+    const bytes = stat.size > limits.editBytes ? null : fs.readFileSync(fd)
     throw changed(gate, path, expected, bytes && isText(bytes) ? bytes.toString('utf8') : null, proposed)
   })
 }

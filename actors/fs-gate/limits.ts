@@ -11,6 +11,8 @@ export const limits = {
   /** Text a tool reads or writes whole. Above it the workspace's programs do better; a frame of the kernel holds 16 MiB. */
   readBytes: 64 * 1024 * 1024,
   writeBytes: 4 * 1024 * 1024,
+  /** Text of a file in which something is replaced: it does not travel, only the replacement does. */
+  editBytes: 16 * 1024 * 1024,
   /** One step of reading: small enough that a cancel is noticed in milliseconds. */
   chunkBytes: 1024 * 1024,
   /** What one `read` returns at most: some 60 000 tokens, more than any model should take in at once. */
