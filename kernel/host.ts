@@ -176,9 +176,9 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
     timers.delete(id)
   }
 
-  function launch(name: string, input: Record<string, unknown>, cause: string | null): void {
+  function launch(name: string, input: Record<string, unknown>, stepTrace: string | null): void {
     const spec = actor.effects[name]
-    const trace = traces.get(Number(input['request'])) ?? cause
+    const trace = traces.get(Number(input['request'])) ?? stepTrace
     if (!spec) {
       enqueue({ trace, event: { type: `${name}.crashed`, error: fault('internal', `${actor.manifest.kind} has no effect ${name}.`) } })
       return
