@@ -2,6 +2,8 @@
 import { realpathSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
+import { type AuditCommand, auditActions } from './audit.ts'
+import { telemetryActions } from './telemetry.ts'
 
 export class UsageError extends Error {}
 
@@ -20,6 +22,8 @@ export type Command =
   | { verb: 'vm'; action: (typeof vmActions)[number]; json: boolean }
   | { verb: 'daemon'; action: (typeof daemonActions)[number]; json: boolean }
   | { verb: 'policy'; action: (typeof policyActions)[number]; about: string; json: boolean }
+  | { verb: 'telemetry'; action: (typeof telemetryActions)[number]; json: boolean }
+  | ({ verb: 'audit' } & AuditCommand)
   | { verb: 'inspect' | 'doctor'; json: boolean }
   | { verb: 'check'; actor: string | null; json: boolean }
 
@@ -39,6 +43,12 @@ export const usage = `Usage: bulkhead [COMMAND]
               Who runs, what each holds and why.
   policy show | check FILE | explain KEY [--json]
               What the organization and your settings allow, and who decided.
+  telemetry status | test [--json]
+              Where telemetry goes and how that is going; send a self test.
+  audit verify [--expect N:HASH] [--key FINGERPRINT] | export | query [--json]
+              The log of decisions and effects: whether it is whole; its entries as JSON lines; its entries in words.
+      --session ID, --action NAME, --since TIME, --until TIME    which entries (export, query)
+      --dir PATH                                                 another audit folder
   doctor [--json]
               What this machine has of what Bulkhead needs.
   daemon start|stop|status [--json]
@@ -78,11 +88,14 @@ export function parseCommand(args: readonly string[]): Command {
       if (prompt === '') throw new UsageError('run needs a prompt: bulkhead run --folder PATH "What to do"')
       return { verb, prompt, json: values.json === true, ...session(values) }
     }
+    case 'audit':
+      return auditCommand(rest)
     case 'vm':
+    case 'telemetry':
     case 'daemon': {
       const { values, positionals } = parse(rest, json)
       const [action, ...more] = positionals
-      const known: readonly string[] = verb === 'vm' ? vmActions : daemonActions
+      const known: readonly string[] = { vm: vmActions, telemetry: telemetryActions, daemon: daemonActions }[verb]
       if (action === undefined || more.length > 0 || !known.includes(action))
         throw new UsageError(`${verb} takes one of: ${known.join(', ')}.`)
       return { verb, action, json: values.json === true } as Command
@@ -108,6 +121,43 @@ export function parseCommand(args: readonly string[]): Command {
     }
     default:
       throw new UsageError(`There is no command "${verb}".`)
+  }
+}
+
+const auditOptions = {
+  dir: { type: 'string' },
+  expect: { type: 'string' },
+  key: { type: 'string' },
+  session: { type: 'string' },
+  action: { type: 'string' },
+  since: { type: 'string' },
+  until: { type: 'string' },
+} as const satisfies ParseArgsConfig['options']
+
+function auditCommand(args: readonly string[]): Command {
+  const { values, positionals } = parse(args, { ...auditOptions, ...json })
+  const action = auditActions.find((name) => name === positionals[0])
+  if (!action || positionals.length > 1) throw new UsageError(`audit takes one of: ${auditActions.join(', ')}.`)
+  const [, n, hash] = /^(\d+):([0-9a-f]{64})$/.exec(values.expect ?? '') ?? []
+  if (values.expect !== undefined && hash === undefined) throw new UsageError('--expect takes an entry as `audit verify` prints it: N:HASH.')
+  const time = (name: 'since' | 'until'): Record<string, string> => {
+    const text = values[name]
+    if (text === undefined) return {}
+    if (Number.isNaN(Date.parse(text))) throw new UsageError(`--${name} takes a time: 2026-11-26 or 2026-11-26T12:00:00Z.`)
+    return { [name]: new Date(text).toISOString() }
+  }
+  return {
+    verb: 'audit',
+    action,
+    json: values.json === true,
+    dir: values.dir === undefined ? null : resolve(values.dir),
+    expect: { ...(hash === undefined ? {} : { link: { n: Number(n), hash } }), ...(values.key === undefined ? {} : { key: values.key }) },
+    filter: {
+      ...(values.session === undefined ? {} : { session: values.session }),
+      ...(values.action === undefined ? {} : { action: values.action }),
+      ...time('since'),
+      ...time('until'),
+    },
   }
 }
 

@@ -3,6 +3,8 @@ import type { VmStatus } from '../actors/vm-supervisor/protocol.ts'
 import { asFault, isFault } from '../kernel/index.ts'
 import type { InspectReport } from '../kernel/inspect.ts'
 import { type Command, parseCommand, usage, UsageError } from './args.ts'
+import { auditDir } from '../actors/telemetry/manifest.ts'
+import { audit } from './audit.ts'
 import { check } from './check.ts'
 import { daemonStatus, openDaemon, stopDaemon } from './daemon-control.ts'
 import { doctor } from './doctor.ts'
@@ -14,6 +16,7 @@ import { policy } from './policy.ts'
 import { createRenderer } from './render.ts'
 import { run } from './run.ts'
 import { styleFor } from './style.ts'
+import { telemetry } from './telemetry.ts'
 import { terminal } from './terminal.ts'
 import { version } from './version.ts'
 import { vm } from './vm.ts'
@@ -72,6 +75,19 @@ async function perform(command: Command): Promise<number> {
       const daemon = await open(false)
       try {
         return await policy(daemon, command, (text) => {
+          renderer.settle()
+          out(text)
+        })
+      } finally {
+        daemon.close()
+      }
+    }
+    case 'audit':
+      return audit(command, auditDir(places.home), out)
+    case 'telemetry': {
+      const daemon = await open(false)
+      try {
+        return await telemetry(daemon, command, (text) => {
           renderer.settle()
           out(text)
         })

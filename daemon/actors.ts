@@ -11,6 +11,8 @@ import { manifest as gateway } from '../actors/gateway/manifest.ts'
 import { protocol as gatewayProtocol } from '../actors/gateway/protocol.ts'
 import { manifest as policy } from '../actors/policy/manifest.ts'
 import { protocol as policyProtocol } from '../actors/policy/protocol.ts'
+import { manifest as telemetry } from '../actors/telemetry/manifest.ts'
+import { protocol as telemetryProtocol } from '../actors/telemetry/protocol.ts'
 import { manifest as vmSupervisor } from '../actors/vm-supervisor/manifest.ts'
 import { protocol as vmSupervisorProtocol } from '../actors/vm-supervisor/protocol.ts'
 import type { ActorEntry } from '../kernel/placement.ts'
@@ -21,8 +23,9 @@ function entry(manifest: Manifest, protocol: Protocol): ActorEntry {
   return { manifest, protocol, entry: url, load: async () => ((await import(url)) as { actor: Actor }).actor }
 }
 
-/** In start order: what others depend on comes first. */
+/** In start order: what others depend on comes first, and stops last. */
 export const entries: readonly ActorEntry[] = [
+  entry(telemetry, telemetryProtocol),
   entry(policy, policyProtocol),
   entry(egress, egressProtocol),
   entry(vmSupervisor, vmSupervisorProtocol),

@@ -13,14 +13,16 @@ import { createKernel } from '../kernel/kernel.ts'
 import { startInline } from '../kernel/placement-inline.ts'
 import { startProcess } from '../kernel/placement-process.ts'
 import { startThread } from '../kernel/placement-thread.ts'
+import { auditDir } from '../actors/telemetry/manifest.ts'
 import { entries } from './actors.ts'
+import { createHops, hopGrant } from './hops.ts'
 import { createLog } from './log.ts'
 import { fds, settings as settingsSchema } from './settings.ts'
 
 const settings = settingsSchema.parse(JSON.parse(readFileSync(fds.settings, 'utf8')))
 const { home, runtimeDir, imageDir, vm, baseUrl } = settings
 const vmHome = join(home, 'vm')
-for (const dir of [home, vmHome, imageDir, runtimeDir]) mkdirSync(dir, { recursive: true, mode: 0o700 })
+for (const dir of [home, vmHome, auditDir(home), imageDir, runtimeDir]) mkdirSync(dir, { recursive: true, mode: 0o700 })
 const log = createLog(process.stderr)
 // From the user database: `$HOME` and `$USER` are whatever the member says, and `~` in a policy is not theirs to move.
 const { username: user, homedir: userHome } = userInfo()
@@ -28,6 +30,7 @@ const root = new URL('..', import.meta.url).pathname
 const socketPath = join(runtimeDir, 'daemon.sock')
 
 const journal = openJournal(join(home, 'journal.sqlite'))
+const hops = createHops()
 const kernel = createKernel({
   entries,
   natives: [journal],
@@ -41,13 +44,16 @@ const kernel = createKernel({
     // Where the managed settings are is not for any setting to say.
     policy: { platform: process.platform, home, user, userHome },
     egress: { baseUrl },
+    telemetry: { home },
     'vm-supervisor': { home: vmHome, imageDir, vm, guestDir: join(root, 'guest'), nodeBinary: process.execPath },
   },
   log,
+  onHop: hops.add,
 })
 kernel.addNative(createControl(kernel, () => void stop(0)))
 const daemon = kernel.endpoint('daemon', [
   { name: 'gateway', target: 'gateway', limits: { kinds: ['connection'] }, reason: 'hands accepted client connections over' },
+  hopGrant,
 ])
 
 let server: Server | null = null
@@ -57,6 +63,7 @@ async function stop(status: number): Promise<void> {
   if (stopping) return
   stopping = true
   server?.close()
+  hops.close()
   await kernel.stop()
   journal.close()
   process.exit(status)
@@ -108,6 +115,7 @@ try {
   // The client that starts a daemon holds the start lock, so a socket that is still there belongs to nobody.
   if (existsSync(socketPath)) rmSync(socketPath)
   await kernel.start()
+  hops.connect(daemon)
   server = await listen()
   report({ ok: true, socket: socketPath, pid: process.pid })
   log('info', 'daemon', `serving on ${socketPath}`)

@@ -7,7 +7,17 @@ import type { Badge, Fault } from './types.ts'
 export type ToActor =
   | { t: 'start'; id: string; params: Record<string, unknown>; slots: Record<string, number> }
   /** `n` is acknowledged by the step that handled it. `handle`: a live socket of that number accompanies it. */
-  | { t: 'msg'; n: number; kind: string; body: unknown; request: number | null; badge: Badge; caps: number[]; handle?: number; trace?: string }
+  | {
+      t: 'msg'
+      n: number
+      kind: string
+      body: unknown
+      request: number | null
+      badge: Badge
+      caps: number[]
+      handle?: number
+      trace?: string
+    }
   | { t: 'reply'; ref: number; body: unknown; caps: number[] }
   | { t: 'refuse'; ref: number; error: Fault }
   | { t: 'part'; ref: number; body: unknown }

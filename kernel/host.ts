@@ -84,8 +84,7 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
       commands = step.commands
       for (const command of commands) if (command.do === 'emit') translate(command.message, out, trace)
       snapshot = step.snapshot
-      if (!step.handled && typeof request === 'number')
-        refuseHere(request, notNow(actor.manifest.kind, snapshot.value, event.type), out)
+      if (!step.handled && typeof request === 'number') refuseHere(request, notNow(actor.manifest.kind, snapshot.value, event.type), out)
     } catch (error) {
       out.length = 0
       commands = []

@@ -139,7 +139,17 @@ export function createKernel(options: KernelOptions) {
     const request = answer
       ? openRequest(from, target, kind, cap, answer, more.part, more.deadlineMs === undefined ? schema?.deadlineMs : more.deadlineMs)
       : null
-    const item: Item = { from, cap, kind, body, badge, caps, request, ...(more.handle ? { handle: more.handle } : {}), ...(trace ? { trace } : {}) }
+    const item: Item = {
+      from,
+      cap,
+      kind,
+      body,
+      badge,
+      caps,
+      request,
+      ...(more.handle ? { handle: more.handle } : {}),
+      ...(trace ? { trace } : {}),
+    }
     if (live) {
       live.queue.push(item)
       pump(live)
@@ -211,7 +221,17 @@ export function createKernel(options: KernelOptions) {
       const caps = item.caps.map((cap) => install(tables, live.id, cap, null))
       const { kind, body, request, badge, handle, trace } = item
       if (handle) live.port?.sendHandle(handle.conn, handle.socket)
-      live.port?.send({ t: 'msg', n, kind, body, request, badge, caps, ...(handle ? { handle: handle.conn } : {}), ...(trace ? { trace } : {}) })
+      live.port?.send({
+        t: 'msg',
+        n,
+        kind,
+        body,
+        request,
+        badge,
+        caps,
+        ...(handle ? { handle: handle.conn } : {}),
+        ...(trace ? { trace } : {}),
+      })
     }
   }
 

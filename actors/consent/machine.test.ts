@@ -113,11 +113,12 @@ describe('open', () => {
       ['conversation', 's-new'],
     ])
     const [, conversation] = it.of('spawn')
-    expect(conversation?.body.grants.map((item) => item.name)).toEqual(['egress', 'consent', 'journal', 'folder:Sales-2026'])
+    expect(conversation?.body.grants.map((item) => item.name)).toEqual(['egress', 'consent', 'journal', 'telemetry', 'folder:Sales-2026'])
     expect(conversation?.caps?.map(({ limits }) => limits?.kinds)).toEqual([
       undefined,
       ['ask'],
       ['append', 'read'],
+      undefined,
       ['info', 'read', 'list', 'stat', 'glob', 'grep', 'preview'],
     ])
     expect(it.of('derive').map(({ caps }) => caps?.[0]?.limits)).toEqual([

@@ -16,6 +16,12 @@ export const manifest = {
     { name: 'consent', target: 'consent', limits: { kinds: ['ask'] }, reason: 'asks before it changes or runs anything' },
     { name: 'journal', target: 'journal', limits: { kinds: ['append', 'read'] }, reason: 'keeps the history, and continues from it' },
     {
+      name: 'telemetry',
+      target: 'telemetry',
+      limits: { kinds: ['event', 'audit'] },
+      reason: 'reports what a prompt led to; records tool calls before they happen',
+    },
+    {
       name: 'folder:*',
       target: 'fs-gate',
       limits: { kinds: ['read', 'glob', 'grep', 'preview'] },

@@ -12,6 +12,9 @@ import { maxPromptChars } from './limits.ts'
 
 const session = z.string().min(1).max(100)
 
+/** `_meta` as ACP and MCP have it; keys that mean nothing here are passed over. */
+export const traceMeta = z.looseObject({ traceparent: z.string().max(100).optional() })
+
 export const clientMethods = {
   /**
    * Opens or re-opens a session and watches it: -> {session, folders, hosts, approve, resumed}. The client that opened it sees its
@@ -31,7 +34,13 @@ export const clientMethods = {
    * One turn -> {status, text, toolCalls, error?} when it ends. `turn` is the caller's name for it and is in each of its events. Ends
    * as cancelled when the client that started it disconnects. Refused `session-busy` while another turn runs.
    */
-  prompt: z.strictObject({ session, text: z.string().min(1).max(maxPromptChars), turn: z.string().min(1).max(100).optional() }),
+  prompt: z.strictObject({
+    session,
+    text: z.string().min(1).max(maxPromptChars),
+    turn: z.string().min(1).max(100).optional(),
+    /** As in ACP: the trace the prompt is part of. */
+    _meta: traceMeta.optional(),
+  }),
   /** Interrupts the running turn -> {}. */
   cancel: z.strictObject({ session }),
   close: z.strictObject({ session }),
@@ -55,6 +64,10 @@ export const clientMethods = {
   'policy/check': z.strictObject({ text: z.string().max(maxPromptChars) }),
   /** -> one key: value, who decided, type, default, effect, example. Refused `not-found`. */
   'policy/explain': z.strictObject({ key: z.string().min(1).max(200) }),
+  /** -> where telemetry goes, what was sent and lost; the audit log's head. */
+  'telemetry/status': z.strictObject({}),
+  /** Sends a self test -> {endpoint, protocol, ok, results}. Refused `telemetry-off`. */
+  'telemetry/test': z.strictObject({}),
   /** Ends the daemon in order. */
   shutdown: z.strictObject({}),
 } as const

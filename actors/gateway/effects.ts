@@ -18,9 +18,9 @@ export const effects = {
           context.log('warn', 'too many clients: one was turned away')
           return resume(Effect.succeed({ type: 'closed', conn }))
         }
-        const raise = (event: ServeEvent) => context.raise(event)
+        const raise = (event: ServeEvent, trace?: string) => context.raise(event, trace)
         const connection = serveConnection(socket, {
-          called: (call, style, asked) => raise({ type: 'serve.called', conn, call, style, asked }),
+          called: (call, style, asked, trace) => raise({ type: 'serve.called', conn, call, style, asked }, trace),
           withdrawn: (call) => raise({ type: 'serve.withdrawn', conn, call }),
         })
         connections.set(conn, connection)

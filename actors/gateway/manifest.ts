@@ -25,6 +25,12 @@ export const manifest = {
       reason: 'shows what policy is in force and who decided',
     },
     {
+      name: 'telemetry',
+      target: 'telemetry',
+      limits: { kinds: ['status', 'test'] },
+      reason: 'shows how telemetry is going; sends a self test when asked',
+    },
+    {
       name: 'kernel',
       target: 'kernel',
       limits: { kinds: ['inspect', 'shutdown'] },

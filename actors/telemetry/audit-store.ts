@@ -8,7 +8,19 @@
  * verification finds the place for as long as the file is kept.
  */
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
-import { closeSync, constants, mkdirSync, openSync, readFileSync, renameSync, statSync, truncateSync, unlinkSync, write, writeSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  truncateSync,
+  unlinkSync,
+  write,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { asFault, fault } from '../../kernel/index.ts'
@@ -17,7 +29,8 @@ import { damagedAction, headFile, keyFile, linesOf, readHeadFile, segmentFiles }
 import { maxCommit, maxSegmentBytes, maxSegments, maxUnwritten } from './limits.ts'
 
 const writeAsync = promisify(write)
-const { O_APPEND, O_CREAT, O_DSYNC = 0, O_EXCL, O_TRUNC, O_WRONLY } = constants
+// Windows has no O_DSYNC; there `undefined` counts as no flag.
+const { O_APPEND, O_CREAT, O_DSYNC, O_EXCL, O_TRUNC, O_WRONLY } = constants
 
 export type AuditStore = {
   /** Resolves when the entry is on the disk. Rejects `audit-failed`, `overloaded`. */
@@ -154,7 +167,8 @@ function findEnd(dir: string): End {
   const files = segmentFiles(dir)
   const head = readHeadFile(dir)
   const name = files.at(-1)
-  if (name === undefined && 'why' in head) return { last: { n: 0, hash: genesis }, first: { n: 1, prev: genesis }, segment: null, remarks: [] }
+  if (name === undefined && 'why' in head)
+    return { last: { n: 0, hash: genesis }, first: { n: 1, prev: genesis }, segment: null, remarks: [] }
   const tail = name === undefined ? null : readTail(join(dir, name))
   const first = 'why' in head ? { n: 1, prev: genesis } : head.first
   const damaged = (why: string): End => {
@@ -164,7 +178,8 @@ function findEnd(dir: string): End {
     return { last: { n, hash }, first, segment: null, remarks: [{ action: damagedAction, data: { why } }] }
   }
   if ('why' in head) return damaged(`the head was not usable: ${head.why}`)
-  if (name === undefined || tail === null) return head.last.n === 0 ? { last: head.last, first, segment: null, remarks: [] } : damaged('its files were gone')
+  if (name === undefined || tail === null)
+    return head.last.n === 0 ? { last: head.last, first, segment: null, remarks: [] } : damaged('its files were gone')
   if (tail.broken !== null) return damaged(`line ${tail.broken} of ${name} was not as written`)
   // The last file may be new and empty: then the head stands for the file before it.
   const last = tail.last ?? head.last
@@ -213,7 +228,7 @@ function signingKey(dir: string): KeyObject {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw asFault(error)
   }
   const { privateKey } = generateKeyPairSync('ed25519')
-  writeThrough(path, privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(), O_EXCL)
+  writeThrough(path, privateKey.export({ type: 'pkcs8', format: 'pem' }), O_EXCL)
   return privateKey
 }
 

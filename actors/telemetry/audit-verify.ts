@@ -51,11 +51,7 @@ export function linesOf(bytes: Buffer): { lines: Buffer[]; rest: Buffer } {
  * @param expect what must be in it, known from elsewhere: an entry's link, the fingerprint of the key
  * @param each gets every line that is as it was written, in order
  */
-export function verifyAudit(
-  dir: string,
-  expect: { link?: Link; key?: string } = {},
-  each: (line: Line) => void = () => {},
-): Verdict {
+export function verifyAudit(dir: string, expect: { link?: Link; key?: string } = {}, each: (line: Line) => void = () => {}): Verdict {
   // The head first: lines that a running daemon adds meanwhile are then lines after the head.
   const head = readHeadFile(dir)
   let broken: Broken | null = 'why' in head ? { file: headFile, line: null, n: null, why: head.why } : null
@@ -102,8 +98,14 @@ export function verifyAudit(
       note({ file, line: lines.length + 1, n: before.n + 1, why: 'the line is cut off' })
   }
   if (!headSeen && known)
-    note({ file: files.at(-1) ?? headFile, line: null, n: before.n + 1, why: `entries up to ${known.last.n} were written; the log ends at ${before.n}` })
-  if (!expectSeen) note({ file: files.at(-1) ?? headFile, line: null, n: expect.link?.n ?? null, why: `entry ${expect.link?.n} is not there` })
+    note({
+      file: files.at(-1) ?? headFile,
+      line: null,
+      n: before.n + 1,
+      why: `entries up to ${known.last.n} were written; the log ends at ${before.n}`,
+    })
+  if (!expectSeen)
+    note({ file: files.at(-1) ?? headFile, line: null, n: expect.link?.n ?? null, why: `entry ${expect.link?.n} is not there` })
   return {
     ok: broken === null,
     entries,

@@ -19,10 +19,14 @@ afterEach(() => rmSync(dir, { recursive: true, force: true }))
 
 async function fill(n: number, limits: AuditLimits = small): Promise<void> {
   const store = openAudit(dir, limits)
-  for (let i = 0; i < n; i++) await store.append({ from: 'consent', session: 's-1', action: 'permission.allowed', data: { i, path: `ä/${i}` } })
+  for (let i = 0; i < n; i++)
+    await store.append({ from: 'consent', session: 's-1', action: 'permission.allowed', data: { i, path: `ä/${i}` } })
   await store.close()
 }
-const segments = () => readdirSync(dir).filter((name) => name.endsWith('.jsonl')).toSorted()
+const segments = () =>
+  readdirSync(dir)
+    .filter((name) => name.endsWith('.jsonl'))
+    .toSorted()
 const path = (name: string | undefined) => join(dir, name ?? '')
 
 /** Damages a copy of the folder and verifies that. */
@@ -168,13 +172,21 @@ describe('opened again', () => {
     ['emptied', () => truncateSync(path(segments().at(-1)), 0)],
     ['without its head', () => unlinkSync(path(headFile))],
     ['without its files', () => segments().forEach((name) => unlinkSync(path(name)))],
-    ['changed in the middle', () => writeFileSync(path(segments().at(-1)), readFileSync(path(segments().at(-1)), 'utf8').replace('"i":', '"j":'))],
+    [
+      'changed in the middle',
+      () => writeFileSync(path(segments().at(-1)), readFileSync(path(segments().at(-1)), 'utf8').replace('"i":', '"j":')),
+    ],
   ])('%s: it goes on, keeps what it found, and says so for good', async (_what, damage) => {
     await fill(9)
     damage()
     const kept = segments().map((name) => readFileSync(path(name), 'utf8'))
     await fill(2)
-    expect(segments().map((name) => readFileSync(path(name), 'utf8')).slice(0, kept.length).every((text, i) => text.startsWith(kept[i] ?? ''))).toBe(true)
+    expect(
+      segments()
+        .map((name) => readFileSync(path(name), 'utf8'))
+        .slice(0, kept.length)
+        .every((text, i) => text.startsWith(kept[i] ?? '')),
+    ).toBe(true)
     const verdict = verifyAudit(dir)
     expect(verdict.ok).toBe(false)
     await fill(2)
@@ -210,13 +222,21 @@ describe('opened again', () => {
 
 /** Changes the lines of all files as if they were one, keeping each file's share of lines. */
 function rewrite(copy: string, change: (lines: string[]) => string[]): void {
-  const names = readdirSync(copy).filter((name) => name.endsWith('.jsonl')).toSorted()
+  const names = readdirSync(copy)
+    .filter((name) => name.endsWith('.jsonl'))
+    .toSorted()
   const texts = names.map((name) => readFileSync(join(copy, name), 'utf8').split('\n').slice(0, -1))
   const changed = change(texts.flat())
   let at = 0
   for (const [index, name] of names.entries()) {
     const share = index === names.length - 1 ? changed.length : at + (texts[index]?.length ?? 0)
-    writeFileSync(join(copy, name), changed.slice(at, share).map((line) => `${line}\n`).join(''))
+    writeFileSync(
+      join(copy, name),
+      changed
+        .slice(at, share)
+        .map((line) => `${line}\n`)
+        .join(''),
+    )
     at = share
   }
 }
