@@ -162,7 +162,7 @@ function resultDraft(context: Context, result: Extract<ConversationEvent, { type
     content: {
       ...(error ? { error: clip(messageOf(error)) } : {}),
       ...(Object.keys(parameters).length > 0 ? { toolParameters: clip(JSON.stringify(parameters)) } : {}),
-      toolInput: clip(JSON.stringify(call?.input ?? null)),
+      toolInput: reportable(call?.input ?? null),
       toolOutput: clip(output),
     },
     ...(at === undefined ? {} : { at }),
@@ -191,6 +191,12 @@ function numbered(context: Context, prompt: string, drafts: readonly Draft[]): {
       body: { ...draft, prompt, sequence: first + index + 1, folders },
     })),
   }
+}
+
+/** Whole, or the beginning of its text: what a model wrote may be of any size. */
+function reportable(input: unknown): unknown {
+  const text = JSON.stringify(input)
+  return text.length > MAX_REPORTED_CHARS ? clip(text) : input
 }
 
 const messageOf = ({ message, cause }: { message: string; cause?: string | undefined }): string => (cause ? `${message} ${cause}` : message)
