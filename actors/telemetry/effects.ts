@@ -134,8 +134,9 @@ export function createEffects(out: Export = createExport()) {
       outcomes: ['done'],
       run: (_: object, context) =>
         Effect.promise(async () => {
+          await store?.close()
           if (store) anchor(context, Date.now())
-          await Promise.all([store?.close(), out.close()])
+          await out.close()
           return { type: 'done' }
         }),
     },
