@@ -22,7 +22,8 @@ export function recorded(before: Context, event: Event, step: Step): Step {
   let { context } = step
   const out: Out[] = changes(before, context, event).map(send)
   for (const message of step.out) {
-    const entry = message.type === 'reply' || message.type === 'refuse' ? entryOf(message, wishOf(before, event, message.request), context) : null
+    const entry =
+      message.type === 'reply' || message.type === 'refuse' ? entryOf(message, wishOf(before, event, message.request), context) : null
     if (!entry) {
       out.push(message)
       continue
@@ -111,7 +112,9 @@ function sessionChanges(id: string, was: Session | undefined, is: Session | unde
     ...connected.map(({ name, root, mode, by }) => entry('folder.connected', { name, root, mode, by })),
     ...gone.map(({ name, root }) => entry('folder.disconnected', { name, root, because })),
     ...over.map(({ kind, scope }) => entry('grant.revoked', { kind, scope, because })),
-    ...(was && is && was.hosts.some((host) => !is.hosts.includes(host)) ? [entry('grant.revoked', { kind: 'fetch', scope: was.hosts.join(', '), because })] : []),
+    ...(was && is && was.hosts.some((host) => !is.hosts.includes(host))
+      ? [entry('grant.revoked', { kind: 'fetch', scope: was.hosts.join(', '), because })]
+      : []),
     ...(was && is && was.approve !== is.approve ? [entry('session.approve-mode', { approve: is.approve })] : []),
     ...(was && !is ? [entry('session.closed', { because })] : []),
   ]

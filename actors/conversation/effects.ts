@@ -41,7 +41,8 @@ export const effects = {
     outcomes: ['done', 'failed'],
     run: ({ ref, request, body }: Tag & { body: MessageCreateParamsBase }, context: EffectContext) => {
       const { span, inSpan } = spanOf(context)
-      const failed = (attempt: ModelAttempt): void => context.raise({ type: 'callModel.attempt', ref, request, ...attempt, at: Date.now(), span })
+      const failed = (attempt: ModelAttempt): void =>
+        context.raise({ type: 'callModel.attempt', ref, request, ...attempt, at: Date.now(), span })
       return Effect.tryPromise({ try: (signal) => callModel(inSpan, request, body, signal, failed), catch: asFault }).pipe(
         Effect.match({
           onSuccess: (answer) => ({ type: 'done', ...answer, at: Date.now(), span }),

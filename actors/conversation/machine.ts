@@ -93,8 +93,7 @@ function stepping(take: (context: Context, event: Event) => Step): ReturnType<ty
 }
 
 /** A step that telemetry hears of as well. */
-const telling = (take: (context: Context, event: Event) => Step) =>
-  stepping((context, event) => reported(take(context, event), event))
+const telling = (take: (context: Context, event: Event) => Step) => stepping((context, event) => reported(take(context, event), event))
 
 const changing = (change: (context: Context, event: Event) => Context) =>
   stepping((context, event) => ({ context: change(context, event), out: [], runs: [] }))

@@ -54,7 +54,8 @@ export async function callModel(
       attempts.begin()
       try {
         const response = await fetch(input, init)
-        if (!response.ok) attempts.failed(response.status, modelFault(APIError.generate(response.status, undefined, response.statusText, response.headers)))
+        if (!response.ok)
+          attempts.failed(response.status, modelFault(APIError.generate(response.status, undefined, response.statusText, response.headers)))
         return response
       } catch (error) {
         if (!init?.signal?.aborted) attempts.failed(null, modelFault(error))

@@ -99,7 +99,10 @@ test('fetch and explain', async () => {
   const { effects, context, sent } = setUp()
   const port = new URL(baseUrl).port
   const page = await Effect.runPromise(
-    effects.fetchPage.run({ request: 1, url: `http://page.test:${port}/`, hosts: ['page.test'], maxBytes: undefined, session: 's-1' }, context),
+    effects.fetchPage.run(
+      { request: 1, url: `http://page.test:${port}/`, hosts: ['page.test'], maxBytes: undefined, session: 's-1' },
+      context,
+    ),
   )
   expect(page).toMatchObject({ type: 'done', reply: { status: 200, text: 'wrong key' } })
   const refused = await Effect.runPromise(

@@ -43,7 +43,11 @@ export function createEffects(web: Web = realWeb) {
       run: ({ request, body, session }: ForRequest & { body: ModelRequest; session: string | null }, context) =>
         attempt(async (signal) => {
           const open = await upstream
-          record(context, 'egress.allowed', { session, to: open.info.mode === 'practice' ? 'practice model' : new URL(open.info.baseUrl).host, purpose: 'model' })
+          record(context, 'egress.allowed', {
+            session,
+            to: open.info.mode === 'practice' ? 'practice model' : new URL(open.info.baseUrl).host,
+            purpose: 'model',
+          })
           await open.forward(body, (part) => context.part(request, part), signal)
           return { type: 'done' }
         }),
@@ -59,7 +63,12 @@ export function createEffects(web: Web = realWeb) {
           } catch (error) {
             // A host that could not be reached was allowed; what a rule refused was not.
             const { code, rule } = asFault(error)
-            record(context, rule === undefined ? 'egress.failed' : 'egress.denied', { session, to: params.url, code, ...(rule === undefined ? {} : { rule }) })
+            record(context, rule === undefined ? 'egress.failed' : 'egress.denied', {
+              session,
+              to: params.url,
+              code,
+              ...(rule === undefined ? {} : { rule }),
+            })
             throw error
           }
         }),

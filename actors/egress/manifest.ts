@@ -6,7 +6,12 @@ export const manifest = {
   placement: 'process',
   cardinality: 'singleton',
   grants: [
-    { name: 'telemetry', target: 'telemetry', limits: { kinds: ['audit'] }, reason: 'puts on record what was allowed out and what was not' },
+    {
+      name: 'telemetry',
+      target: 'telemetry',
+      limits: { kinds: ['audit'] },
+      reason: 'puts on record what was allowed out and what was not',
+    },
   ],
   permissions: () => ({ net: true }),
   permissionReasons: {

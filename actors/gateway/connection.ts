@@ -73,7 +73,12 @@ export function serveConnection(socket: Socket, door: Door): ClientConnection {
     })
     .onRequest('session/prompt', async ({ params, signal }) => {
       const text = params.prompt.map(plainText).join('\n\n')
-      const ended = await ask('acp', { method: 'prompt', params: clientMethods.prompt.parse({ session: params.sessionId, text }) }, signal, params._meta)
+      const ended = await ask(
+        'acp',
+        { method: 'prompt', params: clientMethods.prompt.parse({ session: params.sessionId, text }) },
+        signal,
+        params._meta,
+      )
       const { status, error } = ended as { status: Parameters<typeof stopReason>[0]; error?: Fault }
       if (status === 'failed') throw rpcError(error ?? fault('internal', 'The turn failed.'))
       return { stopReason: stopReason(status) as 'end_turn' }

@@ -45,7 +45,9 @@ export function policyPart({ effective: { values, decidedBy, failedClosed } }: K
 export function changeEntry(before: Known | null, { effective, sources }: Known): { action: string; data: Record<string, unknown> } {
   const was = before?.effective
   const changed = keyNames.filter((key) =>
-    was ? JSON.stringify([was.values[key], was.decidedBy[key]]) !== JSON.stringify([effective.values[key], effective.decidedBy[key]]) : effective.decidedBy[key] !== 'default',
+    was
+      ? JSON.stringify([was.values[key], was.decidedBy[key]]) !== JSON.stringify([effective.values[key], effective.decidedBy[key]])
+      : effective.decidedBy[key] !== 'default',
   )
   return {
     action: was ? 'policy.changed' : 'policy.read',

@@ -75,9 +75,12 @@ function learn(context: Context, sources: readonly Source[]): { context: Context
   const changed = context.known === null || JSON.stringify(policyPart(context.known)) !== JSON.stringify(part)
   // Headers are not part of what watchers see; told again, whoever needs them asks for them.
   const secretChanged =
-    context.known !== null && JSON.stringify(context.known.effective.values.otlpHeaders) !== JSON.stringify(known.effective.values.otlpHeaders)
-  const told = changed || secretChanged ? context.watchers.map((request): Outgoing => ({ type: 'partTo', request, body: { policy: part } })) : []
-  const record: Outgoing[] = changed || secretChanged ? [{ type: 'send', to: 'telemetry', kind: 'audit', body: changeEntry(context.known, known) }] : []
+    context.known !== null &&
+    JSON.stringify(context.known.effective.values.otlpHeaders) !== JSON.stringify(known.effective.values.otlpHeaders)
+  const told =
+    changed || secretChanged ? context.watchers.map((request): Outgoing => ({ type: 'partTo', request, body: { policy: part } })) : []
+  const record: Outgoing[] =
+    changed || secretChanged ? [{ type: 'send', to: 'telemetry', kind: 'audit', body: changeEntry(context.known, known) }] : []
   let step: { context: Context; out: Outgoing[] } = { context: { ...context, known, waiting: [] }, out: [...record, ...told] }
   for (const { request, ...asked } of context.waiting) {
     const next = ask(step.context, request, asked)

@@ -60,7 +60,13 @@ describe('what waits', () => {
   })
 
   test('is sent in order, in batches, one at a time, and tried again until it is taken or refused', async () => {
-    const outcomes: Outcome[] = [{ type: 'retry', why: 'down' }, { type: 'retry', why: 'down' }, { type: 'sent' }, { type: 'refused', why: 'no' }, { type: 'sent', refused: 1 }]
+    const outcomes: Outcome[] = [
+      { type: 'retry', why: 'down' },
+      { type: 'retry', why: 'down' },
+      { type: 'sent' },
+      { type: 'refused', why: 'no' },
+      { type: 'sent', refused: 1 },
+    ]
     const seen: string[][] = []
     let running = 0
     const signal = createSignal<LogRecord>({ ...quick, batch: 2 })
@@ -129,7 +135,9 @@ describe('a collector', () => {
 
   test('that takes only a part says so', async () => {
     const url = await collector((_, response) => {
-      response.writeHead(200, { 'content-type': 'application/json' }).end('{"partialSuccess":{"rejectedLogRecords":"1","errorMessage":"one"}}')
+      response
+        .writeHead(200, { 'content-type': 'application/json' })
+        .end('{"partialSuccess":{"rejectedLogRecords":"1","errorMessage":"one"}}')
     })
     out = createExport(quick)
     await out.configure(settings(url), {})

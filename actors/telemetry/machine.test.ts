@@ -42,7 +42,8 @@ async function start(placement: 'inline' | 'process'): Promise<TestKernel> {
   const watching: NativeFrom[] = []
   tell = (otlp) => {
     const { otlpHeaders: _, ...values } = { ...defaults, ...otlp }
-    for (const from of watching) from.part({ policy: { values, decidedBy: { otlpEndpoint: 'a test' }, failedClosed: false } satisfies Policy })
+    for (const from of watching)
+      from.part({ policy: { values, decidedBy: { otlpEndpoint: 'a test' }, failedClosed: false } satisfies Policy })
   }
   const entry: ActorEntry = {
     manifest: actor.manifest,
@@ -67,13 +68,22 @@ async function start(placement: 'inline' | 'process'): Promise<TestKernel> {
 }
 const status = async () => ((await it?.test.request('telemetry', 'status', {}))?.body ?? {}) as TelemetryStatus
 const on = () => expect.poll(async () => (await status()).state).toBe('on')
-const event = (sequence: number) => ({ name: 'user_prompt', prompt, sequence, attributes: { prompt_length: 3 }, content: { prompt: 'abc' }, folders: [] })
+const event = (sequence: number) => ({
+  name: 'user_prompt',
+  prompt,
+  sequence,
+  attributes: { prompt_length: 3 },
+  content: { prompt: 'abc' },
+  folders: [],
+})
 
 describe.each(['inline', 'process'] as const)('%s', (placement) => {
   test('events of before policy told arrive, as what policy allows; the session is the capability’s', async () => {
     const { kernel, test: client } = await start(placement)
     client.send('telemetry', 'event', event(1))
-    const session = kernel.endpoint('other', [{ name: 't', target: 'telemetry', limits: { kinds: ['event'], session: 's-9' }, reason: 'test' }])
+    const session = kernel.endpoint('other', [
+      { name: 't', target: 'telemetry', limits: { kinds: ['event'], session: 's-9' }, reason: 'test' },
+    ])
     session.send('t', 'event', event(2))
     await status()
     tell({ otlpEndpoint: receiver.url })
@@ -106,7 +116,17 @@ describe.each(['inline', 'process'] as const)('%s', (placement) => {
     tell({ otlpEndpoint: receiver.url, otlpTracesEnabled: true })
     await expect.poll(() => heard).toEqual([{ on: false }, { on: true }])
     await on()
-    const hop = { traceId: 'a'.repeat(32), spanId: 'b'.repeat(16), parentId: null, kind: 'read', from: 'x', to: 'y', startMs: 1, endMs: 2, error: null }
+    const hop = {
+      traceId: 'a'.repeat(32),
+      spanId: 'b'.repeat(16),
+      parentId: null,
+      kind: 'read',
+      from: 'x',
+      to: 'y',
+      startMs: 1,
+      endMs: 2,
+      error: null,
+    }
     client.send('telemetry', 'hops', { hops: [hop], dropped: 3 })
     await receiver.until(() => receiver.spans.some(({ name }) => name === 'read y'))
     expect((await status()).signals.traces.lost.full).toBe(3)
@@ -116,7 +136,10 @@ describe.each(['inline', 'process'] as const)('%s', (placement) => {
 
   test('an audit entry is on the disk when its reply comes, under the name of who sent it', async () => {
     const { kernel, test: client } = await start(placement)
-    const { body } = await client.request('telemetry', 'audit', { action: 'permission.allowed', data: { tool: 'Write', text: 'x'.repeat(100_000) } })
+    const { body } = await client.request('telemetry', 'audit', {
+      action: 'permission.allowed',
+      data: { tool: 'Write', text: 'x'.repeat(100_000) },
+    })
     expect(body).toEqual({ n: 1 })
     const cap = mint(kernel.tables, 'telemetry', { kinds: ['audit'], session: 's-3' }, 'test')
     expect(cap.limits.session).toBe('s-3')

@@ -5,7 +5,13 @@ import { type Context, machine } from './machine.ts'
 const from = (request: number) => ({ request, badge: { from: 'x', session: null, limits: {} }, caps: [] })
 const policy = (endpoint: string | null, traces: boolean) => ({
   policy: {
-    values: { otlpEndpoint: endpoint, otlpProtocol: 'http/json', otlpResourceAttributes: {}, otlpContentCapture: [], otlpTracesEnabled: traces },
+    values: {
+      otlpEndpoint: endpoint,
+      otlpProtocol: 'http/json',
+      otlpResourceAttributes: {},
+      otlpContentCapture: [],
+      otlpTracesEnabled: traces,
+    },
     decidedBy: {},
     failedClosed: false,
   },
@@ -51,10 +57,14 @@ export const model = defineModel<Context>({
     ],
   },
   // Nothing in the machine depends on how these end.
-  projectPending: (pending) => (pending.what === 'effect' && (pending.name === 'configure' || pending.name === 'close') ? undefined : pending),
+  projectPending: (pending) =>
+    pending.what === 'effect' && (pending.name === 'configure' || pending.name === 'close') ? undefined : pending,
   always: {
     'who waits is worked for or watches': ({ open, context, pending }) =>
-      open.every((request) => context.watchers.includes(request) || pending.some((item) => item.what === 'effect' && item.params['request'] === request)),
+      open.every(
+        (request) =>
+          context.watchers.includes(request) || pending.some((item) => item.what === 'effect' && item.params['request'] === request),
+      ),
     'policy is watched, or asked again in a moment': (view) =>
       view.value === 'stopping' || watched(view) || view.pending.some((item) => item.what === 'timer'),
   },

@@ -71,12 +71,34 @@ test('a log line has the standard attributes, and what it was told cannot be mis
 })
 
 test('events that have a span of their own', () => {
-  const span = eventSpan(event('tool_result', { attributes: { tool_name: 'Bash', duration_ms: 250, success: 'false', error: 'exec-failed' } }), 's-1', 1_000, [])
-  expect(span).toMatchObject({ name: 'execute_tool Bash', startMs: 750, endMs: 1_000, parentId: 'aaaaaaaaaaaaaaaa', spanId: '00f067aa0ba902b7', error: 'exec-failed' })
+  const span = eventSpan(
+    event('tool_result', { attributes: { tool_name: 'Bash', duration_ms: 250, success: 'false', error: 'exec-failed' } }),
+    's-1',
+    1_000,
+    [],
+  )
+  expect(span).toMatchObject({
+    name: 'execute_tool Bash',
+    startMs: 750,
+    endMs: 1_000,
+    parentId: 'aaaaaaaaaaaaaaaa',
+    spanId: '00f067aa0ba902b7',
+    error: 'exec-failed',
+  })
   const { trace: _, ...untraced } = event('tool_result')
   expect(eventSpan(untraced, 's-1', 0, [])).toBeNull()
   expect(eventSpan(event('tool_decision'), 's-1', 0, [])).toBeNull()
-  const hop = { traceId: 'a', spanId: 'b', parentId: null, kind: 'read', from: 'conversation:s-1', to: 'fs-gate:s-1.work', startMs: 1, endMs: 2, error: null }
+  const hop = {
+    traceId: 'a',
+    spanId: 'b',
+    parentId: null,
+    kind: 'read',
+    from: 'conversation:s-1',
+    to: 'fs-gate:s-1.work',
+    startMs: 1,
+    endMs: 2,
+    error: null,
+  }
   expect(hopSpan(hop)).toMatchObject({ name: 'read fs-gate', attributes: { 'bulkhead.actor.to': 'fs-gate:s-1.work' } })
 })
 

@@ -34,7 +34,8 @@ export function recordOf({ state, accelerator, lastError, epoch }: Context, now:
   if (now === 'booting') return entry('vm.starting', { accelerator })
   if (now === 'ready') return entry('vm.started', { accelerator })
   const died = now === 'probing' && (state === 'booting' || state === 'verifying' || state === 'ready')
-  if (now === 'backoff' || died) return entry('vm.failed', { code: lastError?.code ?? 'unknown', cause: lastError?.cause ?? lastError?.message ?? null })
+  if (now === 'backoff' || died)
+    return entry('vm.failed', { code: lastError?.code ?? 'unknown', cause: lastError?.cause ?? lastError?.message ?? null })
   return now === 'stopped' && state === 'stopping' ? entry('vm.stopped', {}) : null
 }
 

@@ -30,7 +30,10 @@ async function inForce(holds: (now: TelemetryStatus) => boolean): Promise<Teleme
   }
 }
 const entries = async (...args: string[]) =>
-  (await home.call(['audit', 'export', ...args])).stdout.split('\n').filter(Boolean).map((line) => JSON.parse(line) as Line)
+  (await home.call(['audit', 'export', ...args])).stdout
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line) as Line)
 const events = (prompt: unknown) => receiver.logs.filter(({ attributes }) => attributes['prompt.id'] === prompt)
 const promptOf = (session: string) =>
   receiver.logs.find(({ name, attributes }) => name === 'user_prompt' && attributes['session.id'] === session)?.attributes['prompt.id']
@@ -96,21 +99,46 @@ describe('one prompt, with the workspace down', () => {
       prompt_length: promptText.length,
       prompt: '<REDACTED>',
     })
-    expect(named('api_error')[0]).toMatchObject({ status_code: '529', error: 'model-unreachable', attempt: 1, duration_ms: expect.any(Number) })
-    expect(named('api_request')[0]).toMatchObject({ input_tokens: 11, output_tokens: 7, cache_read_tokens: 0, speed: 'normal', model: expect.any(String) })
+    expect(named('api_error')[0]).toMatchObject({
+      status_code: '529',
+      error: 'model-unreachable',
+      attempt: 1,
+      duration_ms: expect.any(Number),
+    })
+    expect(named('api_request')[0]).toMatchObject({
+      input_tokens: 11,
+      output_tokens: 7,
+      cache_read_tokens: 0,
+      speed: 'normal',
+      model: expect.any(String),
+    })
     expect(named('tool_decision')).toMatchObject([
       { tool_name: 'Read', decision: 'accept', source: 'config' },
       { tool_name: 'Write', decision: 'accept', source: 'config' },
       { tool_name: 'Bash', decision: 'accept', source: 'config' },
     ])
     expect(named('tool_result')).toMatchObject([
-      { tool_name: 'Read', success: 'true', decision_type: 'accept', decision_source: 'config', tool_result_size_bytes: expect.any(Number) },
+      {
+        tool_name: 'Read',
+        success: 'true',
+        decision_type: 'accept',
+        decision_source: 'config',
+        tool_result_size_bytes: expect.any(Number),
+      },
       { tool_name: 'Write', success: 'true' },
       // The workspace is off: its refusal is telemetry like anything else.
       { tool_name: 'Bash', success: 'false', error: 'workspace-unavailable' },
     ])
-    expect(named('assistant_response')[0]).toMatchObject({ response_length: 27, response: '<REDACTED>', request_id: expect.stringContaining('req_') })
-    expect(told[0]?.resource).toMatchObject({ 'service.name': 'bulkhead', 'deployment.environment': 'test', 'process.owner': expect.any(String) })
+    expect(named('assistant_response')[0]).toMatchObject({
+      response_length: 27,
+      response: '<REDACTED>',
+      request_id: expect.stringContaining('req_'),
+    })
+    expect(told[0]?.resource).toMatchObject({
+      'service.name': 'bulkhead',
+      'deployment.environment': 'test',
+      'process.owner': expect.any(String),
+    })
     for (const text of ['quokka', 'numbat', 'bilby', 'wombat']) expect(receiver.text()).not.toContain(text)
     expect(receiver.requests.every(({ headers }) => headers['authorization'] === secret)).toBe(true)
     expect(receiver.requests.every(({ headers }) => headers['content-type'] === 'application/x-protobuf')).toBe(true)
@@ -133,11 +161,11 @@ describe('one prompt, with the workspace down', () => {
     expect(way('model egress').slice(1)).toEqual([expect.stringMatching(/^chat claude/), 'prompt conversation'])
     expect(spans().find(({ name }) => name === 'exec vm-supervisor')).toMatchObject({ error: true })
     // Events belong to spans of the same trace.
-    expect(events(promptOf('zoo')).filter(({ name }) => name === 'tool_result').map((event) => byId.get(event.spanId)?.name)).toEqual([
-      'execute_tool Read',
-      'execute_tool Write',
-      'execute_tool Bash',
-    ])
+    expect(
+      events(promptOf('zoo'))
+        .filter(({ name }) => name === 'tool_result')
+        .map((event) => byId.get(event.spanId)?.name),
+    ).toEqual(['execute_tool Read', 'execute_tool Write', 'execute_tool Bash'])
   })
 
   test('a self test says what came back, and brings the metrics', async () => {
@@ -160,7 +188,8 @@ describe('one prompt, with the workspace down', () => {
   test('the audit log has what was decided and done, in order, and is whole', async () => {
     const log = await entries()
     const actions = log.map(({ action }) => action)
-    const at = (action: string, holds: (line: Line) => boolean = () => true) => log.findIndex((line) => line.action === action && holds(line))
+    const at = (action: string, holds: (line: Line) => boolean = () => true) =>
+      log.findIndex((line) => line.action === action && holds(line))
     const about = (tool: string) => (line: Line) => line.data['tool'] === tool
     expect(actions).toEqual(expect.arrayContaining(['policy.read', 'session.opened', 'folder.connected', 'egress.allowed']))
     expect(log[at('folder.connected')]).toMatchObject({ from: 'consent', data: { session: 'zoo', root: folder, mode: 'rw' } })

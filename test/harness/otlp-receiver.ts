@@ -1,7 +1,13 @@
 /** An OTLP collector that nobody here wrote (`@elastic/mockotlpserver`), and what it received, in plain values. One a test file. */
 import { createRequire } from 'node:module'
 
-export type Received = { name: string; attributes: Record<string, unknown>; traceId: string; spanId: string; resource: Record<string, unknown> }
+export type Received = {
+  name: string
+  attributes: Record<string, unknown>
+  traceId: string
+  spanId: string
+  resource: Record<string, unknown>
+}
 export type ReceivedSpan = Received & { parentId: string; error: boolean }
 export type ReceivedMetric = { name: string; points: { attributes: Record<string, unknown>; value: number }[] }
 export type OtlpReceiver = {
@@ -19,15 +25,26 @@ export type OtlpReceiver = {
   close(): Promise<void>
 }
 type Server = { start(): Promise<void>; close(): Promise<void>; httpUrl: URL | string }
-type Callbacks = { onLogs: (data: unknown) => void; onTrace: (data: unknown) => void; onMetrics: (data: unknown) => void; onRequest: (request: never) => void }
+type Callbacks = {
+  onLogs: (data: unknown) => void
+  onTrace: (data: unknown) => void
+  onMetrics: (data: unknown) => void
+  onRequest: (request: never) => void
+}
 const { MockOtlpServer } = createRequire(import.meta.url)('@elastic/mockotlpserver') as {
   MockOtlpServer: new (options: object) => Server
 }
 
 /** The package hears of every server in the process, whoever asked: so it is asked once. */
 const listeners = new Set<(signal: 'logs' | 'traces' | 'metrics' | 'request', data: unknown) => void>()
-const tell = (signal: 'logs' | 'traces' | 'metrics' | 'request') => (data: unknown) => listeners.forEach((listener) => listener(signal, data))
-let callbacks: Partial<Callbacks> = { onLogs: tell('logs'), onTrace: tell('traces'), onMetrics: tell('metrics'), onRequest: tell('request') }
+const tell = (signal: 'logs' | 'traces' | 'metrics' | 'request') => (data: unknown) =>
+  listeners.forEach((listener) => listener(signal, data))
+let callbacks: Partial<Callbacks> = {
+  onLogs: tell('logs'),
+  onTrace: tell('traces'),
+  onMetrics: tell('metrics'),
+  onRequest: tell('request'),
+}
 
 export async function startOtlpReceiver(port = 0): Promise<OtlpReceiver> {
   const logs: Received[] = []
@@ -40,10 +57,19 @@ export async function startOtlpReceiver(port = 0): Promise<OtlpReceiver> {
     raw.push(JSON.stringify(data))
     if (signal === 'request') requests.push(data as (typeof requests)[number])
     for (const { resource, scopes } of resourcesOf(data)) {
-      if (signal === 'logs') for (const item of scopes.flatMap((scope) => list(scope['logRecords']))) logs.push({ ...received(item, resource), name: String(plain(item['body'])) })
+      if (signal === 'logs')
+        for (const item of scopes.flatMap((scope) => list(scope['logRecords'])))
+          logs.push({ ...received(item, resource), name: String(plain(item['body'])) })
       if (signal === 'traces')
         for (const item of scopes.flatMap((scope) => list(scope['spans'])))
-          spans.push({ ...received(item, resource), name: String(item['name']), parentId: hex(item['parentSpanId']), error: Number((item['status'] as { code?: unknown } | undefined)?.code ?? 0) === 2 || (item['status'] as { code?: unknown } | undefined)?.code === 'STATUS_CODE_ERROR' })
+          spans.push({
+            ...received(item, resource),
+            name: String(item['name']),
+            parentId: hex(item['parentSpanId']),
+            error:
+              Number((item['status'] as { code?: unknown } | undefined)?.code ?? 0) === 2 ||
+              (item['status'] as { code?: unknown } | undefined)?.code === 'STATUS_CODE_ERROR',
+          })
       if (signal === 'metrics') for (const item of scopes.flatMap((scope) => list(scope['metrics']))) metrics.push(metricOf(item))
     }
     waiting = waiting.filter((ready) => !ready())
