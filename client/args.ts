@@ -2,8 +2,8 @@
 import { realpathSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
-import { type AuditCommand, auditActions } from './audit.ts'
-import { telemetryActions } from './telemetry.ts'
+import { type AuditCommand, parseAudit } from './audit-args.ts'
+import { type McpCommand, parseMcp } from './mcp-args.ts'
 
 export class UsageError extends Error {}
 
@@ -13,6 +13,7 @@ export type Approve = (typeof approveModes)[number]
 export type SessionOptions = { folders: Folder[]; approve: Approve; hosts: string[]; session?: string; model?: string }
 const vmActions = ['status', 'start', 'stop', 'restart'] as const
 const policyActions = ['show', 'check', 'explain'] as const
+const telemetryActions = ['status', 'test'] as const
 const daemonActions = ['start', 'stop', 'status'] as const
 
 export type Command =
@@ -23,9 +24,12 @@ export type Command =
   | { verb: 'daemon'; action: (typeof daemonActions)[number]; json: boolean }
   | { verb: 'policy'; action: (typeof policyActions)[number]; about: string; json: boolean }
   | { verb: 'telemetry'; action: (typeof telemetryActions)[number]; json: boolean }
-  | ({ verb: 'audit' } & AuditCommand)
+  | AuditCommand
   | { verb: 'inspect' | 'doctor'; json: boolean }
   | { verb: 'check'; actor: string | null; json: boolean }
+  | McpCommand
+  | { verb: 'web'; open: boolean }
+  | { verb: 'acp' }
 
 export const usage = `Usage: bulkhead [COMMAND]
 
@@ -37,8 +41,22 @@ export const usage = `Usage: bulkhead [COMMAND]
       --session ID           go on with a session, or name a new one
       --model NAME           model to use
       --json                 one JSON event per line on stdout
+  web [--no-open]
+              Open the page in the browser, and print its address. The address is a key: whoever has it can do what you can.
+  acp         Speak the Agent Client Protocol on stdin and stdout, for editors; uses the running daemon.
   vm status|start|stop|restart [--json]
               The workspace, a Linux VM in which commands run.
+  mcp list [--json]
+              Tool servers, their tools, and what is decided about each.
+  mcp add NAME [--env KEY=VALUE] [--folder PATH[:ro]] [--network] -- COMMAND [ARGUMENT]…
+              A tool server: started in a jail that reaches the folders named, and the network only if allowed.
+  mcp remove|restart|approve NAME
+              approve accepts what a server's tools are now, after they changed.
+  mcp allow|ask|block TOOL
+              Whether calls of a tool need a question.
+  extension install FILE [--config KEY=VALUE] [--network]
+  extension list|remove NAME
+              Desktop extensions (.mcpb, .dxt).
   inspect [--json]
               Who runs, what each holds and why.
   policy show | check FILE | explain KEY [--json]
@@ -77,23 +95,31 @@ export function parseCommand(args: readonly string[]): Command {
   if (verb === 'help' || verb === '--help' || verb === '-h' || rest.includes('--help')) return { verb: 'help' }
   if (verb === 'version' || verb === '--version') return { verb: 'version' }
   if (verb === undefined || verb.startsWith('-')) {
-    const { values, positionals } = parse(args, sessionOptions)
+    const { values, positionals } = parseWords(args, sessionOptions)
     if (positionals.length > 0) throw new UsageError(`To do one thing and end: bulkhead run ${JSON.stringify(positionals.join(' '))}`)
     return { verb: 'terminal', ...session(values) }
   }
   switch (verb) {
     case 'run': {
-      const { values, positionals } = parse(rest, { ...sessionOptions, ...json })
+      const { values, positionals } = parseWords(rest, { ...sessionOptions, ...json })
       const prompt = positionals.join(' ').trim()
       if (prompt === '') throw new UsageError('run needs a prompt: bulkhead run --folder PATH "What to do"')
       return { verb, prompt, json: values.json === true, ...session(values) }
     }
     case 'audit':
-      return auditCommand(rest)
+      return parseAudit(rest)
+    case 'web': {
+      const { values, positionals } = parseWords(rest, { 'no-open': { type: 'boolean' } })
+      if (positionals.length > 0) throw new UsageError('web takes no argument but --no-open.')
+      return { verb, open: values['no-open'] !== true }
+    }
+    case 'acp':
+      if (rest.length > 0) throw new UsageError('acp takes no argument.')
+      return { verb }
     case 'vm':
     case 'telemetry':
     case 'daemon': {
-      const { values, positionals } = parse(rest, json)
+      const { values, positionals } = parseWords(rest, json)
       const [action, ...more] = positionals
       const known: readonly string[] = { vm: vmActions, telemetry: telemetryActions, daemon: daemonActions }[verb]
       if (action === undefined || more.length > 0 || !known.includes(action))
@@ -101,21 +127,25 @@ export function parseCommand(args: readonly string[]): Command {
       return { verb, action, json: values.json === true } as Command
     }
     case 'policy': {
-      const { values, positionals } = parse(rest, json)
+      const { values, positionals } = parseWords(rest, json)
       const [action, about = '', ...more] = positionals
       const known = policyActions.find((name) => name === action)
       if (!known) throw new UsageError(`policy takes one of: ${policyActions.join(', ')}.`)
-      if (more.length > 0 || (known === 'show') !== (about === '')) throw new UsageError('It is one of: policy show, policy check FILE, policy explain KEY.')
+      if (more.length > 0 || (known === 'show') !== (about === ''))
+        throw new UsageError('It is one of: policy show, policy check FILE, policy explain KEY.')
       return { verb, action: known, about, json: values.json === true }
     }
+    case 'mcp':
+    case 'extension':
+      return parseMcp(verb, rest)
     case 'inspect':
     case 'doctor': {
-      const { values, positionals } = parse(rest, json)
+      const { values, positionals } = parseWords(rest, json)
       if (positionals.length > 0) throw new UsageError(`${verb} takes no argument but --json.`)
       return { verb, json: values.json === true }
     }
     case 'check': {
-      const { values, positionals } = parse(rest, json)
+      const { values, positionals } = parseWords(rest, json)
       if (positionals.length > 1) throw new UsageError('check takes at most one actor.')
       return { verb, actor: positionals[0] ?? null, json: values.json === true }
     }
@@ -124,44 +154,8 @@ export function parseCommand(args: readonly string[]): Command {
   }
 }
 
-const auditOptions = {
-  dir: { type: 'string' },
-  expect: { type: 'string' },
-  key: { type: 'string' },
-  session: { type: 'string' },
-  action: { type: 'string' },
-  since: { type: 'string' },
-  until: { type: 'string' },
-} as const satisfies ParseArgsConfig['options']
-
-function auditCommand(args: readonly string[]): Command {
-  const { values, positionals } = parse(args, { ...auditOptions, ...json })
-  const action = auditActions.find((name) => name === positionals[0])
-  if (!action || positionals.length > 1) throw new UsageError(`audit takes one of: ${auditActions.join(', ')}.`)
-  const [, n, hash] = /^(\d+):([0-9a-f]{64})$/.exec(values.expect ?? '') ?? []
-  if (values.expect !== undefined && hash === undefined) throw new UsageError('--expect takes an entry as `audit verify` prints it: N:HASH.')
-  const time = (name: 'since' | 'until'): Record<string, string> => {
-    const text = values[name]
-    if (text === undefined) return {}
-    if (Number.isNaN(Date.parse(text))) throw new UsageError(`--${name} takes a time: 2026-11-26 or 2026-11-26T12:00:00Z.`)
-    return { [name]: new Date(text).toISOString() }
-  }
-  return {
-    verb: 'audit',
-    action,
-    json: values.json === true,
-    dir: values.dir === undefined ? null : resolve(values.dir),
-    expect: { ...(hash === undefined ? {} : { link: { n: Number(n), hash } }), ...(values.key === undefined ? {} : { key: values.key }) },
-    filter: {
-      ...(values.session === undefined ? {} : { session: values.session }),
-      ...(values.action === undefined ? {} : { action: values.action }),
-      ...time('since'),
-      ...time('until'),
-    },
-  }
-}
-
-function parse<O extends NonNullable<ParseArgsConfig['options']>>(args: readonly string[], options: O) {
+/** Options and words; throws a `UsageError` on what is neither. */
+export function parseWords<O extends NonNullable<ParseArgsConfig['options']>>(args: readonly string[], options: O) {
   try {
     return parseArgs({ args: [...args], options, allowPositionals: true, strict: true })
   } catch (error) {

@@ -1,21 +1,11 @@
 /** `bulkhead audit …`: reads the audit log's files, with the daemon running or not. */
 import { existsSync } from 'node:fs'
-import type { Line, Link } from '../actors/telemetry/audit-chain.ts'
+import type { Line } from '../actors/telemetry/audit-chain.ts'
 import { type Verdict, verifyAudit } from '../actors/telemetry/audit-verify.ts'
 import { fault } from '../kernel/index.ts'
+import type { AuditCommand } from './audit-args.ts'
 import { exitCodes } from './exit-codes.ts'
 import { oneLine, printable } from './printable.ts'
-
-export const auditActions = ['verify', 'export', 'query'] as const
-export type AuditCommand = {
-  action: (typeof auditActions)[number]
-  json: boolean
-  /** Null: the one of this home. */
-  dir: string | null
-  /** What is known from elsewhere. */
-  expect: { link?: Link; key?: string }
-  filter: { session?: string; action?: string; since?: string; until?: string }
-}
 
 /** @returns the exit code; a log that is not whole is a failure, for an export as well */
 export function audit({ action, json, dir, expect, filter }: AuditCommand, home: string, out: (text: string) => void): number {

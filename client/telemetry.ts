@@ -4,12 +4,10 @@ import type { Daemon } from './connection.ts'
 import { exitCodes } from './exit-codes.ts'
 import { oneLine, printable } from './printable.ts'
 
-export const telemetryActions = ['status', 'test'] as const
-
 /** @returns the exit code; a collector that did not take everything is a failure */
 export async function telemetry(
   daemon: Daemon,
-  { action, json }: { action: (typeof telemetryActions)[number]; json: boolean },
+  { action, json }: { action: 'status' | 'test'; json: boolean },
   out: (text: string) => void,
 ): Promise<number> {
   if (action === 'status') {

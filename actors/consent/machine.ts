@@ -3,8 +3,9 @@
  * little course of events (opening.ts, asking.ts, sessions.ts: pure functions); the machine routes what arrives to them.
  */
 import { setup } from 'xstate'
+import { noRequest } from '../../kernel/index.ts'
 import type { Inbound, KernelEvent, Outgoing } from '../../kernel/index.ts'
-import { answered, ask, askRefused, derived, stamped, withdrawn } from './asking.ts'
+import { answered, ask, askRefused, derived, ruled, stamped, withdrawn } from './asking.ts'
 import { abandon, minted, open, taskAgain, taskDone, taskRefused } from './opening.ts'
 import type { Policy } from '../policy/protocol.ts'
 import { policyChanged } from './policy-change.ts'
@@ -57,6 +58,7 @@ function step(context: Context, event: Event): Step {
     case 'replied':
       if (isRecordRef(event.ref)) return released(context, event.ref)
       if (event.ref.startsWith('open:')) return taskDone(context, event.ref, event.body, event.caps)
+      if (event.kind === 'tool-rule') return ruled(context, event.ref, event.body)
       return event.kind === 'derive' ? derived(context, event.ref, event.body, event.caps) : answered(context, event.ref, event.body)
     case 'refused':
       if (isRecordRef(event.ref)) return withheld(context, event.ref, event.error)
@@ -74,8 +76,8 @@ function step(context: Context, event: Event): Step {
   }
 }
 
-/** Someone may send a request kind one-way: then there is no one to answer, and what would go to request -1 does not leave. */
-const requestOf = (event: Inbound<typeof protocol>): number => event.from.request ?? -1
+/** Someone may send a request kind one-way: then there is no one to answer. */
+const requestOf = (event: Inbound<typeof protocol>): number => event.from.request ?? noRequest
 
 const dialect = setup({
   types: {} as { context: Context; events: Event; emitted: Outgoing },
@@ -92,8 +94,6 @@ const advance = dialect.enqueueActions(({ context, event, enqueue }) => {
   const { context: after, out } = recorded(context, event, step(context, event))
   enqueue.assign(() => after)
   for (const item of out) {
-    // Nobody waits: a message that came one-way, or something policy set off.
-    if ((item.type === 'reply' || item.type === 'refuse') && item.request < 0) continue
     if (item.type !== 'effect') enqueue.emit(item)
     else enqueue({ type: item.name, params: { ref: item.ref } })
   }

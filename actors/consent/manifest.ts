@@ -39,6 +39,12 @@ export const manifest = {
       reason: 'puts every decision on record before it takes effect; handed to each conversation with its session',
     },
     {
+      name: 'mcp',
+      target: 'mcp-host',
+      limits: { kinds: ['tools', 'call', 'tool-rule'] },
+      reason: 'knows what is decided about a tool; its list goes to conversations, a call is handed out per approval',
+    },
+    {
       name: 'journal',
       target: 'journal',
       limits: { kinds: ['append', 'read', 'sessions'] },
