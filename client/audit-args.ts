@@ -30,7 +30,8 @@ export function parseAudit(args: readonly string[]): AuditCommand {
   const action = auditActions.find((name) => name === positionals[0])
   if (!action || positionals.length > 1) throw new UsageError(`audit takes one of: ${auditActions.join(', ')}.`)
   const [, n, hash] = /^(\d+):([0-9a-f]{64})$/.exec(values.expect ?? '') ?? []
-  if (values.expect !== undefined && hash === undefined) throw new UsageError('--expect takes an entry as `audit verify` prints it: N:HASH.')
+  if (values.expect !== undefined && hash === undefined)
+    throw new UsageError('--expect takes an entry as `audit verify` prints it: N:HASH.')
   const time = (name: 'since' | 'until'): Record<string, string> => {
     const text = values[name]
     if (text === undefined) return {}

@@ -10,7 +10,10 @@ import { oneLine, printable } from './printable.ts'
 /** @returns the exit code; a log that is not whole is a failure, for an export as well */
 export function audit({ action, json, dir, expect, filter }: AuditCommand, home: string, out: (text: string) => void): number {
   const place = dir ?? home
-  if (!existsSync(place)) throw fault('not-found', `There is no audit log in ${place}.`, { remedy: 'It is made when the daemon first runs; `--dir` names another folder.' })
+  if (!existsSync(place))
+    throw fault('not-found', `There is no audit log in ${place}.`, {
+      remedy: 'It is made when the daemon first runs; `--dir` names another folder.',
+    })
   if (action === 'verify') {
     const verdict = verifyAudit(place, expect)
     out(json ? `${JSON.stringify(verdict)}\n` : verdictText(verdict))
@@ -19,7 +22,11 @@ export function audit({ action, json, dir, expect, filter }: AuditCommand, home:
   const verdict = verifyAudit(place, expect, (line) => {
     if (matches(line, filter)) out(action === 'export' || json ? `${JSON.stringify(line)}\n` : lineText(line))
   })
-  if (verdict.broken) throw fault('io-failed', 'The audit log is not whole; entries that are not as they were written are left out.', { cause: brokenText(verdict.broken), remedy: 'See `bulkhead audit verify`.' })
+  if (verdict.broken)
+    throw fault('io-failed', 'The audit log is not whole; entries that are not as they were written are left out.', {
+      cause: brokenText(verdict.broken),
+      remedy: 'See `bulkhead audit verify`.',
+    })
   return exitCodes.done
 }
 

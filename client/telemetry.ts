@@ -20,7 +20,7 @@ export async function telemetry(
   return test.ok ? exitCodes.done : exitCodes.failed
 }
 
-export function statusText({ state, endpoint, decidedBy, protocol, traces, capture, headers, signals, audit }: TelemetryStatus): string {
+function statusText({ state, endpoint, decidedBy, protocol, traces, capture, headers, signals, audit }: TelemetryStatus): string {
   const where = {
     unknown: 'Policy has not told yet; what happens meanwhile is kept.',
     off: `Telemetry is off: no endpoint (${decidedBy}).`,
@@ -50,6 +50,9 @@ function signalText(name: string, { sent, waiting, lost, failures, lastError, la
 }
 
 function testText({ endpoint, protocol, results }: TelemetryTest): string {
-  const rows = results.map(({ signal, ok, ms, error }) => `  ${signal.padEnd(8)} ${ok ? `taken after ${ms} ms` : `not taken: ${oneLine(error ?? 'unknown', 300)}`}\n`)
+  const rows = results.map(
+    ({ signal, ok, ms, error }) =>
+      `  ${signal.padEnd(8)} ${ok ? `taken after ${ms} ms` : `not taken: ${oneLine(error ?? 'unknown', 300)}`}\n`,
+  )
   return printable(`Sent to ${endpoint} as ${protocol}:\n${rows.join('')}`)
 }

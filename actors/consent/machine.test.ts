@@ -114,7 +114,14 @@ describe('open', () => {
       ['conversation', 's-new'],
     ])
     const [, conversation] = it.of('spawn')
-    expect(conversation?.body.grants.map((item) => item.name)).toEqual(['egress', 'consent', 'mcp', 'journal', 'telemetry', 'folder:Sales-2026'])
+    expect(conversation?.body.grants.map((item) => item.name)).toEqual([
+      'egress',
+      'consent',
+      'mcp',
+      'journal',
+      'telemetry',
+      'folder:Sales-2026',
+    ])
     expect(conversation?.caps?.map(({ limits }) => limits?.kinds)).toEqual([
       undefined,
       ['ask'],
@@ -451,7 +458,9 @@ describe('on record', () => {
 
   test('what cannot be recorded is not carried out', () => {
     const error = { code: 'audit-failed', message: 'The audit log cannot be written.', cause: 'ENOSPC', remedy: 'x' }
-    const it = opened('all', 'rw', { audit: (message: Sent) => (JSON.stringify(message.body).includes('permission') ? { error } : { body: {} }) })
+    const it = opened('all', 'rw', {
+      audit: (message: Sent) => (JSON.stringify(message.body).includes('permission') ? { error } : { body: {} }),
+    })
     expect(it.answer(it.call('ask', write(), 's-new'))).toMatchObject({ type: 'refuse', error: { code: 'audit-failed', cause: 'ENOSPC' } })
   })
 

@@ -19,24 +19,22 @@ const isRecord = ({ ref }: Event): boolean => typeof ref === 'string' && ref.sta
 /** The step with its entries; replies that give something wait under `context.held`. */
 export function recorded(before: Context, event: Event, step: Step): Step {
   if (isRecord(event)) return step
-  let { context } = step
-  const out: Out[] = changes(before, context, event).map(send)
+  const held: Record<string, Extract<Out, { type: 'reply' }>> = {}
+  let { next } = step.context
+  const out: Out[] = changes(before, step.context, event).map(send)
   for (const message of step.out) {
-    const entry =
-      message.type === 'reply' || message.type === 'refuse' ? entryOf(message, wishOf(before, event, message.request), context) : null
-    if (!entry) {
+    const answers = message.type === 'reply' || message.type === 'refuse'
+    const entry = answers ? entryOf(message, wishOf(before, event, message.request), step.context) : null
+    if (entry) out.push(send(entry))
+    if (!entry || message.type !== 'reply') {
       out.push(message)
       continue
     }
-    if (message.type === 'refuse') {
-      out.push(send(entry), message)
-      continue
-    }
-    const ref = `${recordPrefix}${context.next}`
-    context = { ...context, next: context.next + 1, held: { ...context.held, [ref]: message as Extract<Out, { type: 'reply' }> } }
-    out.push({ ...send(entry), ref })
+    const ref = `${recordPrefix}${next++}`
+    held[ref] = message
+    out.splice(-1, 1, { ...send(entry), ref })
   }
-  return { context, out }
+  return { context: { ...step.context, next, held: { ...step.context.held, ...held } }, out }
 }
 
 /** The log has it: the reply that waited leaves. */

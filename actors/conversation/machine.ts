@@ -43,7 +43,14 @@ import type { Answer } from './tools/tool.ts'
 
 type Tag = { ref: string; request: number }
 type Outcome =
-  | ({ type: 'prepareTurn.ready'; date: string; practice: boolean; promptId: string; serverTools: ServerTool[]; serverNotes: string[] } & Tag)
+  | ({
+      type: 'prepareTurn.ready'
+      date: string
+      practice: boolean
+      promptId: string
+      serverTools: ServerTool[]
+      serverNotes: string[]
+    } & Tag)
   | ({ type: 'prepareTurn.failed'; error: unknown; promptId: string } & Tag)
   | ({ type: 'prepareTurn.crashed'; error: unknown } & Tag)
   | ({ type: 'callModel.done' } & ModelAnswer & Stamp & Tag)

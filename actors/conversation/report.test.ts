@@ -17,8 +17,12 @@ async function start(peers: Peers): Promise<Harness> {
 }
 const told = (): BodyOf<typeof telemetry, 'event'>[] =>
   (running?.heard ?? []).filter(({ kind }) => kind === 'event').map(({ body }) => body as BodyOf<typeof telemetry, 'event'>)
-const brief = () => told().map(({ name, attributes: { decision, source, success, error } }) => [name, decision ?? success, source ?? error].filter((part) => part !== undefined).join(' '))
-const audited = () => (running?.heard ?? []).filter(({ kind }) => kind === 'audit').map(({ body }) => (body as { data: { tool: string } }).data.tool)
+const brief = () =>
+  told().map(({ name, attributes: { decision, source, success, error } }) =>
+    [name, decision ?? success, source ?? error].filter((part) => part !== undefined).join(' '),
+  )
+const audited = () =>
+  (running?.heard ?? []).filter(({ kind }) => kind === 'audit').map(({ body }) => (body as { data: { tool: string } }).data.tool)
 const ran = { exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 5, cwd: '/sessions/s-1' }
 const exec = { model: (_: unknown, n: number) => (n === 0 ? use(['c1', 'Bash', { command: 'ls' }]) : say('done')), exec: () => ran }
 
@@ -26,7 +30,14 @@ describe('decisions', () => {
   test('of the member', async () => {
     const { prompt } = await start({ ...exec, consent: () => 'once' })
     await prompt('run ls')
-    expect(brief()).toEqual(['user_prompt', 'api_request', 'tool_decision accept config', 'tool_result true', 'api_request', 'assistant_response'])
+    expect(brief()).toEqual([
+      'user_prompt',
+      'api_request',
+      'tool_decision accept config',
+      'tool_result true',
+      'api_request',
+      'assistant_response',
+    ])
   })
 
   test('a refusal, by whom', async () => {
@@ -56,7 +67,9 @@ test('one prompt id, numbers that rise, also after a restart', async () => {
   await prompt('one')
   await restart()
   await prompt('two')
-  const [first, second] = ['one', 'two'].map((_, index) => told().filter(({ prompt: id }) => id === [...new Set(told().map((event) => event.prompt))][index]))
+  const [first, second] = ['one', 'two'].map((_, index) =>
+    told().filter(({ prompt: id }) => id === [...new Set(told().map((event) => event.prompt))][index]),
+  )
   expect([first?.length, second?.length]).toEqual([3, 3])
   const numbers = told().map(({ sequence }) => sequence)
   expect(numbers).toEqual([...new Set(numbers)].toSorted((a, b) => a - b))

@@ -126,12 +126,13 @@ export function serveConnection(stream: Stream & { local?: true }, destroy: () =
       return {}
     })
     .onRequest('session/prompt', async ({ params, signal }) => {
+      const { _meta: meta } = params
       const text = params.prompt.map(plainText).join('\n\n')
       const ended = await ask(
         'acp',
         { method: 'prompt', params: clientMethods.prompt.parse({ session: params.sessionId, text }) },
         signal,
-        params._meta,
+        meta,
       )
       const { status, error } = ended as { status: Parameters<typeof stopReason>[0]; error?: Fault }
       if (status === 'failed') throw rpcError(error ?? fault('internal', 'The turn failed.'))
@@ -143,7 +144,7 @@ export function serveConnection(stream: Stream & { local?: true }, destroy: () =
     )
   for (const method of Object.keys(clientMethods) as ClientMethod[])
     app.onRequest(prefix + method, clientMethods[method] as { parse(params: unknown): unknown }, ({ params, signal }) =>
-      ask('bulkhead', { method, params } as ClientCall, signal, (params as { _meta?: unknown })._meta),
+      ask('bulkhead', { method, params } as ClientCall, signal, metaOf(params)),
     )
 
   const connection: AgentConnection = app.connect(stream)
@@ -188,6 +189,11 @@ export function serveConnection(stream: Stream & { local?: true }, destroy: () =
     closed,
     close,
   }
+}
+
+function metaOf(params: unknown): unknown {
+  const { _meta: meta } = params as { _meta?: unknown }
+  return meta
 }
 
 /** The client's trace, if it sent one that can be used: a trace decides nothing, so a wrong one is no error. */

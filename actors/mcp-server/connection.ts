@@ -13,7 +13,11 @@ export type Tools = { tools: ToolDefinition[]; left: string[] }
 export type Connection = {
   info: NonNullable<ServerStatus['info']>
   listed: Tools
-  call(tool: string, input: Record<string, unknown>, options: { signal: AbortSignal; trace: string | null; onProgress(text: string): void }): Promise<ToolResult>
+  call(
+    tool: string,
+    input: Record<string, unknown>,
+    options: { signal: AbortSignal; trace: string | null; onProgress(text: string): void },
+  ): Promise<ToolResult>
 }
 
 /** Rejects when the server does not speak MCP, or ends. `onTools`: its list changed. */

@@ -114,7 +114,17 @@ require('node:readline').createInterface({ input: process.stdin }).on('line', (l
     kind: 'mcp-server',
     instance: 'meta.1',
     session: null,
-    params: { name: 'meta', command: 'node', args: [script], env: {}, network: false, folders: [], code: [data], data, nodeBinary: process.execPath },
+    params: {
+      name: 'meta',
+      command: 'node',
+      args: [script],
+      env: {},
+      network: false,
+      folders: [],
+      code: [data],
+      data,
+      nodeBinary: process.execPath,
+    },
     grants: [],
   })
   const traceId = '4bf92f3577b34da6a3ce929d0e0e4736'

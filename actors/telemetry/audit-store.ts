@@ -23,7 +23,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { asFault, fault } from '../../kernel/index.ts'
+import { fault } from '../../kernel/index.ts'
 import { type Entry, genesis, type Head, headText, lineText, type Link, readLine } from './audit-chain.ts'
 import { damagedAction, headFile, keyFile, linesOf, readHeadFile, segmentFiles } from './audit-verify.ts'
 import { maxCommit, maxSegmentBytes, maxSegments, maxUnwritten } from './limits.ts'
@@ -150,7 +150,7 @@ export function openAudit(
     head: () => last,
     trouble: () => trouble,
     async close() {
-      while (busy || waiting.length > 0) await committing
+      for (let settled; settled !== committing; ) await (settled = committing)
       if (fd !== null) closeSync(fd)
       fd = null
       segment = null
@@ -225,7 +225,7 @@ function signingKey(dir: string): KeyObject {
   try {
     return createPrivateKey(readFileSync(path))
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw asFault(error)
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
   }
   const { privateKey } = generateKeyPairSync('ed25519')
   writeThrough(path, privateKey.export({ type: 'pkcs8', format: 'pem' }), O_EXCL)

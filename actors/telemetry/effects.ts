@@ -1,6 +1,6 @@
 /** What telemetry does to the world: it writes the audit log and talks to the collector. The headers for the collector stay in here. */
 import * as Effect from 'effect/Effect'
-import { asFault, type EffectContext, type Effects } from '../../kernel/index.ts'
+import { asFault, type EffectContext, type Effects, fault } from '../../kernel/index.ts'
 import { type AuditStore, openAudit } from './audit-store.ts'
 import { readHeadFile } from './audit-verify.ts'
 import { fingerprint } from './audit-chain.ts'
@@ -20,13 +20,18 @@ export function createEffects(out: Export = createExport()) {
 
   /** Opened with the first use; a folder that could not be opened is tried again with the next. */
   const audit = ({ params }: EffectContext): AuditStore => {
-    store ??= openAudit(auditDir(String((params as Record<string, unknown>)['home'])))
-    return store
+    try {
+      store ??= openAudit(auditDir(String((params as Record<string, unknown>)['home'])))
+      return store
+    } catch (error) {
+      throw fault('audit-failed', 'The audit log cannot be opened.', { cause: error instanceof Error ? error.message : String(error) })
+    }
   }
 
   /** Sends the head to the collector: whoever cuts or rewrites the log later cannot change what the collector has. */
   function anchor(context: EffectContext, now: number): void {
-    const { n, hash } = audit(context).head()
+    if (!store) return
+    const { n, hash } = store.head()
     if (n === anchored.n) return
     anchored = { at: now, n }
     const head = readHeadFile(auditDir(String((context.params as Record<string, unknown>)['home'])))
@@ -135,7 +140,7 @@ export function createEffects(out: Export = createExport()) {
       run: (_: object, context) =>
         Effect.promise(async () => {
           await store?.close()
-          if (store) anchor(context, Date.now())
+          anchor(context, Date.now())
           await out.close()
           return { type: 'done' }
         }),

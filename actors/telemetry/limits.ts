@@ -32,9 +32,6 @@ export const maxContent = 61_440
 export const maxInputText = 512
 export const maxInputTotal = 4_096
 
-/** Attributes of one event. */
-export const maxAttributes = 64
-
 /** Actors that watch whether traces are wanted. The daemon does. */
 export const maxWatchers = 8
 

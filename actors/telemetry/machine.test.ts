@@ -1,5 +1,5 @@
 /** The actor behind the real router, in this thread and in its own process with no more than its manifest asks for. */
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -165,14 +165,19 @@ describe.each(['inline', 'process'] as const)('%s', (placement) => {
     expect(heads.at(-1)?.attributes['audit.entry']).toBe(50)
   })
 
-  test('a folder that cannot be written refuses the entry and telemetry goes on', async () => {
+  test('a folder that cannot be used refuses the entry, telemetry goes on, and it is tried again', async () => {
     const { test: client } = await start(placement)
     rmSync(auditDir(home), { recursive: true })
-    if (placement === 'inline') rmSync(home, { recursive: true })
+    writeFileSync(auditDir(home), 'in the way')
     tell({ otlpEndpoint: receiver.url })
     await on()
     client.send('telemetry', 'event', event(1))
     await receiver.until(() => receiver.logs.some(({ name }) => name === 'user_prompt'))
-    mkdirSync(home, { recursive: true })
+    const entry = { action: 'a.b', data: {} }
+    await expect(client.request('telemetry', 'audit', entry)).rejects.toMatchObject({ code: 'audit-failed', cause: expect.any(String) })
+    rmSync(auditDir(home))
+    mkdirSync(auditDir(home), { mode: 0o700 })
+    expect((await client.request('telemetry', 'audit', entry)).body).toEqual({ n: 1 })
+    expect((await status()).state).toBe('on')
   })
 })

@@ -9,7 +9,7 @@ const scalar = z.union([z.string(), z.number(), z.boolean()])
 const traceContext = z.string().regex(/^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/)
 const attributes = z.record(z.string().max(100), scalar)
 
-export const eventName = z.enum(['user_prompt', 'assistant_response', 'tool_result', 'tool_decision', 'api_request', 'api_error'])
+const eventName = z.enum(['user_prompt', 'assistant_response', 'tool_result', 'tool_decision', 'api_request', 'api_error'])
 
 const event = z.strictObject({
   name: eventName,

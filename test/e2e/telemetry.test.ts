@@ -262,8 +262,8 @@ test('the endpoint is taken away: nothing more is sent, and it says so', async (
   const before = receiver.requests.length
   server.script([[say('Quiet.')]])
   await home.prompt('Go on', ['--session', 'quiet'])
-  const test = await home.call(['telemetry', 'test'])
-  expect([test.code, test.stderr]).toEqual([3, expect.stringContaining('otlpEndpoint')])
+  const refused = await home.call(['telemetry', 'test'])
+  expect([refused.code, refused.stderr]).toEqual([3, expect.stringContaining('otlpEndpoint')])
   expect(receiver.requests.length).toBe(before)
   expect((await home.call(['telemetry', 'status'])).stdout).toContain('Telemetry is off')
 })

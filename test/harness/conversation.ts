@@ -62,7 +62,10 @@ type Reply = { status: string; text: string; toolCalls: number; error?: { code: 
 
 const defaultFolders: Folder[] = [{ name: 'sales', root: '/home/ada/sales', mode: 'rw' }]
 
-export async function startConversation(peers: Peers, options: { placement?: Placement; folders?: Folder[]; telemetry?: boolean } = {}): Promise<Harness> {
+export async function startConversation(
+  peers: Peers,
+  options: { placement?: Placement; folders?: Folder[]; telemetry?: boolean } = {},
+): Promise<Harness> {
   const heard: Harness['heard'] = []
   const folders = options.folders ?? defaultFolders
   const entry: ActorEntry = {

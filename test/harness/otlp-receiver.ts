@@ -31,7 +31,8 @@ type Callbacks = {
   onMetrics: (data: unknown) => void
   onRequest: (request: never) => void
 }
-const { MockOtlpServer } = createRequire(import.meta.url)('@elastic/mockotlpserver') as {
+const require = createRequire(import.meta.url)
+const { MockOtlpServer } = require('@elastic/mockotlpserver') as {
   MockOtlpServer: new (options: object) => Server
 }
 
@@ -137,7 +138,7 @@ function attributesOf(value: unknown): Record<string, unknown> {
 /** Values as protobuf and as JSON have them. */
 function plain(value: unknown): unknown {
   // What is set is the object's own; what is not, protobuf's decoder answers with a default.
-  const { stringValue, intValue, doubleValue, boolValue, arrayValue } = { ...(value ?? {}) } as Item
+  const { stringValue, intValue, doubleValue, boolValue, arrayValue } = { ...(value as Item | undefined) } as Item
   if (stringValue !== undefined) return stringValue
   if (intValue !== undefined) return Number(numeric(intValue))
   if (arrayValue !== undefined) return list((arrayValue as Item)['values']).map(plain)
