@@ -89,7 +89,7 @@ describe('what waits', () => {
     signal.connect(() => new Promise((resolve) => (answer = resolve)))
     signal.add(record('a'))
     const flushed = signal.flush()
-    signal.disconnect(true)
+    signal.disconnect('lose')
     answer({ type: 'sent' })
     await flushed
     const { sent, waiting, lost } = signal.status()
@@ -185,9 +185,11 @@ describe('other settings', () => {
     expect(bodies.join()).not.toMatch(/for-another|nobody-asked/)
   })
 
-  test('without an endpoint a self test is refused, and nothing of OpenTelemetry is loaded', async () => {
+  test('without an endpoint a self test is refused, and what came before policy told is neither sent nor lost', async () => {
     out = createExport(quick)
+    out.log(record('early'))
     await out.configure(settings(null), {})
+    expect(logs()).toMatchObject({ accepted: 0, waiting: 0, lost: { dropped: 0 } })
     await expect(out.test(1)).rejects.toMatchObject({ code: 'telemetry-off' })
   })
 })

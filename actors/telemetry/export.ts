@@ -68,21 +68,23 @@ export function createExport(limits = usualLimits): Export {
     current = { settings, headers }
     const kept =
       settings.endpoint !== null &&
-      (before === null ||
-        (before.settings.endpoint === settings.endpoint && JSON.stringify(before.settings.capture) === JSON.stringify(settings.capture)))
-    logs.disconnect(!kept && before !== null)
-    spans.disconnect((!kept && before !== null) || !settings.traces)
-    if (settings.endpoint === null && before === null) {
-      // Nobody had asked for these records.
-      logs.disconnect(true)
-      early = []
-    }
+      before?.settings.endpoint === settings.endpoint &&
+      JSON.stringify(before.settings.capture) === JSON.stringify(settings.capture)
+    // Before policy told, nobody had asked for what waits, and nobody had said where it may go.
+    const gone = before === null ? (settings.endpoint === null ? 'forget' : 'keep') : kept ? 'keep' : 'lose'
+    logs.disconnect(gone)
+    spans.disconnect(gone === 'keep' && !settings.traces ? 'lose' : gone)
+    if (gone === 'forget') early = []
     const old = otlp
     otlp = null
     void old?.close().catch(() => {})
     const { endpoint } = settings
     if (endpoint === null) return
-    const opened = await openOtlp({ ...settings, endpoint }, headers, onMetrics)
+    const opened = await openOtlp({ ...settings, endpoint }, headers, onMetrics).catch((error: unknown) => {
+      // Told again, it is tried again.
+      current = null
+      throw error
+    })
     otlp = opened
     for (const measure of early) opened.measure(measure)
     early = []
@@ -92,7 +94,7 @@ export function createExport(limits = usualLimits): Export {
 
   return {
     configure(settings, headers) {
-      working = working.then(() => configure(settings, headers))
+      working = working.catch(() => {}).then(() => configure(settings, headers))
       return working
     },
     log: (record) => isOn() && logs.add(record),
@@ -132,8 +134,8 @@ export function createExport(limits = usualLimits): Export {
       })
       await Promise.race([sent, late]).catch(() => {})
       clearTimeout(timer)
-      logs.disconnect(true)
-      spans.disconnect(true)
+      logs.disconnect('lose')
+      spans.disconnect('lose')
       void otlp?.close().catch(() => {})
     },
   }

@@ -26,8 +26,8 @@ export type Signal<T> = {
   add(item: T): void
   /** From now on to there; what waits goes there too. */
   connect(send: Send<T>): void
-  /** `drop`: what waits is lost, and counted. */
-  disconnect(drop: boolean): void
+  /** What waits is kept for the next, is lost and counted, or was wanted by nobody. */
+  disconnect(waiting: 'keep' | 'lose' | 'forget'): void
   /** Tries once to send all that waits. */
   flush(): Promise<void>
   status(): SignalStatus
@@ -128,12 +128,13 @@ export function createSignal<T>(limits: Limits = usualLimits, now: () => number 
       pauseMs = 0
       schedule()
     },
-    disconnect(drop) {
+    disconnect(what) {
       send = null
       if (timer) clearTimeout(timer)
       timer = null
-      if (!drop) return
-      lost.dropped += waiting.length
+      if (what === 'keep') return
+      if (what === 'lose') lost.dropped += waiting.length
+      else count.accepted -= waiting.length
       waiting = []
       bytes = 0
     },
