@@ -3,7 +3,7 @@ import { appendFileSync, cpSync, mkdtempSync, readdirSync, readFileSync, rmSync,
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { lineText } from './audit-chain.ts'
 import { type AuditLimits, openAudit } from './audit-store.ts'
 import { headFile, keyFile, type Verdict, verifyAudit } from './audit-verify.ts'
@@ -16,6 +16,7 @@ beforeEach(() => {
   dir = join(base, String(++count))
 })
 afterEach(() => rmSync(dir, { recursive: true, force: true }))
+afterAll(() => rmSync(base, { recursive: true, force: true }))
 
 async function fill(n: number, limits: AuditLimits = small): Promise<void> {
   const store = openAudit(dir, limits)
