@@ -175,7 +175,7 @@ function run(context: Context, index: number, call: ToolCall, calls: ToolRun['ca
   return {
     context: update(context, index, { ...call, phase: 'running' }),
     out: call.plan?.access === 'change' ? marks(context, call, call.plan) : [],
-    runs: [{ ref: callRef(context, index, 'running'), request, id: call.id, calls }],
+    runs: [{ ref: callRef(context, index, 'running'), request, id: call.id, ...(context.reports ? { audit: auditOf(call) } : {}), calls }],
   }
 }
 
@@ -185,6 +185,12 @@ function marks(context: Context, { id, title }: ToolCall, { target }: ChangePlan
   return context.folders
     .filter(({ name, mode }) => mode === 'rw' && (target.kind !== 'write' || target.folder === name))
     .map(({ name }): Outgoing => ({ type: 'send', to: context.folderSlots[name] ?? `folder:${name}`, kind: 'mark', body }))
+}
+
+/** A read shows what it reads in its title; a change names its target. */
+function auditOf({ id, name, title, plan }: ToolCall): NonNullable<ToolRun['audit']> {
+  const change = plan?.access === 'change'
+  return { data: { tool: name, id, title, target: change ? plan.target : null }, first: change }
 }
 
 function finish(context: Context, index: number, result: CallResult): Step {
