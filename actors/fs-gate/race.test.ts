@@ -110,7 +110,9 @@ test(`${iterations} operations of every kind`, async () => {
     () => grepFiles(gate, { pattern: 'secret outside' }, noLimits, never).then((reply) => JSON.stringify(reply.matches)),
     () => statPath(gate, { path: 'swap/secret.txt' }, noLimits),
   ]
-  for (let i = 0; i < iterations; i += 1) {
+  // Whatever the machine gives each of the two: it ends when both sides of the race were met often enough.
+  const met = ['tool done', 'tool symlink-escape', 'workspace done', 'workspace ENOTDIR']
+  for (let i = 0; i < iterations || met.some((what) => (seen.get(what) ?? 0) <= 10); i += 1) {
     const tool = i % 20 === 0
     const index = tool ? (i / 20) % tools.length : i % workspace.length
     try {
@@ -133,7 +135,4 @@ test(`${iterations} operations of every kind`, async () => {
   closeGate(gate)
   expect(fs.readFileSync(join(outside, 'secret.txt'), 'utf8')).toBe(secret)
   expect(fs.readdirSync(outside)).toEqual(['secret.txt'])
-  // Both sides of the race were met.
-  for (const what of ['tool done', 'tool symlink-escape', 'workspace done', 'workspace ENOTDIR'])
-    expect(seen.get(what), what).toBeGreaterThan(10)
-}, 120_000)
+}, 10 * 60_000)
