@@ -92,7 +92,8 @@ export function parseCommand(args: readonly string[]): Command {
       const [action, about = '', ...more] = positionals
       const known = policyActions.find((name) => name === action)
       if (!known) throw new UsageError(`policy takes one of: ${policyActions.join(', ')}.`)
-      if (more.length > 0 || (known === 'show') !== (about === '')) throw new UsageError('It is one of: policy show, policy check FILE, policy explain KEY.')
+      if (more.length > 0 || (known === 'show') !== (about === ''))
+        throw new UsageError('It is one of: policy show, policy check FILE, policy explain KEY.')
       return { verb, action: known, about, json: values.json === true }
     }
     case 'inspect':
