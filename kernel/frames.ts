@@ -27,6 +27,15 @@ const limits = z
     mode: z.enum(['ro', 'rw']).optional(),
     hosts: z.array(z.string()).optional(),
     tools: z.array(z.string()).optional(),
+    rate: z.strictObject({ messages: z.int().positive(), perMs: z.int().positive() }).optional(),
+    quota: z
+      .strictObject({
+        bytes: z.int().nonnegative().optional(),
+        ms: z.number().nonnegative().optional(),
+        tokens: z.int().nonnegative().optional(),
+        processes: z.int().nonnegative().optional(),
+      })
+      .optional(),
   })
   .optional()
 const caps = z
@@ -56,6 +65,7 @@ const out = z.discriminatedUnion('t', [
   z.strictObject({ t: z.literal('reply'), request: id, body: z.unknown(), caps }),
   z.strictObject({ t: z.literal('refuse'), request: id, error: fault }),
   z.strictObject({ t: z.literal('part'), request: id, body: z.unknown() }),
+  z.strictObject({ t: z.literal('charge'), request: id, quota: z.enum(['tokens', 'processes']), amount: z.int() }),
   z.strictObject({ t: z.literal('cancel'), ref: id }),
   z.strictObject({ t: z.literal('credit'), ref: id, n: z.int().positive() }),
   z.strictObject({

@@ -122,6 +122,9 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
           out.push({ t: 'refuse', request: message.request, error: fault('overloaded', 'The reader of this stream is too slow.') })
         }
         return
+      case 'charge':
+        out.push({ t: 'charge', request: message.request, quota: message.quota, amount: message.amount })
+        return
       default:
         message satisfies never
     }
@@ -218,6 +221,7 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
       }),
     send: (to, kind, body) => emitOutside({ t: 'send', slot: slotOf(to), kind, body }),
     part: (request, body) => ledger.sendPart(request, body),
+    charge: (request, quota, amount) => emitOutside({ t: 'charge', request, quota, amount }),
     raise: (event) => enqueue({ event }),
     log: (level, message, data) => emitOutside({ t: 'log', level, message, ...(data ? { data } : {}) }),
     takeHandle(conn) {

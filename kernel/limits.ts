@@ -12,6 +12,9 @@ export const deliveryWindow = 32
 /** Messages that may wait for one actor when its manifest names no number. */
 export const defaultMailbox = 1024
 
+/** Bodies of one schema that are checked before it is compiled: what starting up needs once is not worth the millisecond. */
+export const compileAfter = 64
+
 /** Transitions one event may set off. Real machines need a handful; more is a cycle that would hang the actor. */
 export const maxMicrosteps = 1_000
 
