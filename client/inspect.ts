@@ -4,7 +4,7 @@ import type { Limits } from '../kernel/index.ts'
 import { oneLine, printable } from './printable.ts'
 import { duration } from './style.ts'
 
-export function inspectText({ actors, kinds, deadLetters }: InspectReport, now: number = Date.now()): string {
+export function inspectText({ actors, kinds, messageLog, deadLetters }: InspectReport, now: number = Date.now()): string {
   const parts = actors.map((actor) => {
     const { id, purpose, placement, state, pid, startedAt, restarts, lastExit, mailbox, permissions, capabilities } = actor
     const age = startedAt === null ? '' : `, up ${duration(now - startedAt)}`
@@ -27,6 +27,7 @@ export function inspectText({ actors, kinds, deadLetters }: InspectReport, now: 
     [
       ...parts,
       `Started on demand: ${kinds.map(({ kind, running }) => `${kind} (${running} running)`).join(', ') || 'nothing'}`,
+      ...(messageLog === 'off' || messageLog.failure === null ? [] : [`The message log broke off: ${oneLine(messageLog.failure, 200)}`]),
       `Refused or undeliverable: ${refused.join(', ') || 'none'}`,
       ...deadLetters.recent.map(
         ({ at, from, slot, kind, code, message }) =>

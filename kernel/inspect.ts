@@ -39,6 +39,8 @@ export type InspectReport = {
   }[]
   /** Actor kinds that are started on demand. */
   kinds: { kind: string; purpose: string; placement: string; running: number }[]
+  /** Why the message log broke off, or null; `off` when there is none. */
+  messageLog: { failure: string | null } | 'off'
   deadLetters: {
     counts: Readonly<Record<string, number>>
     recent: readonly { at: number; from: string; slot: number | string; kind: string; code: string; message: string }[]
@@ -81,6 +83,7 @@ export function inspect(kernel: Kernel): InspectReport {
       placement,
       running: actors.filter(({ id }) => id.startsWith(`${kind}:`)).length,
     })),
+    messageLog: kernel.messageLog ? { failure: kernel.messageLog.failure() } : 'off',
     deadLetters: {
       counts: deadLetters.counts,
       recent: deadLetters.recent.map(({ at, from, slot, kind, error }) => ({

@@ -16,7 +16,9 @@ import type { Out } from './frames.ts'
 import { defaultDeadlineMs, defaultMailbox, deliveryWindow, partWindow } from './limits.ts'
 import { type Live, createSupervisor } from './lifecycle.ts'
 import type { ActorEntry, StartActor } from './placement.ts'
+import type { MessageLog } from './message-log.ts'
 import { charge, pay, remaining } from './metering.ts'
+import { recording } from './recording.ts'
 import { check, decide, type Handover, plan, type Target } from './router.ts'
 import type { Badge, Delegation, Fault, Grant, Limits, Placement, Protocol } from './types.ts'
 import { invalid } from './validation.ts'
@@ -50,6 +52,8 @@ export type KernelOptions = {
   fds?: Readonly<Record<string, number>>
   /** Parameters of singletons by kind. */
   params?: Readonly<Record<string, Record<string, unknown>>>
+  /** Where every step of every actor is kept. Absent: nowhere, and what actors do outside waits for nothing. */
+  messageLog?: MessageLog
   log(level: string, source: string, message: string, data?: Record<string, unknown>): void
 }
 
@@ -89,12 +93,13 @@ export function createKernel(options: KernelOptions) {
   const deadLetters = createDeadLetters()
   let nextRequest = 1
   const watchers = new Set<(id: ActorId) => void>()
-  const supervisor = createSupervisor({
+  const supervisor = createSupervisor<Item>({
     ...options,
     deliver: pump,
     started: (live) => live.incarnation > 1 && announce(live.id),
     ended: (live) => abandon(live.id),
     outgoing: perform,
+    ...recording<Item>(options.messageLog ?? null),
   })
   const { actors } = supervisor
 
@@ -243,9 +248,9 @@ export function createKernel(options: KernelOptions) {
         continue
       }
       const n = live.nextDelivery++
-      live.outstanding.add(n)
       const caps = item.caps.map((cap) => install(tables, live.id, cap, null))
       const { kind, body, request, badge, handle } = item
+      live.outstanding.set(n, { type: kind, body, from: { request, badge, caps } })
       if (handle) live.port?.sendHandle(handle.conn, handle.socket)
       live.port?.send({ t: 'msg', n, kind, body, request, badge, caps, ...(handle ? { handle: handle.conn } : {}) })
     }
@@ -479,6 +484,7 @@ export function createKernel(options: KernelOptions) {
       watchers.add(watcher)
       return () => void watchers.delete(watcher)
     },
+    messageLog: options.messageLog ?? null,
     entries: options.entries,
     entry: (kind: string): ActorEntry | null => options.entries.find(({ manifest }) => manifest.kind === kind) ?? null,
   }

@@ -1,10 +1,13 @@
 /** Actors as the kernel sees them alive: started, watched, restarted, stopped. Decisions are in supervision.ts; this file carries them out. */
 import type { ActorId } from './capabilities.ts'
-import { fromActor, type Out } from './frames.ts'
+import { fromActor, type Note, type Out } from './frames.ts'
 import { stopMs } from './limits.ts'
 import type { ActorEntry, Port, StartActor } from './placement.ts'
 import { decideRestart } from './supervision.ts'
-import type { Permissions, Placement } from './types.ts'
+import type { Badge, Permissions, Placement } from './types.ts'
+
+/** A message as its receiver's machine sees it. */
+export type Delivery = { type: string; body: unknown; from: { request: number | null; badge: Badge; caps: number[] } }
 
 export type Live<Item> = {
   id: ActorId
@@ -17,7 +20,8 @@ export type Live<Item> = {
   /** Counts starts, so that answers to an earlier life are not delivered to a later one. */
   incarnation: number
   queue: Item[]
-  outstanding: Set<number>
+  /** Delivered and not acknowledged, by delivery number, with what the message log needs of it. */
+  outstanding: Map<number, Delivery>
   nextDelivery: number
   /** The actor's own request refs, of this incarnation, to kernel request ids. */
   refs: Map<number, number>
@@ -40,6 +44,10 @@ export type SupervisorOptions<Item> = {
   /** The actor ended; `live` says whether it will be back. */
   ended(live: Live<Item>): void
   outgoing(live: Live<Item>, out: Out): void
+  /** The salt with which actors are to say what their steps are made of; `noted` gets it, and `whenDurable` calls back once it is safe. */
+  transcript: string | null
+  noted(live: Live<Item>, note: Note, delivery: Delivery | undefined): void
+  whenDurable(tell: () => void): void
 }
 
 export function createSupervisor<Item>(options: SupervisorOptions<Item>) {
@@ -58,7 +66,7 @@ export function createSupervisor<Item>(options: SupervisorOptions<Item>) {
       port: null,
       incarnation: 0,
       queue: [],
-      outstanding: new Set(),
+      outstanding: new Map(),
       nextDelivery: 1,
       refs: new Map(),
       crashes: [],
@@ -76,7 +84,7 @@ export function createSupervisor<Item>(options: SupervisorOptions<Item>) {
     live.incarnation++
     live.state = 'starting'
     live.refs = new Map()
-    live.outstanding = new Set()
+    live.outstanding = new Map()
     const wanted = Object.fromEntries(
       (entry.manifest.fds ?? [])
         .map((name) => [name, options.fds?.[name]] as const)
@@ -103,12 +111,22 @@ export function createSupervisor<Item>(options: SupervisorOptions<Item>) {
           live.state = 'running'
           live.startedAt = Date.now()
           const fds = live.port?.fds ?? {}
-          live.port?.send({ t: 'start', id, params: Object.keys(fds).length > 0 ? { ...live.params, fds } : live.params, slots: slots() })
+          live.port?.send({
+            t: 'start',
+            id,
+            params: Object.keys(fds).length > 0 ? { ...live.params, fds } : live.params,
+            slots: slots(),
+            transcript: options.transcript,
+          })
           options.started(live)
           options.deliver(live)
         } else {
-          if (parsed.data.ack !== undefined) live.outstanding.delete(parsed.data.ack)
-          for (const out of parsed.data.out) options.outgoing(live, out)
+          const { ack, out: outgoing, note, hold } = parsed.data
+          const delivery = ack === undefined ? undefined : live.outstanding.get(ack)
+          if (ack !== undefined) live.outstanding.delete(ack)
+          if (note) options.noted(live, note, delivery)
+          if (hold !== undefined) options.whenDurable(() => current() && live.port?.send({ t: 'durable', hold }))
+          for (const out of outgoing) options.outgoing(live, out)
           options.deliver(live)
         }
       }

@@ -172,6 +172,8 @@ export type RequestOptions = {
 // oxlint-disable-next-line typescript/no-explicit-any
 export type EffectSpec<Params = any> = {
   outcomes: readonly string[]
+  /** It does what a member, a file or the network will see: it waits until the step that asked for it is in the message log. Default false. */
+  outside?: boolean
   run(params: Params, context: EffectContext): Effect.Effect<{ type: string; [key: string]: unknown }>
 }
 export type Effects = Readonly<Record<string, EffectSpec>>
