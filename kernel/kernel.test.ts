@@ -5,6 +5,7 @@ import { fault } from './errors.ts'
 import type { ActorEntry } from './placement.ts'
 import { actor as probe } from './testing/probe/index.ts'
 import { protocol } from './testing/probe/protocol.ts'
+import { relay } from './testing/relay/index.ts'
 import { startTestKernel, type TestKernel } from './testing/test-kernel.ts'
 import type { Fault, Limits, Placement } from './types.ts'
 
@@ -174,6 +175,24 @@ describe('stopping', () => {
     await Promise.all([singleton, again])
     expect([...kernel.actors.keys()]).toEqual([])
   })
+})
+
+test('actors that share a fate go down right to left and come up left to right, with their requests answered', async () => {
+  const kinds = ['first', 'second', 'third']
+  const noted: string[] = []
+  running = await startTestKernel({
+    actors: kinds.map((kind) => relay(kind, () => {})),
+    replay: false,
+    supervision: [{ strategy: 'rest-for-one', children: kinds }],
+  })
+  const { kernel, test: from } = running
+  kernel.onRestart((id) => noted.push(id))
+  kernel.actors.get('second')?.port?.kill()
+  expect((await from.request('third', 'note', { grant: 0, n: 1 })).body).toEqual({ handled: 1 })
+  expect(noted).toEqual(['second', 'third'])
+  expect(kinds.map((kind) => kernel.actors.get(kind)?.incarnation)).toEqual([1, 2, 2])
+  await running.stop()
+  expect([...kernel.actors.keys()]).toEqual([])
 })
 
 describe('capabilities in messages', () => {

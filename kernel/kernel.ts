@@ -11,6 +11,7 @@
 import type { Socket } from 'node:net'
 import { type ActorId, type Capability, createTables, derive, discard, install, mint, removeActor, revoke } from './capabilities.ts'
 import { createDeadLetters } from './dead-letters.ts'
+import { type Answer, createEndpoint, type Endpoint, type SendOptions } from './endpoint.ts'
 import { asFault, fault } from './errors.ts'
 import type { Out } from './frames.ts'
 import { defaultDeadlineMs, defaultMailbox, deliveryWindow, partWindow } from './limits.ts'
@@ -21,6 +22,7 @@ import { charge, pay, remaining } from './metering.ts'
 import { recording } from './recording.ts'
 import { check, decide, type Handover, plan, type Target } from './router.ts'
 import type { Badge, Delegation, Fault, Grant, Limits, Placement, Protocol } from './types.ts'
+import type { Strategy } from './supervisor.ts'
 import { invalid } from './validation.ts'
 import { findImproper, sizeOf } from './wire.ts'
 
@@ -32,18 +34,6 @@ export type Native = {
 }
 export type NativeFrom = { id: ActorId; badge: Badge; caps: readonly Capability[]; part(body: unknown): void; signal: AbortSignal }
 
-/** An outside holder of capabilities: the daemon itself, and tests. */
-export type Endpoint = {
-  request(slot: string, kind: string, body: unknown, options?: EndpointOptions): Promise<{ body: unknown; slots: string[] }>
-  send(slot: string, kind: string, body: unknown, handle?: { conn: number; socket: Socket }): void
-}
-export type EndpointOptions = {
-  deadlineMs?: number | null
-  onPart?: (body: unknown) => void
-  signal?: AbortSignal
-  caps?: readonly Delegation[]
-}
-
 export type KernelOptions = {
   entries: readonly ActorEntry[]
   natives?: readonly Native[]
@@ -52,6 +42,8 @@ export type KernelOptions = {
   fds?: Readonly<Record<string, number>>
   /** Parameters of singletons by kind. */
   params?: Readonly<Record<string, Record<string, unknown>>>
+  /** Singletons that share a fate; every other actor is looked after by itself. Limits are those of the first child. */
+  supervision?: readonly { strategy: Strategy; children: readonly string[] }[]
   /** Where every step of every actor is kept. Absent: nowhere, and what actors do outside waits for nothing. */
   messageLog?: MessageLog
   log(level: string, source: string, message: string, data?: Record<string, unknown>): void
@@ -65,7 +57,7 @@ type Request = {
   cap: Capability
   credit: number
   timer: NodeJS.Timeout | null
-  answer(result: { body: unknown; caps: Capability[] } | { error: Fault }): void
+  answer: Answer
   part(body: unknown): void
   openedAt: number
   /** Processes its receiver says it holds. */
@@ -81,8 +73,8 @@ type Item = {
   request: number | null
   handle?: { conn: number; socket: Socket }
 }
-type Answer = Request['answer']
 
+export type { Endpoint }
 export type Kernel = ReturnType<typeof createKernel>
 
 export function createKernel(options: KernelOptions) {
@@ -109,13 +101,7 @@ export function createKernel(options: KernelOptions) {
     slot: number | string,
     kind: string,
     body: unknown,
-    more: {
-      delegations?: readonly Delegation[]
-      deadlineMs?: number | null
-      handle?: Item['handle']
-      answer?: Answer
-      part?: (body: unknown) => void
-    },
+    more: SendOptions,
   ): number | null {
     const refuse = (error: Fault): null => {
       deadLetters.add({ from, slot, kind, error })
@@ -343,17 +329,21 @@ export function createKernel(options: KernelOptions) {
         return
       }
       case 'credit': {
-        const request = requests.get(live.refs.get(out.ref) ?? -1)
-        if (!request) return
-        request.credit = Math.min(request.credit + out.n, partWindow)
-        actors.get(request.to)?.port?.send({ t: 'credit', request: request.id, n: out.n })
-        return
+        return returnCredit(live.refs.get(out.ref) ?? -1, out.n)
       }
       case 'log':
         return options.log(out.level, self, out.message, out.data)
       default:
         out satisfies never
     }
+  }
+
+  /** The requester consumed `n` parts: their sender may send as many more. */
+  function returnCredit(id: number, n: number): void {
+    const request = requests.get(id)
+    if (!request) return
+    request.credit = Math.min(request.credit + n, partWindow)
+    actors.get(request.to)?.port?.send({ t: 'credit', request: id, n })
   }
 
   /** What a part or reply costs, when bytes are counted. The refusal when it is more than is left. */
@@ -417,51 +407,30 @@ export function createKernel(options: KernelOptions) {
     /** Gives an endpoint of the daemon or a test the capabilities named, and a way to use them. */
     endpoint(id: ActorId, grants: readonly Grant[]): Endpoint {
       for (const { name, target, limits, reason } of grants) grant(id, name, target, limits, reason)
-      let received = 0
-      return {
-        request: (slot, kind, body, { deadlineMs, onPart, signal, caps } = {}) =>
-          new Promise((resolve, reject) => {
-            let request: number | null = null
-            const answer: Answer = (result) => {
-              if ('error' in result) {
-                reject(result.error)
-                return
-              }
-              const slots = result.caps.map((cap) => {
-                const name = `received-${++received}`
-                install(tables, id, cap, name)
-                return name
-              })
-              resolve({ body: result.body, slots })
-            }
-            const part = (partBody: unknown) => {
-              onPart?.(partBody)
-              const open = requests.get(request ?? -1)
-              if (!open) return
-              open.credit++
-              actors.get(open.to)?.port?.send({ t: 'credit', request: open.id, n: 1 })
-            }
-            request = send(id, slot, kind, body, {
-              answer,
-              part,
-              ...(caps ? { delegations: caps } : {}),
-              ...(deadlineMs === undefined ? {} : { deadlineMs }),
-            })
-            signal?.addEventListener('abort', () => giveUp(request ?? -1, fault('cancelled', 'The requester cancelled.')))
-          }),
-        send: (slot, kind, body, handle) => void send(id, slot, kind, body, handle ? { handle } : {}),
-      }
+      return createEndpoint({
+        send: (slot, kind, body, more) => send(id, slot, kind, body, more),
+        install: (cap, name) => void install(tables, id, cap, name),
+        cancel: (request) => giveUp(request, fault('cancelled', 'The requester cancelled.')),
+        consumed: (request) => returnCredit(request, 1),
+      })
     },
     /** Starts every singleton in manifest order, after all their grants stand. */
     async start(): Promise<void> {
       const singletons = options.entries.filter(({ manifest }) => manifest.cardinality === 'singleton')
       for (const { manifest } of singletons)
         for (const { name, target, limits, reason } of manifest.grants) grant(manifest.kind, name, target, limits, reason)
-      await Promise.all(
-        singletons.map((entry) =>
-          supervisor.start(entry, entry.manifest.kind, options.params?.[entry.manifest.kind] ?? {}, () => namedSlots(entry.manifest.kind)),
+      const child = (entry: ActorEntry) => {
+        const { kind } = entry.manifest
+        return { entry, id: kind, params: options.params?.[kind] ?? {}, slots: () => namedSlots(kind) }
+      }
+      const groups = options.supervision ?? []
+      const alone = singletons.filter(({ manifest }) => !groups.some(({ children }) => children.includes(manifest.kind)))
+      await Promise.all([
+        ...groups.map(({ strategy, children }) =>
+          supervisor.startGroup(strategy, singletons.filter(({ manifest }) => children.includes(manifest.kind)).map(child)),
         ),
-      )
+        ...alone.map((entry) => supervisor.startGroup('one-for-one', [child(entry)])),
+      ])
     },
     /** Revokes a capability and all derived from it before anything else is delivered; returns how many died. */
     revoke: revokeNow,

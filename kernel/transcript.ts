@@ -13,7 +13,7 @@ export type Line = { event: string; value: string; did: string[]; digest: string
 
 /** Names whose values are never written: tokens, keys, passwords; and the values in environments and headers, which tool servers are given. */
 const secretNames = /^(authorization|cookie|.*(token|secret|password|passphrase|api-?key|private-?key))$/i
-const secretRecords = /^(env|environment|.*headers)$/i
+const secretRecords = /^(env|.*headers)$/i
 
 const standIn = '(not kept) '
 

@@ -25,6 +25,7 @@ export async function startTestKernel(options: {
   placement?: Placement | 'manifest'
   grants?: readonly Grant[]
   params?: KernelOptions['params']
+  supervision?: KernelOptions['supervision']
   /** Keep every step, and take all of them again on `stop`, which throws if anything differs. Default true. */
   replay?: boolean
 }): Promise<TestKernel> {
@@ -47,6 +48,7 @@ export async function startTestKernel(options: {
     ...(messageLog ? { messageLog } : {}),
     natives: peers,
     params: options.params ?? {},
+    ...(options.supervision ? { supervision: options.supervision } : {}),
     placements: { inline: startInline, thread: startThread, process: startProcess },
     log: (level, source, message) => void logs.push(`${level} ${source}: ${message}`),
   })
