@@ -96,13 +96,7 @@ export function createKernel(options: KernelOptions) {
   const { actors } = supervisor
 
   /** Takes a message on its way. `answer` is called once if it is a request, never otherwise. */
-  function send(
-    from: ActorId,
-    slot: number | string,
-    kind: string,
-    body: unknown,
-    more: SendOptions,
-  ): number | null {
+  function send(from: ActorId, slot: number | string, kind: string, body: unknown, more: SendOptions): number | null {
     const refuse = (error: Fault): null => {
       deadLetters.add({ from, slot, kind, error })
       more.answer?.({ error })
