@@ -8,7 +8,7 @@ import * as Effect from 'effect/Effect'
 import type { Actor, Inbound, KernelEvent, Manifest } from '../../types.ts'
 import { protocol } from './protocol.ts'
 
-export const manifest = {
+const manifest = {
   kind: 'hostile',
   purpose: 'shows the kernel what a hostile actor may send',
   placement: 'process',
