@@ -87,6 +87,7 @@ async function calls(
   first: Turn,
   second: Turn,
   args: readonly string[] = [],
+  from: Home = home,
 ): Promise<{ run: PromptEnd; results: string[]; requests: RecordedRequest[] }> {
   const requests: RecordedRequest[] = []
   const noted =
@@ -97,22 +98,25 @@ async function calls(
       return typeof next === 'function' ? next(request) : next
     }
   server.script([noted(first), noted(second, between), noted([say('done')])])
-  const run = await home.prompt('go', ['--session', 'live', '--folder', work, '--approve', 'all', ...args])
+  const run = await from.prompt('go', ['--session', 'live', '--folder', work, '--approve', 'all', ...args])
   const results = requests.flatMap((request) => [...toolResults(request).values()].map(({ text }) => text))
   if (requests.length < 2) throw new Error(run.story)
   return { run, results, requests }
 }
+
+const managedHome = (env: NodeJS.ProcessEnv) =>
+  openHome({
+    entry: 'client',
+    wrapper: ['bwrap', '--dev-bind', '/', '/', '--bind', etc, '/etc', '--'],
+    env: { ANTHROPIC_BASE_URL: server.baseUrl, ANTHROPIC_API_KEY: 'sk-ant-made-up', ...env },
+  })
 
 describe.skipIf(!canRun)('managed policy', () => {
   beforeAll(async () => {
     rmSync(etc, { recursive: true, force: true })
     execFileSync('cp', ['-a', '/etc', etc])
     server = await startScriptedServer()
-    home = openHome({
-      entry: 'client',
-      wrapper: ['bwrap', '--dev-bind', '/', '/', '--bind', etc, '/etc', '--'],
-      env: { ANTHROPIC_BASE_URL: server.baseUrl, ANTHROPIC_API_KEY: 'sk-ant-made-up', BULKHEAD_VM: 'off' },
-    })
+    home = managedHome({ BULKHEAD_VM: 'off' })
     work = home.folder('work')
     writeFileSync(join(work, 'a.txt'), 'alpha')
   })
@@ -256,6 +260,26 @@ describe.skipIf(!canRun)('managed policy', () => {
     const { results } = await calls(() => decide({ isDesktopExtensionEnabled: false }), greet(), greet())
     expect(results[0]).toContain('hello Ada')
     expect(results[1]).toMatch(/Code: disabled-by-policy[\s\S]*isDesktopExtensionEnabled = false \(managed settings, /)
+  })
+
+  test('secureVmFeaturesEnabled: the workspace is stopped under a running prompt, file tools go on', async () => {
+    await decide(null)
+    const own = managedHome({})
+    try {
+      const bash = () => use('Bash', { command: 'echo here' })
+      // What stops it is the supervisor, whose word its status is.
+      const forbid = async () => {
+        await decide({ secureVmFeaturesEnabled: false })
+        await expect.poll(async () => (await own.vmStatus()).pid, { timeout: 60_000 }).toBeNull()
+      }
+      const { results } = await calls(forbid, [bash()], [bash(), use('Read', { file_path: 'work/a.txt' })], [], own)
+      expect(results[0]).toContain('here')
+      expect(results[1]).toMatch(/Code: workspace-unavailable[\s\S]*policy secureVmFeaturesEnabled \(managed settings, /)
+      expect(results[2]).toContain('alpha')
+    } finally {
+      await own.close()
+      await decide(null)
+    }
   })
 
   test('isEnabledForOrganization: running sessions end, none starts, and the refusal says who decided', async () => {
