@@ -29,6 +29,7 @@ export type Command =
   | AuditCommand
   | { verb: 'inspect' | 'doctor'; json: boolean }
   | { verb: 'check'; actor: string | null; json: boolean }
+  | { verb: 'replay'; session: string; json: boolean }
   | McpCommand
   | { verb: 'web'; open: boolean }
   | { verb: 'acp' }
@@ -81,6 +82,8 @@ export const usage = `Usage: bulkhead [COMMAND]
   daemon start|stop|status [--json]
   check [ACTOR] [--json]
               Explore the state machines that run, and say whether their properties hold.
+  replay SESSION [--json]
+              Take a session's steps again on the machines that run today, and report the first difference.
   setup       Install what is missing and build the workspace image.
 
   --help, --version
@@ -161,6 +164,12 @@ export function parseCommand(args: readonly string[]): Command {
       const { values, positionals } = parseWords(rest, json)
       if (positionals.length > 1) throw new UsageError('check takes at most one actor.')
       return { verb, actor: positionals[0] ?? null, json: values.json === true }
+    }
+    case 'replay': {
+      const { values, positionals } = parseWords(rest, json)
+      const [wanted, ...more] = positionals
+      if (wanted === undefined || more.length > 0) throw new UsageError('replay takes one session: bulkhead replay SESSION')
+      return { verb, session: wanted, json: values.json === true }
     }
     default:
       throw new UsageError(`There is no command "${verb}".`)

@@ -11,11 +11,13 @@ import { asFault } from '../kernel/errors.ts'
 import { createControl } from '../kernel/control.ts'
 import { openJournal } from '../kernel/journal.ts'
 import { createKernel } from '../kernel/kernel.ts'
+import { messageLogName, openMessageLog } from '../kernel/message-log.ts'
 import { startInline } from '../kernel/placement-inline.ts'
 import { startProcess } from '../kernel/placement-process.ts'
 import { startThread } from '../kernel/placement-thread.ts'
 import { auditDir } from '../actors/telemetry/manifest.ts'
 import { entries } from './actors.ts'
+import { version } from '../kernel/version.ts'
 import { createHops, hopGrant } from './hops.ts'
 import { createLog } from './log.ts'
 import { fds, settings as settingsSchema } from './settings.ts'
@@ -46,10 +48,15 @@ const pagePort = await openDoor('page', { host: '127.0.0.1', port: 0 }).then(
 const page = pagePort === null ? null : { port: pagePort, token: randomBytes(32).toString('base64url'), dir: join(root, 'dist', 'web') }
 
 const journal = openJournal(join(home, 'journal.sqlite'))
+const messageLog = openMessageLog(join(home, messageLogName), {
+  version,
+  onFailure: (error) => log('error', 'message log', `broken off, replay ends here: ${String(error)}`),
+})
 const hops = createHops()
 const kernel = createKernel({
   entries,
   natives: [journal],
+  messageLog,
   placements: {
     inline: startInline,
     thread: startThread,
@@ -83,6 +90,7 @@ async function stop(status: number): Promise<void> {
   hops.close()
   for (const door of doors) door.close()
   await kernel.stop()
+  messageLog.close()
   journal.close()
   process.exit(status)
 }

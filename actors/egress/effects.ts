@@ -40,6 +40,7 @@ export function createEffects(web: Web = realWeb) {
     },
     forward: {
       outcomes: ['done', 'failed'],
+      outside: true,
       run: ({ request, body, session }: ForRequest & { body: ModelRequest; session: string | null }, context) =>
         attempt(async (signal) => {
           const open = await upstream
@@ -54,6 +55,7 @@ export function createEffects(web: Web = realWeb) {
     },
     fetchPage: {
       outcomes: ['done', 'failed'],
+      outside: true,
       run: ({ session, ...params }: ForRequest & FetchRequest & { session: string | null }, context) =>
         attempt(async (signal) => {
           try {

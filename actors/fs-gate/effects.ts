@@ -41,6 +41,12 @@ function task<Body extends Record<string, any>>(
   }
 }
 
+/** A task that changes the folder: it waits until the step that asked for it is in the log. */
+// oxlint-disable-next-line typescript/no-explicit-any
+function change<Body extends Record<string, any>>(work: Parameters<typeof task<Body>>[0]) {
+  return { ...task(work), outside: true } as const
+}
+
 export const effects = {
   openFolder: {
     outcomes: ['opened', 'failed'],
@@ -74,15 +80,15 @@ export const effects = {
   globFiles: task(globFiles),
   grepFiles: task(grepFiles),
   previewChange: task(previewChange),
-  writeFile: task(writeFile),
-  editFile: task(editFile),
-  multiEdit: task(multiEdit),
-  movePath: task(movePath),
-  deletePath: task(deletePath),
+  writeFile: change(writeFile),
+  editFile: change(editFile),
+  multiEdit: change(multiEdit),
+  movePath: change(movePath),
+  deletePath: change(deletePath),
   markCall: task(markCall),
   listChanges: task(listChanges),
-  undoChanges: task(undoChanges),
-  redoChanges: task(redoChanges),
+  undoChanges: change(undoChanges),
+  redoChanges: change(redoChanges),
   serveNinep: {
     outcomes: ['done', 'failed'],
     run: ({ gate, body, grant, from }: TaskParams<{ conn: string; uid: number; frame: Uint8Array }>) =>
