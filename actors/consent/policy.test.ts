@@ -323,7 +323,7 @@ describe('asked for one by one', () => {
     it.open(['/work/a'], [], mode)
     const call = ask(it, target)
     const question = it.of('ask-member').at(-1)
-    expect((question?.body as unknown as { options: { id: string }[] }).options.map(({ id }) => id)).toEqual(['allow-once', 'deny'])
+    expect(question?.body).toMatchObject({ options: [{ id: 'allow-once' }, { id: 'deny' }] })
     it.feed({ type: 'replied', ref: question?.ref, kind: 'ask-member', body: { option: 'allow-once', by: 'member' }, caps: [] })
     expect(it.answer(call)?.caps[0]?.limits).toMatchObject(limits)
   })
