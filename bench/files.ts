@@ -225,7 +225,8 @@ async function inWorkspace(told: (text: string) => void): Promise<Figure[]> {
     async () => {
       server.script([[use('Bash', { command, timeout: 590_000 }, 'toolu_bench')], [say('done')]])
       const run = await home.prompt('go', ['--folder', folder, '--approve', 'all'], { deadlineMs: 640_000 })
-      const output = String(run.results.find(({ id }) => id === 'toolu_bench')?.output ?? run.story)
+      const said = run.results.find(({ id }) => id === 'toolu_bench')?.output
+      const output = typeof said === 'string' ? said : run.story
       const ms = /took (\d+(?:\.\d+)?) ms/.exec(output)?.[1]
       if (ms === undefined) throw new Error(output.slice(0, 300))
       return Number(ms)

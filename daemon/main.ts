@@ -27,7 +27,8 @@ const { home, runtimeDir, imageDir, vm, baseUrl } = settings
 const vmHome = join(home, 'vm')
 const changes = join(home, 'changes')
 const mcpFolders = ['mcp', 'extensions', 'incoming', 'plugins'].map((name) => join(home, name))
-for (const dir of [home, vmHome, changes, auditDir(home), imageDir, runtimeDir, ...mcpFolders]) mkdirSync(dir, { recursive: true, mode: 0o700 })
+for (const dir of [home, vmHome, changes, auditDir(home), imageDir, runtimeDir, ...mcpFolders])
+  mkdirSync(dir, { recursive: true, mode: 0o700 })
 const log = createLog(process.stderr)
 // From the user database: `$HOME` and `$USER` are whatever the member says, and `~` in a policy is not theirs to move.
 const { username: user, homedir: userHome } = userInfo()

@@ -287,33 +287,6 @@ describe('ask', () => {
     expect(grants?.body.grants.map((grant) => grant.kind)).toEqual(['folder', 'fetch'])
   })
 
-  test('deletions and protected paths are asked for one by one, whatever was allowed before', () => {
-    const it = opened('edits')
-    const target = { kind: 'write', folder: 'Sales-2026', path: 'a' }
-    for (const [target_, limits] of [
-      [
-        { ...target, act: 'delete' },
-        { kinds: ['delete'], path: 'a', uses: 1 },
-      ],
-      [
-        { ...target, path: '.envrc', protected: 'protected path: .envrc' },
-        { path: '.envrc', tools: ['protected'], uses: 1 },
-      ],
-    ] as const) {
-      const call = it.call('ask', { tool: 'x', title: 't', detail: 'd', target: target_ }, 's-new')
-      const question = it.of('ask-member').at(-1)
-      expect(question?.body.options.map(({ label }) => label)).toEqual(['Allow once', 'Deny'])
-      it.feed({ type: 'replied', ref: question?.ref, kind: 'ask-member', body: { option: 'allow-once', by: 'member' }, caps: [] })
-      expect(it.answer(call)?.caps?.[0]?.limits).toMatchObject(limits)
-    }
-    const move = it.call(
-      'ask',
-      { tool: 'Move', title: 't', detail: 'd', target: { ...target, path: 'x/y/a', act: 'move', to: 'x/z/a' } },
-      's-new',
-    )
-    expect(it.answer(move)?.caps?.[0]?.limits).toMatchObject({ kinds: ['move'], path: 'x', uses: 1 })
-  })
-
   test('for the session: derived, on record with its exact scope, and not asked again', () => {
     const { it, answer } = asked('allow-session')
     expect(answer).toMatchObject({ body: { scope: 'session', by: 'member' } })

@@ -309,3 +309,33 @@ describe('tools', () => {
     })
   })
 })
+
+describe('asked for one by one', () => {
+  const ask = (it: ReturnType<typeof world>, target: object) =>
+    it.call('ask', { tool: 'x', title: 't', detail: 'd', target: { kind: 'write', folder: 'a', ...target } }, 's-new')
+
+  test.each([
+    [{ path: 'x', act: 'delete' }, 'edits', { kinds: ['delete'], path: 'x', uses: 1 }],
+    [{ path: '.envrc', protected: 'protected path: .envrc' }, 'edits', { path: '.envrc', tools: ['protected'], uses: 1 }],
+    [{ path: '.envrc', protected: 'protected path: .envrc' }, 'all', { path: '.envrc', tools: ['protected'], uses: 1 }],
+  ])('%j in mode %s', (target, mode, limits) => {
+    const it = world()
+    it.open(['/work/a'], [], mode)
+    const call = ask(it, target)
+    const question = it.of('ask-member').at(-1)
+    expect(question?.body).toMatchObject({ options: [{ id: 'allow-once' }, { id: 'deny' }] })
+    it.feed({ type: 'replied', ref: question?.ref, kind: 'ask-member', body: { option: 'allow-once', by: 'member' }, caps: [] })
+    expect(it.answer(call)?.caps[0]?.limits).toMatchObject(limits)
+  })
+
+  test('a move is limited to the folder both its ends are in', () => {
+    const it = world()
+    it.open(['/work/a'], [], 'edits')
+    expect(it.answer(ask(it, { path: 'x/y/f', act: 'move', to: 'x/z/f' }))?.caps[0]?.limits).toMatchObject({
+      kinds: ['move'],
+      path: 'x',
+      uses: 1,
+    })
+    expect(it.answer(ask(it, { path: 'x/y/f', act: 'move' }))).toMatchObject({ error: { code: 'bad-path' } })
+  })
+})

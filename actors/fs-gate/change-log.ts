@@ -54,7 +54,7 @@ export class ChangeLog {
   put<T>(entry: Entry, session: string | null, perform: () => T): T {
     const { store } = this
     if (!store) return perform()
-    const id = this.#commit(() => store.begin(this.#row('put', entry, stateOf(store, entry), { source: 'tool', session })))
+    const id = this.#commit(() => store.begin(this.#row('put', entry, stateOf(store, entry), { source: 'tool', session })), true)
     return this.#performed(id, perform, () => stampAt(entry.folder, entry.name))
   }
 
@@ -239,14 +239,14 @@ export class ChangeLog {
     return result
   }
 
-  #commit<T>(work: () => T): T {
+  #commit<T>(work: () => T, durable = false): T {
     const store = this.store as ChangeStore
     const later = this.#later
     this.#later = []
     const result = store.transaction(() => {
       for (const note of later) note()
       return work()
-    })
+    }, durable)
     if (store.overQuota) store.retain(Date.now())
     return result
   }

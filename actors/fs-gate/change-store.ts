@@ -8,8 +8,8 @@
  * No index on `changes`: each commit of the workspace's many small changes writes each page it touches, and what an index would find is looked
  * for by people and by undo only.
  *
- * A row is committed before the change it tells of is made, so a process killed at any instant has lost no pre-image. `sync` makes all
- * of it proof against a power cut as well; changes by tools do that each, changes from the workspace when its programs ask for it (fsync).
+ * A row is committed before the change it tells of is made, so a process killed at any instant has lost no pre-image. What a tool replaces is
+ * on the disk by then, proof against a power cut; what programs in the workspace replace follows within seconds, as their own writes do.
  * Several processes may use one store: sessions that share a folder.
  */
 import { createHash } from 'node:crypto'
@@ -82,7 +82,17 @@ export class ChangeStore {
     this.#db.close()
   }
 
-  transaction<T>(work: () => T): T {
+  /** `durable`: proof against a power cut when it returns; otherwise against the end of the process. */
+  transaction<T>(work: () => T, durable = false): T {
+    if (durable) this.#db.exec('PRAGMA synchronous = FULL')
+    try {
+      return this.#transaction(work)
+    } finally {
+      if (durable) this.#db.exec('PRAGMA synchronous = NORMAL')
+    }
+  }
+
+  #transaction<T>(work: () => T): T {
     this.#db.exec('BEGIN IMMEDIATE')
     try {
       const result = work()
@@ -91,17 +101,6 @@ export class ChangeStore {
     } catch (error) {
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
       throw storeFault(error)
-    }
-  }
-
-  /** Makes everything so far proof against a power cut. */
-  sync(): void {
-    this.#db.exec('PRAGMA synchronous = FULL')
-    try {
-      this.#run("INSERT INTO runs (at, kind, what, done) VALUES (0, 'sync', '', 1)")
-      this.#run("DELETE FROM runs WHERE kind = 'sync'")
-    } finally {
-      this.#db.exec('PRAGMA synchronous = NORMAL')
     }
   }
 
@@ -291,7 +290,7 @@ export class ChangeStore {
   /** The newest undo that has not been made good again, or the run of that number. */
   lastRun(filter: { kind?: 'undo' | 'redo'; done: boolean }): { id: number; kind: 'undo' | 'redo'; what: string } | null {
     const row = this.#get(
-      `SELECT id, kind, what FROM runs WHERE undone IS NULL AND done = ? AND kind != 'sync' ${filter.kind ? 'AND kind = ?' : ''} ORDER BY id DESC LIMIT 1`,
+      `SELECT id, kind, what FROM runs WHERE undone IS NULL AND done = ? ${filter.kind ? 'AND kind = ?' : ''} ORDER BY id DESC LIMIT 1`,
       filter.done ? 1 : 0,
       ...(filter.kind ? [filter.kind] : []),
     )

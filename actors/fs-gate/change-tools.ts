@@ -4,6 +4,7 @@ import * as fs from 'node:fs'
 import { type BodyOf, fault, type Limits, type ReplyOf } from '../../kernel/index.ts'
 import { makeFolders, type Target, writeAtomically } from './atomic-write.ts'
 import { unifiedDiff } from './diff.ts'
+import { type Decoded, encode } from './encoding.ts'
 import { hashNow, openFile, requireFile, sha256Of, wholeFile } from './file-content.ts'
 import { stampAt } from './entry-state.ts'
 import { type Gate, requireCovered, requireWritable } from './gate.ts'
@@ -12,7 +13,7 @@ import { limits } from './limits.ts'
 import { codeOf } from './os-errors.ts'
 import { requireUnprotected, ruleOf } from './protected.ts'
 import type { protocol } from './protocol.ts'
-import { decodeText, type Replacement, replaceText } from './text.ts'
+import { decoded, decodeText, type Replacement, replaceText } from './text.ts'
 import { previewDelete, previewMove, requireSame } from './tree-tools.ts'
 import { type Found, type Missing, resolve } from './walk.ts'
 
@@ -65,10 +66,11 @@ export function multiEdit(
     if (place.kind === 'missing') throw fault('not-found', `${body.path} does not exist.`)
     const session = grant.session ?? null
     requireSame(body.path, body.identity, identityOf(place))
-    const { text, sha256: before } = await currentText(place, body.path, scope, signal)
+    const { text, encoding, sha256: before } = await currentText(place, body.path, scope, signal)
     if (body.expect !== undefined && body.expect !== before) throw changed(gate, body.path, body.expect, text, null)
     const edited = replaceAllOf(text, body.edits, body.path)
-    const content = Buffer.from(edited.text)
+    const content = encode(edited.text, encoding)
+    if (!content) throw fault('not-text', `${body.path} is in ${encoding}, which has not every character of the new text.`)
     requireSize(content, body.path, limits.editBytes)
     const check = () => requireUnchanged(gate, place, before, body.path, edited.text)
     const sha256 = await writeAtomically(gate, replacing(place), content, check, scope, signal, session)
@@ -103,7 +105,7 @@ export function previewChange(gate: Gate, body: BodyOf<P, 'preview'>, grant: Lim
       }
     }
     const diff = isText(before)
-      ? unifiedDiff(path, before.toString('utf8'), body.content)
+      ? unifiedDiff(path, decodeText(before, body.path), body.content)
       : `(replaces a file of ${before.length} bytes that is not text)\n`
     return { ...about, diff, created: false }
   })
@@ -163,9 +165,9 @@ function currentBytes(place: Found, scope: Scope, signal: AbortSignal): Promise<
   return wholeFile(openFile(place, scope, limits.editBytes), limits.editBytes, signal).then(({ bytes }) => bytes)
 }
 
-async function currentText(place: Found, path: string, scope: Scope, signal: AbortSignal): Promise<{ text: string; sha256: string }> {
+async function currentText(place: Found, path: string, scope: Scope, signal: AbortSignal): Promise<Decoded & { sha256: string }> {
   const bytes = await currentBytes(place, scope, signal)
-  return { text: decodeText(bytes, path), sha256: sha256Of(bytes) }
+  return { ...decoded(bytes, path), sha256: sha256Of(bytes) }
 }
 
 /** Looks at the directory entry again: content with this hash must still be there. Throws `changed-since-read`. */
@@ -183,7 +185,7 @@ function requireUnchanged(gate: Gate, place: Found, expected: string, path: stri
     const fd = scope.own(openHeld(now))
     if (hashNow(fd) === expected) return
     const bytes = stat.size > limits.editBytes ? null : fs.readFileSync(fd)
-    throw changed(gate, path, expected, bytes && isText(bytes) ? bytes.toString('utf8') : null, proposed)
+    throw changed(gate, path, expected, bytes && isText(bytes) ? decodeText(bytes, path) : null, proposed)
   })
 }
 

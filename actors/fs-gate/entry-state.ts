@@ -21,11 +21,11 @@ export const absent: State = { kind: 'absent' }
  * Same stamp = same thing, not changed in between. A file's is its inode, size, time of change and mode; a folder's,
  * which changes with each name in it, its inode and birth, because inode numbers are used again.
  */
-export function stampOf(stat: fs.BigIntStats | null, linkText: string | null): string {
+export function stampOf(stat: fs.BigIntStats | null, link: string | null): string {
   if (stat === null) return 'absent'
   if (stat.isFile()) return `file:${stat.ino}:${stat.size}:${stat.mtimeNs}:${(stat.mode & 0o777n).toString(8)}`
   if (stat.isDirectory()) return `folder:${stat.ino}:${stat.birthtimeNs}`
-  return stat.isSymbolicLink() ? `symlink:${stat.ino}:${stat.birthtimeNs}:${linkText ?? ''}` : `special:${stat.ino}`
+  return stat.isSymbolicLink() ? `symlink:${stat.ino}:${stat.birthtimeNs}:${link ?? ''}` : `special:${stat.ino}`
 }
 
 export function stampAt(folder: number, name: string): string {

@@ -40,14 +40,17 @@ function tooLarge(found: Found, maxBytes: number) {
 /** The content in pieces of one chunk. A file that grows meanwhile is read up to `maxBytes` and one chunk. Rejects when aborted. */
 export async function* pieces(fd: number, maxBytes: number, signal: AbortSignal): AsyncGenerator<Buffer> {
   let position = 0
+  const { size } = fs.fstatSync(fd)
   while (position <= maxBytes) {
     signal.throwIfAborted()
-    const buffer = Buffer.allocUnsafe(limits.chunkBytes)
+    // One more than is expected, so that the end is seen with the last piece; a large buffer for each small file costs more than reading it.
+    const buffer = Buffer.allocUnsafe(Math.min(limits.chunkBytes, Math.max(size - position, 0) + 1))
     const got = fs.readSync(fd, buffer, 0, buffer.length, position)
     if (got === 0) return
     position += got
     yield buffer.subarray(0, got)
-    if (got === buffer.length) await setImmediate()
+    if (got < buffer.length) return
+    await setImmediate()
   }
 }
 
@@ -62,7 +65,7 @@ export async function wholeFile(fd: number, maxBytes: number, signal: AbortSigna
 /** The same in one step, for the moment between checking and renaming that must not be interrupted. */
 export function hashNow(fd: number): string {
   const hash = createHash('sha256')
-  const buffer = Buffer.allocUnsafe(limits.chunkBytes)
+  const buffer = Buffer.allocUnsafe(Math.min(limits.chunkBytes, fs.fstatSync(fd).size + 1))
   for (let position = 0; ; ) {
     const got = fs.readSync(fd, buffer, 0, buffer.length, position)
     if (got === 0) return hash.digest('hex')

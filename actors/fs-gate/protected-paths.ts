@@ -22,23 +22,12 @@ const folders: readonly string[] = [
   '.config/autostart',
 ]
 /** Files by name, anywhere. */
-const files: ReadonlySet<string> = new Set([
-  ...[
-    '.bashrc',
-    '.bash_profile',
-    '.bash_login',
-    '.bash_logout',
-    '.bash_aliases',
-    '.profile',
-    '.zshrc',
-    '.zprofile',
-    '.zshenv',
-    '.zlogin',
-    '.zlogout',
-  ],
-  ...['.kshrc', '.cshrc', '.tcshrc', '.inputrc', '.xprofile', '.xsession', '.xinitrc', '.envrc', '.netrc', '.ripgreprc'],
-  ...['.gitconfig', '.mcp.json', '.npmrc', '.yarnrc', '.yarnrc.yml', '.pnpmfile.cjs', 'sitecustomize.py', 'usercustomize.py'],
-])
+const files: ReadonlySet<string> = new Set(
+  `.bashrc .bash_profile .bash_login .bash_logout .bash_aliases .profile .zshrc .zprofile
+   .zshenv .zlogin .zlogout .kshrc .cshrc .tcshrc .inputrc .xprofile
+   .xsession .xinitrc .envrc .netrc .ripgreprc .gitconfig .mcp.json .npmrc
+   .yarnrc .yarnrc.yml .pnpmfile.cjs sitecustomize.py usercustomize.py`.split(/\s+/),
+)
 /** Files by the end of their path. */
 const tails: readonly string[] = ['.vscode/tasks.json', '.vscode/settings.json', '.vscode/launch.json', '.vscode/mcp.json']
 const endings: readonly string[] = ['.desktop', '.lnk', '.code-workspace']

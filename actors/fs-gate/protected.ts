@@ -52,7 +52,7 @@ function smallFile({ folder, name }: Place): Uint8Array | null {
 
 /** Whether a folder may move: nothing in it becomes a protected path that was none before. null: too much in it to say. */
 export function folderMayMove(folder: number, name: string, from: readonly string[], to: readonly string[]): boolean | null {
-  if (!hasProtectedInside(to) && !hasProtectedInside([...to.slice(-1)])) return true
+  if (!hasProtectedInside(to) && !hasProtectedInside(to.slice(-1))) return true
   let seen = 0
   const visit = (fd: number, inside: readonly string[]): boolean | null => {
     for (const entry of fs.readdirSync(self(fd), { withFileTypes: true })) {

@@ -60,12 +60,19 @@ export const protocol = {
   /** The folder as connected. `root`: its real path on the device. */
   info: { body: z.strictObject({}), reply: z.strictObject({ root: z.string(), name: z.string(), mode: z.enum(['ro', 'rw']) }) },
   /**
-   * Lines `offset` (from 1) to `offset + limit - 1` of a UTF-8 file. `sha256` and `size` are of the whole file, `lines` is its number of
+   * Lines `offset` (from 1) to `offset + limit - 1` of a text file. `encoding` when it is not UTF-8. `sha256` and `size` are of the whole file, `lines` is its number of
    * lines, `truncated` says that lines after the window exist. Refused: `not-a-file`, `not-text`, `too-large`.
    */
   read: {
     body: z.strictObject({ path, offset: z.int().min(1).optional(), limit: z.int().min(1).max(1_000_000).optional() }),
-    reply: z.strictObject({ text: z.string(), sha256, lines: z.int(), truncated: z.boolean(), size: z.int() }),
+    reply: z.strictObject({
+      text: z.string(),
+      sha256,
+      lines: z.int(),
+      truncated: z.boolean(),
+      size: z.int(),
+      encoding: z.string().optional(),
+    }),
   },
   /** Entries of a folder down to `depth` (default 1), names relative to the connected folder, sorted. Refused: `not-a-folder`. */
   list: {
@@ -139,7 +146,7 @@ export const protocol = {
     body: z.strictObject({ path, content: text, expect: sha256.nullable().optional(), identity }),
     reply: z.strictObject({ sha256, bytes: z.int(), created: z.boolean() }),
   },
-  /** Replaces one occurrence (or all) of a text. Refused: as `write`, `no-match`, `ambiguous-match`, `not-text`, `too-large`. */
+  /** Replaces one occurrence (or all) of a text; the file keeps its encoding, and CRLF where it has that throughout. Refused: as `write`, `no-match`, `ambiguous-match`, `not-text`, `too-large`. */
   edit: {
     body: z.strictObject({ ...replacement, expect: sha256.optional(), identity }),
     reply: z.strictObject({ sha256, replacements: z.int(), diff: z.string() }),

@@ -1,20 +1,43 @@
 /** Looking at files and folders: read, list, stat. */
 import { createHash } from 'node:crypto'
 import * as fs from 'node:fs'
-import { type BodyOf, fault, type Limits, type ReplyOf } from '../../kernel/index.ts'
-import { openFile, pieces } from './file-content.ts'
+import { type BodyOf, fault, isFault, type Limits, type ReplyOf } from '../../kernel/index.ts'
+import { openFile, pieces, wholeFile } from './file-content.ts'
 import { type Gate, requireCovered } from './gate.ts'
 import { at, scoped } from './handles.ts'
 import { limits } from './limits.ts'
 import { codeOf } from './os-errors.ts'
 import type { protocol } from './protocol.ts'
-import { LineWindow, notText } from './text.ts'
+import { decoded, LineWindow, notText } from './text.ts'
 import { typeOf, walkTree } from './tree-walk.ts'
 import { type Found, resolveExisting } from './walk.ts'
 
 type P = typeof protocol
 
-export function readFile(gate: Gate, body: BodyOf<P, 'read'>, grant: Limits, signal: AbortSignal): Promise<ReplyOf<P, 'read'>> {
+export async function readFile(gate: Gate, body: BodyOf<P, 'read'>, grant: Limits, signal: AbortSignal): Promise<ReplyOf<P, 'read'>> {
+  try {
+    return await readUtf8(gate, body, grant, signal)
+  } catch (error) {
+    if (!isFault(error) || error.code !== 'not-text') throw error
+    return readOther(gate, body, grant, signal)
+  }
+}
+
+/** Whole, because only the whole tells what it is in. */
+function readOther(gate: Gate, body: BodyOf<P, 'read'>, grant: Limits, signal: AbortSignal): Promise<ReplyOf<P, 'read'>> {
+  return scoped(async (scope) => {
+    const found = resolveExisting(gate.root, body.path, scope)
+    requireCovered(gate, found.parts, grant)
+    const { bytes, sha256 } = await wholeFile(openFile(found, scope, limits.editBytes), limits.editBytes, signal)
+    const { text, encoding } = decoded(bytes, body.path)
+    const window = new LineWindow(body.offset ?? 1, body.limit ?? limits.windowLines, limits.windowBytes)
+    window.add(text)
+    if (text.length <= limits.rememberedBytes / 8) gate.recent.remember(sha256, text)
+    return { ...window.result(), sha256, size: bytes.length, encoding }
+  })
+}
+
+function readUtf8(gate: Gate, body: BodyOf<P, 'read'>, grant: Limits, signal: AbortSignal): Promise<ReplyOf<P, 'read'>> {
   return scoped(async (scope) => {
     const found = resolveExisting(gate.root, body.path, scope)
     requireCovered(gate, found.parts, grant)

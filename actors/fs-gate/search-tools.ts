@@ -2,6 +2,7 @@
 import * as fs from 'node:fs'
 import { RE2JS, RE2JSException } from 're2js'
 import type { BodyOf, Limits, ReplyOf } from '../../kernel/index.ts'
+import { decode } from './encoding.ts'
 import { openFile, wholeFile } from './file-content.ts'
 import { type Gate, requireCovered } from './gate.ts'
 import { badPattern, globMatcher } from './glob-pattern.ts'
@@ -84,6 +85,11 @@ function fileFilter(glob: string | undefined): (parts: readonly string[]) => boo
   return glob.includes('/') ? (parts) => matches(parts.join('/')) : (parts) => matches(parts.at(-1) ?? '')
 }
 
+/** Begins with a byte order mark of UTF-16. */
+function isMarked(bytes: Uint8Array): boolean {
+  return (bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff)
+}
+
 class Search {
   full = false
   skipped = 0
@@ -110,11 +116,13 @@ class Search {
     const { bytes } = await wholeFile(fd, limits.grepFileBytes, this.#signal)
     this.#bytesRead += bytes.length
     if (this.#bytesRead > limits.grepTotalBytes) this.full = true
-    // As grep has it: a NUL near the start makes it a binary file.
-    if (bytes.subarray(0, 8_192).includes(0)) return
+    // As grep has it: a NUL near the start makes it a binary file, but for UTF-16.
+    const binary = bytes.subarray(0, 8_192).includes(0)
+    const content = binary || isMarked(bytes) ? (decode(bytes)?.text ?? null) : bytes.toString('utf8')
+    if (content === null) return
     const mode = this.#body.mode ?? 'content'
     const most = mode === 'files' ? 1 : mode === 'count' ? Number.POSITIVE_INFINITY : this.#max - this.#matches.length + 1
-    const lines = await grepText(bytes.toString('utf8'), this.#pattern, {
+    const lines = await grepText(content, this.#pattern, {
       context: mode === 'content' ? (this.#body.context ?? 0) : 0,
       most,
       signal: this.#signal,

@@ -1,19 +1,21 @@
-/** UTF-8 text: recognising it, windows of lines, replacing. Pure. */
+/** Text: recognising it, windows of lines, replacing. Pure. */
 import { fault } from '../../kernel/index.ts'
+import { decode, type Decoded } from './encoding.ts'
 
-/** Decodes UTF-8 exactly, a byte order mark included. Throws `not-text`. */
+/** Decodes text exactly, a byte order mark included. Throws `not-text`. */
 export function decodeText(bytes: Uint8Array, path: string): string {
-  try {
-    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
-    if (!text.includes('\0')) return text
-  } catch {
-    // Refused below, as text with NUL characters is.
-  }
+  return decoded(bytes, path).text
+}
+
+/** With the encoding it is in. Throws `not-text`. */
+export function decoded(bytes: Uint8Array, path: string): Decoded {
+  const found = decode(bytes)
+  if (found) return found
   throw notText(path)
 }
 
 export function notText(path: string) {
-  return fault('not-text', `${path} is not UTF-8 text.`)
+  return fault('not-text', `${path} is not text.`)
 }
 
 /** Collects lines `offset` to `offset + limit - 1` of a text that comes in pieces, within a byte limit. Line ends are kept as they are. */
@@ -73,15 +75,20 @@ export class LineWindow {
 
 /** The text with the replacement made. Throws `no-match` and `ambiguous-match`. */
 export function replaceText(text: string, change: Replacement, path: string): { text: string; replacements: number } {
-  const { oldText, newText, replaceAll } = change
+  const { replaceAll } = change
+  // Models write LF; a file that has CRLF throughout keeps it.
+  const crlf = !text.includes(change.oldText) && text.includes('\r\n') && !/(^|[^\r])\n/.test(text)
+  const oldText = crlf ? change.oldText.replaceAll(/\r?\n/g, '\r\n') : change.oldText
+  const newText = crlf ? change.newText.replaceAll(/\r?\n/g, '\r\n') : change.newText
   const pieces = text.split(oldText)
   const replacements = pieces.length - 1
   if (replacements === 0) {
-    const cause =
-      text.includes('\r\n') && !oldText.includes('\r\n') && oldText.includes('\n')
-        ? 'The file has CRLF line ends, the text to replace has LF.'
-        : undefined
-    throw fault('no-match', `The text to replace is not in ${path}.`, cause === undefined ? {} : { cause })
+    const mixed = text.includes('\r\n') && oldText.includes('\n') && !oldText.includes('\r\n')
+    throw fault(
+      'no-match',
+      `The text to replace is not in ${path}.`,
+      mixed ? { cause: 'The file has CRLF line ends, the text to replace has LF.' } : {},
+    )
   }
   if (replacements > 1 && !replaceAll)
     throw fault('ambiguous-match', `The text to replace occurs ${replacements} times in ${path}.`, {

@@ -62,7 +62,7 @@ describe('read', () => {
   test('what is not text is refused', async () => {
     put('a.bin', Uint8Array.from([0xff, 0xfe, 1]))
     put('b.bin', 'a\0b')
-    put('c.bin', Buffer.concat([Buffer.from('a'.repeat(10)), Buffer.from([0xe2, 0x82])]))
+    put('c.bin', Buffer.concat([Buffer.from('a'.repeat(10)), Buffer.from([0xe2, 0x82, 1])]))
     for (const name of ['a.bin', 'b.bin', 'c.bin']) expect(await refusal(() => read({ path: name }))).toBe('not-text')
     expect(await refusal(() => read({ path: 'nothing' }))).toBe('not-found')
   })
@@ -262,7 +262,7 @@ describe('edit and preview', () => {
       diff: '--- /dev/null\n+++ b/x/y\n@@ -0,0 +1,1 @@\n+b\n',
       created: true,
     })
-    put('bin', Uint8Array.from([255]))
+    put('bin', Uint8Array.from([255, 0]))
     expect((await previewChange(folder.gate, { path: 'bin', content: 'b' }, noLimits, never)).diff).toContain('not text')
     expect(on('real')).toBe('a\n')
     expect(fs.existsSync(path('x'))).toBe(false)

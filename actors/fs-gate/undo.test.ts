@@ -1,8 +1,12 @@
+import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { ChangeLog } from './change-log.ts'
+import { ChangeStore } from './change-store.ts'
 import { editFile, writeFile } from './change-tools.ts'
 import { closeGate, openGate } from './gate.ts'
+import { openRoot } from './handles.ts'
 import { listChanges, markCall, redoChanges, settleHistory, undoChanges } from './history-tools.ts'
 import { NinepConnections } from './ninep-connections.ts'
 import { rootFid, TestClient } from './test-client.ts'
@@ -282,3 +286,37 @@ describe('changes from the workspace', () => {
 })
 
 const leftovers = () => Object.keys(tree()).filter((name) => name.includes('.bulkhead-'))
+
+describe('the store', () => {
+  test('forgets the oldest beyond its quota, keeps what one change needs, and refuses what it could not keep', () => {
+    const dir = `${folder.store}-small`
+    const store = new ChangeStore(dir, { root: folder.root, name: 'work' }, 1_000_000)
+    const log = new ChangeLog(store)
+    const held = openRoot(folder.root)
+    const put = (name: string, content: Uint8Array) =>
+      log.put({ folder: held, name, parts: [name] }, null, () => fs.writeFileSync(path(name), content))
+    put('a', new Uint8Array())
+    for (let i = 0; i < 30; i += 1) put('a', randomBytes(100_000))
+    expect(store.usage().bytes).toBeLessThanOrEqual(1_000_000)
+    expect(store.changes().at(-1)?.before).toMatchObject({ kind: 'file', size: 100_000 })
+    expect(store.changes().length).toBeLessThan(15)
+    fs.writeFileSync(path('huge'), randomBytes(600_000))
+    const before = fs.readFileSync(path('huge'))
+    expect(() => put('huge', new Uint8Array())).toThrow(expect.objectContaining({ code: 'store-full' }) as Error)
+    expect(fs.readFileSync(path('huge'))).toEqual(before)
+    log.close()
+    fs.closeSync(held)
+  })
+
+  test('many small edits of one file cost little more than the file', () => {
+    const content = randomBytes(2_000_000)
+    fs.writeFileSync(path('a'), content)
+    for (let i = 0; i < 50; i += 1) {
+      content.writeUInt32LE(i, (i * 39_916_801) % 1_999_000)
+      const held = openRoot(folder.root)
+      folder.gate.log.put({ folder: held, name: 'a', parts: ['a'] }, null, () => fs.writeFileSync(path('a'), content))
+      fs.closeSync(held)
+    }
+    expect(folder.gate.log.store?.usage().bytes).toBeLessThan(2_000_000 * 5)
+  })
+})

@@ -21,7 +21,7 @@ export const read = tool({
     return { access: 'read', title: `Read ${shortPath(file)}`, file, calls: [{ at: { folder: file.folder }, kind: 'read', body }] }
   },
   present({ offset = 1 }, [answer]) {
-    const { text, truncated, lines: total } = answer.body as ReadReply
+    const { text, truncated, lines: total, encoding } = answer.body as ReadReply
     if (text === '') return { ok: true, text: offset > 1 ? `(no line ${offset}: the file ends before it)` : '(the file is empty)' }
     const lines = text.split('\n')
     if (lines.at(-1) === '') lines.pop()
@@ -36,6 +36,7 @@ export const read = tool({
     }
     if (truncated || numbered.length < lines.length)
       numbered.push(`(more follows: the file has ${total} lines; read on with offset ${offset + numbered.length})`)
+    if (encoding !== undefined) numbered.push(`(the file is in ${encoding}; Edit keeps that, Write makes it UTF-8)`)
     return { ok: true, text: numbered.join('\n') }
   },
 })
