@@ -5,7 +5,7 @@
  * Built-in properties, besides the model's own: no step throws; no request is answered twice or by a number that is not open; nothing ends
  * in a state where nothing can happen unless the model says it may.
  */
-import { createStepper, type Step } from '../kernel/stepper.ts'
+import { createStepper, type Step, type Stepper } from '../kernel/stepper.ts'
 import type { Outgoing } from '../kernel/types.ts'
 import type { Event, Explored, Model } from './model.ts'
 
@@ -28,14 +28,19 @@ export type CheckResult = {
   ms: number
 }
 
-export type CheckLimits = { maxStates: number; onProgress?: (states: number, depth: number) => void }
+export type CheckLimits = {
+  maxStates: number
+  onProgress?: (states: number, depth: number) => void
+  /** What steps the machine. Default: what runs in production. */
+  stepper?: (machine: Model['machine']) => Stepper
+}
 
 type Node = { state: Explored<unknown>; parent: number; event: Event | null; out: readonly Outgoing[]; depth: number }
 type Stepped = { next: Explored<unknown>; out: readonly Outgoing[]; problem: Violation['detail'] | null; kind: 'crash' | 'answers' }
 
 export function check(model: Model, limits: CheckLimits = { maxStates: 1_000_000 }): CheckResult {
   const started = performance.now()
-  const stepper = createStepper(model.machine)
+  const stepper = (limits.stepper ?? createStepper)(model.machine)
   const nodes: Node[] = []
   const seen = new Map<string, number>()
   const violations: Violation[] = []

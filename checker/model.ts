@@ -2,7 +2,8 @@
  * What an actor's `model.ts` says about its machine, so that the checker can play everything around it: who sends what, how effects may end,
  * and what must hold. The machine itself is the production one.
  */
-import type { AnyMachineSnapshot, AnyStateMachine } from 'xstate'
+import type { AnyStateMachine } from 'xstate'
+import type { Snapshot } from '../kernel/stepper.ts'
 import type { Outgoing } from '../kernel/types.ts'
 
 export type Event = { type: string; [key: string]: unknown }
@@ -68,4 +69,4 @@ export function defineModel<Context>(model: Model<Context>): Model<Context> {
   return model
 }
 
-export type Explored<Context> = View<Context> & { snapshot: AnyMachineSnapshot }
+export type Explored<Context> = View<Context> & { snapshot: Snapshot<Context> }

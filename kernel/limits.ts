@@ -12,6 +12,9 @@ export const deliveryWindow = 32
 /** Messages that may wait for one actor when its manifest names no number. */
 export const defaultMailbox = 1024
 
+/** Transitions one event may set off. Real machines need a handful; more is a cycle that would hang the actor. */
+export const maxMicrosteps = 1_000
+
 /** Streamed parts in flight per request. 32 parts of at most 64 KiB hide a process hop and bound memory to 2 MiB. */
 export const partWindow = 32
 

@@ -1,0 +1,396 @@
+/**
+ * A machine as a table: for each configuration (active states and what history remembers) and each event type, the transitions that may
+ * fire, and for each set of transitions the operations to run and the configuration that follows. Rows are made when first needed and kept,
+ * so that a step is a look-up, the machine's own guard and assign functions, and nothing else.
+ *
+ * Same config, same functions, same results as xstate's `machine.transition`: stepper.test.ts holds it to that.
+ */
+import type { AnyStateMachine } from 'xstate'
+import { maxMicrosteps } from './limits.ts'
+import type { Command, Snapshot, Step, Stepper } from './stepper.ts'
+import {
+  entrySet,
+  exitSet,
+  type History,
+  isAtomic,
+  isFinished,
+  type Node,
+  properAncestors,
+  recordHistory,
+  stateValue,
+  withoutConflicts,
+} from './stepper-graph.ts'
+import { Args, computed, type Context, createVocabulary, type Event, Foreign, type Guard, type Operation } from './stepper-operations.ts'
+import type { Outgoing } from './types.ts'
+
+type Candidate = {
+  id: number
+  guard: Guard | null
+  source: Node
+  target: readonly Node[] | undefined
+  reenter: boolean
+  operations: readonly Operation[]
+}
+/** Regions are asked first; without an answer from any of them, the first candidate whose guard holds. */
+type Selector = { regions: readonly Selector[]; candidates: readonly Candidate[] }
+/** What a set of transitions does. `same`: the configuration does not change. */
+type Move = { operations: readonly Operation[]; next: Configuration; same: boolean; done: boolean }
+
+type Configuration = {
+  nodes: readonly Node[]
+  history: History
+  value: unknown
+  on: Map<string, Selector>
+  /** Per atomic state, innermost first. */
+  always: readonly (readonly Candidate[])[]
+  moves: Map<number | string, Move>
+}
+
+class TableSnapshot implements Snapshot {
+  readonly at: Configuration
+  readonly context: Context
+  readonly status: Snapshot['status']
+  constructor(at: Configuration, context: Context, status: Snapshot['status']) {
+    this.at = at
+    this.context = context
+    this.status = status
+  }
+  get value(): unknown {
+    return this.at.value
+  }
+}
+
+/** Throws `Foreign` when the machine uses what the dialect lacks; it says what. */
+export function createTableStepper(machine: AnyStateMachine): Stepper {
+  const root: Node = machine.root
+  const vocabulary = createVocabulary(machine)
+  const configurations = new Map<string, Configuration>()
+  const limit = Math.min(machine.options?.maxIterations ?? maxMicrosteps, maxMicrosteps)
+  let nextCandidate = 1
+
+  // Every node's actions and transitions, once; foreign ones are found here and not in the middle of a run.
+  const transitionsOf = new Map<Node, Map<string, Candidate[]>>()
+  const alwaysOf = new Map<Node, Candidate[]>()
+  const entryOf = new Map<Node, Operation[]>()
+  const exitOf = new Map<Node, Operation[]>()
+  const initialOf = new Map<Node, Operation[]>()
+  for (const node of everyNode(root)) {
+    if (node.invoke.length > 0) throw new Foreign(`invoke in ${node.id}`)
+    // xstate's own bookkeeping of these is incomplete: the parallel state is missing from the active ones after a jump to its history.
+    if (node.type === 'history' && node.parent?.type === 'parallel') throw new Foreign(`history of the parallel ${node.parent.id}`)
+    if (node.output !== undefined) throw new Foreign(`output of ${node.id}`)
+    transitionsOf.set(node, new Map([...node.transitions].map(([type, list]) => [type, list.map((item: object) => candidate(node, item))])))
+    alwaysOf.set(
+      node,
+      (node.always ?? []).map((item: object) => candidate(node, item)),
+    )
+    entryOf.set(node, node.entry.map(vocabulary.operation))
+    exitOf.set(node, node.exit.map(vocabulary.operation))
+    initialOf.set(node, (node.initial?.actions ?? []).map(vocabulary.operation))
+  }
+
+  function candidate(source: Node, transition: object): Candidate {
+    const { guard, target, reenter, actions } = transition as {
+      guard?: unknown
+      target: readonly Node[] | undefined
+      reenter: boolean
+      actions: readonly unknown[]
+    }
+    return {
+      id: nextCandidate++,
+      guard: guard === undefined ? null : vocabulary.guard(guard),
+      source,
+      target,
+      reenter,
+      operations: actions.map(vocabulary.operation),
+    }
+  }
+
+  function configuration(nodes: readonly Node[], history: History): Configuration {
+    const remembered = Object.entries(history).map(([id, list]) => `${id}=${list.map(({ order }) => order).join(',')}`)
+    const key = `${nodes.map(({ order }) => order).join(',')};${remembered.toSorted().join(';')}`
+    const known = configurations.get(key)
+    if (known) return known
+    const always = nodes
+      .filter(isAtomic)
+      .map((node) => [node, ...properAncestors(node)].flatMap((at) => alwaysOf.get(at) ?? []))
+      .filter((list) => list.length > 0)
+    const made: Configuration = { nodes, history, value: stateValue(root, nodes), on: new Map(), always, moves: new Map() }
+    configurations.set(key, made)
+    return made
+  }
+
+  function selector(at: Configuration, type: string): Selector {
+    const known = at.on.get(type)
+    if (known) return known
+    const made = select(root, at, type)
+    // Event types come from outside; only those the machine knows are worth a row.
+    if (made.candidates.length > 0 || made.regions.length > 0) at.on.set(type, made)
+    return made
+  }
+
+  function select(node: Node, at: Configuration, type: string): Selector {
+    const own = candidatesFor(node, type)
+    const inner = at.nodes.filter((other) => other.parent === node).map((child) => select(child, at, type))
+    const [first] = inner
+    // A chain of single children is one list: the innermost that answers wins.
+    if (inner.length === 1 && first) return { regions: first.regions, candidates: [...first.candidates, ...own] }
+    return { regions: inner.filter(({ regions, candidates }) => regions.length + candidates.length > 0), candidates: own }
+  }
+
+  function candidatesFor(node: Node, type: string): Candidate[] {
+    const table = transitionsOf.get(node) ?? new Map<string, Candidate[]>()
+    const wild = [...table.keys()]
+      .filter((descriptor) => descriptor !== type && matches(type, descriptor))
+      .toSorted((a, b) => b.length - a.length)
+    return [...(table.get(type) ?? []), ...wild.flatMap((descriptor) => table.get(descriptor) ?? [])]
+  }
+
+  function move(at: Configuration, chosen: readonly Candidate[], initial: boolean): Move {
+    const key = chosen.length === 1 ? (chosen[0] as Candidate).id : chosen.map(({ id }) => id).join()
+    const known = at.moves.get(key)
+    if (known) return known
+    const active = new Set(at.nodes)
+    const transitions = withoutConflicts(chosen, active, at.history)
+    const operations: Operation[] = []
+    let history = at.history
+    if (!initial) {
+      const leaving = exitSet(transitions, active, history).toSorted((a, b) => b.order - a.order)
+      history = recordHistory(leaving, active, history)
+      for (const node of leaving) {
+        operations.push(...(exitOf.get(node) ?? []))
+        active.delete(node)
+      }
+    }
+    for (const transition of transitions) operations.push(...transition.operations)
+    const { entered, byDefault } = entrySet(transitions, history)
+    if (initial) byDefault.add(root)
+    const finished = new Set<Node>()
+    let done = false
+    for (const node of entered) {
+      active.add(node)
+      operations.push(...(entryOf.get(node) ?? []))
+      if (byDefault.has(node)) operations.push(...(initialOf.get(node) ?? []))
+      if (node.type === 'final') done = finish(node, active, finished, operations) || done
+    }
+    let nodes = [...active]
+    if (done) {
+      nodes = nodes.toSorted((a, b) => b.order - a.order)
+      for (const node of nodes) operations.push(...(exitOf.get(node) ?? []))
+    }
+    const same = history === at.history && nodes.length === at.nodes.length && at.nodes.every((node) => active.has(node))
+    const made: Move = { operations, next: same ? at : configuration(nodes, history), same, done }
+    at.moves.set(key, made)
+    return made
+  }
+
+  /** What entering a final state sets off; true when the whole machine is finished. */
+  function finish(node: Node, active: ReadonlySet<Node>, finished: Set<Node>, operations: Operation[]): boolean {
+    const { parent } = node
+    let ancestor = parent?.type === 'parallel' ? parent : parent?.parent
+    if (parent?.type === 'compound') operations.push({ do: 'finish', event: { type: `xstate.done.state.${parent.id}`, output: undefined } })
+    while (ancestor?.type === 'parallel' && !finished.has(ancestor) && isFinished(active, ancestor)) {
+      finished.add(ancestor)
+      operations.push({ do: 'finish', event: { type: `xstate.done.state.${ancestor.id}`, output: undefined } })
+      ancestor = ancestor.parent
+    }
+    return !ancestor
+  }
+
+  function choose({ regions, candidates }: Selector, context: Context, event: Event, at: Configuration, into: Candidate[]): Candidate[] {
+    const before = into.length
+    for (const region of regions) choose(region, context, event, at, into)
+    if (into.length > before) return into
+    for (const item of candidates) {
+      if (item.guard === null || item.guard(context, event, at)) {
+        into.push(item)
+        return into
+      }
+    }
+    return into
+  }
+
+  function chooseAlways(at: Configuration, context: Context, event: Event): Candidate[] {
+    const found = new Set<Candidate>()
+    for (const list of at.always) {
+      const item = list.find(({ guard }) => guard === null || guard(context, event, at))
+      if (item) found.add(item)
+    }
+    return [...found]
+  }
+
+  function run(at: Configuration, context: Context, event: Event, first: Move | null): Step {
+    const commands: Command[] = []
+    const queue: Event[] = []
+    let where = at
+    let now = context
+    let current = event
+    let done = false
+    let changed = false
+    let acted = false
+    /** Whether this microstep left a snapshot other than the one it began with, as xstate would see it. */
+    let moved = false
+
+    const apply = ({ operations, next, same, done: ended }: Move): void => {
+      moved = false
+      perform(operations)
+      if (!same || ended) moved = true
+      where = next
+      done ||= ended
+      changed ||= moved
+    }
+    const perform = (operations: readonly Operation[]): void => {
+      for (const operation of operations) {
+        const args = new Args(now, current)
+        const params =
+          operation.do === 'finish'
+            ? undefined
+            : typeof operation.params === 'function'
+              ? computed(operation.params, args)
+              : operation.params
+        switch (operation.do) {
+          case 'assign':
+            now = Object.assign({}, now, update(operation.assignment, args, params))
+            moved = true
+            break
+          case 'emit':
+            commands.push({ do: 'emit', message: computed(operation.event, args, params) as Outgoing })
+            acted = true
+            break
+          case 'effect':
+            commands.push({ do: 'effect', name: operation.name, params: (params ?? {}) as Record<string, unknown> })
+            acted = true
+            break
+          case 'raise': {
+            const raised = computed(operation.event, args, params) as Event
+            const delayMs = vocabulary.delay(operation.delay, args, params)
+            if (delayMs === undefined) queue.push(raised)
+            else commands.push({ do: 'timer', id: String(operation.id), event: raised, delayMs })
+            acted = true
+            break
+          }
+          case 'cancel':
+            commands.push({ do: 'dropTimer', id: String(computed(operation.id, args, params)) })
+            acted = true
+            break
+          case 'enqueue':
+            perform(collected(operation.collect, args, params, where))
+            break
+          case 'finish':
+            queue.push(operation.event)
+            break
+          default:
+            operation satisfies never
+        }
+      }
+    }
+
+    if (first) apply(first)
+    // As xstate does: transitions without an event after every step that changed something, then the events the step raised, in order.
+    let mayAlways = true
+    for (let count = 1; ; count++) {
+      if (done) break
+      if (count > limit) throw new Error(`more than ${limit} transitions in one step (a cycle of transitions without events?)`)
+      let chosen: Candidate[] = mayAlways && where.always.length > 0 ? chooseAlways(where, now, current) : []
+      const byItself = chosen.length > 0
+      if (!byItself) {
+        const raised = queue.shift()
+        if (!raised) break
+        current = raised
+        chosen = choose(selector(where, raised.type), now, raised, where, [])
+      }
+      moved = false
+      if (chosen.length > 0) apply(move(where, chosen, false))
+      mayAlways = !byItself || moved
+    }
+    const snapshot = new TableSnapshot(where, now, done ? 'done' : 'active')
+    return { snapshot, commands, handled: changed || acted }
+  }
+
+  /** What `enqueueActions` gathers; it runs after the gathering, each on the context the ones before it left. */
+  function collected(collect: (args: object, params: unknown) => void, args: Args, params: unknown, where: Configuration): Operation[] {
+    const gathered: Operation[] = []
+    const foreign = (name: string) => () => {
+      throw new Foreign(`enqueue.${name}`)
+    }
+    const enqueue = Object.assign((action: unknown) => void gathered.push(vocabulary.operation(action)), {
+      assign: (assignment: unknown) => void gathered.push({ do: 'assign', assignment, params: undefined }),
+      emit: (event: unknown) => void gathered.push({ do: 'emit', event, params: undefined }),
+      cancel: (id: unknown) => void gathered.push({ do: 'cancel', id, params: undefined }),
+      raise: (event: unknown, options: { id?: unknown; delay?: unknown } = {}) =>
+        void gathered.push({ do: 'raise', event, id: options.id, delay: options.delay, params: undefined }),
+      sendTo: foreign('sendTo'),
+      sendParent: foreign('sendParent'),
+      spawnChild: foreign('spawnChild'),
+      stopChild: foreign('stopChild'),
+    })
+    const check = (guard: unknown): boolean => vocabulary.guard(guard)(args.context, args.event, where)
+    collect({ context: args.context, event: args.event, enqueue, check }, params)
+    return gathered
+  }
+
+  const before = configuration([root], {})
+  const start: Candidate = { id: 0, guard: null, source: root, target: initialNodes(root), reenter: true, operations: [] }
+
+  return {
+    engine: 'table',
+    initial(input) {
+      const event = { type: 'xstate.init', input }
+      const { context } = machine.config as { context?: unknown }
+      const own = Object.assign(
+        {},
+        typeof context === 'function' ? computed(context, { input, spawn: undefined, self: undefined }) : context,
+      )
+      return { ...run(before, own, event, move(before, [start], true)), handled: true }
+    },
+    step(snapshot, event) {
+      if (!(snapshot instanceof TableSnapshot)) throw new TypeError('The snapshot is not of this stepper.')
+      const { at, context } = snapshot
+      if (snapshot.status === 'done') return { snapshot, commands: [], handled: false }
+      const chosen = choose(selector(at, event.type), context, event, at, [])
+      // The common case of a message the state ignores: nothing to run.
+      if (chosen.length === 0 && at.always.length === 0) return { snapshot, commands: [], handled: false }
+      const first = chosen.length > 0 ? move(at, chosen, false) : null
+      const step = run(at, context, event, first)
+      return step.handled ? step : { snapshot, commands: step.commands, handled: false }
+    },
+  }
+}
+
+function update(assignment: unknown, args: Args, params: unknown): object {
+  if (typeof assignment === 'function') return computed(assignment, args, params) as object
+  const partial: Record<string, unknown> = {}
+  for (const key of Object.keys(assignment as object)) partial[key] = computed((assignment as Record<string, unknown>)[key], args, params)
+  return partial
+}
+
+function everyNode(node: Node): Node[] {
+  return [node, ...Object.values(node.states as Record<string, Node>).flatMap(everyNode)]
+}
+
+/** The states that are active first, and the ways to them. */
+function initialNodes(root: Node): Node[] {
+  const found = new Set<Node>()
+  const visit = (node: Node): void => {
+    if (found.has(node)) return
+    found.add(node)
+    const [initial] = (node.type === 'compound' ? node.initial.target : undefined) ?? []
+    if (initial) visit(initial)
+    else if (node.type === 'parallel') for (const child of Object.values(node.states)) if (child.type !== 'history') visit(child)
+  }
+  visit(root)
+  return [...found]
+}
+
+/** Whether an event type falls under a descriptor: `*`, or a prefix of whole words such as `vm.*`. */
+function matches(type: string, descriptor: string): boolean {
+  if (descriptor === '*') return true
+  if (!descriptor.endsWith('.*')) return false
+  const wanted = descriptor.split('.')
+  const words = type.split('.')
+  for (const [index, word] of wanted.entries()) {
+    if (word === '*') return index === wanted.length - 1
+    if (word !== words[index]) return false
+  }
+  return true
+}
