@@ -77,18 +77,18 @@ export function guarded<V extends Record<string, unknown>>(model: Guarded<V>): P
       },
     }
   })
-  type Holds = (state: never) => boolean
+  type Holds = StateProperty['holds']
   const listed = <K extends 'always' | 'sometimes'>(kind: K): StateProperty[] =>
-    Object.entries(model[kind] ?? {}).map(([name, holds]) => ({ name, kind, holds: holds as Holds }))
+    Object.entries(model[kind] ?? {}).map(([name, holds]) => ({ name, kind, holds: holds as unknown as Holds }))
   const temporal: TemporalProperty[] = [
     ...(['eventually', 'possible'] as const).flatMap((kind) =>
-      Object.entries(model[kind] ?? {}).map(([name, holds]) => ({ name, kind, holds: holds as Holds })),
+      Object.entries(model[kind] ?? {}).map(([name, holds]) => ({ name, kind, holds: holds as unknown as Holds })),
     ),
     ...Object.entries(model.leadsTo ?? {}).map(([name, { from, to }]) => ({
       name,
       kind: 'leadsTo' as const,
-      from: from as Holds,
-      to: to as Holds,
+      from: from as unknown as Holds,
+      to: to as unknown as Holds,
     })),
   ]
   const { mayEnd } = model
@@ -106,7 +106,7 @@ export function guarded<V extends Record<string, unknown>>(model: Guarded<V>): P
     properties: [...listed('always'), ...listed('sometimes')],
     temporal,
     stepProperties: [],
-    ...(mayEnd === undefined ? { mayEnd: () => false } : mayEnd === true ? {} : { mayEnd: mayEnd as Holds }),
+    ...(mayEnd === undefined ? { mayEnd: () => false } : mayEnd === true ? {} : { mayEnd: mayEnd as unknown as Holds }),
   }
 }
 

@@ -22,6 +22,8 @@ export type StepInfo = {
   value?: unknown
   /** Messages that left. */
   sent?: readonly SentInfo[]
+  /** The machine took no notice. */
+  ignored?: true
 }
 export type SentInfo = { to: string; kind: string; what: 'send' | 'reply' | 'refuse' | 'part' | 'cancel' }
 
@@ -59,7 +61,7 @@ export type Rule = {
 export type Group = { name: string; fair: 'none' | 'weak' | 'strong' }
 
 /** The values of one state by component name. Getters: only what a property reads is looked up. */
-export type States = Readonly<Record<string, unknown>>
+export type States = Readonly<Record<string, unknown>> & { at(component: number): unknown }
 
 export type StateProperty = {
   name: string
@@ -138,17 +140,40 @@ function sorted(_key: string, value: unknown): unknown {
   return record
 }
 
-/** One reusable view of a vector: `look(ids)` points it, and the getters read. */
-export function createStates(product: Product): { states: States; look(ids: ArrayLike<number>): States } {
-  let at: ArrayLike<number> = product.initial[0] ?? []
-  const states = {}
-  for (const [index, component] of product.components.entries())
-    Object.defineProperty(states, component.name, { enumerable: true, get: () => component.value(at[index] as number) })
+/** A state for properties to read: by name, or by component number where that has to be fast. One object, pointed at one state after another. */
+class View {
+  ids: ArrayLike<number>
+  readonly #components: readonly Component[]
+  constructor(components: readonly Component[], ids: ArrayLike<number>) {
+    this.#components = components
+    this.ids = ids
+    // Getters on the object itself would make it slow to read.
+    Object.setPrototypeOf(this, byName(components))
+  }
+  at(component: number): unknown {
+    return (this.#components[component] as Component).value(this.ids[component] as number)
+  }
+}
+
+function byName(components: readonly Component[]): object {
+  const named = Object.create(View.prototype) as object
+  for (const [index, { name }] of components.entries())
+    Object.defineProperty(named, name, {
+      enumerable: true,
+      get(this: View) {
+        return this.at(index)
+      },
+    })
+  return named
+}
+
+/** `look(ids)` points the view at a state. */
+export function createStates(product: Product): { look(ids: ArrayLike<number>): States } {
+  const view = new View(product.components, product.initial[0] ?? [])
   return {
-    states,
     look(ids) {
-      at = ids
-      return states
+      view.ids = ids
+      return view as unknown as States
     },
   }
 }

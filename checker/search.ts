@@ -97,7 +97,7 @@ export function search(tables: Tables, options: SearchOptions = {}): Found {
       arena.unpack(index, vector)
       return vector
     },
-    trace: (index, last) => traceTo(tables, arena, index, canonical, last),
+    trace: (index: number, last?: Compiled) => traceTo(tables, arena, index, canonical, last),
   }
 
   /** After a front end was asked, values may need more bits than they had. */
@@ -322,7 +322,7 @@ export function traceAlong(
   const components = product.components.length
   const wanted = new Int32Array(components)
   arena.unpack(path[0] as number, wanted)
-  let real = wanted.slice()
+  let real: Int32Array = wanted.slice()
   if (canonical)
     for (const vector of product.initial) {
       const form = Int32Array.from(vector)
