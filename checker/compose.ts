@@ -12,7 +12,7 @@ import { deliveries, type Delivery } from './delivery.ts'
 import { absorb, emptyLocal, keyOf, type Local, movesOf, type Move, take } from './local.ts'
 import type { Event } from './model.ts'
 import { Outbox } from './outbox.ts'
-import { type Component, type Group, Interner, type Outcome, type Product, type Rule, type StateProperty, type States, type TemporalProperty } from './product.ts'
+import { type Component, type Group, Interner, type Outcome, type Product, type Rule, type StateProperty, type StepInfo, type States, type TemporalProperty } from './product.ts'
 import { defaultMailbox, type Part, type SystemModel, type SystemView } from './system.ts'
 import { systemSymmetry } from './symmetry.ts'
 
@@ -226,7 +226,7 @@ function memberRule(composition: Composition, member: Member): Rule {
       }
       const deliver = composition.group(member, 'deliver', true)
       for (const next of composition.channels.deliverable(content as number)) {
-        const delivery: Delivery | null = deliveries(composition, member, local, state as number, next.item)
+        const delivery: Delivery | null = deliveries(composition, member, local, state as number, next.item, next.id)
         if (delivery === null) {
           // Nobody waits for it any more.
           outcomes.push({
@@ -341,24 +341,34 @@ function faultRules(
   return rules
 }
 
-type Properties = Pick<Product, 'properties' | 'temporal' | 'stepProperties' | 'mayEnd'>
+type Properties = Pick<Product, 'properties' | 'temporal' | 'stepProperties' | 'transitions' | 'mayEnd'>
 
 function propertiesOf(system: SystemModel, members: ReadonlyMap<string, Member>): Properties {
   const single = members.size === 1
   const places = new Map([...members.values()].map(({ id, component, mailbox }) => [id, { component, mailbox }]))
-  let at: States | null = null
   const place = (id: string): { component: number; mailbox: number } => {
     const found = places.get(id)
     if (!found) throw new Error(`${system.system} has no actor ${id}.`)
     return found
   }
-  const view: SystemView = {
-    actor: (id) => (at as States).at(place(id).component) as Local,
-    waiting: (id) => (at as States).at(place(id).mailbox) as readonly Item[],
-    get faults() {
-      return (at as States).at(faultsAt) as FaultState
-    },
+  /** One view that is pointed at states; making one for each would cost more than asking. */
+  const createView = (): { point(states: States): SystemView } => {
+    let at: States | null = null
+    const view: SystemView = {
+      actor: (id) => (at as States).at(place(id).component) as Local,
+      waiting: (id) => (at as States).at(place(id).mailbox) as readonly Item[],
+      get faults() {
+        return (at as States).at(faultsAt) as FaultState
+      },
+    }
+    return {
+      point(states) {
+        at = states
+        return view
+      },
+    }
   }
+  const [first, second] = [createView(), createView()]
   const properties: StateProperty[] = []
   const temporal: TemporalProperty[] = []
   const stepProperties: string[] = []
@@ -378,10 +388,12 @@ function propertiesOf(system: SystemModel, members: ReadonlyMap<string, Member>)
     }
     stepProperties.push(...Object.keys(model.steps ?? {}))
   }
-  const lifted = (holds: (view: SystemView) => boolean) => (states: States) => {
-    at = states
-    return holds(view)
-  }
+  const lifted = (holds: (view: SystemView) => boolean) => (states: States) => holds(first.point(states))
+  const transitions = Object.entries(system.steps ?? {}).map(([name, holds]) => ({
+    name,
+    holds: (before: States, step: StepInfo, after: States) => holds(first.point(before), step, second.point(after)),
+  }))
+  stepProperties.push(...Object.keys(system.steps ?? {}))
   for (const kind of ['always', 'sometimes'] as const)
     for (const [name, holds] of Object.entries(system[kind] ?? {})) properties.push({ name, kind, holds: lifted(holds) })
   for (const kind of ['eventually', 'possible'] as const)
@@ -389,11 +401,11 @@ function propertiesOf(system: SystemModel, members: ReadonlyMap<string, Member>)
   for (const [name, { from, to }] of Object.entries(system.leadsTo ?? {}))
     temporal.push({ name, kind: 'leadsTo', from: lifted(from), to: lifted(to) })
   const { mayEnd } = system
-  if (mayEnd === true) return { properties, temporal, stepProperties }
+  if (mayEnd === true) return { properties, temporal, stepProperties, transitions }
   const quiet = (view: SystemView): boolean =>
     [...members.values()].every(({ id, part }) => {
       const local = view.actor(id)
       return view.waiting(id).length === 0 && (part.model.mayEnd ? part.model.mayEnd(local) : !single && local.open.length === 0)
     })
-  return { properties, temporal, stepProperties, mayEnd: lifted(mayEnd ?? quiet) }
+  return { properties, temporal, stepProperties, transitions, mayEnd: lifted(mayEnd ?? quiet) }
 }

@@ -15,8 +15,8 @@ export type Delivery = {
 }
 
 /** Null when nobody waits for the item any more. */
-export function deliveries(composition: Composition, member: Member, local: Local, state: number, item: Item): Delivery | null {
-  const { capabilities, channels } = composition
+export function deliveries(composition: Composition, member: Member, local: Local, state: number, item: Item, id: number): Delivery | null {
+  const { capabilities } = composition
   if (item.what === 'message') {
     const refused = capabilities.recheck(state, item.cap, item.kind)
     const installed = refused ? { state, slots: [] } : capabilities.install(state, member.id, item.caps)
@@ -27,10 +27,10 @@ export function deliveries(composition: Composition, member: Member, local: Loca
       refused,
       state: installed.state,
       move: { event, before, label: `${kind} from ${item.from}` },
-      key: `${channels.item(item)}/${installed.slots.join()}`,
+      key: `${id}/${installed.slots.join()}`,
     }
   }
-  const key = String(channels.item(item))
+  const key = String(id)
   if (item.what === 'cancelled') {
     if (!local.open.includes(item.request)) return null
     const event = { type: 'cancelled', request: item.request }

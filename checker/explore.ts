@@ -66,6 +66,8 @@ export function examine(subject: Model | SystemModel | Product, limits: CheckLim
   const found = search(tables, {
     ...options,
     maxStates,
+    // The graph is kept in the order of states, which is the order of a search by breadth.
+    ...(product.temporal.length > 0 ? { order: 'breadth' } : {}),
     keepEdges: product.temporal.length > 0,
     ...(reduceSymmetry ? { canonical: canonicalForm(product) } : {}),
     ...(reduceOrder ? { ample: ampleChoice(tables) } : {}),

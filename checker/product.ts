@@ -86,7 +86,9 @@ export type Product = {
   next(component: number, id: number, op: number): number
   properties: readonly StateProperty[]
   temporal: readonly TemporalProperty[]
-  /** Names of properties of steps, which outcomes report as problems. */
+  /** Asked of every step between two states of the whole; costs a look at both. */
+  transitions?: readonly { name: string; holds(before: States, step: StepInfo, after: States): boolean }[]
+  /** Names of properties of steps, which outcomes report as problems, and of `transitions`. */
   stepProperties: readonly string[]
   /** A state without a successor is a deadlock unless this holds. Absent: deadlock is not asked about. */
   mayEnd?: (state: States) => boolean

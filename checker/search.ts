@@ -169,13 +169,23 @@ export function search(tables: Tables, options: SearchOptions = {}): Found {
     return possible
   }
 
+  const crossing = product.transitions && product.transitions.length > 0
+  const { look: lookAfter } = createStates(product)
+  function judgeStep(at: number, compiled: Compiled): void {
+    const reached = ids.slice()
+    if (!tables.apply(compiled, reached)) return
+    const before = look(ids)
+    const then = lookAfter(reached)
+    for (const { name, holds } of product.transitions ?? [])
+      if (!broken.has(name) && !holds(before, compiled.outcome.info, then)) violate('steps', name, () => found.trace(at, compiled))
+  }
+
   const judging = global.length > 0 || product.properties.length > 0
   tables.judgeNew()
   arena.fit(known)
   packed = new Int32Array(arena.width)
   base = new Int32Array(arena.width)
   const stack: number[] = []
-  const vector = new Int32Array(count)
   for (const vector of product.initial) {
     after.set(vector)
     canonical?.(after)
@@ -234,8 +244,8 @@ export function search(tables: Tables, options: SearchOptions = {}): Found {
         const list = allowed(bundle, ids)
         for (let k = 0; k < list.length; k++) {
           const compiled = list[k] as Compiled
-          if (compiled.outcome.problem) {
-            const { kind, property, detail } = compiled.outcome.problem
+          if (compiled.broken) {
+            const { kind, property, detail } = compiled.outcome.problem as Problem
             violate(kind, property, () => found.trace(at, compiled), detail)
             if (compiled.outcome.dead) {
               successors++
@@ -262,12 +272,15 @@ export function search(tables: Tables, options: SearchOptions = {}): Found {
           }
           transitions++
           successors++
+          if (crossing) judgeStep(at, compiled)
           index = arena.add(packed, at)
-          if (index >= 0 && judging) {
-            arena.unpack(index, vector)
-            judge(index, vector)
-          }
           if (index >= 0) {
+            if (judging) {
+              if (canonical) arena.unpack(index, after)
+              else tables.apply(compiled, after)
+              judge(index, after)
+              after.set(ids)
+            }
             isNew = true
             if (depthFirst) stack.push(index)
           }

@@ -2,6 +2,7 @@
 import type { Limits } from '../kernel/types.ts'
 import type { Order, Item } from './channels.ts'
 import type { Model, View } from './model.ts'
+import type { StepInfo } from './product.ts'
 
 // Each model fixes its own context.
 // oxlint-disable-next-line typescript/no-explicit-any
@@ -47,6 +48,8 @@ export type SystemModel = {
   faults?: Faults
   always?: Readonly<Record<string, Holds>>
   sometimes?: Readonly<Record<string, Holds>>
+  /** Must hold across every step. */
+  steps?: Readonly<Record<string, (before: SystemView, step: StepInfo, after: SystemView) => boolean>>
   eventually?: Readonly<Record<string, Holds>>
   possible?: Readonly<Record<string, Holds>>
   leadsTo?: Readonly<Record<string, { from: Holds; to: Holds }>>

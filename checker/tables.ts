@@ -18,6 +18,7 @@ export type Compiled = {
   layout: number
   /** Nothing changes. */
   readonly idle: boolean
+  readonly broken: boolean
   readonly group: number
   readonly rule: number
 }
@@ -182,6 +183,7 @@ export function createTables(product: Product) {
         replaces: fixed ? Int32Array.from(written, (component) => ids[component] as number) : null,
         delta: noBits,
         layout: -1,
+        broken: outcome.problem !== undefined,
         idle: outcome.operations.length === 0 && written.every((component, i) => reads.includes(component) && ids[component] === values[i]),
         writes: Int32Array.from(outcome.writes),
         operations: Int32Array.from(operations),
