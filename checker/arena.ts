@@ -7,6 +7,8 @@
  */
 
 const firstCapacity = 1 << 10
+/** Words of a state that the table holds itself. */
+const inlined = 2
 /** Slots per state are between 1.4 and 2.9: shorter probes are not worth more memory. */
 const fullest = 0.7
 
@@ -23,7 +25,9 @@ export class Arena {
   /** Index of the state each was first reached from; -1 for initial ones. */
   parents = new Int32Array(firstCapacity)
   #bits: Int32Array
-  #table = new Int32Array(2 * firstCapacity).fill(-1)
+  /** Up to two words: the words and 1 + index. More: the hash and 1 + index. 0: empty. */
+  #slots = new Int32Array(0)
+  #last = 0
   #capacity = firstCapacity
 
   constructor(components: number) {
@@ -33,10 +37,11 @@ export class Arena {
     this.mask = new Int32Array(components)
     this.#layOut()
     this.words = new Int32Array(firstCapacity * this.width)
+    this.#rehash()
   }
 
   get bytes(): number {
-    return this.words.byteLength + this.parents.byteLength + this.#table.byteLength
+    return this.words.byteLength + this.parents.byteLength + this.#slots.byteLength
   }
 
   /** Bytes a state takes once everything is there: its words, its parent, its share of the table. */
@@ -64,8 +69,7 @@ export class Arena {
   /** Makes room for values below `sizes[i]` of each component. */
   fit(sizes: readonly number[]): void {
     let grown = false
-    for (const [i, size] of sizes.entries())
-      if (size > 2 ** (this.#bits[i] as number)) grown = true
+    for (const [i, size] of sizes.entries()) if (size > (this.mask[i] as number) + 1) grown = true
     if (!grown) return
     const { word, shift, mask, width, words, count } = this
     const before = { word: word.slice(), shift: shift.slice(), mask: mask.slice() }
@@ -76,7 +80,8 @@ export class Arena {
     const components = this.#bits.length
     for (let state = 0; state < count; state++)
       for (let i = 0; i < components; i++) {
-        const value = ((words[state * width + (before.word[i] as number)] as number) >>> (before.shift[i] as number)) & (before.mask[i] as number)
+        const value =
+          ((words[state * width + (before.word[i] as number)] as number) >>> (before.shift[i] as number)) & (before.mask[i] as number)
         const at = state * this.width + (this.word[i] as number)
         packed[at] = (packed[at] as number) | (value << (this.shift[i] as number))
       }
@@ -95,43 +100,74 @@ export class Arena {
   unpack(state: number, into: Int32Array | number[]): void {
     const base = state * this.width
     const { words, word, shift, mask } = this
-    for (let i = 0; i < word.length; i++) into[i] = ((words[base + (word[i] as number)] as number) >>> (shift[i] as number)) & (mask[i] as number)
+    for (let i = 0; i < word.length; i++)
+      into[i] = ((words[base + (word[i] as number)] as number) >>> (shift[i] as number)) & (mask[i] as number)
   }
 
   /** The state's index when it is new, otherwise -1 - index. */
   add(packed: Int32Array, parent: number): number {
-    const { width, words } = this
-    const table = this.#table
-    const last = table.length - 1
-    let at = hash(packed, width) & last
-    for (let found = table[at] as number; found >= 0; found = table[(at = (at + 1) & last)] as number) {
-      const base = found * width
-      let i = 0
-      while (i < width && words[base + i] === packed[i]) i++
-      if (i === width) return -1 - found
+    const { width } = this
+    if (width <= inlined) return this.addPair(packed[0] as number, width === 2 ? (packed[1] as number) : 0, parent)
+    const slots = this.#slots
+    const last = slots.length / 2 - 1
+    const wanted = hashAt(packed, 0, width)
+    let at = wanted & last
+    for (let found = slots[2 * at + 1] as number; found !== 0; found = slots[2 * (at = (at + 1) & last) + 1] as number)
+      if (slots[2 * at] === wanted && this.#equals(found - 1, packed)) return -found
+    slots[2 * at] = wanted
+    slots[2 * at + 1] = this.count + 1
+    const base = this.count * width
+    for (let i = 0; i < width; i++) this.words[base + i] = packed[i] as number
+    return this.#kept(parent, last)
+  }
+
+  /** `add` for states of one or two words. The table holds the words themselves: one place in memory is looked at, not two. */
+  addPair(first: number, second: number, parent: number): number {
+    const slots = this.#slots
+    const last = this.#last
+    let at = hashPair(first, second) & last
+    let place = 3 * at
+    for (let found = slots[place + 2] as number; found !== 0; found = slots[place + 2] as number) {
+      if (slots[place] === first && slots[place + 1] === second) return -found
+      at = (at + 1) & last
+      place = 3 * at
     }
-    const index = this.count++
-    table[at] = index
-    const base = index * width
-    for (let i = 0; i < width; i++) words[base + i] = packed[i] as number
-    this.parents[index] = parent
-    if (this.count === this.#capacity) this.#grow()
-    else if (this.count > last * fullest) this.#rehash()
-    return index
+    slots[place] = first
+    slots[place + 1] = second
+    slots[place + 2] = this.count + 1
+    if (this.width === 1) this.words[this.count] = first
+    else {
+      this.words[2 * this.count] = first
+      this.words[2 * this.count + 1] = second
+    }
+    return this.#kept(parent, last)
   }
 
   find(packed: Int32Array): number {
-    const { width, words } = this
-    const table = this.#table
-    const last = table.length - 1
-    let at = hash(packed, width) & last
-    for (let found = table[at] as number; found >= 0; found = table[(at = (at + 1) & last)] as number) {
-      const base = found * width
-      let i = 0
-      while (i < width && words[base + i] === packed[i]) i++
-      if (i === width) return found
-    }
+    const { width } = this
+    const slots = this.#slots
+    const stride = width <= inlined ? 3 : 2
+    const last = slots.length / stride - 1
+    let at = (width <= inlined ? hashPair(packed[0] as number, width === 2 ? (packed[1] as number) : 0) : hashAt(packed, 0, width)) & last
+    for (let found = slots[stride * at + stride - 1] as number; found !== 0; found = slots[stride * (at = (at + 1) & last) + stride - 1] as number)
+      if (this.#equals(found - 1, packed)) return found - 1
     return -1
+  }
+
+  #equals(state: number, packed: Int32Array): boolean {
+    const { width, words } = this
+    const base = state * width
+    let i = 0
+    while (i < width && words[base + i] === packed[i]) i++
+    return i === width
+  }
+
+  #kept(parent: number, last: number): number {
+    const index = this.count++
+    this.parents[index] = parent
+    if (this.count === this.#capacity) this.#grow()
+    if (this.count > last * fullest) this.#rehash()
+    return index
   }
 
   #grow(): void {
@@ -142,26 +178,45 @@ export class Arena {
     const parents = new Int32Array(this.#capacity)
     parents.set(this.parents)
     this.parents = parents
-    if (this.count > this.#table.length * fullest) this.#rehash()
   }
 
   #rehash(): void {
-    let slots = this.#table.length
-    while (this.count > slots * fullest) slots *= 2
-    const table = new Int32Array(slots).fill(-1)
-    const last = slots - 1
     const { words, width, count } = this
-    for (let state = 0; state < count; state++) {
-      let at = hashAt(words, state * width, width) & last
-      while ((table[at] as number) >= 0) at = (at + 1) & last
-      table[at] = state
+    let size = firstCapacity * 2
+    while (count > (size - 1) * fullest) size *= 2
+    const last = size - 1
+    if (width <= inlined) {
+      const slots = new Int32Array(3 * size)
+      for (let state = 0; state < count; state++) {
+        const first = words[state * width] as number
+        const second = width === 2 ? (words[2 * state + 1] as number) : 0
+        let at = hashPair(first, second) & last
+        while (slots[3 * at + 2] !== 0) at = (at + 1) & last
+        slots[3 * at] = first
+        slots[3 * at + 1] = second
+        slots[3 * at + 2] = state + 1
+      }
+      this.#slots = slots
+    } else {
+      const slots = new Int32Array(2 * size)
+      for (let state = 0; state < count; state++) {
+        const h = hashAt(words, state * width, width)
+        let at = h & last
+        while (slots[2 * at + 1] !== 0) at = (at + 1) & last
+        slots[2 * at] = h
+        slots[2 * at + 1] = state + 1
+      }
+      this.#slots = slots
     }
-    this.#table = table
+    this.#last = last
   }
 }
 
-function hash(words: Int32Array, width: number): number {
-  return hashAt(words, 0, width)
+function hashPair(first: number, second: number): number {
+  let h = Math.imul(first ^ (first >>> 15), 0x85ebca6b) ^ Math.imul(second ^ (second >>> 13), 0xc2b2ae35)
+  h ^= h >>> 16
+  h = Math.imul(h, 0x9e3779b1)
+  return h ^ (h >>> 15)
 }
 
 /** Multiply and mix, word by word (the finaliser of MurmurHash3). */

@@ -19,7 +19,9 @@ type Call =
 
 type Value = { calls: readonly Call[]; shown: unknown }
 
-export type Routed = { ok: true; target: string; cap: number; badge: Badge; state: number; caps: readonly number[] } | { ok: false; error: Fault }
+export type Routed =
+  | { ok: true; target: string; cap: number; badge: Badge; state: number; caps: readonly number[] }
+  | { ok: false; error: Fault }
 
 export type CapabilityStates = ReturnType<typeof createCapabilityStates>
 
@@ -32,6 +34,17 @@ export function createCapabilityStates(wires: readonly Wire[]) {
     for (const call of calls) perform(tables, call)
     return tables
   }
+
+  /** For questions only: nobody may change what it returns. */
+  const built = new Map<number, Tables>()
+  function tablesOf(state: number): Tables {
+    const known = built.get(state)
+    if (known) return known
+    const tables = rebuild(values.get(state).calls)
+    built.set(state, tables)
+    return tables
+  }
+  const rechecked = new Map<string, Fault | null>()
 
   function keep(calls: readonly Call[], tables: Tables): number {
     const shown = plain(tables)
@@ -59,12 +72,12 @@ export function createCapabilityStates(wires: readonly Wire[]) {
     capOf: (holder: string, slot: string): number => firstCap + wires.findIndex((wire) => wire.holder === holder && wire.slot === slot),
     /** A message on its way: routed, its use taken, what it hands over derived. */
     send(state: number, sender: string, slot: number | string, kind: string, delegations: readonly Delegation[]): Routed {
-      const tables = rebuild(values.get(state).calls)
+      const tables = tablesOf(state)
       const routed = route(tables, sender, slot, kind, 0)
       if (!routed.ok) return routed
       const { cap, target, badge } = routed
       const counted = metered(tables, cap)
-      const handed = derivations(tables, sender, delegations)
+      const handed = delegations.length === 0 ? [] : derivations(rebuild(values.get(state).calls), sender, delegations)
       if ('code' in handed) return { ok: false, error: handed }
       const calls: Call[] = [...handed, ...(counted ? [{ do: 'use' as const, cap: cap.id }] : [])]
       if (calls.length === 0) return { ok: true, target, cap: cap.id, badge, state, caps: [] }
@@ -81,11 +94,16 @@ export function createCapabilityStates(wires: readonly Wire[]) {
     },
     /** Right before a message is handed over: why it may not be any more. */
     recheck(state: number, cap: number, kind: string): Fault | null {
-      const tables = rebuild(values.get(state).calls)
+      const key = `${state}/${cap}/${kind}`
+      const known = rechecked.get(key)
+      if (known !== undefined) return known
+      const tables = tablesOf(state)
       const held = tables.caps.get(cap)
-      return held ? check(tables, held, kind, 0, true) : { code: 'revoked', message: 'The grant is gone.', remedy: '' }
+      const refused = held ? check(tables, held, kind, 0, true) : { code: 'revoked', message: 'The grant is gone.', remedy: '' }
+      rechecked.set(key, refused)
+      return refused
     },
-    holds: (state: number, holder: string, slot: number): boolean => lookup(rebuild(values.get(state).calls), holder, slot) !== null,
+    holds: (state: number, holder: string, slot: number): boolean => lookup(tablesOf(state), holder, slot) !== null,
     install(state: number, holder: string, caps: readonly number[]): { state: number; slots: readonly number[] } {
       if (caps.length === 0) return { state, slots: [] }
       const done = after(
@@ -96,8 +114,7 @@ export function createCapabilityStates(wires: readonly Wire[]) {
     },
     /** Null when the holder has no such slot, or it is revoked already. */
     revoke(state: number, holder: string, slot: string): number | null {
-      const tables = rebuild(values.get(state).calls)
-      const cap = lookup(tables, holder, slot)
+      const cap = lookup(tablesOf(state), holder, slot)
       if (!cap || cap.revoked) return null
       return after(state, [{ do: 'revoke', holder, slot }]).state
     },

@@ -12,14 +12,27 @@ export type Order = 'fifo' | 'bag' | 'set'
 
 /** What waits for an actor. `request`: the number under which it is answered. */
 export type Item =
-  | { what: 'message'; from: string; kind: string; body: unknown; request: number | null; badge: Badge; cap: number; caps: readonly number[] }
+  | {
+      what: 'message'
+      from: string
+      kind: string
+      body: unknown
+      request: number | null
+      badge: Badge
+      cap: number
+      caps: readonly number[]
+    }
   | { what: 'replied'; request: number; ref: string; kind: string; body: unknown; slots: readonly number[] }
   | { what: 'refused'; request: number; ref: string; kind: string; error: Fault }
   | { what: 'part'; request: number; ref: string; kind: string; body: unknown }
   /** Whoever asked gave up. */
   | { what: 'cancelled'; request: number }
 
-type Operation = { do: 'append'; item: number; bounded: boolean } | { do: 'withdraw'; request: number } | { do: 'forget' } | { do: 'nothing' }
+type Operation =
+  | { do: 'append'; item: number; bounded: boolean }
+  | { do: 'withdraw'; request: number }
+  | { do: 'forget' }
+  | { do: 'nothing' }
 
 export class Channels {
   readonly items = new Interner<Item>()
@@ -33,7 +46,12 @@ export class Channels {
   }
 
   content(items: readonly number[]): number {
-    const kept = this.#order === 'fifo' ? items : this.#order === 'bag' ? items.toSorted((a, b) => a - b) : [...new Set(items)].toSorted((a, b) => a - b)
+    const kept =
+      this.#order === 'fifo'
+        ? items
+        : this.#order === 'bag'
+          ? items.toSorted((a, b) => a - b)
+          : [...new Set(items)].toSorted((a, b) => a - b)
     return this.contents.add(kept.join(), () => kept)
   }
 

@@ -12,7 +12,18 @@ import { deliveries, type Delivery } from './delivery.ts'
 import { absorb, emptyLocal, keyOf, type Local, movesOf, type Move, take } from './local.ts'
 import type { Event } from './model.ts'
 import { Outbox } from './outbox.ts'
-import { type Component, type Group, Interner, type Outcome, type Product, type Rule, type StateProperty, type StepInfo, type States, type TemporalProperty } from './product.ts'
+import {
+  type Component,
+  type Group,
+  Interner,
+  type Outcome,
+  type Product,
+  type Rule,
+  type StateProperty,
+  type StepInfo,
+  type States,
+  type TemporalProperty,
+} from './product.ts'
 import { defaultMailbox, type Part, type SystemModel, type SystemView } from './system.ts'
 import { systemSymmetry } from './symmetry.ts'
 
@@ -184,7 +195,14 @@ function memberRule(composition: Composition, member: Member): Rule {
     const writes = [member.component, composition.keep(member, outbox.local)]
     if (outbox.state !== state) writes.push(capabilitiesAt, outbox.state)
     const outcome: Outcome = {
-      info: { actor: member.id, label: move.label, event: move.event, value: dead ? '(threw)' : next.value, sent: outbox.sent, ...(handled ? {} : { ignored: true as const }) },
+      info: {
+        actor: member.id,
+        label: move.label,
+        event: move.event,
+        value: dead ? '(threw)' : next.value,
+        sent: outbox.sent,
+        ...(handled ? {} : { ignored: true as const }),
+      },
       group,
       writes: dead ? [] : writes,
       operations: dead ? [] : outbox.operations,
@@ -248,7 +266,13 @@ function memberRule(composition: Composition, member: Member): Rule {
           })
           continue
         }
-        const outcome = finish(delivery.state, { before: content as number, after: next.rest }, delivery.move, `${id}<${delivery.key}`, deliver)
+        const outcome = finish(
+          delivery.state,
+          { before: content as number, after: next.rest },
+          delivery.move,
+          `${id}<${delivery.key}`,
+          deliver,
+        )
         if (delivery.state !== state && !outcome.writes.some((component, i) => i % 2 === 0 && component === capabilitiesAt))
           outcomes.push({ ...outcome, writes: [...outcome.writes, capabilitiesAt, delivery.state] })
         // A message the machine does not take stays in a bag or set: it is not a step.
@@ -299,12 +323,23 @@ function faultRules(
         if (before.crashes >= (crashes?.times ?? 0)) return []
         const old = member.locals.get(local as number)
         const step = member.stepper.initial(member.part.model.input)
-        const fresh = absorb({ ...emptyLocal(step), sent: old.sent, ...(old.generations ? { generations: old.generations } : {}) }, step, null)
+        const fresh = absorb(
+          { ...emptyLocal(step), sent: old.sent, ...(old.generations ? { generations: old.generations } : {}) },
+          step,
+          null,
+        )
         const outbox = new Outbox(composition, member, fresh.next, state as number, [])
         outbox.abandon(old, composition.channels.shown(content as number))
         outbox.perform(fresh.out)
         const kept = composition.channels.apply(content as number, composition.channels.forget(), member.bound)
-        const writes = [faultsAt, fault({ ...before, crashes: before.crashes + 1 }), member.component, composition.keep(member, outbox.local), member.mailbox, kept]
+        const writes = [
+          faultsAt,
+          fault({ ...before, crashes: before.crashes + 1 }),
+          member.component,
+          composition.keep(member, outbox.local),
+          member.mailbox,
+          kept,
+        ]
         if (outbox.state !== state) writes.push(capabilitiesAt, outbox.state)
         return [
           {
@@ -379,12 +414,14 @@ function propertiesOf(system: SystemModel, members: ReadonlyMap<string, Member>)
     for (const kind of ['always', 'sometimes'] as const) {
       // What one actor reaches alone need not be reached in this company.
       if (kind === 'sometimes' && !single) continue
-      for (const [name, holds] of Object.entries(model[kind])) properties.push({ name: named(name), kind, holds: ask(holds), local: component })
+      for (const [name, holds] of Object.entries(model[kind]))
+        properties.push({ name: named(name), kind, holds: ask(holds), local: component })
     }
     if (single) {
       for (const kind of ['eventually', 'possible'] as const)
         for (const [name, holds] of Object.entries(model[kind] ?? {})) temporal.push({ name, kind, holds: ask(holds) })
-      for (const [name, { from, to }] of Object.entries(model.leadsTo ?? {})) temporal.push({ name, kind: 'leadsTo', from: ask(from), to: ask(to) })
+      for (const [name, { from, to }] of Object.entries(model.leadsTo ?? {}))
+        temporal.push({ name, kind: 'leadsTo', from: ask(from), to: ask(to) })
     }
     stepProperties.push(...Object.keys(model.steps ?? {}))
   }

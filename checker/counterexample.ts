@@ -27,7 +27,8 @@ export function traceMermaid({ steps, cycle }: Trace): string {
   for (const [index, { actor, label, value, sent = [] }] of steps.entries()) {
     if (index === cycle) lines.push('  loop for ever')
     lines.push(`  Note over ${id(actor)}: ${index + 1}. ${text(label)}${value === undefined ? '' : ` → ${text(listed(value))}`}`)
-    for (const { to, kind, what } of sent) lines.push(`  ${id(actor)}${what === 'send' ? '->>' : '-->>'}${id(to)}: ${text(`${what} ${kind}`)}`)
+    for (const { to, kind, what } of sent)
+      lines.push(`  ${id(actor)}${what === 'send' ? '->>' : '-->>'}${id(to)}: ${text(`${what} ${kind}`)}`)
   }
   if (cycle !== undefined && cycle < steps.length) lines.push('  end')
   return `${lines.join('\n')}\n`
@@ -73,7 +74,9 @@ export function traceTest(name: string, violation: Violation, actors: Readonly<R
   const events = eventsOf(violation.trace)
   const seen = [...new Set(events.map(({ actor }) => actor))].filter((actor) => actors[actor])
   const imports = seen.map((actor, index) => `import { machine as machine${index} } from '${actors[actor]?.from}'`)
-  const machines = seen.map((actor, index) => `  ${listed(actor)}: { machine: machine${index}, input: ${listed(actors[actor]?.input ?? null)} },`)
+  const machines = seen.map(
+    (actor, index) => `  ${listed(actor)}: { machine: machine${index}, input: ${listed(actors[actor]?.input ?? null)} },`,
+  )
   return `/** Generated from a counterexample of ${name}: ${violation.kind} "${violation.property}". It shows the way there; say at the end what must not be. */
 import { expect, test } from 'vitest'
 import { createReplay } from '../../checker/replay.ts'

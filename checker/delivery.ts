@@ -36,7 +36,9 @@ export function deliveries(composition: Composition, member: Member, local: Loca
     const event = { type: 'cancelled', request: item.request }
     return { refused: null, state, key, move: { event, before: cancelled(local, item.request), label: 'cancelled' } }
   }
-  const pending = local.pending.find((other): other is Extract<Pending, { what: 'request' }> => other.what === 'request' && other.request === item.request)
+  const pending = local.pending.find(
+    (other): other is Extract<Pending, { what: 'request' }> => other.what === 'request' && other.request === item.request,
+  )
   if (!pending) return null
   const { ref, kind } = pending
   const before = item.what === 'part' ? local : { ...local, pending: local.pending.filter((other) => other !== pending) }
@@ -46,5 +48,10 @@ export function deliveries(composition: Composition, member: Member, local: Loca
       : item.what === 'refused'
         ? { type: 'refused', ref, kind, error: item.error }
         : { type: 'part', ref, kind, body: item.body }
-  return { refused: null, state, key, move: { event, before, label: `${kind} ${item.what}${item.what === 'refused' ? ` ${item.error.code}` : ''}` } }
+  return {
+    refused: null,
+    state,
+    key,
+    move: { event, before, label: `${kind} ${item.what}${item.what === 'refused' ? ` ${item.error.code}` : ''}` },
+  }
 }

@@ -56,7 +56,10 @@ export function check(subject: Model | SystemModel | Product, limits: CheckLimit
 }
 
 /** `check`, with what was found and the tables, for those who go on from there: exports, the explorer, conformance. */
-export function examine(subject: Model | SystemModel | Product, limits: CheckLimits = {}): { result: CheckResult; found: Found; tables: Tables } {
+export function examine(
+  subject: Model | SystemModel | Product,
+  limits: CheckLimits = {},
+): { result: CheckResult; found: Found; tables: Tables } {
   const started = performance.now()
   const product = productOf(subject, limits)
   const tables = createTables(product)
@@ -85,7 +88,11 @@ export function examine(subject: Model | SystemModel | Product, limits: CheckLim
     stopped: found.stopped,
     reduced: [...(reduceOrder ? (['order'] as const) : []), ...(reduceSymmetry ? (['symmetry'] as const) : [])],
     properties: [
-      ...product.properties.map(({ name, kind }) => ({ name, kind, held: kind === 'sometimes' ? tables.reached.has(name) : !broken.has(name) })),
+      ...product.properties.map(({ name, kind }) => ({
+        name,
+        kind,
+        held: kind === 'sometimes' ? tables.reached.has(name) : !broken.has(name),
+      })),
       ...product.stepProperties.map((name) => ({ name, kind: 'steps' as const, held: !broken.has(name) })),
       ...answers.results,
     ],

@@ -20,7 +20,9 @@ export function promela(model: Exported): string {
     const variable = name(component)
     const table = operations.get(`${component} ${op}`)
     if (!variable || !table) return 'skip'
-    const cases = [...table].map(([id, after]) => `:: ${variable} == ${id} -> ${after < 0 ? otherwise : after === id ? 'skip' : `${variable} = ${after}`}`)
+    const cases = [...table].map(
+      ([id, after]) => `:: ${variable} == ${id} -> ${after < 0 ? otherwise : after === id ? 'skip' : `${variable} = ${after}`}`,
+    )
     return `if ${cases.join(' ')} :: else -> assert(false) fi`
   }
 
@@ -54,7 +56,10 @@ export function promela(model: Exported): string {
       ? []
       : [
           '  if',
-          ...initial.map((vector) => `  :: d_step { true -> ${variables.map(({ component, identifier }) => `${identifier} = ${vector[component]}`).join('; ')} }`),
+          ...initial.map(
+            (vector) =>
+              `  :: d_step { true -> ${variables.map(({ component, identifier }) => `${identifier} = ${vector[component]}`).join('; ')} }`,
+          ),
           '  fi;',
         ]
   return [

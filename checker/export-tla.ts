@@ -54,7 +54,9 @@ export function tla(model: Exported): TlaFiles {
   }
 
   const actions = rows.map(action)
-  const starts = initial.map((vector) => `(${[...named].map(([component, name]) => `${name} = ${vector[component]}`).join(' /\\ ') || 'TRUE'})`)
+  const starts = initial.map(
+    (vector) => `(${[...named].map(([component, name]) => `${name} = ${vector[component]}`).join(' /\\ ') || 'TRUE'})`,
+  )
   const invariants = forbidden.map(({ property, states }, index) => ({
     name: `Invariant${index}`,
     text: `\\* ${property}\nInvariant${index} == ${states.map((conditions) => `~(${conditions.map(([component, id]) => `${named.get(component)} = ${id}`).join(' /\\ ')})`).join(' /\\ ')}`,

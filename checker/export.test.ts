@@ -9,7 +9,7 @@ import { examine } from './explore.ts'
 import { promela } from './export-promela.ts'
 import { exported } from './export-rows.ts'
 import { tla } from './export-tla.ts'
-import { dieHard, diningPhilosophers, peterson, terminationDetection } from './published/classics.ts'
+import { asynchronousInterface, dieHard, diningPhilosophers, peterson } from './published/classics.ts'
 import { twoPhase } from './published/two-phase.ts'
 import { kernelAlone } from './systems/kernel.ts'
 
@@ -21,7 +21,7 @@ const subjects: [string, () => Subject][] = [
   ['two-phase commit, N=3', () => twoPhase(3)],
   ['DieHard, whose property is broken', dieHard],
   ['DiningPhilosophers', diningPhilosophers],
-  ['EWD840, with many initial states', terminationDetection],
+  ['AsynchInterface, with several initial states', asynchronousInterface],
   ['Peterson', peterson],
 ]
 
@@ -32,7 +32,8 @@ function spin(text: string, safety: boolean): SpinRun {
   const folder = mkdtempSync(join(tmpdir(), 'bulkhead-spin-'))
   try {
     writeFileSync(join(folder, 'model.pml'), text)
-    const run = (command: string, args: string[]) => execFileSync(command, args, { cwd: folder, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 2 ** 28 })
+    const run = (command: string, args: string[]) =>
+      execFileSync(command, args, { cwd: folder, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 2 ** 28 })
     run('spin', ['-a', 'model.pml'])
     run('cc', ['-O0', '-w', '-DSAFETY', '-DNOREDUCE', '-o', 'pan', 'pan.c'])
     const out = run('./pan', ['-m100000', ...(safety ? ['-c0', '-A'] : ['-E'])])

@@ -8,7 +8,16 @@
  *     actions: { tick: { next: ({ hour }) => ({ hour: (hour % 12) + 1 }) } },
  *   })
  */
-import { canonical, type Group, Interner, type Outcome, type Product, type Rule, type StateProperty, type TemporalProperty } from './product.ts'
+import {
+  canonical,
+  type Group,
+  Interner,
+  type Outcome,
+  type Product,
+  type Rule,
+  type StateProperty,
+  type TemporalProperty,
+} from './product.ts'
 
 type Update<V> = Partial<V>
 
@@ -117,7 +126,12 @@ function numberOf(numbers: ReadonlyMap<string, number>, name: string): number {
 }
 
 /** Reading a variable the action did not name would make its table wrong, so it throws. */
-function readState(names: readonly string[], interners: readonly Interner<unknown>[], reads: readonly number[], ids: readonly number[]): object {
+function readState(
+  names: readonly string[],
+  interners: readonly Interner<unknown>[],
+  reads: readonly number[],
+  ids: readonly number[],
+): object {
   const state = {}
   for (const [index, name] of names.entries()) {
     const position = reads.indexOf(index)

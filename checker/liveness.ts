@@ -121,7 +121,10 @@ class Graph {
     for (let at = arena.parents[way[0] as number] as number; at >= 0; at = arena.parents[at] as number) prefix.unshift(at)
     const path = [...prefix, ...way]
     const { states: round, groups } = this.#round(part, first)
-    const trace = traceAlong(this.#tables, arena, [...path, ...round], undefined, undefined, [...path.slice(1).map(() => undefined as never), ...groups])
+    const trace = traceAlong(this.#tables, arena, [...path, ...round], undefined, undefined, [
+      ...path.slice(1).map(() => undefined as never),
+      ...groups,
+    ])
     trace.cycle = path.length - 1
     return trace
   }
@@ -266,7 +269,8 @@ class Graph {
         walk(
           () => false,
           (state) => {
-            for (let e = offsets[state] as number; e < (offsets[state + 1] as number); e++) if (groups[e] === group && targets[e] !== state) return false
+            for (let e = offsets[state] as number; e < (offsets[state + 1] as number); e++)
+              if (groups[e] === group && targets[e] !== state) return false
             return true
           },
         )

@@ -64,8 +64,7 @@ export function movesOf(model: Model, state: Local, inside: (pending: Pending) =
   }
   for (const [index, pending] of state.pending.entries()) {
     const before = { ...state, pending: state.pending.filter((_, other) => other !== index) }
-    if (pending.what === 'timer')
-      moves.push({ event: pending.event, before, label: `timer ${pending.id}`, source: 'timer', certain: true })
+    if (pending.what === 'timer') moves.push({ event: pending.event, before, label: `timer ${pending.id}`, source: 'timer', certain: true })
     else if (pending.what === 'request') {
       if (inside(pending)) {
         if (deadlines && pending.deadline !== false)
@@ -79,7 +78,9 @@ export function movesOf(model: Model, state: Local, inside: (pending: Pending) =
           })
         continue
       }
-      const answers = pending.cancelled ? [refusal(pending, 'cancelled')] : (model.replies?.(pending, state) ?? [refusal(pending, 'actor-down')])
+      const answers = pending.cancelled
+        ? [refusal(pending, 'cancelled')]
+        : (model.replies?.(pending, state) ?? [refusal(pending, 'actor-down')])
       for (const event of answers)
         moves.push({ event, before, label: `${pending.kind} ${event.type}`, source: `reply ${pending.kind}`, certain: true })
     } else
@@ -151,7 +152,9 @@ export function absorb(before: Local, step: Step, event: Event | null): Stepped 
         pending = pending.filter((item) => item.what !== 'effect' || item.params['ref'] !== message.ref)
       // The kernel answers `cancelled` once the target is told.
       else if (message.type === 'cancel')
-        pending = pending.map((item) => (item.what === 'request' && item.ref === message.ref ? { ...item, cancelled: true as const } : item))
+        pending = pending.map((item) =>
+          item.what === 'request' && item.ref === message.ref ? { ...item, cancelled: true as const } : item,
+        )
       else if (message.type === 'reply' || message.type === 'refuse') {
         if (!open.includes(message.request))
           problem = {

@@ -105,7 +105,10 @@ export class Outbox {
     const orElse =
       request === null
         ? { component: target.mailbox, op: channels.nothing() }
-        : { component: member.mailbox, op: channels.append({ what: 'refused', request, ref: ref as string, kind, error: failure('overloaded') }) }
+        : {
+            component: member.mailbox,
+            op: channels.append({ what: 'refused', request, ref: ref as string, kind, error: failure('overloaded') }),
+          }
     this.operations.push({ component: target.mailbox, op: channels.append(item), orElse })
   }
 

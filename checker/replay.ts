@@ -20,7 +20,9 @@ export function createReplay(machines: Readonly<Record<string, { machine: AnySta
       snapshots.set(actor, after)
       return {
         value: after.value,
-        emitted: actions.flatMap(({ type, params }) => (String(type) === 'xstate.emit' ? [(params as { event: { type: string } }).event] : [])),
+        emitted: actions.flatMap(({ type, params }) =>
+          String(type) === 'xstate.emit' ? [(params as { event: { type: string } }).event] : [],
+        ),
         effects: actions.filter(({ type }) => !type.startsWith('xstate.')).map(({ type }) => type),
       }
     },
@@ -39,7 +41,11 @@ export function confirm(machines: Parameters<typeof createReplay>[0], events: re
       const now = replay.step(actor, event).value
       if (value === '(threw)') return { confirmed: false, at, why: `${event.type} did not throw` }
       if (JSON.stringify(now) !== JSON.stringify(value))
-        return { confirmed: false, at, why: `after ${event.type} the machine is in ${JSON.stringify(now)}, not in ${JSON.stringify(value)}` }
+        return {
+          confirmed: false,
+          at,
+          why: `after ${event.type} the machine is in ${JSON.stringify(now)}, not in ${JSON.stringify(value)}`,
+        }
     } catch (error) {
       if (value !== '(threw)') return { confirmed: false, at, why: `${event.type} threw: ${String(error)}` }
     }

@@ -118,8 +118,7 @@ export function search(tables: Tables, options: SearchOptions = {}): Found {
   }
 
   function judge(index: number, vector: Int32Array): void {
-    if (tables.hasBroken())
-      for (const name of tables.brokenBy(vector)) violate('always', name, () => found.trace(index))
+    if (tables.hasBroken()) for (const name of tables.brokenBy(vector)) violate('always', name, () => found.trace(index))
     if (global.length === 0) return
     const state = look(vector)
     for (const property of global) {
@@ -266,18 +265,24 @@ export function search(tables: Tables, options: SearchOptions = {}): Found {
             if (canonical || seen !== tables.counters.misses) adjust()
             arena.pack(after, packed)
             after.set(ids)
+            index = arena.add(packed, at)
           } else {
             if (seen !== tables.counters.misses) adjust()
-            if (!change(compiled)) continue
+            if (arena.width <= 2 && compiled.operations.length === 0) {
+              if (compiled.layout !== arena.layout) layDown(compiled, arena)
+              index = arena.addPair((base[0] as number) ^ compiled.first, arena.width === 2 ? (base[1] as number) ^ compiled.second : 0, at)
+            } else {
+              if (!change(compiled)) continue
+              index = arena.add(packed, at)
+            }
           }
           transitions++
           successors++
           if (crossing) judgeStep(at, compiled)
-          index = arena.add(packed, at)
           if (index >= 0) {
             if (judging) {
               if (canonical) arena.unpack(index, after)
-              else tables.apply(compiled, after)
+              else tables.follow(compiled, after)
               judge(index, after)
               after.set(ids)
             }
@@ -309,9 +314,12 @@ function layDown(compiled: Compiled, arena: Arena): void {
   for (let i = 0; i < replaces.length; i++) {
     const component = writes[2 * i] as number
     const word = arena.word[component] as number
-    delta[word] = (delta[word] as number) ^ (((replaces[i] as number) ^ (writes[2 * i + 1] as number)) << (arena.shift[component] as number))
+    delta[word] =
+      (delta[word] as number) ^ (((replaces[i] as number) ^ (writes[2 * i + 1] as number)) << (arena.shift[component] as number))
   }
   compiled.delta = delta
+  compiled.first = delta[0] ?? 0
+  compiled.second = delta[1] ?? 0
   compiled.layout = arena.layout
 }
 
@@ -404,6 +412,10 @@ function createEdges() {
       }
       offsets[++states] = count
     },
-    finish: (): Edges => ({ offsets: offsets.subarray(0, states + 1), targets: targets.subarray(0, count), groups: groups.subarray(0, count) }),
+    finish: (): Edges => ({
+      offsets: offsets.subarray(0, states + 1),
+      targets: targets.subarray(0, count),
+      groups: groups.subarray(0, count),
+    }),
   }
 }

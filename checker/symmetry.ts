@@ -13,7 +13,9 @@ import { canonical, Interner, type Product, type Symmetry } from './product.ts'
 /** Rename ids inside values: names of replicas are replaced wherever a string or a key is one. */
 export function systemSymmetry(composition: Composition, names: readonly string[]): Symmetry {
   const members = names.map((name) => composition.members.get(name) as Member)
-  const byComponent = new Map([...composition.members.values()].flatMap((member) => [[member.component, member] as const, [member.mailbox, member] as const]))
+  const byComponent = new Map(
+    [...composition.members.values()].flatMap((member) => [[member.component, member] as const, [member.mailbox, member] as const]),
+  )
   const renamed = new Map<string, number>()
   const signatures = new Interner<string>()
   const signed = new Map<string, number>()
@@ -54,7 +56,11 @@ export function systemSymmetry(composition: Composition, names: readonly string[
         if (canonical(context) === canonical(local.context) && canonical(pending) === canonical(local.pending)) result = id
         else {
           // The same kind of snapshot, so that its stepper goes on from it.
-          const snapshot = Object.assign(Object.create(Object.getPrototypeOf(local.snapshot) as object) as Local['snapshot'], local.snapshot, { context })
+          const snapshot = Object.assign(
+            Object.create(Object.getPrototypeOf(local.snapshot) as object) as Local['snapshot'],
+            local.snapshot,
+            { context },
+          )
           result = composition.keep(member, { ...local, snapshot, context, pending })
         }
       }
@@ -67,7 +73,8 @@ export function systemSymmetry(composition: Composition, names: readonly string[
       if (known !== undefined) return known
       const names_ = new Map(names.map((name, i) => [name, i === replica ? '#' : '_']))
       const value = valueOf(component, id)
-      const said = Array.isArray(value) && channels.keeps ? value.map((item) => nameless(item, names_)).toSorted() : [nameless(value, names_)]
+      const said =
+        Array.isArray(value) && channels.keeps ? value.map((item) => nameless(item, names_)).toSorted() : [nameless(value, names_)]
       const text = said.join('|')
       const number = signatures.add(text, () => text)
       signed.set(key, number)

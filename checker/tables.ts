@@ -15,6 +15,9 @@ export type Compiled = {
   readonly replaces: Int32Array | null
   /** Those bits, for the layout numbered `layout` (arena.ts). */
   delta: Int32Array
+  /** Its first two words. */
+  first: number
+  second: number
   layout: number
   /** Nothing changes. */
   readonly idle: boolean
@@ -157,41 +160,53 @@ export function createTables(product: Product) {
   const memo: Nested[] = product.rules.map(() => [])
   const nexts: (number | undefined)[][][] = product.components.map(() => [])
   const { look } = createStates(product)
+  const compiledOnce = new Map<Outcome, Compiled>()
   const counters = { misses: 0, expansions: 0 }
 
   function compile(rule: number, outcomes: readonly Outcome[], ids: ArrayLike<number>): readonly Compiled[] {
     if (outcomes.length === 0) return none
     const { reads } = product.rules[rule] as Rule
     return outcomes.map((outcome) => {
-      const touched = new Set<number>()
-      for (let i = 0; i < outcome.writes.length; i += 2) touched.add(outcome.writes[i] as number)
-      const operations: number[] = []
-      for (const { component, op, orElse } of outcome.operations) {
-        operations.push(component, op, orElse?.component ?? -1, orElse?.op ?? -1)
-        touched.add(component)
-        if (orElse) touched.add(orElse.component)
-      }
-      const written = outcome.writes.filter((_, i) => i % 2 === 0)
-      const values = outcome.writes.filter((_, i) => i % 2 === 1)
-      // An operation on what the outcome also writes has to see the new value, so its bits differ from state to state.
-      const fixed =
-        written.every((component) => reads.includes(component)) &&
-        new Set(written).size === written.length &&
-        outcome.operations.every(({ component, orElse }) => !written.includes(component) && !(orElse && written.includes(orElse.component)))
-      return {
-        outcome,
-        replaces: fixed ? Int32Array.from(written, (component) => ids[component] as number) : null,
-        delta: noBits,
-        layout: -1,
-        broken: outcome.problem !== undefined,
-        idle: outcome.operations.length === 0 && written.every((component, i) => reads.includes(component) && ids[component] === values[i]),
-        writes: Int32Array.from(outcome.writes),
-        operations: Int32Array.from(operations),
-        touched: Int32Array.from(touched),
-        group: outcome.group,
-        rule,
-      }
+      // Front ends give the same outcome again where it is the same.
+      const before = compiledOnce.get(outcome)
+      if (before && before.rule === rule && before.replaces?.every((id, i) => ids[before.writes[2 * i] as number] === id)) return before
+      const made = compileOne(rule, reads, outcome, ids)
+      compiledOnce.set(outcome, made)
+      return made
     })
+  }
+
+  function compileOne(rule: number, reads: readonly number[], outcome: Outcome, ids: ArrayLike<number>): Compiled {
+    const touched = new Set<number>()
+    for (let i = 0; i < outcome.writes.length; i += 2) touched.add(outcome.writes[i] as number)
+    const operations: number[] = []
+    for (const { component, op, orElse } of outcome.operations) {
+      operations.push(component, op, orElse?.component ?? -1, orElse?.op ?? -1)
+      touched.add(component)
+      if (orElse) touched.add(orElse.component)
+    }
+    const written = outcome.writes.filter((_, i) => i % 2 === 0)
+    const values = outcome.writes.filter((_, i) => i % 2 === 1)
+    // An operation on what the outcome also writes has to see the new value, so its bits differ from state to state.
+    const fixed =
+      written.every((component) => reads.includes(component)) &&
+      new Set(written).size === written.length &&
+      outcome.operations.every(({ component, orElse }) => !written.includes(component) && !(orElse && written.includes(orElse.component)))
+    return {
+      outcome,
+      replaces: fixed ? Int32Array.from(written, (component) => ids[component] as number) : null,
+      delta: noBits,
+      first: 0,
+      second: 0,
+      layout: -1,
+      broken: outcome.problem !== undefined,
+      idle: outcome.operations.length === 0 && written.every((component, i) => reads.includes(component) && ids[component] === values[i]),
+      writes: Int32Array.from(outcome.writes),
+      operations: Int32Array.from(operations),
+      touched: Int32Array.from(touched),
+      group: outcome.group,
+      rule,
+    }
   }
 
   function miss(index: number, rule: Rule, ids: ArrayLike<number>, at: Nested, last: number): readonly Compiled[] {
@@ -263,6 +278,20 @@ export function createTables(product: Product) {
     return true
   }
 
+  /** `apply` for an outcome that is known to be possible in `ids`. */
+  function follow({ writes, operations }: Compiled, ids: Int32Array): void {
+    for (let i = 0; i < writes.length; i += 2) ids[writes[i] as number] = writes[i + 1] as number
+    for (let i = 0; i < operations.length; i += 4) {
+      let component = operations[i] as number
+      let after = next(component, ids[component] as number, operations[i + 1] as number)
+      if (after < 0) {
+        component = operations[i + 2] as number
+        after = next(component, ids[component] as number, operations[i + 3] as number)
+      }
+      ids[component] = after
+    }
+  }
+
   // Properties of one component are asked once per value.
   const localBad: Map<number, readonly string[]>[] = product.components.map(() => new Map())
   const judged = product.components.map(() => 0)
@@ -309,6 +338,7 @@ export function createTables(product: Product) {
     allowed,
     next,
     apply,
+    follow,
     judgeNew,
     brokenBy,
     reached,

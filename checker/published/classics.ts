@@ -75,7 +75,10 @@ export function diningPhilosophers(count = 5, fair = true): Product {
       'neighbours do not eat at once': (state) => range(count).every((p) => state[`pc${p}`] !== 'eat' || state[`pc${right(p)}`] !== 'eat'),
     },
     leadsTo: Object.fromEntries(
-      range(count).map((p) => [`philosopher ${p} eats again`, { from: (state: V) => state[`hungry${p}`] === true, to: (state: V) => state[`hungry${p}`] === false }]),
+      range(count).map((p) => [
+        `philosopher ${p} eats again`,
+        { from: (state: V) => state[`hungry${p}`] === true, to: (state: V) => state[`hungry${p}`] === false },
+      ]),
     ),
   })
 }
@@ -163,7 +166,11 @@ export function terminationDetection(count = 3): Product {
     'initiate probe': {
       next: (state) =>
         state.token === 0 &&
-        asOften([state.tokenColour === 'black', state['colour0'] === 'black'], { token: count - 1, tokenColour: 'white', colour0: 'white' }),
+        asOften([state.tokenColour === 'black', state['colour0'] === 'black'], {
+          token: count - 1,
+          tokenColour: 'white',
+          colour0: 'white',
+        }),
     },
   }
   for (const i of range(count)) {
@@ -245,7 +252,15 @@ export function peterson(): Product {
 /** Bartlett's alternating bit as in Lamport's *Specifying Systems*: queues of two that lose, two values. */
 export function alternatingBit(): Product {
   type Message = { bit: number; value: string }
-  type V = { messages: readonly Message[]; acks: readonly number[]; sendBit: number; sendAck: number; receiveBit: number; sent: string; received: string }
+  type V = {
+    messages: readonly Message[]
+    acks: readonly number[]
+    sendBit: number
+    sendAck: number
+    receiveBit: number
+    sent: string
+    received: string
+  }
   const values = ['d1', 'd2']
   const lose = <T>(queue: readonly T[]): T[][] => queue.map((_, i) => queue.toSpliced(i, 1))
   const room = 2

@@ -32,7 +32,9 @@ function managerOf(names: readonly string[]) {
     states: {
       init: {
         on: {
-          prepared: { actions: assign({ prepared: ({ context, event }) => ({ ...context.prepared, [event.from.badge.from]: true as const }) }) },
+          prepared: {
+            actions: assign({ prepared: ({ context, event }) => ({ ...context.prepared, [event.from.badge.from]: true as const }) }),
+          },
           decideCommit: { guard: 'allPrepared', target: 'committed' },
           decideAbort: 'aborted',
         },

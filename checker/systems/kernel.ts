@@ -13,7 +13,13 @@ const owner = setup({
   types: {} as { context: object; events: { type: 'lend' }; emitted: Outgoing },
   actions: {
     lend: emit(
-      (): Outgoing => ({ type: 'send', to: 'worker', kind: 'borrow', body: {}, caps: [{ slot: 'store', limits: { kinds: ['put'], uses: 2 } }] }),
+      (): Outgoing => ({
+        type: 'send',
+        to: 'worker',
+        kind: 'borrow',
+        body: {},
+        caps: [{ slot: 'store', limits: { kinds: ['put'], uses: 2 } }],
+      }),
     ),
   },
 }).createMachine({ context: {}, initial: 'has', states: { has: { on: { lend: { target: 'lent', actions: 'lend' } } }, lent: {} } })
@@ -34,7 +40,9 @@ const worker = setup({
     }),
     count: assign({
       answers: ({ context, event }) =>
-        event.type === 'replied' || event.type === 'refused' ? { ...context.answers, [event.ref]: (context.answers[event.ref] ?? 0) + 1 } : context.answers,
+        event.type === 'replied' || event.type === 'refused'
+          ? { ...context.answers, [event.ref]: (context.answers[event.ref] ?? 0) + 1 }
+          : context.answers,
     }),
   },
 }).createMachine({
@@ -44,7 +52,11 @@ const worker = setup({
 
 type StoreContext = { seen: readonly number[] }
 const store = setup({
-  types: {} as { context: StoreContext; events: ({ type: 'put'; body: { n: number } } & From) | { type: 'cancelled'; request: number }; emitted: Outgoing },
+  types: {} as {
+    context: StoreContext
+    events: ({ type: 'put'; body: { n: number } } & From) | { type: 'cancelled'; request: number }
+    emitted: Outgoing
+  },
   actions: {
     put: enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'put' || event.from.request === null) return
@@ -76,7 +88,9 @@ export function kernelAlone(crashes = 1): SystemModel {
           actor: 'worker',
           machine: worker,
           input: undefined,
-          stimuli: [{ name: 'ask', times: 3, request: false, when: ({ context }) => context.slot !== null, event: () => ({ type: 'ask' }) }],
+          stimuli: [
+            { name: 'ask', times: 3, request: false, when: ({ context }) => context.slot !== null, event: () => ({ type: 'ask' }) },
+          ],
           ...none,
         }),
       },
