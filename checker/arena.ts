@@ -74,6 +74,7 @@ export class Arena {
     const { word, shift, mask, width, words, count } = this
     const before = { word: word.slice(), shift: shift.slice(), mask: mask.slice() }
     for (const [i, size] of sizes.entries()) while (size > 2 ** (this.#bits[i] as number)) (this.#bits[i] as number)++
+    this.#spend(sizes)
     this.#layOut()
     this.layout++
     const packed = new Int32Array(this.#capacity * this.width)
@@ -87,6 +88,29 @@ export class Arena {
       }
     this.words = packed
     this.#rehash()
+  }
+
+  /** Bits that would be left over go to the components that are close to outgrowing theirs, so that packing anew stays rare. */
+  #spend(sizes: readonly number[]): void {
+    const needed = this.#wordsFor(this.#bits)
+    for (const [i, size] of sizes.entries()) {
+      const wider = this.#bits.slice()
+      wider[i] = (wider[i] as number) + 1
+      if (size > 4 && 2 * size > 2 ** (this.#bits[i] as number) && this.#wordsFor(wider) === needed) this.#bits = wider
+    }
+  }
+
+  #wordsFor(bits: Int32Array): number {
+    let words = 1
+    let used = 0
+    for (const count of bits) {
+      if (used + count > 32) {
+        words++
+        used = 0
+      }
+      used += count
+    }
+    return words
   }
 
   pack(ids: ArrayLike<number>, into: Int32Array): void {

@@ -34,77 +34,91 @@ type Operation =
   | { do: 'forget' }
   | { do: 'nothing' }
 
+/** Messages and operations, numbered for a whole composition. */
 export class Channels {
   readonly items = new Interner<Item>()
-  readonly contents = new Interner<readonly number[]>()
-  readonly #operations = new Interner<Operation>()
-  readonly #order: Order
+  readonly operations = new Interner<Operation>()
+  readonly order: Order
 
   constructor(order: Order) {
-    this.#order = order
-    this.content([])
-  }
-
-  content(items: readonly number[]): number {
-    const kept =
-      this.#order === 'fifo'
-        ? items
-        : this.#order === 'bag'
-          ? items.toSorted((a, b) => a - b)
-          : [...new Set(items)].toSorted((a, b) => a - b)
-    return this.contents.add(kept.join(), () => kept)
+    this.order = order
   }
 
   item(item: Item): number {
     return this.items.add(canonical(item), () => item)
   }
 
-  /** Only messages count against the bound: an answer is never refused. */
+  /** Only messages and parts count against the bound: an answer is never refused. */
   append(item: Item): number {
     const id = this.item(item)
-    return this.#operations.add(`+${id}`, () => ({ do: 'append', item: id, bounded: item.what === 'message' || item.what === 'part' }))
+    return this.operations.add(`+${id}`, () => ({ do: 'append', item: id, bounded: item.what === 'message' || item.what === 'part' }))
   }
 
   /** Takes back what waits under a request, or tells the receiver that it was cancelled. */
   withdraw(request: number): number {
-    return this.#operations.add(`-${request}`, () => ({ do: 'withdraw', request }))
+    return this.operations.add(`-${request}`, () => ({ do: 'withdraw', request }))
   }
 
   /** The receiver starts anew: what was addressed to its earlier life is lost, what was sent to the actor stays. */
   forget(): number {
-    return this.#operations.add('forget', () => ({ do: 'forget' }))
+    return this.operations.add('forget', () => ({ do: 'forget' }))
   }
 
   /** A message that expects no answer and finds no room: a dead letter. */
   nothing(): number {
-    return this.#operations.add('nothing', () => ({ do: 'nothing' }))
+    return this.operations.add('nothing', () => ({ do: 'nothing' }))
   }
 
   /** Whether what is not taken stays. */
   get keeps(): boolean {
-    return this.#order !== 'fifo'
+    return this.order !== 'fifo'
+  }
+}
+
+/** What one mailbox has ever contained, numbered by itself so that it needs few bits. */
+export class Mailbox {
+  readonly contents = new Interner<readonly number[]>()
+  readonly #channels: Channels
+  readonly #bound: number
+
+  /** @param bound messages that may wait */
+  constructor(channels: Channels, bound: number) {
+    this.#channels = channels
+    this.#bound = bound
+    this.content([])
+  }
+
+  content(items: readonly number[]): number {
+    const { order } = this.#channels
+    const kept =
+      order === 'fifo'
+        ? items
+        : order === 'bag'
+          ? items.toSorted((a, b) => a - b)
+          : [...new Set(items)].toSorted((a, b) => a - b)
+    return this.contents.add(kept.join(), () => kept)
   }
 
   /** -1: the mailbox is full. */
-  apply(content: number, op: number, bound: number): number {
-    const operation = this.#operations.get(op)
+  apply(content: number, op: number): number {
+    const operation = this.#channels.operations.get(op)
     const items = this.contents.get(content)
     switch (operation.do) {
       case 'append': {
-        if (this.#order === 'set' && items.includes(operation.item)) return content
-        if (operation.bounded && items.filter((id) => ['message', 'part'].includes(this.items.get(id).what)).length >= bound) return -1
+        if (this.#channels.order === 'set' && items.includes(operation.item)) return content
+        if (operation.bounded && items.filter((id) => ['message', 'part'].includes(this.#item(id).what)).length >= this.#bound) return -1
         return this.content([...items, operation.item])
       }
       case 'withdraw': {
         const waiting = items.findIndex((id) => {
-          const item = this.items.get(id)
+          const item = this.#item(id)
           return item.what === 'message' && item.request === operation.request
         })
         if (waiting >= 0) return this.content(items.toSpliced(waiting, 1))
-        return this.content([...items, this.item({ what: 'cancelled', request: operation.request })])
+        return this.content([...items, this.#channels.item({ what: 'cancelled', request: operation.request })])
       }
       case 'forget':
-        return this.content(items.filter((id) => this.items.get(id).what === 'message'))
+        return this.content(items.filter((id) => this.#item(id).what === 'message'))
       case 'nothing':
         return content
       default:
@@ -115,18 +129,23 @@ export class Channels {
   /** What can be handed over next, and what then still waits. */
   deliverable(content: number): { item: Item; id: number; rest: number }[] {
     const items = this.contents.get(content)
-    if (this.#order === 'fifo') {
+    const { order } = this.#channels
+    if (order === 'fifo') {
       const [first] = items
-      return first === undefined ? [] : [{ item: this.items.get(first), id: first, rest: this.content(items.slice(1)) }]
+      return first === undefined ? [] : [{ item: this.#item(first), id: first, rest: this.content(items.slice(1)) }]
     }
     return [...new Set(items)].map((id) => ({
-      item: this.items.get(id),
+      item: this.#item(id),
       id,
-      rest: this.#order === 'set' ? content : this.content(items.toSpliced(items.indexOf(id), 1)),
+      rest: order === 'set' ? content : this.content(items.toSpliced(items.indexOf(id), 1)),
     }))
   }
 
   shown(content: number): readonly Item[] {
-    return this.contents.get(content).map((id) => this.items.get(id))
+    return this.contents.get(content).map((id) => this.#item(id))
+  }
+
+  #item(id: number): Item {
+    return this.#channels.items.get(id)
   }
 }

@@ -7,7 +7,7 @@
 import { createStepper, type Stepper } from '../kernel/stepper.ts'
 import type { AnyStateMachine } from 'xstate'
 import { type CapabilityStates, createCapabilityStates, type Wire } from './capability-states.ts'
-import { Channels, type Item } from './channels.ts'
+import { Channels, type Item, Mailbox } from './channels.ts'
 import { deliveries, type Delivery } from './delivery.ts'
 import { absorb, emptyLocal, keyOf, type Local, movesOf, type Move, take } from './local.ts'
 import type { Event } from './model.ts'
@@ -37,7 +37,8 @@ export type Member = {
   locals: Interner<Local>
   component: number
   mailbox: number
-  bound: number
+  /** Interchangeable actors share one, as they share local states. */
+  box: Mailbox
   process: number
 }
 export type Composition = {
@@ -62,6 +63,8 @@ export function compose(system: SystemModel, options: ComposeOptions = {}): Prod
   const ids = Object.keys(system.actors)
   const symmetric = system.symmetric ?? []
   const shared = new Interner<Local>()
+  const channels = new Channels(system.channel ?? 'fifo')
+  const sharedBox = new Mailbox(channels, system.mailbox ?? defaultMailbox)
   const members = new Map<string, Member>()
   for (const [index, id] of ids.entries()) {
     const part = system.actors[id] as Part
@@ -72,7 +75,7 @@ export function compose(system: SystemModel, options: ComposeOptions = {}): Prod
       locals: symmetric.includes(id) ? shared : new Interner<Local>(),
       component: firstMember + 2 * index,
       mailbox: firstMember + 2 * index + 1,
-      bound: part.mailbox ?? system.mailbox ?? defaultMailbox,
+      box: symmetric.includes(id) ? sharedBox : new Mailbox(channels, part.mailbox ?? system.mailbox ?? defaultMailbox),
       process: index,
     })
   }
@@ -85,7 +88,7 @@ export function compose(system: SystemModel, options: ComposeOptions = {}): Prod
   const groupNumbers = new Map<string, number>()
   const composition: Composition = {
     members,
-    channels: new Channels(system.channel ?? 'fifo'),
+    channels,
     capabilities: createCapabilityStates(wires),
     requests: new Interner(),
     groups,
@@ -110,8 +113,8 @@ export function compose(system: SystemModel, options: ComposeOptions = {}): Prod
   ]
   for (const member of members.values()) {
     components.push({ name: member.id, size: () => member.locals.size, value: (id) => member.locals.get(id) })
-    const { channels } = composition
-    components.push({ name: `${member.id} mailbox`, size: () => channels.contents.size, value: (id) => channels.shown(id) })
+    const { box } = member
+    components.push({ name: `${member.id} mailbox`, size: () => box.contents.size, value: (id) => box.shown(id) })
   }
   const initial = start(composition, fault({ crashes: 0, revoked: [] }))
   const rules: Rule[] = [...members.values()].map((member) => memberRule(composition, member))
@@ -124,7 +127,7 @@ export function compose(system: SystemModel, options: ComposeOptions = {}): Prod
     rules,
     groups,
     processes: [...ids, 'fault'],
-    next: (component, id, op) => composition.channels.apply(id, op, (mailboxes.get(component) as Member).bound),
+    next: (component, id, op) => (mailboxes.get(component) as Member).box.apply(id, op),
     ...propertiesOf(system, members),
     locality: {
       fifo: (system.channel ?? 'fifo') === 'fifo',
@@ -139,8 +142,7 @@ export function compose(system: SystemModel, options: ComposeOptions = {}): Prod
 function start(composition: Composition, faults: number): number[] {
   let { initial: state } = composition.capabilities
   const vector: number[] = [state, faults]
-  const empty = composition.channels.content([])
-  for (const member of composition.members.values()) vector[member.mailbox] = empty
+  for (const member of composition.members.values()) vector[member.mailbox] = member.box.content([])
   for (const member of composition.members.values()) {
     const step = member.stepper.initial(member.part.model.input)
     const { next, out } = absorb(emptyLocal(step), step, null)
@@ -149,8 +151,8 @@ function start(composition: Composition, faults: number): number[] {
     state = outbox.state
     vector[member.component] = composition.keep(member, outbox.local)
     for (const { component, op } of outbox.operations) {
-      const { bound } = [...composition.members.values()].find(({ mailbox }) => mailbox === component) as Member
-      vector[component] = composition.channels.apply(vector[component] as number, op, bound)
+      const { box } = [...composition.members.values()].find(({ mailbox }) => mailbox === component) as Member
+      vector[component] = box.apply(vector[component] as number, op)
     }
   }
   vector[capabilitiesAt] = state
@@ -183,7 +185,7 @@ function memberRule(composition: Composition, member: Member): Rule {
     const plain = !more && !out.some(({ type }) => type === 'cancel')
     const known = plain ? finished.get(`${key}/${state}`) : undefined
     if (known) return mailbox.after === mailbox.before ? known : { ...known, writes: [...known.writes, member.mailbox, mailbox.after] }
-    const waiting = composition.channels.shown(mailbox.after)
+    const waiting = member.box.shown(mailbox.after)
     const outbox = new Outbox(composition, member, next, state, waiting)
     const dead = problem?.kind === 'crash'
     if (!dead) {
@@ -225,7 +227,7 @@ function memberRule(composition: Composition, member: Member): Rule {
         moves.set(id as number, own)
       }
       const same = { before: content as number, after: content as number }
-      const waiting = composition.channels.shown(content as number)
+      const waiting = member.box.shown(content as number)
       const outcomes: Outcome[] = []
       for (const [index, move] of own.entries()) {
         const given = move.gaveUp?.request
@@ -243,7 +245,7 @@ function memberRule(composition: Composition, member: Member): Rule {
         )
       }
       const deliver = composition.group(member, 'deliver', true)
-      for (const next of composition.channels.deliverable(content as number)) {
+      for (const next of member.box.deliverable(content as number)) {
         const delivery: Delivery | null = deliveries(composition, member, local, state as number, next.item, next.id)
         if (delivery === null) {
           // Nobody waits for it any more.
@@ -329,9 +331,9 @@ function faultRules(
           null,
         )
         const outbox = new Outbox(composition, member, fresh.next, state as number, [])
-        outbox.abandon(old, composition.channels.shown(content as number))
+        outbox.abandon(old, member.box.shown(content as number))
         outbox.perform(fresh.out)
-        const kept = composition.channels.apply(content as number, composition.channels.forget(), member.bound)
+        const kept = member.box.apply(content as number, composition.channels.forget())
         const writes = [
           faultsAt,
           fault({ ...before, crashes: before.crashes + 1 }),

@@ -36,7 +36,7 @@ export function systemSymmetry(composition: Composition, names: readonly string[
   const valueOf = (component: number, id: number): unknown => {
     const member = byComponent.get(component)
     if (!member) return null
-    return isMailbox(component) ? channels.shown(id) : plain(member.locals.get(id))
+    return isMailbox(component) ? member.box.shown(id) : plain(member.locals.get(id))
   }
   return {
     replicas: members.map(({ component, mailbox }) => [component, mailbox]),
@@ -48,7 +48,7 @@ export function systemSymmetry(composition: Composition, names: readonly string[
       if (known !== undefined) return known
       const names_ = new Map(names.map((name, i) => [name, names[to[i] as number] as string]))
       let result: number
-      if (isMailbox(component)) result = channels.content(channels.shown(id).map((item) => channels.item(renameItem(item, names_))))
+      if (isMailbox(component)) result = member.box.content(member.box.shown(id).map((item) => channels.item(renameItem(item, names_))))
       else {
         const local = member.locals.get(id)
         const context = rename(local.context, names_)

@@ -2,6 +2,7 @@
 import { realpathSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
+import { type CheckCommand, parseCheck } from './check-args.ts'
 import { type McpCommand, parseMcp } from './mcp-args.ts'
 
 export class UsageError extends Error {}
@@ -22,7 +23,7 @@ export type Command =
   | { verb: 'daemon'; action: (typeof daemonActions)[number]; json: boolean }
   | { verb: 'policy'; action: (typeof policyActions)[number]; about: string; json: boolean }
   | { verb: 'inspect' | 'doctor'; json: boolean }
-  | { verb: 'check'; actor: string | null; json: boolean }
+  | ({ verb: 'check' } & CheckCommand)
   | McpCommand
   | { verb: 'web'; open: boolean }
   | { verb: 'acp' }
@@ -60,8 +61,11 @@ export const usage = `Usage: bulkhead [COMMAND]
   doctor [--json]
               What this machine has of what Bulkhead needs.
   daemon start|stop|status [--json]
-  check [ACTOR] [--json]
-              Explore the state machines that run, and say whether their properties hold.
+  check [NAME] [--full] [--json]
+              Explore the state machines that run, and say whether their properties hold. NAME: an actor or a system.
+      --trace text|mermaid|itf|test    how a counterexample is shown
+      --export promela|tla             print the model for Spin or TLC
+      --mutate                         break the machine on purpose, and list what no property notices
   setup       Install what is missing and build the workspace image.
 
   --help, --version
@@ -131,11 +135,8 @@ export function parseCommand(args: readonly string[]): Command {
       if (positionals.length > 0) throw new UsageError(`${verb} takes no argument but --json.`)
       return { verb, json: values.json === true }
     }
-    case 'check': {
-      const { values, positionals } = parseWords(rest, json)
-      if (positionals.length > 1) throw new UsageError('check takes at most one actor.')
-      return { verb, actor: positionals[0] ?? null, json: values.json === true }
-    }
+    case 'check':
+      return parseCheck(rest)
     default:
       throw new UsageError(`There is no command "${verb}".`)
   }

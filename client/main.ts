@@ -44,8 +44,7 @@ async function perform(command: Command): Promise<number> {
       return terminal(command)
     case 'check':
       return check({
-        actor: command.actor,
-        json: command.json,
+        ...command,
         out: (text) => {
           renderer.settle()
           out(text)

@@ -133,4 +133,4 @@ export function kernelAlone(crashes = 1): SystemModel {
   })
 }
 
-export const system = kernelAlone
+export const system = (size: 'small' | 'full'): SystemModel => kernelAlone(size === 'full' ? 3 : 1)
