@@ -173,7 +173,11 @@ export class Arena {
     const stride = width <= inlined ? 3 : 2
     const last = slots.length / stride - 1
     let at = (width <= inlined ? hashPair(packed[0] as number, width === 2 ? (packed[1] as number) : 0) : hashAt(packed, 0, width)) & last
-    for (let found = slots[stride * at + stride - 1] as number; found !== 0; found = slots[stride * (at = (at + 1) & last) + stride - 1] as number)
+    for (
+      let found = slots[stride * at + stride - 1] as number;
+      found !== 0;
+      found = slots[stride * (at = (at + 1) & last) + stride - 1] as number
+    )
       if (this.#equals(found - 1, packed)) return found - 1
     return -1
   }

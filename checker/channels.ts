@@ -91,11 +91,7 @@ export class Mailbox {
   content(items: readonly number[]): number {
     const { order } = this.#channels
     const kept =
-      order === 'fifo'
-        ? items
-        : order === 'bag'
-          ? items.toSorted((a, b) => a - b)
-          : [...new Set(items)].toSorted((a, b) => a - b)
+      order === 'fifo' ? items : order === 'bag' ? items.toSorted((a, b) => a - b) : [...new Set(items)].toSorted((a, b) => a - b)
     return this.contents.add(kept.join(), () => kept)
   }
 

@@ -113,7 +113,7 @@ describe('built-in properties', () => {
   test('a seeded bug (answering a cancelled request) gives the shortest counterexample', () => {
     const [violation] = check(serverModel(true)).violations
     expect(violation).toMatchObject({ kind: 'answers' })
-    expect(violation?.trace.steps.map(({ label }) => label)).toEqual(['ask', 'cancelled'])
+    expect(violation?.trace.steps.map(({ label }) => label)).toEqual(['ask', 'cancel'])
   })
 
   test('a state where nothing can happen is a deadlock unless the model says it may end there', () => {

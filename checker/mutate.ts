@@ -44,7 +44,8 @@ function editsOf(node: Config, path: readonly string[], name: string): Edit[] {
         ? Object.entries(found as Config).map(([key, value]) => [`${group} ${key}`, value, [...path, group, key]])
         : [[group, found, [...path, group]]]
     for (const [label, value, where] of named)
-      for (const [index, transition] of listOf(value).entries()) edits.push(...transitionEdits(`${name} ${label}`, transition, where, index))
+      for (const [index, transition] of listOf(value).entries())
+        edits.push(...transitionEdits(`${name} ${label}`, transition, where, index))
   }
   for (const [key, child] of Object.entries((node['states'] ?? {}) as Config))
     edits.push(...editsOf(child as Config, [...path, 'states', key], `${name}.${key}`))
@@ -64,11 +65,23 @@ function transitionEdits(place: string, transition: unknown, where: readonly str
   const edits: Edit[] = []
   const nth = index === 0 ? '' : ` (${index + 1})`
   if (found['guard'] !== undefined) {
-    edits.push({ place: place + nth, change: `guard ${actionName(found['guard'])} always true`, apply: (config) => change(config, (item) => delete item['guard']) })
-    edits.push({ place: place + nth, change: `guard ${actionName(found['guard'])} always false`, apply: (config) => change(config, (item) => void (item['guard'] = () => false)) })
+    edits.push({
+      place: place + nth,
+      change: `guard ${actionName(found['guard'])} always true`,
+      apply: (config) => change(config, (item) => delete item['guard']),
+    })
+    edits.push({
+      place: place + nth,
+      change: `guard ${actionName(found['guard'])} always false`,
+      apply: (config) => change(config, (item) => void (item['guard'] = () => false)),
+    })
   }
   if (found['target'] !== undefined)
-    edits.push({ place: place + nth, change: `does not go to ${String(found['target'])}`, apply: (config) => change(config, (item) => delete item['target']) })
+    edits.push({
+      place: place + nth,
+      change: `does not go to ${String(found['target'])}`,
+      apply: (config) => change(config, (item) => delete item['target']),
+    })
   for (const [position, action] of listOf(found['actions']).entries())
     edits.push({
       place: place + nth,
@@ -103,7 +116,11 @@ function clone(value: unknown): unknown {
  * @param limits for each mutant; a search that is cut short counts as a survivor, because nothing was shown
  * @param told one line a mutant
  */
-export function mutate(model: Model, limits: CheckLimits, told: (verdict: MutantVerdict, done: number, of: number) => void = () => {}): MutantVerdict[] {
+export function mutate(
+  model: Model,
+  limits: CheckLimits,
+  told: (verdict: MutantVerdict, done: number, of: number) => void = () => {},
+): MutantVerdict[] {
   const all = mutants(model.machine)
   return all.map(({ place, change, machine }, index) => {
     const verdict = judge({ ...model, machine }, limits, place, change)

@@ -27,7 +27,8 @@ export function subjects(): Subject[] {
       (name): Subject => ({
         name,
         kind: 'system',
-        load: async (size) => ((await import(new URL(`checker/systems/${name}.ts`, root).href)) as { system(size: Size): SystemModel }).system(size),
+        load: async (size) =>
+          ((await import(new URL(`checker/systems/${name}.ts`, root).href)) as { system(size: Size): SystemModel }).system(size),
       }),
     ),
   ]

@@ -51,7 +51,14 @@ const violated = {
         initial: {},
         steps: [
           { actor: 'server', label: 'ask', event: { type: 'ask' }, value: 'busy', state: {} },
-          { actor: 'server', label: 'cancelled', event: { type: 'cancelled' }, value: 'idle', sent: [{ what: 'reply' as const, kind: 'ask', to: 'client' }], state: {} },
+          {
+            actor: 'server',
+            label: 'cancelled',
+            event: { type: 'cancelled' },
+            value: 'idle',
+            sent: [{ what: 'reply' as const, kind: 'ask', to: 'client' }],
+            state: {},
+          },
         ],
       },
     },
@@ -75,5 +82,7 @@ test('a violation is shown with the shortest way to it, and what was sent on the
 test('or as a sequence diagram, as ITF, as a test', () => {
   expect(checkText(violated, { trace: 'mermaid' })).toContain('p0-->>p1: reply ask')
   expect(checkText(violated, { trace: 'itf' })).toContain('"format":"ITF"')
-  expect(checkText(violated, { trace: 'test', machines: { server: { from: './machine.ts', input: null } } })).toContain("from './machine.ts'")
+  expect(checkText(violated, { trace: 'test', machines: { server: { from: './machine.ts', input: null } } })).toContain(
+    "from './machine.ts'",
+  )
 })

@@ -26,7 +26,8 @@ export async function check(options: CheckCommand & { out(text: string): void; p
   const { name, json, out, progress } = options
   const known = subjects()
   const wanted = name === null ? known : known.filter((subject) => subject.name === name)
-  if (wanted.length === 0) throw new UsageError(`check: there is no model of "${name}" (there are: ${known.map((subject) => subject.name).join(', ')})`)
+  if (wanted.length === 0)
+    throw new UsageError(`check: there is no model of "${name}" (there are: ${known.map((subject) => subject.name).join(', ')})`)
   if (name === null && options.export !== null) throw new UsageError('check --export needs the name of a model.')
   const size = options.full ? 'full' : 'small'
   let failed = false
@@ -64,7 +65,8 @@ function tlaText({ name, module, config }: ReturnType<typeof tla>): string {
 /** An independent run of the machines along the counterexample; kinds that have no way to show are not asked. */
 function confirmed(model: Model | SystemModel, { trace }: Violation): Confirmation | null {
   if (trace.steps.length === 0 || trace.steps.some(({ actor }) => actor === 'fault')) return null
-  const parts = 'system' in model ? Object.entries(model.actors).map(([id, part]) => [id, part.model] as const) : [[model.actor, model] as const]
+  const parts =
+    'system' in model ? Object.entries(model.actors).map(([id, part]) => [id, part.model] as const) : [[model.actor, model] as const]
   return confirm(Object.fromEntries(parts.map(([id, { machine, input }]) => [id, { machine, input: input as unknown }])), eventsOf(trace))
 }
 
@@ -74,7 +76,11 @@ function machinePaths(subject: Subject, model: Model | SystemModel): Record<stri
     : {}
 }
 
-function mutationReport(subject: Subject, model: Model, options: { json: boolean; out(text: string): void; progress(text: string): void }): void {
+function mutationReport(
+  subject: Subject,
+  model: Model,
+  options: { json: boolean; out(text: string): void; progress(text: string): void },
+): void {
   const verdicts = mutate(model, { maxStates: statesPerMutant }, ({ killedBy }, done, of) =>
     options.progress(`Mutants of ${subject.name}: ${done}/${of}${killedBy === null ? ' (survives)' : ''}`),
   )
@@ -107,7 +113,10 @@ export function checkText(result: CheckResult, { trace: form = 'text', confirmat
     else if (form === 'test') lines.push(traceTest(name, violation, machines).trimEnd())
     else lines.push(`  shortest way there, ${trace.steps.length} steps:`, traceText(trace))
     const replayed = confirmations[index]
-    if (replayed) lines.push(replayed.confirmed ? '  confirmed by replay on xstate' : `  NOT confirmed by replay: step ${replayed.at + 1}, ${replayed.why}`)
+    if (replayed)
+      lines.push(
+        replayed.confirmed ? '  confirmed by replay on xstate' : `  NOT confirmed by replay: step ${replayed.at + 1}, ${replayed.why}`,
+      )
   }
   return `${lines.join('\n')}\n`
 }
