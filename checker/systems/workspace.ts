@@ -9,7 +9,11 @@ import { defineModel } from '../model.ts'
 import { defineSystem, type SystemModel, type SystemView } from '../system.ts'
 
 type ClientContext = { asked: number; answers: readonly string[] }
-type ClientEvent = { type: 'go' } | { type: 'replied'; ref: string } | { type: 'refused'; ref: string; error: { code: string } } | { type: 'part' }
+type ClientEvent =
+  | { type: 'go' }
+  | { type: 'replied'; ref: string }
+  | { type: 'refused'; ref: string; error: { code: string } }
+  | { type: 'part' }
 
 /** Asks once and keeps what it was answered. */
 function client(to: string, kind: string, body: unknown) {
@@ -20,7 +24,11 @@ function client(to: string, kind: string, body: unknown) {
       count: assign({ asked: ({ context }) => context.asked + 1 }),
       keep: assign({
         answers: ({ context, event }) =>
-          event.type === 'replied' ? [...context.answers, 'reply'] : event.type === 'refused' ? [...context.answers, event.error.code] : context.answers,
+          event.type === 'replied'
+            ? [...context.answers, 'reply']
+            : event.type === 'refused'
+              ? [...context.answers, event.error.code]
+              : context.answers,
       }),
     },
   }).createMachine({
@@ -53,7 +61,19 @@ function asking(actor: string, to: string, kind: string, body: unknown) {
 }
 
 /** What a command may be answered; anything else would be a word its caller does not know. */
-const known = ['reply', 'workspace-unavailable', 'exec-failed', 'no-such-session', 'cancelled', 'interrupted', 'internal', 'actor-down', 'revoked', 'overloaded', 'deadline']
+const known = [
+  'reply',
+  'workspace-unavailable',
+  'exec-failed',
+  'no-such-session',
+  'cancelled',
+  'interrupted',
+  'internal',
+  'actor-down',
+  'revoked',
+  'overloaded',
+  'deadline',
+]
 
 export function system(size: 'small' | 'full'): SystemModel {
   const full = size === 'full'
@@ -67,7 +87,10 @@ export function system(size: 'small' | 'full'): SystemModel {
           stimuli: supervisor.stimuli.filter(({ name }) => ['attach', ...(full ? ['stop', 'restart'] : [])].includes(name)),
         },
       },
-      shell: { model: asking('shell', 'workspace', 'exec', { command: 'true' }), grants: { workspace: { to: 'supervisor', limits: { session: 's' } } } },
+      shell: {
+        model: asking('shell', 'workspace', 'exec', { command: 'true' }),
+        grants: { workspace: { to: 'supervisor', limits: { session: 's' } } },
+      },
       reader: { model: asking('reader', 'folder', 'read', {}), grants: { folder: { to: 'gate' } } },
       gate: { model: defineModel<object>({ actor: 'gate', machine: gate, input: undefined, stimuli: [], ...around }) },
     },
