@@ -4,7 +4,8 @@
  * and `check`.
  */
 import { type Capability, createTables, derive, install, lookup, mint, revoke, type Tables } from '../kernel/capabilities.ts'
-import { check, route, takeUse } from '../kernel/router.ts'
+import { pay } from '../kernel/metering.ts'
+import { check, route } from '../kernel/router.ts'
 import type { Badge, Delegation, Fault, Limits } from '../kernel/types.ts'
 import { canonical, Interner } from './product.ts'
 
@@ -76,7 +77,7 @@ export function createCapabilityStates(wires: readonly Wire[]) {
       const routed = route(tables, sender, slot, kind, 0)
       if (!routed.ok) return routed
       const { cap, target, badge } = routed
-      const counted = metered(tables, cap)
+      const counted = cap.metered
       const handed = delegations.length === 0 ? [] : derivations(rebuild(values.get(state).calls), sender, delegations)
       if ('code' in handed) return { ok: false, error: handed }
       const calls: Call[] = [...handed, ...(counted ? [{ do: 'use' as const, cap: cap.id }] : [])]
@@ -99,7 +100,7 @@ export function createCapabilityStates(wires: readonly Wire[]) {
       if (known !== undefined) return known
       const tables = tablesOf(state)
       const held = tables.caps.get(cap)
-      const refused = held ? check(tables, held, kind, 0, true) : { code: 'revoked', message: 'The grant is gone.', remedy: '' }
+      const refused = held ? check(held, kind, 0) : { code: 'revoked', message: 'The grant is gone.', remedy: '' }
       rechecked.set(key, refused)
       return refused
     },
@@ -149,7 +150,7 @@ function perform(tables: Tables, call: Call): unknown {
     }
     case 'use': {
       const cap = tables.caps.get(call.cap)
-      if (cap) takeUse(tables, cap)
+      if (cap) pay(tables, cap, 0, 0)
       return null
     }
     case 'revoke': {
@@ -159,12 +160,6 @@ function perform(tables: Tables, call: Call): unknown {
     default:
       return call satisfies never
   }
-}
-
-function metered(tables: Tables, cap: Capability): boolean {
-  for (let at: Capability | undefined = cap; at; at = at.parent === null ? undefined : tables.caps.get(at.parent))
-    if (at.usesLeft !== null) return true
-  return false
 }
 
 /** Tables without maps and sets, for keys and for people. */

@@ -46,6 +46,8 @@ export class Outbox {
           for (const item of this.local.pending)
             if (item.what === 'request' && item.ref === message.ref && item.target !== undefined) this.#cancel(item)
           break
+        // What a request cost is counted by the kernel; models bound uses, not tokens.
+        case 'charge':
         case 'interrupt':
           break
         default:

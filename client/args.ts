@@ -24,6 +24,7 @@ export type Command =
   | { verb: 'policy'; action: (typeof policyActions)[number]; about: string; json: boolean }
   | { verb: 'inspect' | 'doctor'; json: boolean }
   | ({ verb: 'check' } & CheckCommand)
+  | { verb: 'replay'; session: string; json: boolean }
   | McpCommand
   | { verb: 'web'; open: boolean }
   | { verb: 'acp' }
@@ -66,6 +67,8 @@ export const usage = `Usage: bulkhead [COMMAND]
       --trace text|mermaid|itf|test    how a counterexample is shown
       --export promela|tla             print the model for Spin or TLC
       --mutate                         break the machine on purpose, and list what no property notices
+  replay SESSION [--json]
+              Take a session's steps again on the machines that run today, and report the first difference.
   setup       Install what is missing and build the workspace image.
 
   --help, --version
@@ -137,6 +140,12 @@ export function parseCommand(args: readonly string[]): Command {
     }
     case 'check':
       return parseCheck(rest)
+    case 'replay': {
+      const { values, positionals } = parseWords(rest, json)
+      const [wanted, ...more] = positionals
+      if (wanted === undefined || more.length > 0) throw new UsageError('replay takes one session: bulkhead replay SESSION')
+      return { verb, session: wanted, json: values.json === true }
+    }
     default:
       throw new UsageError(`There is no command "${verb}".`)
   }

@@ -32,7 +32,7 @@ import {
 import { killMs, maxLogBytes, startMs, stopMs } from './limits.ts'
 import { makePlaces, type Places } from './places.ts'
 import { withStartLock } from './start-lock.ts'
-import { version } from './version.ts'
+import { version } from '../kernel/version.ts'
 
 const checkout = fileURLToPath(new URL('..', import.meta.url))
 const pollMs = 50

@@ -4,7 +4,7 @@ import type { Limits } from '../kernel/index.ts'
 import { oneLine, printable } from './printable.ts'
 import { duration } from './style.ts'
 
-export function inspectText({ actors, kinds, deadLetters }: InspectReport, now: number = Date.now()): string {
+export function inspectText({ actors, kinds, messageLog, deadLetters }: InspectReport, now: number = Date.now()): string {
   const parts = actors.map((actor) => {
     const { id, purpose, placement, state, pid, startedAt, restarts, lastExit, mailbox, permissions, capabilities } = actor
     const age = startedAt === null ? '' : `, up ${duration(now - startedAt)}`
@@ -15,8 +15,8 @@ export function inspectText({ actors, kinds, deadLetters }: InspectReport, now: 
       `  may: ${permissionText(permissions)}`,
       ...Object.entries(permissions.reasons).map(([name, reason]) => `    ${name}: ${reason}`),
       ...(capabilities.length > 0 ? ['  holds:'] : []),
-      ...capabilities.map(({ slot, name, target, limits, usesLeft, reason, by, revoked }) => {
-        const uses = usesLeft === null ? '' : `, ${usesLeft} use${usesLeft === 1 ? '' : 's'} left`
+      ...capabilities.map(({ slot, name, target, limits, usesLeft, budget, reason, by, revoked }) => {
+        const uses = `${usesLeft === null ? '' : `, ${usesLeft} use${usesLeft === 1 ? '' : 's'} left`}${budget ? `, left ${pairs(budget)}` : ''}`
         return `    ${slot}${name ? ` ${name}` : ''} -> ${target}${limitText(limits)}${uses}${revoked ? ', REVOKED' : ''}: ${oneLine(reason, 200)} (by ${by})`
       }),
     ]
@@ -27,6 +27,7 @@ export function inspectText({ actors, kinds, deadLetters }: InspectReport, now: 
     [
       ...parts,
       `Started on demand: ${kinds.map(({ kind, running }) => `${kind} (${running} running)`).join(', ') || 'nothing'}`,
+      ...(messageLog === 'off' || messageLog.failure === null ? [] : [`The message log broke off: ${oneLine(messageLog.failure, 200)}`]),
       `Refused or undeliverable: ${refused.join(', ') || 'none'}`,
       ...deadLetters.recent.map(
         ({ at, from, slot, kind, code, message }) =>
@@ -49,7 +50,15 @@ function permissionText({ fsRead, fsWrite, net, childProcess }: InspectReport['a
 
 function limitText(limits: Limits): string {
   const texts = Object.entries(limits).flatMap(([name, value]) =>
-    value === undefined ? [] : [`${name} ${Array.isArray(value) ? value.join(' ') || 'none' : String(value)}`],
+    value === undefined
+      ? []
+      : [`${name} ${Array.isArray(value) ? value.join(' ') || 'none' : typeof value === 'object' ? pairs(value) : String(value)}`],
   )
   return texts.length === 0 ? '' : ` [${texts.join('; ')}]`
+}
+
+function pairs(record: object): string {
+  return Object.entries(record)
+    .map(([name, value]) => `${name}=${String(value)}`)
+    .join(' ')
 }

@@ -11,7 +11,7 @@ import { faultText } from './fault-text.ts'
 import { findPlaces } from './places.ts'
 import { createRenderer } from './render.ts'
 import { styleFor } from './style.ts'
-import { version } from './version.ts'
+import { version } from '../kernel/version.ts'
 
 const { stdout, stderr, env } = process
 const out = (text: string): void => void stdout.write(text)
@@ -99,6 +99,8 @@ async function perform(command: Command): Promise<number> {
         daemon.close()
       }
     }
+    case 'replay':
+      return (await import('./replay.ts')).replaySession({ session: command.session, json: command.json, home: places.home, out })
     case 'inspect': {
       const { inspectText } = await import('./inspect.ts')
       const daemon = await open(false)

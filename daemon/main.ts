@@ -11,10 +11,12 @@ import { asFault } from '../kernel/errors.ts'
 import { createControl } from '../kernel/control.ts'
 import { openJournal } from '../kernel/journal.ts'
 import { createKernel } from '../kernel/kernel.ts'
+import { messageLogName, openMessageLog } from '../kernel/message-log.ts'
 import { startInline } from '../kernel/placement-inline.ts'
 import { startProcess } from '../kernel/placement-process.ts'
 import { startThread } from '../kernel/placement-thread.ts'
 import { entries } from './actors.ts'
+import { version } from '../kernel/version.ts'
 import { createLog } from './log.ts'
 import { fds, settings as settingsSchema } from './settings.ts'
 
@@ -43,9 +45,14 @@ const pagePort = await openDoor('page', { host: '127.0.0.1', port: 0 }).then(
 const page = pagePort === null ? null : { port: pagePort, token: randomBytes(32).toString('base64url'), dir: join(root, 'dist', 'web') }
 
 const journal = openJournal(join(home, 'journal.sqlite'))
+const messageLog = openMessageLog(join(home, messageLogName), {
+  version,
+  onFailure: (error) => log('error', 'message log', `broken off, replay ends here: ${String(error)}`),
+})
 const kernel = createKernel({
   entries,
   natives: [journal],
+  messageLog,
   placements: {
     inline: startInline,
     thread: startThread,
@@ -74,6 +81,7 @@ async function stop(status: number): Promise<void> {
   stopping = true
   for (const door of doors) door.close()
   await kernel.stop()
+  messageLog.close()
   journal.close()
   process.exit(status)
 }

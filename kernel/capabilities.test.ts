@@ -1,7 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { type Capability, createTables, derive, install, isInside, isRevoked, mint, narrow, removeActor, revoke } from './capabilities.ts'
-import { route, takeUse } from './router.ts'
+import { isInside, narrow } from './attenuation.ts'
+import { type Capability, createTables, derive, discard, install, mint, removeActor, revoke } from './capabilities.ts'
+import { maxSlots } from './limits.ts'
+import { pay } from './metering.ts'
+import { route } from './router.ts'
 import type { Limits } from './types.ts'
 
 const kind = fc.constantFrom('read', 'write', 'exec', 'fetch')
@@ -55,6 +58,14 @@ describe('attenuation', () => {
     expect(isInside('a/../b', '')).toBe(false)
     expect(isInside('a/../../etc', 'a')).toBe(false)
     expect(isInside('ab', 'a')).toBe(false)
+    for (const outside of ['..', 'a/..', '../a']) expect(narrow({}, { path: outside })).toMatchObject({ code: 'attenuated' })
+  })
+
+  test('no rate, quota or count can be raised on the way', () => {
+    const parent: Limits = { uses: 3, rate: { messages: 10, perMs: 1000 }, quota: { bytes: 100, tokens: 5 } }
+    const wider: Limits = { uses: 9, rate: { messages: 50, perMs: 1000 }, quota: { bytes: 1000, ms: 7 } }
+    expect(narrow(parent, wider)).toEqual({ uses: 3, rate: parent.rate, quota: { bytes: 100, tokens: 5, ms: 7 } })
+    expect(narrow(parent, { rate: { messages: 1, perMs: 500 } })).toMatchObject({ rate: { messages: 1, perMs: 500 } })
   })
 })
 
@@ -98,10 +109,10 @@ describe('derivation tree', () => {
             const result = route(tables, 'a', String(index), step.kind, 0)
             if (chain.some((id) => revoked.has(id))) expect(result.ok).toBe(false)
             if (!result.ok) continue
-            takeUse(tables, cap)
+            pay(tables, cap, 0, 0)
             for (const id of chain) {
               passed.set(id, (passed.get(id) ?? 0) + 1)
-              const { uses } = (tables.caps.get(id) as Capability).limits
+              const { uses } = (all.find((other) => other.id === id) as Capability).limits
               if (uses !== undefined) expect(passed.get(id)).toBeLessThanOrEqual(uses)
             }
           }
@@ -124,7 +135,44 @@ describe('derivation tree', () => {
     const cap = mint(tables, 'gone', {}, 'r')
     install(tables, 'a', cap, 'x')
     removeActor(tables, 'gone')
-    expect(isRevoked(tables, cap)).toBe(true)
+    expect(cap.revoked).toBe(true)
     expect(route(tables, 'a', 'x', 'read', 0)).toMatchObject({ ok: false, error: { code: 'revoked' } })
+  })
+
+  test('what is revoked and held by nobody is forgotten; what is held answers `revoked`', () => {
+    const tables = createTables()
+    const root = mint(tables, 'target', {}, 'r')
+    install(tables, 'a', root, 'root')
+    const children = Array.from({ length: 100 }, () => derive(tables, root, {}, 'c', 'a') as Capability)
+    const slot = install(tables, 'b', children[0] as Capability, null)
+    expect(revoke(tables, root)).toBe(101)
+    expect([...tables.caps.keys()]).toEqual([root.id, (children[0] as Capability).id])
+    expect(route(tables, 'b', slot, 'read', 0)).toMatchObject({ error: { code: 'revoked' } })
+    removeActor(tables, 'b')
+    removeActor(tables, 'a')
+    expect([tables.caps.size, tables.leading.size, tables.clists.size]).toEqual([0, 0, 0])
+  })
+
+  test('what was derived for a message that went nowhere leaves nothing behind', () => {
+    const tables = createTables()
+    const root = mint(tables, 'target', {}, 'r')
+    discard(tables, [derive(tables, root, {}, 'c', 'a') as Capability])
+    expect([...tables.caps.values()]).toEqual([root])
+    expect(root.children.size).toBe(0)
+  })
+
+  test('a table that is full makes room by forgetting what is dead, and names still lead where they did', () => {
+    const tables = createTables()
+    const kept = mint(tables, 'target', {}, 'kept')
+    install(tables, 'a', kept, 'kept')
+    for (let n = 0; n < 3 * maxSlots; n++) {
+      const once = derive(tables, kept, { uses: 1 }, 'once', 'a') as Capability
+      install(tables, 'a', once, `once-${n}`)
+      pay(tables, once, 0, 0)
+    }
+    expect(tables.clists.get('a')?.size).toBeLessThanOrEqual(maxSlots)
+    expect(tables.caps.size).toBeLessThanOrEqual(maxSlots + 1)
+    expect(route(tables, 'a', 'kept', 'read', 0)).toMatchObject({ ok: true, cap: kept })
+    expect(route(tables, 'a', 'once-0', 'read', 0)).toMatchObject({ error: { code: 'no-capability' } })
   })
 })

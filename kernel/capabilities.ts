@@ -6,12 +6,21 @@
  *
  * An actor only ever sees its own slots. Capability ids stay inside the kernel. `route` (router.ts) reads these tables and never
  * changes them; the functions here are the only writers.
+ *
+ * Revoking marks the whole tree below at once, so that "is it revoked" is one look. What is counted (uses, rate, quotas) is counted at a
+ * capability and at each it was derived from: an account given away in parts is still one account.
  */
+import { narrow, quotaNames } from './attenuation.ts'
 import { fault } from './errors.ts'
 import { maxSlots } from './limits.ts'
-import type { Fault, Limits } from './types.ts'
+import type { Fault, Limits, Quota } from './types.ts'
 
 export type ActorId = string
+
+/** What is left of each budget; a budget without a limit is absent. */
+export type Budget = { [K in keyof Quota]: number }
+/** Token bucket of a rate: `tokens` as of `at` (epoch ms). */
+export type Bucket = { tokens: number; at: number }
 
 export type Capability = {
   id: number
@@ -22,6 +31,12 @@ export type Capability = {
   revoked: boolean
   /** Messages still allowed on it, null = no limit. Counted at this capability and at each it was derived from. */
   usesLeft: number | null
+  budget: Budget | null
+  bucket: Bucket | null
+  /** Whether anything is counted at it or at one it was derived from. */
+  metered: boolean
+  /** Slots that lead to it. */
+  held: number
   reason: string
   /** Actor that derived it, or 'manifest'. */
   by: ActorId
@@ -29,15 +44,22 @@ export type Capability = {
 
 export type Slot = { cap: number; name: string | null }
 
+/** Slots of one actor by number, with an index of the named ones. Written by `install` and `drop` only. */
+export class CList extends Map<number, Slot> {
+  readonly names = new Map<string, number>()
+}
+
 export type Tables = {
   caps: Map<number, Capability>
-  clists: Map<ActorId, Map<number, Slot>>
+  clists: Map<ActorId, CList>
+  /** Live capabilities by target. */
+  leading: Map<ActorId, Set<number>>
   nextCap: number
   nextSlot: number
 }
 
 export function createTables(): Tables {
-  return { caps: new Map(), clists: new Map(), nextCap: 1, nextSlot: 1 }
+  return { caps: new Map(), clists: new Map(), leading: new Map(), nextCap: 1, nextSlot: 1 }
 }
 
 /** A capability with no parent: only the kernel calls this, from manifests and for newly spawned instances. */
@@ -47,122 +69,139 @@ export function mint(tables: Tables, target: ActorId, limits: Limits, reason: st
 
 /** A narrower copy. The result can never allow what `parent` does not. Refuses when the parent is revoked or the limits contradict. */
 export function derive(tables: Tables, parent: Capability, limits: Limits, reason: string, by: ActorId): Capability | Fault {
-  if (isRevoked(tables, parent)) return fault('revoked', 'A revoked capability cannot be passed on.')
-  const narrowed = narrow(parent.limits, limits)
-  if ('code' in narrowed) return narrowed
-  const child = add(tables, parent.target, narrowed, parent.id, reason, by)
-  parent.children.add(child.id)
-  return child
+  const narrowed = derivable(parent, limits)
+  return 'code' in narrowed ? narrowed : add(tables, parent.target, narrowed, parent, reason, by)
 }
 
-function add(tables: Tables, target: ActorId, limits: Limits, parent: number | null, reason: string, by: ActorId): Capability {
-  const id = tables.nextCap++
-  const cap: Capability = { id, target, limits, parent, children: new Set(), revoked: false, usesLeft: limits.uses ?? null, reason, by }
-  tables.caps.set(id, cap)
+/** The limits `derive` would give, without deriving. */
+export function derivable(parent: Capability, limits: Limits): Limits | Fault {
+  if (parent.revoked) return fault('revoked', 'A revoked capability cannot be passed on.')
+  return narrow(parent.limits, limits)
+}
+
+function add(tables: Tables, target: ActorId, limits: Limits, parent: Capability | null, reason: string, by: ActorId): Capability {
+  const { uses, rate, quota } = limits
+  const cap: Capability = {
+    id: tables.nextCap++,
+    target,
+    limits,
+    parent: parent?.id ?? null,
+    children: new Set(),
+    revoked: false,
+    usesLeft: uses ?? null,
+    budget: quota && quotaNames.some((name) => quota[name] !== undefined) ? { ...quota } : null,
+    bucket: rate ? { tokens: rate.messages, at: 0 } : null,
+    metered: uses !== undefined || quota !== undefined || rate !== undefined || parent?.metered === true,
+    held: 0,
+    reason,
+    by,
+  }
+  tables.caps.set(cap.id, cap)
+  parent?.children.add(cap.id)
+  const others = tables.leading.get(target)
+  if (others) others.add(cap.id)
+  else tables.leading.set(target, new Set([cap.id]))
   return cap
 }
 
 /** Puts a capability into an actor's table. A name already in use moves to the new slot, so that re-granting replaces. */
 export function install(tables: Tables, holder: ActorId, cap: Capability, name: string | null): number {
-  const clist = tables.clists.get(holder) ?? new Map<number, Slot>()
-  tables.clists.set(holder, clist)
-  if (name !== null) for (const [slot, held] of clist) if (held.name === name) clist.delete(slot)
+  let clist = tables.clists.get(holder)
+  if (!clist) {
+    clist = new CList()
+    tables.clists.set(holder, clist)
+  }
+  const replaced = name === null ? undefined : clist.names.get(name)
+  if (replaced !== undefined) drop(tables, clist, replaced)
   if (clist.size >= maxSlots) prune(tables, clist)
   const slot = tables.nextSlot++
+  // Revoked while its message waited: kept after all, so that using it says `revoked`.
+  if (!tables.caps.has(cap.id)) tables.caps.set(cap.id, cap)
+  cap.held++
   clist.set(slot, { cap: cap.id, name })
+  if (name !== null) clist.names.set(name, slot)
   return slot
 }
 
+function drop(tables: Tables, clist: CList, slot: number): void {
+  const held = clist.get(slot)
+  if (!held) return
+  clist.delete(slot)
+  if (held.name !== null && clist.names.get(held.name) === slot) clist.names.delete(held.name)
+  const cap = tables.caps.get(held.cap)
+  if (!cap) return
+  cap.held--
+  collect(tables, cap)
+}
+
 /** Forgets slots whose capability is revoked or used up. Until then they answer with the reason; afterwards with `no-capability`. */
-function prune(tables: Tables, clist: Map<number, Slot>): void {
+function prune(tables: Tables, clist: CList): void {
   for (const [slot, held] of clist) {
     const cap = tables.caps.get(held.cap)
-    if (!cap || cap.usesLeft === 0 || isRevoked(tables, cap)) clist.delete(slot)
     if (cap?.usesLeft === 0) revoke(tables, cap)
+    if (!cap || cap.revoked) drop(tables, clist, slot)
   }
-  collect(tables)
 }
 
 export function lookup(tables: Tables, holder: ActorId, slot: number | string): Capability | null {
   const clist = tables.clists.get(holder)
   if (!clist) return null
-  if (typeof slot === 'number') {
-    const held = clist.get(slot)
-    return held ? (tables.caps.get(held.cap) ?? null) : null
-  }
-  for (const held of clist.values()) if (held.name === slot) return tables.caps.get(held.cap) ?? null
-  return null
+  const number = typeof slot === 'number' ? slot : clist.names.get(slot)
+  const held = number === undefined ? undefined : clist.get(number)
+  return held ? (tables.caps.get(held.cap) ?? null) : null
 }
 
 /** Revokes a capability and all derived from it; returns how many died. Effective at once: delivery asks again. */
 export function revoke(tables: Tables, cap: Capability): number {
   let count = 0
-  const pending = [cap]
-  for (let next = pending.pop(); next; next = pending.pop()) {
+  const dead: Capability[] = [cap]
+  // Grows while it is walked: parents come before their children.
+  for (const next of dead) {
     if (!next.revoked) count++
     next.revoked = true
     for (const id of next.children) {
       const child = tables.caps.get(id)
-      if (child) pending.push(child)
+      if (child) dead.push(child)
     }
   }
+  for (const next of dead.toReversed()) collect(tables, next)
   return count
 }
 
-export function isRevoked(tables: Tables, cap: Capability): boolean {
-  for (let at: Capability | undefined = cap; at; at = at.parent === null ? undefined : tables.caps.get(at.parent))
-    if (at.revoked) return true
-  return false
+/** Ends what was derived for a message that went nowhere. */
+export function discard(tables: Tables, caps: readonly Capability[]): void {
+  for (const cap of caps) if (cap.held === 0) revoke(tables, cap)
 }
 
 /** Forgets an actor that is gone for good: its table, and everything that led to it. */
 export function removeActor(tables: Tables, actor: ActorId): void {
+  const clist = tables.clists.get(actor)
+  for (const slot of clist?.keys() ?? []) drop(tables, clist as CList, slot)
   tables.clists.delete(actor)
-  for (const cap of tables.caps.values()) if (cap.target === actor) cap.revoked = true
-  collect(tables)
-}
-
-/** Drops revoked capabilities that nobody holds and nothing live derives from. Slots that still hold one keep it, to answer `revoked`. */
-function collect(tables: Tables): void {
-  const held = new Set<number>()
-  for (const clist of tables.clists.values()) for (const { cap } of clist.values()) held.add(cap)
-  for (const cap of [...tables.caps.values()].toReversed()) {
-    if (!cap.revoked || held.has(cap.id) || cap.children.size > 0) continue
-    tables.caps.delete(cap.id)
-    if (cap.parent !== null) tables.caps.get(cap.parent)?.children.delete(cap.id)
+  for (const id of tables.leading.get(actor) ?? []) {
+    const cap = tables.caps.get(id)
+    if (cap) cap.revoked = true
+  }
+  for (const id of [...(tables.leading.get(actor) ?? [])].toReversed()) {
+    const cap = tables.caps.get(id)
+    if (cap) collect(tables, cap)
   }
 }
 
-/** Intersection of two limits. A `Fault` when they contradict (another session, a path outside). */
-export function narrow(parent: Limits, child: Limits): Limits | Fault {
-  const merged: { -readonly [K in keyof Limits]: Limits[K] } = {}
-  for (const key of ['kinds', 'hosts', 'tools'] as const) {
-    const list = both(parent[key], child[key], (a, b) => b.filter((item) => a.includes(item)))
-    if (list) merged[key] = list
+/** Drops a revoked capability that nobody holds and nothing derives from, and then its parent. A slot that still leads to one keeps it, to answer `revoked`. */
+function collect(tables: Tables, cap: Capability): void {
+  for (let at: Capability | undefined = cap; at?.revoked && at.held === 0 && at.children.size === 0; ) {
+    tables.caps.delete(at.id)
+    const others = tables.leading.get(at.target)
+    others?.delete(at.id)
+    if (others?.size === 0) tables.leading.delete(at.target)
+    const parent: Capability | undefined = at.parent === null ? undefined : tables.caps.get(at.parent)
+    parent?.children.delete(at.id)
+    at = parent
   }
-  for (const key of ['expiresAt', 'uses'] as const) {
-    const least = both(parent[key], child[key], Math.min)
-    if (least !== undefined) merged[key] = least
-  }
-  const mode = both(parent.mode, child.mode, (a, b) => (a === 'ro' ? a : b))
-  if (mode) merged.mode = mode
-  if (parent.session !== undefined && child.session !== undefined && parent.session !== child.session)
-    return fault('attenuated', 'A capability of one session cannot be passed to another.', { rule: `session ${parent.session}` })
-  const session = parent.session ?? child.session
-  if (session !== undefined) merged.session = session
-  const path = both(parent.path, child.path, (a, b) => (isInside(b, a) ? b : null))
-  if (path === null) return fault('attenuated', 'The path is outside the one the capability allows.', { rule: `path ${parent.path}` })
-  if (path !== undefined) merged.path = path
-  return merged
 }
 
-function both<T, R>(a: T | undefined, b: T | undefined, combine: (a: T, b: T) => R): T | R | undefined {
-  if (a === undefined) return b
-  return b === undefined ? a : combine(a, b)
-}
-
-/** Whether relative path `path` is `folder` or lies below it; '' is the whole root. Neither may contain `..`. */
-export function isInside(path: string, folder: string): boolean {
-  if (path.split('/').includes('..')) return false
-  return folder === '' || path === folder || path.startsWith(`${folder}/`)
+/** The capability and each it was derived from, innermost first. */
+export function* lineage(tables: Tables, cap: Capability): Generator<Capability> {
+  for (let at: Capability | undefined = cap; at; at = at.parent === null ? undefined : tables.caps.get(at.parent)) yield at
 }

@@ -3,7 +3,7 @@
  * so manifests name them one by one.
  */
 import { z } from 'zod'
-import { type ActorId, type Capability, derive, install, mint, revoke } from './capabilities.ts'
+import { type ActorId, type Capability, derive, install, mint } from './capabilities.ts'
 import { fault, isFault } from './errors.ts'
 import { inspect } from './inspect.ts'
 import type { Kernel, Native, NativeFrom } from './kernel.ts'
@@ -104,7 +104,7 @@ export function createControl(kernel: Kernel, onShutdown: () => void): Native {
       const held = grants.get(grant)
       if (!held || held.holder !== from.id) throw fault('no-capability', `${from.id} has no grant ${grant}.`)
       grants.delete(grant)
-      return { body: { revoked: revoke(kernel.tables, held.cap) } }
+      return { body: { revoked: kernel.revoke(held.cap) } }
     },
     'watch-restarts': (_body, from) =>
       new Promise((resolve) => {

@@ -15,6 +15,10 @@ export const errorCodes = {
     remedy: 'Stay within the limit named in the rule, or ask the member for a wider grant.',
   },
   expired: { meaning: 'The capability was granted for a limited time or number of uses, and that is over.', remedy: 'Ask again.' },
+  quota: {
+    meaning: 'A budget of the capability (rate, bytes, time, model tokens, processes) is used up.',
+    remedy: 'Wait if a retry time is given; otherwise ask the member for more.',
+  },
   malformed: { meaning: "The message does not match the receiver's schema.", remedy: 'Correct the fields named in the cause.' },
   overloaded: { meaning: "The receiver's mailbox is full.", remedy: 'Wait for earlier requests to finish, then retry.' },
   'actor-down': { meaning: 'The receiver stopped or crashed before it replied; it is being restarted.', remedy: 'Retry in a moment.' },

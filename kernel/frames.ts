@@ -4,7 +4,10 @@ import type { Badge, Fault } from './types.ts'
 
 /** Kernel to host. Trusted: not validated by the host. */
 export type ToActor =
-  | { t: 'start'; id: string; params: Record<string, unknown>; slots: Record<string, number> }
+  /** `transcript`: the salt of the message log. Each step then says what it was made of (`note`), and what it does outside waits for `durable`. */
+  | { t: 'start'; id: string; params: Record<string, unknown>; slots: Record<string, number>; transcript: string | null }
+  /** The steps up to `hold` are in the message log. */
+  | { t: 'durable'; hold: number }
   /** `n` is acknowledged by the step that handled it. `handle`: a live socket of that number accompanies it. */
   | { t: 'msg'; n: number; kind: string; body: unknown; request: number | null; badge: Badge; caps: number[]; handle?: number }
   | { t: 'reply'; ref: number; body: unknown; caps: number[] }
@@ -27,6 +30,15 @@ const limits = z
     mode: z.enum(['ro', 'rw']).optional(),
     hosts: z.array(z.string()).optional(),
     tools: z.array(z.string()).optional(),
+    rate: z.strictObject({ messages: z.int().positive(), perMs: z.int().positive() }).optional(),
+    quota: z
+      .strictObject({
+        bytes: z.int().nonnegative().optional(),
+        ms: z.number().nonnegative().optional(),
+        tokens: z.int().nonnegative().optional(),
+        processes: z.int().nonnegative().optional(),
+      })
+      .optional(),
   })
   .optional()
 const caps = z
@@ -56,6 +68,7 @@ const out = z.discriminatedUnion('t', [
   z.strictObject({ t: z.literal('reply'), request: id, body: z.unknown(), caps }),
   z.strictObject({ t: z.literal('refuse'), request: id, error: fault }),
   z.strictObject({ t: z.literal('part'), request: id, body: z.unknown() }),
+  z.strictObject({ t: z.literal('charge'), request: id, quota: z.enum(['tokens', 'processes']), amount: z.int() }),
   z.strictObject({ t: z.literal('cancel'), ref: id }),
   z.strictObject({ t: z.literal('credit'), ref: id, n: z.int().positive() }),
   z.strictObject({
@@ -66,13 +79,25 @@ const out = z.discriminatedUnion('t', [
   }),
 ])
 
+/** A step for the message log. The event of a delivered message is not repeated: the kernel has it under `ack`. */
+const note = z.strictObject({
+  event: z.string().optional(),
+  value: z.string(),
+  did: z.array(z.string()),
+  digest: z.string().max(100),
+  error: z.string().nullable(),
+  /** JSON of where a new span begins: after this step, or with it when it is a start. */
+  begins: z.string().optional(),
+})
+
 /** Host to kernel: the actor may be hostile, so the kernel validates every frame with this. */
 export const fromActor = z.discriminatedUnion('t', [
   /** Loaded and locked down; `facts` is what its own process says it may still do. */
   z.strictObject({ t: z.literal('ready'), facts: z.record(z.string(), z.boolean()) }),
-  /** The committed result of one step, all or nothing. `ack` releases a delivery. */
-  z.strictObject({ t: z.literal('step'), ack: id.optional(), out: z.array(out) }),
+  /** The committed result of one step, all or nothing. `ack` releases a delivery; `hold` asks to be told when the step is durable. */
+  z.strictObject({ t: z.literal('step'), ack: id.optional(), out: z.array(out), note: note.optional(), hold: id.optional() }),
 ])
 
 export type FromActor = z.infer<typeof fromActor>
 export type Out = z.infer<typeof out>
+export type Note = z.infer<typeof note>

@@ -16,11 +16,14 @@ import * as Exit from 'effect/Exit'
 import { asFault, fault, isFault } from './errors.ts'
 import type { FromActor, Out, ToActor } from './frames.ts'
 import { createLedger } from './ledger.ts'
+import { createRecorder } from './recorder.ts'
 import { type Command, createStepper } from './stepper.ts'
 import type { Actor, Delegation, EffectContext, Fault, Outgoing } from './types.ts'
 
 type Event = { type: string; [key: string]: unknown }
 type Work = { event: Event; ack?: number; request?: number | null; after?: () => void }
+/** An effect that waits for its step to be durable. */
+type Held = { hold: number; name: string; params: Record<string, unknown> }
 type Running = { abort: AbortController; ref: unknown; request: unknown }
 
 export type HostChannel = {
@@ -37,6 +40,7 @@ export type Host = {
 /** `freeze`: deep-freeze snapshots' context, so that a mutating assign throws. On in development and tests. */
 export function createHost(actor: Actor, channel: HostChannel, options: { freeze: boolean }): Host {
   const stepper = createStepper(actor.machine)
+  const recorder = createRecorder(stepper)
   let snapshot: ReturnType<typeof stepper.initial>['snapshot'] | null = null
   let params: Record<string, unknown> = {}
   let slots: Record<string, number> = {}
@@ -47,6 +51,9 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
   let flushing = false
   const timers = new Map<string, NodeJS.Timeout>()
   const running = new Set<Running>()
+  let held: Held[] = []
+  let lastHold = 0
+  let durable = 0
   const handles = new Map<number, Socket>()
   const ledger = createLedger(emitOutside)
 
@@ -74,6 +81,7 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
   function run({ event, ack, request, after }: Work): void {
     const out: Out[] = []
     let commands: Command[] = []
+    let failure: string | null = null
     try {
       if (!snapshot) throw new Error('not started')
       const step = stepper.step(snapshot, event)
@@ -86,12 +94,21 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
     } catch (error) {
       out.length = 0
       commands = []
+      failure = error instanceof Error ? error.message : String(error)
       out.push({ t: 'log', level: 'error', message: `step on ${event.type} failed: ${describe(error)}` })
       if (typeof request === 'number') out.push({ t: 'refuse', request, error: asFault(error) })
     }
-    if (out.length > 0 || ack !== undefined) channel.send({ t: 'step', out, ...(ack === undefined ? {} : { ack }) })
+    const recorded = recorder.step(ack === undefined ? event : null, snapshot, commands, failure)
+    if (out.length > 0 || ack !== undefined || recorded)
+      channel.send({ t: 'step', out, ...(ack === undefined ? {} : { ack }), ...recorded, ...hold(commands) })
     perform(commands)
     after?.()
+  }
+
+  /** What a step does outside waits until the step is in the log; effects behind it keep their order. */
+  function hold(commands: readonly Command[]): { hold?: number } {
+    const leaves = commands.some((command) => command.do === 'effect' && actor.effects[command.name]?.outside === true)
+    return recorder.on && leaves ? { hold: ++lastHold } : {}
   }
 
   function translate(message: Outgoing, out: Out[]): void {
@@ -109,6 +126,7 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
         return
       case 'interrupt':
         for (const item of running) if (item.ref === message.ref) item.abort.abort()
+        held = held.filter(({ params: { ref } }) => ref !== message.ref)
         return
       case 'reply':
         ledger.answer(message.request, { t: 'reply', request: message.request, body: message.body, ...delegated(message.caps) }, out)
@@ -121,6 +139,9 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
           ledger.finish(message.request)
           out.push({ t: 'refuse', request: message.request, error: fault('overloaded', 'The reader of this stream is too slow.') })
         }
+        return
+      case 'charge':
+        out.push({ t: 'charge', request: message.request, quota: message.quota, amount: message.amount })
         return
       default:
         message satisfies never
@@ -145,8 +166,10 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
 
   function perform(commands: readonly Command[]): void {
     for (const command of commands) {
-      if (command.do === 'effect') launch(command.name, command.params)
-      else if (command.do === 'dropTimer') dropTimer(command.id)
+      if (command.do === 'effect') {
+        if (lastHold > durable) held.push({ hold: lastHold, name: command.name, params: command.params })
+        else launch(command.name, command.params)
+      } else if (command.do === 'dropTimer') dropTimer(command.id)
       else if (command.do === 'timer') {
         dropTimer(command.id)
         const { id, event } = command
@@ -218,6 +241,7 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
       }),
     send: (to, kind, body) => emitOutside({ t: 'send', slot: slotOf(to), kind, body }),
     part: (request, body) => ledger.sendPart(request, body),
+    charge: (request, quota, amount) => emitOutside({ t: 'charge', request, quota, amount }),
     raise: (event) => enqueue({ event }),
     log: (level, message, data) => emitOutside({ t: 'log', level, message, ...(data ? { data } : {}) }),
     takeHandle(conn) {
@@ -231,12 +255,14 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
   function start(frame: Extract<ToActor, { t: 'start' }>): void {
     params = frame.params
     slots = frame.slots
-    const step = stepper.initial({ params, slots: Object.keys(slots) })
+    const input = { params, slots: Object.keys(slots) }
+    const step = stepper.initial(input)
     snapshot = step.snapshot
     if (options.freeze) deepFreeze(snapshot.context)
     const out: Out[] = []
     for (const command of step.commands) if (command.do === 'emit') translate(command.message, out)
-    if (out.length > 0) channel.send({ t: 'step', out })
+    const recorded = frame.transcript === null ? null : recorder.start(input, snapshot, step.commands, frame.transcript)
+    if (out.length > 0 || recorded) channel.send({ t: 'step', out, ...recorded, ...hold(step.commands) })
     perform(step.commands)
   }
 
@@ -268,7 +294,16 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
       case 'cancel':
         ledger.finish(frame.request)
         for (const item of running) if (item.request === frame.request) item.abort.abort()
+        held = held.filter(({ params: { request } }) => request !== frame.request)
         return enqueue({ event: { type: 'cancelled', request: frame.request } })
+      case 'durable':
+        durable = frame.hold
+        while (held[0] && held[0].hold <= durable) {
+          const { name, params: input } = held.shift() as Held
+          launch(name, input)
+        }
+        if (stopping) finishStopping()
+        return
       case 'slots':
         slots = frame.slots
         return
@@ -283,8 +318,11 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
 
   /** Effects that the machine started to wind down get to end; the kernel kills the actor when that takes too long. */
   function finishStopping(): void {
-    for (const item of running) if (actor.manifest.lingers !== true) item.abort.abort()
-    if (running.size > 0) return
+    if (actor.manifest.lingers !== true) {
+      for (const item of running) item.abort.abort()
+      held = []
+    }
+    if (running.size > 0 || held.length > 0) return
     for (const id of timers.keys()) dropTimer(id)
     queueMicrotask(() => channel.stopped())
   }

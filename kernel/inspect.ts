@@ -1,5 +1,5 @@
 /** What `bulkhead inspect` prints: the live actors, what each holds and why, and what went wrong lately. Read from the kernel's own tables. */
-import { isRevoked } from './capabilities.ts'
+import type { Budget } from './capabilities.ts'
 import type { Kernel } from './kernel.ts'
 import type { Limits } from './types.ts'
 
@@ -30,6 +30,8 @@ export type InspectReport = {
       target: string
       limits: Limits
       usesLeft: number | null
+      /** What is left of each quota at this capability. */
+      budget: Budget | null
       reason: string
       by: string
       revoked: boolean
@@ -37,6 +39,8 @@ export type InspectReport = {
   }[]
   /** Actor kinds that are started on demand. */
   kinds: { kind: string; purpose: string; placement: string; running: number }[]
+  /** Why the message log broke off, or null; `off` when there is none. */
+  messageLog: { failure: string | null } | 'off'
   deadLetters: {
     counts: Readonly<Record<string, number>>
     recent: readonly { at: number; from: string; slot: number | string; kind: string; code: string; message: string }[]
@@ -63,8 +67,8 @@ export function inspect(kernel: Kernel): InspectReport {
       capabilities: [...(tables.clists.get(live.id) ?? [])].flatMap(([slot, { cap: id, name }]) => {
         const cap = tables.caps.get(id)
         if (!cap) return []
-        const { target, limits, usesLeft, reason, by } = cap
-        return [{ slot, name, target, limits, usesLeft, reason, by, revoked: isRevoked(tables, cap) }]
+        const { target, limits, usesLeft, budget, reason, by } = cap
+        return [{ slot, name, target, limits, usesLeft, budget, reason, by, revoked: cap.revoked }]
       }),
     }
   })
@@ -79,6 +83,7 @@ export function inspect(kernel: Kernel): InspectReport {
       placement,
       running: actors.filter(({ id }) => id.startsWith(`${kind}:`)).length,
     })),
+    messageLog: kernel.messageLog ? { failure: kernel.messageLog.failure() } : 'off',
     deadLetters: {
       counts: deadLetters.counts,
       recent: deadLetters.recent.map(({ at, from, slot, kind, error }) => ({

@@ -3,9 +3,11 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { afterAll, expect, test } from 'vitest'
 import { openJournal } from './journal.ts'
 import type { NativeFrom } from './kernel.ts'
+import { maxEntryBytes } from './limits.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'bulkhead-journal-'))
 afterAll(() => rmSync(dir, { recursive: true }))
@@ -60,4 +62,35 @@ test('kill -9 loses nothing that was acknowledged', async () => {
   expect(entries.length).toBeGreaterThanOrEqual(acknowledged)
   expect(entries.map(({ seq }) => seq)).toEqual(entries.map((_, index) => index + 1))
   journal.close()
+})
+
+test('what comes in one turn shares one commit, numbered in order; a reader sees what was appended before it', async () => {
+  const journal = openJournal(join(dir, 'd.sqlite'))
+  const asked = Array.from({ length: 50 }, (_, n) => call(journal, n % 2 === 0 ? 's-1' : 's-2', 'append', { type: 't', entry: n }))
+  expect(await call(journal, 's-1', 'read', {})).toMatchObject({ entries: { length: 25 } })
+  expect((await Promise.all(asked)).map((reply) => (reply as { seq: number }).seq)).toEqual(asked.map((_, n) => Math.floor(n / 2) + 1))
+  journal.close()
+})
+
+test('an entry too large is refused, and when the file cannot be written nobody is told that it was', async () => {
+  const file = join(dir, 'e.sqlite')
+  const journal = openJournal(file)
+  await expect(call(journal, 's', 'append', { type: 't', entry: 'x'.repeat(maxEntryBytes) })).rejects.toMatchObject({ code: 'too-large' })
+  const db = new DatabaseSync(file)
+  db.exec('ALTER TABLE events RENAME TO elsewhere')
+  const both = [call(journal, 's', 'append', { type: 't', entry: 1 }), call(journal, 's', 'append', { type: 't', entry: 2 })]
+  expect(await Promise.allSettled(both)).toMatchObject([{ reason: { code: 'io-failed' } }, { reason: { code: 'io-failed' } }])
+  db.exec('ALTER TABLE elsewhere RENAME TO events')
+  db.close()
+  expect(await call(journal, 's', 'append', { type: 't', entry: 3 })).toEqual({ seq: 1 })
+  journal.close()
+})
+
+test('a journal of a newer version is not touched', () => {
+  const file = join(dir, 'f.sqlite')
+  openJournal(file).close()
+  const db = new DatabaseSync(file)
+  db.exec('PRAGMA user_version = 99')
+  db.close()
+  expect(() => openJournal(file)).toThrow(expect.objectContaining({ code: 'io-failed', remedy: 'Update Bulkhead.' }))
 })

@@ -5,8 +5,9 @@ import { fault } from './errors.ts'
 import type { ActorEntry } from './placement.ts'
 import { actor as probe } from './testing/probe/index.ts'
 import { protocol } from './testing/probe/protocol.ts'
+import { relay } from './testing/relay/index.ts'
 import { startTestKernel, type TestKernel } from './testing/test-kernel.ts'
-import type { Fault, Placement } from './types.ts'
+import type { Fault, Limits, Placement } from './types.ts'
 
 const entry: ActorEntry = {
   manifest: probe.manifest,
@@ -176,6 +177,24 @@ describe('stopping', () => {
   })
 })
 
+test('actors that share a fate go down right to left and come up left to right, with their requests answered', async () => {
+  const kinds = ['first', 'second', 'third']
+  const noted: string[] = []
+  running = await startTestKernel({
+    actors: kinds.map((kind) => relay(kind, () => {})),
+    replay: false,
+    supervision: [{ strategy: 'rest-for-one', children: kinds }],
+  })
+  const { kernel, test: from } = running
+  kernel.onRestart((id) => noted.push(id))
+  kernel.actors.get('second')?.port?.kill()
+  expect((await from.request('third', 'note', { grant: 0, n: 1 })).body).toEqual({ handled: 1 })
+  expect(noted).toEqual(['second', 'third'])
+  expect(kinds.map((kind) => kernel.actors.get(kind)?.incarnation)).toEqual([1, 2, 2])
+  await running.stop()
+  expect([...kernel.actors.keys()]).toEqual([])
+})
+
 describe('capabilities in messages', () => {
   test('a delegated capability is narrower, and dies with what it came from before the next delivery', async () => {
     const { test: from } = await start('inline')
@@ -200,5 +219,59 @@ describe('capabilities in messages', () => {
     const slot = slots[0] as string
     expect((await from.request(slot, 'echo', { text: 'one' })).body).toEqual({ heard: 'one' })
     expect((await refusal(from.request(slot, 'echo', { text: 'two' }))).code).toBe('expired')
+  })
+
+  test('bytes, rate and wall time are budgets of the grant: used up, they refuse and name the limit', async () => {
+    const { test: from, kernel } = await start('inline')
+    const narrowed = async (limits: Limits) =>
+      (await from.request('kernel', 'derive', {}, { caps: [{ slot: 'peer', limits }] })).slots[0] as string
+    const bytes = await narrowed({ quota: { bytes: 40 } })
+    await from.request(bytes, 'echo', { text: 'x'.repeat(10) })
+    expect(await refusal(from.request(bytes, 'echo', { text: 'x'.repeat(30) }))).toMatchObject({ code: 'quota', rule: 'quota bytes 40' })
+    const rate = await narrowed({ rate: { messages: 1, perMs: 3_600_000 } })
+    await from.request(rate, 'echo', { text: 'one' })
+    expect(await refusal(from.request(rate, 'echo', { text: 'two' }))).toMatchObject({
+      code: 'quota',
+      retryAfterMs: expect.any(Number) as number,
+    })
+    const time = await narrowed({ quota: { ms: 20 } })
+    expect(await refusal(from.request(time, 'slow', {}))).toMatchObject({ code: 'quota', rule: 'quota ms 20' })
+    expect(await refusal(from.request(time, 'echo', { text: 'x' }))).toMatchObject({ code: 'quota' })
+    expect(kernel.deadLetters.counts).toEqual({ quota: 3 })
+  })
+
+  test('a receiver charges tokens and processes; processes come back when the request ends', async () => {
+    const { test: from } = await start('inline')
+    const { slots } = await from.request(
+      'kernel',
+      'derive',
+      {},
+      { caps: [{ slot: 'probe', limits: { quota: { tokens: 5, processes: 1 } } }] },
+    )
+    const slot = slots[0] as string
+    const open = refusal(from.request(slot, 'spend', { quota: 'processes', amount: 1, answer: false }, { deadlineMs: 200 }))
+    await expect.poll(async () => (await refusal(from.request(slot, 'echo', { text: 'x' }))).rule).toBe('quota processes 1')
+    expect((await open).code).toBe('deadline')
+    await from.request(slot, 'spend', { quota: 'tokens', amount: 6, answer: true })
+    expect(await refusal(from.request(slot, 'echo', { text: 'x' }))).toMatchObject({ code: 'quota', rule: 'quota tokens 5' })
+  })
+
+  test('revoking refuses what waits, at once, and cancel overtakes what waits', async () => {
+    const { test: from, kernel } = await start('inline')
+    const derived = await from.request('kernel', 'derive', {}, { caps: [{ slot: 'probe' }] })
+    const live = kernel.actors.get('probe')
+    const order: string[] = []
+    live?.port?.kill()
+    await expect.poll(() => live?.state).not.toBe('running')
+    const abort = new AbortController()
+    const asked = [
+      refusal(from.request(derived.slots[0] as string, 'echo', { text: 'one' })).then(({ code }) => order.push(code)),
+      from.request('probe', 'echo', { text: 'two' }).then(() => order.push('two')),
+      refusal(from.request('probe', 'echo', { text: 'three' }, { signal: abort.signal })).then(({ code }) => order.push(code)),
+    ]
+    abort.abort()
+    await from.request('kernel', 'revoke', derived.body)
+    await Promise.all(asked)
+    expect(order).toEqual(['cancelled', 'revoked', 'two'])
   })
 })

@@ -2,23 +2,29 @@
  * The kernel: actors, their mailboxes and requests, and the one path a message takes.
  *
  *   send(from, slot, kind, body)
- *     route (capability, kind, expiry, uses) -> schema -> delegations derived -> mailbox bound -> queued
+ *     decide (capability, kind, expiry, quotas -> schema -> what it hands over -> mailbox bound) -> paid, derived, queued
  *   pump(to)
  *     check again (revoked while queued?) -> capabilities installed -> frame to the actor
  *
  * Requests: exactly one answer reaches the requester. Whoever closes the entry in `requests` answers; nobody can close it twice.
  */
 import type { Socket } from 'node:net'
-import { type ActorId, type Capability, createTables, derive, install, isRevoked, lookup, mint, removeActor } from './capabilities.ts'
+import { type ActorId, type Capability, createTables, derive, discard, install, mint, removeActor, revoke } from './capabilities.ts'
 import { createDeadLetters } from './dead-letters.ts'
+import { type Answer, createEndpoint, type Endpoint, type SendOptions } from './endpoint.ts'
 import { asFault, fault } from './errors.ts'
 import type { Out } from './frames.ts'
 import { defaultDeadlineMs, defaultMailbox, deliveryWindow, partWindow } from './limits.ts'
 import { type Live, createSupervisor } from './lifecycle.ts'
 import type { ActorEntry, StartActor } from './placement.ts'
-import { check, route, takeUse } from './router.ts'
+import type { MessageLog } from './message-log.ts'
+import { charge, pay, remaining } from './metering.ts'
+import { recording } from './recording.ts'
+import { check, decide, type Handover, plan, type Target } from './router.ts'
 import type { Badge, Delegation, Fault, Grant, Limits, Placement, Protocol } from './types.ts'
-import { findImproper } from './wire.ts'
+import type { Strategy } from './supervisor.ts'
+import { invalid } from './validation.ts'
+import { findImproper, sizeOf } from './wire.ts'
 
 /** A target inside the kernel process: `kernel` and `journal`, and peers in tests. */
 export type Native = {
@@ -28,18 +34,6 @@ export type Native = {
 }
 export type NativeFrom = { id: ActorId; badge: Badge; caps: readonly Capability[]; part(body: unknown): void; signal: AbortSignal }
 
-/** An outside holder of capabilities: the daemon itself, and tests. */
-export type Endpoint = {
-  request(slot: string, kind: string, body: unknown, options?: EndpointOptions): Promise<{ body: unknown; slots: string[] }>
-  send(slot: string, kind: string, body: unknown, handle?: { conn: number; socket: Socket }): void
-}
-export type EndpointOptions = {
-  deadlineMs?: number | null
-  onPart?: (body: unknown) => void
-  signal?: AbortSignal
-  caps?: readonly Delegation[]
-}
-
 export type KernelOptions = {
   entries: readonly ActorEntry[]
   natives?: readonly Native[]
@@ -48,6 +42,10 @@ export type KernelOptions = {
   fds?: Readonly<Record<string, number>>
   /** Parameters of singletons by kind. */
   params?: Readonly<Record<string, Record<string, unknown>>>
+  /** Singletons that share a fate; every other actor is looked after by itself. Limits are those of the first child. */
+  supervision?: readonly { strategy: Strategy; children: readonly string[] }[]
+  /** Where every step of every actor is kept. Absent: nowhere, and what actors do outside waits for nothing. */
+  messageLog?: MessageLog
   log(level: string, source: string, message: string, data?: Record<string, unknown>): void
 }
 
@@ -59,8 +57,11 @@ type Request = {
   cap: Capability
   credit: number
   timer: NodeJS.Timeout | null
-  answer(result: { body: unknown; caps: Capability[] } | { error: Fault }): void
+  answer: Answer
   part(body: unknown): void
+  openedAt: number
+  /** Processes its receiver says it holds. */
+  processes: number
 }
 type Item = {
   from: ActorId
@@ -72,8 +73,8 @@ type Item = {
   request: number | null
   handle?: { conn: number; socket: Socket }
 }
-type Answer = Request['answer']
 
+export type { Endpoint }
 export type Kernel = ReturnType<typeof createKernel>
 
 export function createKernel(options: KernelOptions) {
@@ -84,12 +85,13 @@ export function createKernel(options: KernelOptions) {
   const deadLetters = createDeadLetters()
   let nextRequest = 1
   const watchers = new Set<(id: ActorId) => void>()
-  const supervisor = createSupervisor({
+  const supervisor = createSupervisor<Item>({
     ...options,
     deliver: pump,
     started: (live) => live.incarnation > 1 && announce(live.id),
     ended: (live) => abandon(live.id),
     outgoing: perform,
+    ...recording<Item>(options.messageLog ?? null),
   })
   const { actors } = supervisor
 
@@ -99,36 +101,28 @@ export function createKernel(options: KernelOptions) {
     slot: number | string,
     kind: string,
     body: unknown,
-    more: {
-      delegations?: readonly Delegation[]
-      deadlineMs?: number | null
-      handle?: Item['handle']
-      answer?: Answer
-      part?: (body: unknown) => void
-    },
+    more: SendOptions,
   ): number | null {
     const refuse = (error: Fault): null => {
       deadLetters.add({ from, slot, kind, error })
       more.answer?.({ error })
       return null
     }
-    const routed = route(tables, from, slot, kind, Date.now())
-    if (!routed.ok) return refuse(routed.error)
-    const { cap, target, badge } = routed
-    const schema = protocolOf(target)?.[kind]
-    const problem = schema ? invalid(schema.body, body) : `${target} knows no message "${kind}"`
-    if (problem) return refuse(fault('malformed', `"${kind}" to ${target} is malformed.`, { cause: problem }))
-    const caps = delegate(from, more.delegations ?? [])
-    if ('code' in caps) return refuse(caps)
+    const now = Date.now()
+    const decision = decide(
+      tables,
+      targetOf,
+      sizeOf,
+      { from, slot, kind, body, request: more.answer !== undefined, delegations: more.delegations ?? [] },
+      now,
+    )
+    if (!decision.ok) return refuse(decision.error)
+    const { cap, target, badge, schema } = decision
+    pay(tables, cap, decision.bytes, now)
+    const caps = handOver(from, decision.handovers)
     const live = actors.get(target)
-    if (!live && !natives.has(target)) return refuse(fault('actor-down', `${target} is not running.`))
-    if (live && live.queue.length >= (live.entry.manifest.mailbox ?? defaultMailbox))
-      return refuse(fault('overloaded', `${target} has too many messages waiting.`))
-    if (live?.state === 'down' && live.degraded && more.answer)
-      return refuse(fault('actor-down', `${target} keeps failing.`, { cause: live.lastExit ?? 'unknown', retryAfterMs: live.retryAfterMs }))
-    takeUse(tables, cap)
     const request = more.answer
-      ? openRequest(from, target, kind, cap, more.answer, more.part, more.deadlineMs === undefined ? schema?.deadlineMs : more.deadlineMs)
+      ? openRequest(from, target, kind, cap, more.answer, more.part, more.deadlineMs === undefined ? schema.deadlineMs : more.deadlineMs)
       : null
     const item: Item = { from, cap, kind, body, badge, caps, request, ...(more.handle ? { handle: more.handle } : {}) }
     if (live) {
@@ -148,10 +142,27 @@ export function createKernel(options: KernelOptions) {
     deadlineMs: number | null | undefined,
   ): number {
     const id = nextRequest++
-    const ms = deadlineMs === undefined ? defaultDeadlineMs : deadlineMs
-    const timer =
-      ms === null ? null : setTimeout(() => giveUp(id, fault('deadline', `${to} did not answer "${kind}" within ${ms} ms.`)), ms)
-    requests.set(id, { id, from, to, kind, cap, credit: partWindow, timer, answer, part: part ?? (() => {}) })
+    const wanted = deadlineMs === undefined ? defaultDeadlineMs : deadlineMs
+    const paid = remaining(tables, cap, 'ms')
+    const late = (): Fault =>
+      paid !== null && (wanted === null || paid < wanted)
+        ? fault('quota', `"${kind}" to ${to} used up the time of the grant "${cap.reason}".`, { rule: `quota ms ${cap.limits.quota?.ms}` })
+        : fault('deadline', `${to} did not answer "${kind}" within ${wanted} ms.`)
+    const ms = paid === null ? wanted : Math.min(paid, wanted ?? paid)
+    const timer = ms === null ? null : setTimeout(() => giveUp(id, late()), ms)
+    requests.set(id, {
+      id,
+      from,
+      to,
+      kind,
+      cap,
+      credit: partWindow,
+      timer,
+      answer,
+      part: part ?? noPart,
+      openedAt: Date.now(),
+      processes: 0,
+    })
     return id
   }
 
@@ -161,7 +172,42 @@ export function createKernel(options: KernelOptions) {
     if (!request) return null
     requests.delete(id)
     if (request.timer) clearTimeout(request.timer)
+    if (request.cap.metered) {
+      charge(tables, request.cap, 'ms', Date.now() - request.openedAt)
+      charge(tables, request.cap, 'processes', -request.processes)
+    }
     return request
+  }
+
+  function targetOf(id: ActorId): Target | null {
+    const live = actors.get(id)
+    const protocol = protocolOf(id)
+    if (!protocol) return null
+    if (!live) return { protocol, waiting: 0, mailbox: 1, failing: null }
+    const { queue, state, degraded, lastExit, retryAfterMs, entry } = live
+    const failing = state === 'down' && degraded ? { cause: lastExit ?? 'unknown', retryAfterMs } : null
+    return { protocol, waiting: queue.length, mailbox: entry.manifest.mailbox ?? defaultMailbox, failing }
+  }
+
+  function handOver(from: ActorId, handovers: readonly Handover[]): Capability[] {
+    return handovers.map(({ parent, limits, reason }) => derive(tables, parent, limits, reason, from) as Capability)
+  }
+
+  /** Messages that wait under a dead capability become refusals now; all it led to leads to one actor, because deriving keeps the target. */
+  function revokeNow(cap: Capability): number {
+    const count = revoke(tables, cap)
+    const live = actors.get(cap.target)
+    if (!live) return count
+    const dead = live.queue.filter((item) => item.cap.revoked)
+    if (dead.length > 0) live.queue = live.queue.filter((item) => !item.cap.revoked)
+    for (const item of dead) refuseQueued(item, check(item.cap, item.kind, Date.now()) as Fault)
+    return count
+  }
+
+  function refuseQueued(item: Item, error: Fault): void {
+    deadLetters.add({ from: item.from, slot: '(queued)', kind: item.kind, error })
+    discard(tables, item.caps)
+    if (item.request !== null) close(item.request)?.answer({ error })
   }
 
   /** The kernel answers for the target, and tells the target to stop caring. */
@@ -182,16 +228,15 @@ export function createKernel(options: KernelOptions) {
     while (live.state === 'running' && live.outstanding.size < deliveryWindow) {
       const item = live.queue.shift()
       if (!item) return
-      const error = check(tables, item.cap, item.kind, Date.now(), true)
+      const error = check(item.cap, item.kind, Date.now())
       if (error) {
-        deadLetters.add({ from: item.from, slot: '(queued)', kind: item.kind, error })
-        if (item.request !== null) close(item.request)?.answer({ error })
+        refuseQueued(item, error)
         continue
       }
       const n = live.nextDelivery++
-      live.outstanding.add(n)
       const caps = item.caps.map((cap) => install(tables, live.id, cap, null))
       const { kind, body, request, badge, handle } = item
+      live.outstanding.set(n, { type: kind, body, from: { request, badge, caps } })
       if (handle) live.port?.sendHandle(handle.conn, handle.socket)
       live.port?.send({ t: 'msg', n, kind, body, request, badge, caps, ...(handle ? { handle: handle.conn } : {}) })
     }
@@ -212,19 +257,6 @@ export function createKernel(options: KernelOptions) {
         },
       )
       .finally(() => request !== null && aborts.delete(request))
-  }
-
-  /** Derives what a message hands over; all or nothing. Passing on derives always, so that revoking the giver's copy ends the taker's. */
-  function delegate(from: ActorId, delegations: readonly Delegation[]): Capability[] | Fault {
-    const caps: Capability[] = []
-    for (const { slot, limits = {}, reason } of delegations) {
-      const held = lookup(tables, from, slot)
-      if (!held) return fault('no-capability', `${from} cannot pass on ${JSON.stringify(slot)}, which it does not hold.`)
-      const derived = derive(tables, held, limits, reason ?? held.reason, from)
-      if ('code' in derived) return derived
-      caps.push(derived)
-    }
-    return caps
   }
 
   /** One thing an actor's committed step asks for. Whatever it names that is not its own is refused and counted. */
@@ -256,10 +288,10 @@ export function createKernel(options: KernelOptions) {
         if (!request) return
         const schema = protocolOf(self)?.[request.kind]
         const problem = schema?.reply ? invalid(schema.reply, out.body) : findImproper(out.body)
-        const caps = problem
+        const handovers = problem
           ? fault('internal', `${self} sent a malformed reply to "${request.kind}".`, { cause: problem })
-          : delegate(self, (out.caps ?? []) as Delegation[])
-        close(out.request)?.answer('code' in caps ? { error: caps } : { body: out.body, caps })
+          : (payFor(request, out.body) ?? plan(tables, self, (out.caps ?? []) as Delegation[]))
+        close(out.request)?.answer('code' in handovers ? { error: handovers } : { body: out.body, caps: handOver(self, handovers) })
         return
       }
       case 'refuse':
@@ -269,17 +301,26 @@ export function createKernel(options: KernelOptions) {
         const request = ownRequest(self, out.request, 'part')
         if (!request) return
         const schema = protocolOf(self)?.[request.kind]?.part
-        const problem = isRevoked(tables, request.cap)
-          ? 'revoked'
+        const refused = check(request.cap, request.kind, Date.now()) ?? payFor(request, out.body)
+        const problem = refused
+          ? refused.code
           : request.credit-- <= 0
             ? 'more parts than credit'
             : schema
               ? invalid(schema, out.body)
               : 'this kind has no parts'
-        if (problem === 'revoked')
-          giveUp(out.request, fault('revoked', `The grant "${request.cap.reason}" was revoked.`, { rule: request.cap.reason }))
+        if (refused) giveUp(out.request, refused)
         else if (problem) giveUp(out.request, fault('internal', `${self} sent a malformed part of "${request.kind}".`, { cause: problem }))
         else request.part(out.body)
+        return
+      }
+      case 'charge': {
+        const request = ownRequest(self, out.request, 'charge')
+        if (!request) return
+        // Only what this request took can come back.
+        const amount = out.quota === 'processes' ? Math.max(out.amount, -request.processes) : Math.max(out.amount, 0)
+        if (out.quota === 'processes') request.processes += amount
+        charge(tables, request.cap, out.quota, amount)
         return
       }
       case 'cancel': {
@@ -288,17 +329,27 @@ export function createKernel(options: KernelOptions) {
         return
       }
       case 'credit': {
-        const request = requests.get(live.refs.get(out.ref) ?? -1)
-        if (!request) return
-        request.credit = Math.min(request.credit + out.n, partWindow)
-        actors.get(request.to)?.port?.send({ t: 'credit', request: request.id, n: out.n })
-        return
+        return returnCredit(live.refs.get(out.ref) ?? -1, out.n)
       }
       case 'log':
         return options.log(out.level, self, out.message, out.data)
       default:
         out satisfies never
     }
+  }
+
+  /** The requester consumed `n` parts: their sender may send as many more. */
+  function returnCredit(id: number, n: number): void {
+    const request = requests.get(id)
+    if (!request) return
+    request.credit = Math.min(request.credit + n, partWindow)
+    actors.get(request.to)?.port?.send({ t: 'credit', request: id, n })
+  }
+
+  /** What a part or reply costs, when bytes are counted. The refusal when it is more than is left. */
+  function payFor(request: Request, body: unknown): Fault | null {
+    if (!request.cap.metered || findImproper(body)) return null
+    return charge(tables, request.cap, 'bytes', sizeOf(body))
   }
 
   /** The open request if `self` is the one who must answer it. A late answer is normal; another's request id is not, and is counted. */
@@ -356,52 +407,33 @@ export function createKernel(options: KernelOptions) {
     /** Gives an endpoint of the daemon or a test the capabilities named, and a way to use them. */
     endpoint(id: ActorId, grants: readonly Grant[]): Endpoint {
       for (const { name, target, limits, reason } of grants) grant(id, name, target, limits, reason)
-      let received = 0
-      return {
-        request: (slot, kind, body, { deadlineMs, onPart, signal, caps } = {}) =>
-          new Promise((resolve, reject) => {
-            let request: number | null = null
-            const answer: Answer = (result) => {
-              if ('error' in result) {
-                reject(result.error)
-                return
-              }
-              const slots = result.caps.map((cap) => {
-                const name = `received-${++received}`
-                install(tables, id, cap, name)
-                return name
-              })
-              resolve({ body: result.body, slots })
-            }
-            const part = (partBody: unknown) => {
-              onPart?.(partBody)
-              const open = requests.get(request ?? -1)
-              if (!open) return
-              open.credit++
-              actors.get(open.to)?.port?.send({ t: 'credit', request: open.id, n: 1 })
-            }
-            request = send(id, slot, kind, body, {
-              answer,
-              part,
-              ...(caps ? { delegations: caps } : {}),
-              ...(deadlineMs === undefined ? {} : { deadlineMs }),
-            })
-            signal?.addEventListener('abort', () => giveUp(request ?? -1, fault('cancelled', 'The requester cancelled.')))
-          }),
-        send: (slot, kind, body, handle) => void send(id, slot, kind, body, handle ? { handle } : {}),
-      }
+      return createEndpoint({
+        send: (slot, kind, body, more) => send(id, slot, kind, body, more),
+        install: (cap, name) => void install(tables, id, cap, name),
+        cancel: (request) => giveUp(request, fault('cancelled', 'The requester cancelled.')),
+        consumed: (request) => returnCredit(request, 1),
+      })
     },
     /** Starts every singleton in manifest order, after all their grants stand. */
     async start(): Promise<void> {
       const singletons = options.entries.filter(({ manifest }) => manifest.cardinality === 'singleton')
       for (const { manifest } of singletons)
         for (const { name, target, limits, reason } of manifest.grants) grant(manifest.kind, name, target, limits, reason)
-      await Promise.all(
-        singletons.map((entry) =>
-          supervisor.start(entry, entry.manifest.kind, options.params?.[entry.manifest.kind] ?? {}, () => namedSlots(entry.manifest.kind)),
+      const child = (entry: ActorEntry) => {
+        const { kind } = entry.manifest
+        return { entry, id: kind, params: options.params?.[kind] ?? {}, slots: () => namedSlots(kind) }
+      }
+      const groups = options.supervision ?? []
+      const alone = singletons.filter(({ manifest }) => !groups.some(({ children }) => children.includes(manifest.kind)))
+      await Promise.all([
+        ...groups.map(({ strategy, children }) =>
+          supervisor.startGroup(strategy, singletons.filter(({ manifest }) => children.includes(manifest.kind)).map(child)),
         ),
-      )
+        ...alone.map((entry) => supervisor.startGroup('one-for-one', [child(entry)])),
+      ])
     },
+    /** Revokes a capability and all derived from it before anything else is delivered; returns how many died. */
+    revoke: revokeNow,
     /** Starts an instance whose capabilities are already in its table. */
     startInstance: (entry: ActorEntry, id: ActorId, params: Record<string, unknown>) =>
       supervisor.start(entry, id, params, () => namedSlots(id)),
@@ -421,6 +453,7 @@ export function createKernel(options: KernelOptions) {
       watchers.add(watcher)
       return () => void watchers.delete(watcher)
     },
+    messageLog: options.messageLog ?? null,
     entries: options.entries,
     entry: (kind: string): ActorEntry | null => options.entries.find(({ manifest }) => manifest.kind === kind) ?? null,
   }
@@ -432,19 +465,4 @@ export function createKernel(options: KernelOptions) {
   }
 }
 
-/** What is wrong with a body, or null. Plainness and depth first: inline actors share memory with the kernel and are held to the same rules. */
-function invalid(
-  schema: {
-    safeParse(value: unknown): { success: boolean; error?: { issues: readonly { path: readonly PropertyKey[]; message: string }[] } }
-  },
-  body: unknown,
-): string | null {
-  const improper = findImproper(body)
-  if (improper) return improper
-  const parsed = schema.safeParse(body)
-  if (parsed.success) return null
-  return (parsed.error?.issues ?? [])
-    .slice(0, 3)
-    .map(({ path, message }) => `${path.map(String).join('.') || 'body'}: ${message}`)
-    .join('; ')
-}
+function noPart(): void {}

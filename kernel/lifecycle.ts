@@ -1,10 +1,14 @@
-/** Actors as the kernel sees them alive: started, watched, restarted, stopped. Decisions are in supervision.ts; this file carries them out. */
+/** Actors as the kernel sees them alive: started, watched, restarted, stopped. Groups decide (supervisor.ts); this file carries it out. */
 import type { ActorId } from './capabilities.ts'
-import { fromActor, type Out } from './frames.ts'
-import { stopMs } from './limits.ts'
+import { fromActor, type Note, type Out } from './frames.ts'
+import { createGroup, type Group } from './group.ts'
+import { defaultIntensity, defaultPeriodMs, stopMs } from './limits.ts'
 import type { ActorEntry, Port, StartActor } from './placement.ts'
-import { decideRestart } from './supervision.ts'
-import type { Permissions, Placement } from './types.ts'
+import type { Strategy } from './supervisor.ts'
+import type { Badge, Permissions, Placement } from './types.ts'
+
+/** A message as its receiver's machine sees it. */
+export type Delivery = { type: string; body: unknown; from: { request: number | null; badge: Badge; caps: number[] } }
 
 export type Live<Item> = {
   id: ActorId
@@ -17,16 +21,46 @@ export type Live<Item> = {
   /** Counts starts, so that answers to an earlier life are not delivered to a later one. */
   incarnation: number
   queue: Item[]
-  outstanding: Set<number>
+  /** Delivered and not acknowledged, by delivery number, with what the message log needs of it. */
+  outstanding: Map<number, Delivery>
   nextDelivery: number
   /** The actor's own request refs, of this incarnation, to kernel request ids. */
   refs: Map<number, number>
-  crashes: number[]
+  slots(): Record<string, number>
+  /** Until it is killed, while it stops. */
+  deadline: NodeJS.Timeout | null
+  firstStart: PromiseWithResolvers<void>
   lastExit: string | null
   retryAfterMs: number
   /** What the process itself says it may do, after lock-down. */
   facts: Record<string, boolean>
   startedAt: number
+}
+
+export type ChildSpec<Item> = Pick<Live<Item>, 'id' | 'entry' | 'params' | 'slots'>
+
+function dormant<Item>(entry: ActorEntry, id: ActorId, params: Record<string, unknown>, slots: () => Record<string, number>): Live<Item> {
+  return {
+    id,
+    entry,
+    params,
+    permissions: entry.manifest.permissions(params),
+    state: 'starting',
+    degraded: false,
+    port: null,
+    incarnation: 0,
+    queue: [],
+    outstanding: new Map(),
+    nextDelivery: 1,
+    refs: new Map(),
+    slots,
+    deadline: null,
+    firstStart: Promise.withResolvers<void>(),
+    lastExit: null,
+    retryAfterMs: 0,
+    facts: {},
+    startedAt: 0,
+  }
 }
 
 export type SupervisorOptions<Item> = {
@@ -40,43 +74,55 @@ export type SupervisorOptions<Item> = {
   /** The actor ended; `live` says whether it will be back. */
   ended(live: Live<Item>): void
   outgoing(live: Live<Item>, out: Out): void
+  /** The salt with which actors are to say what their steps are made of; `noted` gets it, and `whenDurable` calls back once it is safe. */
+  transcript: string | null
+  noted(live: Live<Item>, note: Note, delivery: Delivery | undefined): void
+  whenDurable(tell: () => void): void
 }
 
 export function createSupervisor<Item>(options: SupervisorOptions<Item>) {
   const actors = new Map<ActorId, Live<Item>>()
-  const exits = new Map<ActorId, () => void>()
+  const groupOf = new Map<ActorId, Group>()
+  let groups: Group[] = []
 
-  /** Resolves when the actor is running, or has failed its first start (it is then restarted like after a crash). */
-  function start(entry: ActorEntry, id: ActorId, params: Record<string, unknown>, slots: () => Record<string, number>): Promise<void> {
-    const live: Live<Item> = {
-      id,
-      entry,
-      params,
-      permissions: entry.manifest.permissions(params),
-      state: 'starting',
-      degraded: false,
-      port: null,
-      incarnation: 0,
-      queue: [],
-      outstanding: new Set(),
-      nextDelivery: 1,
-      refs: new Map(),
-      crashes: [],
-      lastExit: null,
-      retryAfterMs: 0,
-      facts: {},
-      startedAt: 0,
-    }
-    actors.set(id, live)
-    return launch(live, slots)
+  /** Resolves when each child is running or has failed its first start; from then on the group looks after them. */
+  async function startGroup(strategy: Strategy, children: readonly ChildSpec<Item>[]): Promise<void> {
+    const lives = children.map(({ entry, id, params, slots }) => {
+      const live = dormant<Item>(entry, id, params, slots)
+      actors.set(id, live)
+      return live
+    })
+    const { intensity = defaultIntensity, periodMs = defaultPeriodMs } = children[0]?.entry.manifest.restart ?? {}
+    const group = createGroup(
+      { strategy, intensity, periodMs, children: lives.map(({ id, entry }) => ({ id, restart: entry.manifest.restart.strategy })) },
+      {
+        launch: (id) => launch(actors.get(id) as Live<Item>, group),
+        terminate: (id) => terminate(actors.get(id)),
+        report(degraded, delayMs) {
+          for (const live of lives) {
+            live.degraded = degraded
+            live.retryAfterMs = delayMs
+          }
+        },
+      },
+    )
+    groups.push(group)
+    for (const { id } of lives) groupOf.set(id, group)
+    const settled = Promise.all(lives.map((live) => live.firstStart.promise))
+    group.perform(group.decide({ type: 'start' }))
+    await settled
   }
 
-  async function launch(live: Live<Item>, slots: () => Record<string, number>): Promise<void> {
+  /** One actor, looked after by itself. */
+  const start = (entry: ActorEntry, id: ActorId, params: Record<string, unknown>, slots: () => Record<string, number>): Promise<void> =>
+    startGroup('one-for-one', [{ entry, id, params, slots }])
+
+  function launch(live: Live<Item>, group: Group): void {
     const { id, entry } = live
     live.incarnation++
     live.state = 'starting'
     live.refs = new Map()
-    live.outstanding = new Set()
+    live.outstanding = new Map()
     const wanted = Object.fromEntries(
       (entry.manifest.fds ?? [])
         .map((name) => [name, options.fds?.[name]] as const)
@@ -84,97 +130,122 @@ export function createSupervisor<Item>(options: SupervisorOptions<Item>) {
     )
     const { incarnation } = live
     const current = () => actors.get(id) === live && live.incarnation === incarnation
-    await new Promise<void>((settled) => {
-      const exit = (reason: string, clean: boolean) => {
-        settled()
-        if (current()) onExit(live, reason, clean, slots)
+    const exit = (reason: string, clean: boolean) => {
+      if (current()) onExit(live, reason, clean, group)
+    }
+    const frame = (raw: unknown) => {
+      if (!current()) return
+      const parsed = fromActor.safeParse(raw)
+      if (!parsed.success) {
+        options.log('error', id, `malformed frame: ${parsed.error.issues[0]?.message ?? 'unknown'}`)
+        live.port?.kill()
+      } else if (parsed.data.t === 'ready') {
+        // Told to stop while it was loading: it has that message already and needs no other.
+        if (live.state === 'stopping') return
+        if (live.state !== 'starting') return live.port?.kill()
+        live.facts = parsed.data.facts
+        live.state = 'running'
+        live.startedAt = Date.now()
+        const fds = live.port?.fds ?? {}
+        live.port?.send({
+          t: 'start',
+          id,
+          params: Object.keys(fds).length > 0 ? { ...live.params, fds } : live.params,
+          slots: live.slots(),
+          transcript: options.transcript,
+        })
+        options.started(live)
+        options.deliver(live)
+        group.perform(group.decide({ type: 'launched', id }))
+        live.firstStart.resolve()
+      } else {
+        const { ack, out: outgoing, note, hold } = parsed.data
+        const delivery = ack === undefined ? undefined : live.outstanding.get(ack)
+        if (ack !== undefined) live.outstanding.delete(ack)
+        if (note) options.noted(live, note, delivery)
+        if (hold !== undefined) options.whenDurable(() => current() && live.port?.send({ t: 'durable', hold }))
+        for (const out of outgoing) options.outgoing(live, out)
+        options.deliver(live)
       }
-      const frame = (raw: unknown) => {
-        if (!current()) return
-        const parsed = fromActor.safeParse(raw)
-        if (!parsed.success) {
-          options.log('error', id, `malformed frame: ${parsed.error.issues[0]?.message ?? 'unknown'}`)
-          live.port?.kill()
-        } else if (parsed.data.t === 'ready') {
-          settled()
-          live.facts = parsed.data.facts
-          // Told to stop while it was loading: it has that message already and needs no other.
-          if (live.state === 'stopping') return
-          live.state = 'running'
-          live.startedAt = Date.now()
-          const fds = live.port?.fds ?? {}
-          live.port?.send({ t: 'start', id, params: Object.keys(fds).length > 0 ? { ...live.params, fds } : live.params, slots: slots() })
-          options.started(live)
-          options.deliver(live)
-        } else {
-          if (parsed.data.ack !== undefined) live.outstanding.delete(parsed.data.ack)
-          for (const out of parsed.data.out) options.outgoing(live, out)
-          options.deliver(live)
-        }
-      }
-      const events = { frame, exit, log: (line: string) => options.log('warn', id, line) }
-      options.placements[entry.manifest.placement]({ id, entry, permissions: live.permissions, fds: wanted }, events).then(
-        (port) => {
-          if (current()) live.port = port
-          // Stopped before it had a port to be told through.
-          else port.kill()
-        },
-        (error: unknown) => exit(`could not start: ${error instanceof Error ? error.message : String(error)}`, false),
-      )
-    })
+    }
+    const events = { frame, exit, log: (line: string) => options.log('warn', id, line) }
+    options.placements[entry.manifest.placement]({ id, entry, permissions: live.permissions, fds: wanted }, events).then(
+      (port) => {
+        if (current()) live.port = port
+        // Stopped before it had a port to be told through.
+        else port.kill()
+      },
+      (error: unknown) => exit(`could not start: ${error instanceof Error ? error.message : String(error)}`, false),
+    )
   }
 
-  function onExit(live: Live<Item>, reason: string, clean: boolean, slots: () => Record<string, number>): void {
+  function onExit(live: Live<Item>, reason: string, clean: boolean, group: Group): void {
     live.port = null
     live.lastExit = reason
-    if (live.state === 'stopping') {
-      live.state = 'stopped'
-      actors.delete(live.id)
-      options.ended(live)
-      exits.get(live.id)?.()
+    const asked = live.state === 'stopping'
+    clearTimeout(live.deadline ?? undefined)
+    const commands = group.decide({ type: 'exited', id: live.id, clean: clean || asked, at: Date.now(), jitter: Math.random() })
+    const back = group.stateOf(live.id) !== 'gone'
+    live.state = back ? 'down' : 'stopped'
+    if (!asked) options.log('error', live.id, `ended: ${reason}${back ? `, restart in ${live.retryAfterMs} ms` : ''}`)
+    if (!back) forget(live.id)
+    options.ended(live)
+    group.perform(commands)
+    // Those behind it wait for it to come up; whoever waits for the first start does not.
+    for (const id of group.ids) actors.get(id)?.firstStart.resolve()
+    live.firstStart.resolve()
+    if (group.ids.every((id) => !actors.has(id))) groups = groups.filter((other) => other !== group)
+  }
+
+  function forget(id: ActorId): void {
+    actors.delete(id)
+    groupOf.delete(id)
+  }
+
+  /** Asks it to stop; after its deadline it is killed. */
+  function terminate(live: Live<Item> | undefined): void {
+    if (!live || live.state === 'stopping') return
+    const { port } = live
+    live.state = 'stopping'
+    if (!port) {
+      // Its code is still being loaded: whatever comes of that is of an earlier life, and is killed.
+      live.incarnation++
+      const group = groupOf.get(live.id)
+      // Not from within the decision that asked for it.
+      if (group) queueMicrotask(() => onExit(live, 'stopped before it had started', true, group))
       return
     }
-    live.crashes = [...live.crashes.slice(-19), Date.now()]
-    const decision = decideRestart(live.entry.manifest, live.crashes, clean, Math.random())
-    live.state = decision.restart ? 'down' : 'stopped'
-    live.degraded = decision.restart && decision.degraded
-    live.retryAfterMs = decision.restart ? decision.delayMs : 0
-    options.log('error', live.id, `ended: ${reason}${decision.restart ? `, restart in ${decision.delayMs} ms` : ''}`)
-    options.ended(live)
-    if (!decision.restart) return void actors.delete(live.id)
-    setTimeout(() => {
-      if (live.state === 'down') void launch(live, slots)
-    }, decision.delayMs)
+    live.deadline = setTimeout(() => port.kill(), live.entry.manifest.stopMs ?? stopMs)
+    port.send({ t: 'stop' })
+  }
+
+  async function stopGroup(group: Group): Promise<void> {
+    const commands = group.decide({ type: 'stop' })
+    for (const id of group.ids) {
+      const live = actors.get(id)
+      if (!live || group.stateOf(id) !== 'gone') continue
+      // Nothing of it runs: it was waiting for its next try.
+      live.state = 'stopped'
+      forget(id)
+      options.ended(live)
+    }
+    group.perform(commands)
+    await group.stopped
+    groups = groups.filter((other) => other !== group)
   }
 
   async function stop(id: ActorId): Promise<void> {
-    const live = actors.get(id)
-    if (!live) return
-    const { port } = live
-    if (!port) {
-      live.state = 'stopped'
-      actors.delete(id)
-      options.ended(live)
-      return
-    }
-    live.state = 'stopping'
-    await new Promise<void>((resolve) => {
-      const deadline = setTimeout(() => port.kill(), live.entry.manifest.stopMs ?? stopMs)
-      exits.set(id, () => {
-        clearTimeout(deadline)
-        exits.delete(id)
-        resolve()
-      })
-      port.send({ t: 'stop' })
-    })
+    const group = groupOf.get(id)
+    if (group) await stopGroup(group)
   }
 
   return {
     actors: actors as ReadonlyMap<ActorId, Live<Item>>,
     start,
+    startGroup,
     stop,
     async stopAll(): Promise<void> {
-      for (const id of [...actors.keys()].toReversed()) await stop(id)
+      for (const group of groups.toReversed()) await stopGroup(group)
     },
   }
 }

@@ -12,6 +12,9 @@ export const deliveryWindow = 32
 /** Messages that may wait for one actor when its manifest names no number. */
 export const defaultMailbox = 1024
 
+/** Bodies of one schema that are checked before it is compiled: what starting up needs once is not worth the millisecond. */
+export const compileAfter = 64
+
 /** Transitions one event may set off. Real machines need a handful; more is a cycle that would hang the actor. */
 export const maxMicrosteps = 1_000
 
@@ -45,3 +48,22 @@ export const maxLogLine = 4_000
 
 /** Slots an actor may hold before dead ones (revoked, used up) are forgotten. Each approval adds one; 256 keeps the reasons of recent ones. */
 export const maxSlots = 256
+
+/** Lines of the message log that are written together at most, and after which its size is looked at. A line is some hundred bytes. */
+export const maxBufferedLines = 2_000
+
+/** The message log with its indexes, bytes. Some weeks of daily work; the oldest go first. */
+export const maxMessageLogBytes = 256 * 1024 * 1024
+
+/** Lines after which an actor's span ends with a snapshot, so that old ones can go and a replay of a long run can begin in its middle. */
+export const linesPerSpan = 5_000
+
+/** Events kept of one session in the journal. More is not a conversation; appending refuses and says so. */
+export const maxSessionEvents = 200_000
+
+/** One entry of the journal, bytes of JSON: a whole-file write with room to spare, and far below a frame. */
+export const maxEntryBytes = 8 * 1024 * 1024
+
+/** The journal of sessions, bytes. Beyond it, sessions untouched for longer than `sessionRestMs` go, oldest first. */
+export const maxJournalBytes = 2 * 1024 * 1024 * 1024
+export const sessionRestMs = 90 * 24 * 3_600_000

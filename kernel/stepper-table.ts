@@ -7,7 +7,7 @@
  */
 import type { AnyStateMachine } from 'xstate'
 import { maxMicrosteps } from './limits.ts'
-import type { Command, Snapshot, Step, Stepper } from './stepper.ts'
+import type { Command, Persisted, Snapshot, Step, Stepper } from './stepper.ts'
 import {
   entrySet,
   exitSet,
@@ -353,6 +353,24 @@ export function createTableStepper(machine: AnyStateMachine): Stepper {
       const first = chosen.length > 0 ? move(at, chosen, false) : null
       const step = run(at, context, event, first)
       return step.handled ? step : { snapshot, commands: step.commands, handled: false }
+    },
+    persist(snapshot): Persisted | null {
+      if (!(snapshot instanceof TableSnapshot)) throw new TypeError('The snapshot is not of this stepper.')
+      const { at, status } = snapshot
+      const ids = (nodes: readonly Node[]) => nodes.map(({ id }) => id)
+      const history = Object.fromEntries(Object.entries(at.history).map(([id, nodes]) => [id, ids(nodes)]))
+      return { nodes: ids(at.nodes), history, context: snapshot.context, status }
+    },
+    restore({ nodes, history, context, status }) {
+      const byId = new Map(everyNode(root).map((node) => [node.id, node]))
+      const found = (ids: readonly string[]) =>
+        ids.map((id) => {
+          const node = byId.get(id)
+          if (!node) throw new Error(`The machine has no state ${id}.`)
+          return node
+        })
+      const remembered = Object.fromEntries(Object.entries(history).map(([id, ids]) => [id, found(ids)]))
+      return new TableSnapshot(configuration(found(nodes), remembered), context as Context, status)
     },
   }
 }

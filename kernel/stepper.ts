@@ -34,7 +34,12 @@ export type Stepper = {
   /** Throws what the machine's own functions throw; nothing has happened then. */
   initial(input: unknown): Step
   step(snapshot: Snapshot, event: { type: string }): Step
+  /** A snapshot as plain data, and back. Null where the engine cannot. */
+  persist(snapshot: Snapshot): Persisted | null
+  restore(persisted: Persisted): Snapshot
 }
+/** `nodes`: ids of the active states in their order; `history`: what each history state remembers. */
+export type Persisted = { nodes: string[]; history: Record<string, string[]>; context: unknown; status: Snapshot['status'] }
 
 /** The table, or xstate itself for a machine that uses what the table does not know. */
 export function createStepper(machine: AnyStateMachine): Stepper {
@@ -59,6 +64,10 @@ export function createReferenceStepper(machine: AnyStateMachine): Stepper {
       if (before.status === 'done') return { snapshot: before, commands: [], handled: false }
       const [snapshot, actions] = transition(machine, before as AnyMachineSnapshot, event)
       return settle(snapshot, actions, snapshot !== before || actions.length > 0)
+    },
+    persist: () => null,
+    restore() {
+      throw new Foreign('a snapshot of a machine that runs on xstate')
     },
   }
 }

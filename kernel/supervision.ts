@@ -1,26 +1,20 @@
-/**
- * Restart decisions, pure. OTP's intensity and period, with one difference: exceeding them does not end the actor for good. It is
- * `degraded`, restarted with growing delays, and probed for ever, because no failure may latch.
- */
-import { backoffMs, defaultIntensity, defaultPeriodMs } from './limits.ts'
-import type { Manifest } from './types.ts'
+/** How long until what crashed is tried again: OTP's intensity and period decide whether that is at once, a growing pause follows when not. */
+import { backoffMs } from './limits.ts'
 
-export type RestartDecision = { restart: false } | { restart: true; delayMs: number; degraded: boolean }
+/** `degraded`: it crashed more often than its intensity allows, and its capability is worth nothing until it stays up. */
+export type Pause = { delayMs: number; degraded: boolean }
 
 /**
- * @param crashes epoch ms of earlier crashes, oldest first, this one last
- * @param jitter 0..1, from the caller
- * @param clean the actor ended by itself with success
+ * @param crashes epoch ms of crashes, oldest first, this one last
+ * @param jitter 0..1, from the caller: those that fell together are not tried together
  */
-export function decideRestart(manifest: Manifest, crashes: readonly number[], clean: boolean, jitter: number): RestartDecision {
-  const { strategy, intensity = defaultIntensity, periodMs = defaultPeriodMs } = manifest.restart
-  if (strategy === 'temporary' || (strategy === 'transient' && clean)) return { restart: false }
+export function decideRestart(limit: { intensity: number; periodMs: number }, crashes: readonly number[], jitter: number): Pause {
   const now = crashes.at(-1) ?? 0
-  const recent = crashes.filter((at) => now - at < periodMs).length
-  if (recent <= intensity) return { restart: true, delayMs: 0, degraded: false }
+  const recent = crashes.filter((at) => now - at < limit.periodMs).length
+  if (recent <= limit.intensity) return { delayMs: 0, degraded: false }
   const streak = countStreak(crashes)
-  const delayMs = Math.min(backoffMs.first * 2 ** (streak - intensity - 1), backoffMs.last)
-  return { restart: true, delayMs: Math.round(delayMs * (0.75 + jitter / 2)), degraded: true }
+  const delayMs = Math.min(backoffMs.first * 2 ** Math.max(0, streak - limit.intensity - 1), backoffMs.last)
+  return { delayMs: Math.round(delayMs * (0.75 + jitter / 2)), degraded: true }
 }
 
 /** Crashes in a row with less than the longest backoff (doubled) between them: a healthy stretch ends the streak. */

@@ -26,9 +26,21 @@ export type Fault = {
   retryAfterMs?: number
 }
 
+/** Budgets of a capability. Counted at it and at each it was derived from, so that parts of an account never add up to more than it. */
+export type Quota = {
+  /** Of message bodies, parts and replies, in the wire's encoding. Counted by the kernel. */
+  bytes?: number
+  /** Wall time of requests, from sending to answer. Counted by the kernel, which ends the request that uses it up. */
+  ms?: number
+  /** Model tokens, as the receiver says (`charge`). */
+  tokens?: number
+  /** At a time; the receiver says how many it started (`charge`), and they come back when its request ends. */
+  processes?: number
+}
+
 /**
  * Attenuation: what a capability still allows. A missing field does not restrict; an empty list allows nothing.
- * `kinds`, `expiresAt`, `uses` and `session` are enforced by the router; `path`, `mode`, `hosts` and `tools` reach
+ * `kinds`, `expiresAt`, `uses`, `session`, `rate` and `quota` are enforced by the kernel; `path`, `mode`, `hosts` and `tools` reach
  * the gate in the badge, and the gate enforces them.
  */
 export type Limits = {
@@ -43,6 +55,9 @@ export type Limits = {
   mode?: 'ro' | 'rw'
   hosts?: readonly string[]
   tools?: readonly string[]
+  /** At most `messages` in any `perMs`, after a burst of as many. */
+  rate?: { readonly messages: number; readonly perMs: number }
+  quota?: Quota
 }
 
 /** Stamped on each delivery by the kernel, from the capability it travelled on. A receiver believes this and no claim in a body. */
@@ -115,6 +130,8 @@ export type Outgoing =
   | { type: 'reply'; request: number; body: unknown; caps?: readonly Delegation[] }
   | { type: 'refuse'; request: number; error: Fault }
   | { type: 'partTo'; request: number; body: unknown }
+  /** What answering `request` cost, taken from the budget it came on. `processes` may be given back with a negative amount. */
+  | { type: 'charge'; request: number; quota: 'tokens' | 'processes'; amount: number }
 
 /** What effects may use besides their own I/O. All traffic to other actors goes through the router here as well. */
 export type EffectContext = {
@@ -131,6 +148,8 @@ export type EffectContext = {
   send(to: number | string, kind: string, body: unknown): void
   /** Streams a part of the reply to `request`; resolves when the requester has credit again. */
   part(request: number, body: unknown): Promise<void>
+  /** Says what answering `request` cost; it is taken from the budget the request came on. */
+  charge(request: number, quota: 'tokens' | 'processes', amount: number): void
   /** Sends an event to the actor's own machine (progress of a long effect). */
   raise(event: { type: string; [key: string]: unknown }): void
   log(level: 'debug' | 'info' | 'warn' | 'error', message: string, data?: Record<string, unknown>): void
@@ -153,6 +172,8 @@ export type RequestOptions = {
 // oxlint-disable-next-line typescript/no-explicit-any
 export type EffectSpec<Params = any> = {
   outcomes: readonly string[]
+  /** It does what a member, a file or the network will see: it waits until the step that asked for it is in the message log. Default false. */
+  outside?: boolean
   run(params: Params, context: EffectContext): Effect.Effect<{ type: string; [key: string]: unknown }>
 }
 export type Effects = Readonly<Record<string, EffectSpec>>

@@ -21,6 +21,11 @@ export function encodeFrame(value: unknown): Buffer {
   return frame
 }
 
+/** Bytes of a plain value on the wire. */
+export function sizeOf(value: unknown): number {
+  return packr.pack(value).length
+}
+
 /** Collects chunks and hands out decoded frames in order. Throws `WireError` on the first bad one; the stream is then unusable. */
 export function createDecoder(onFrame: (value: unknown) => void): (chunk: Buffer) => void {
   let chunks: Buffer[] = []

@@ -40,6 +40,7 @@ export function createEffects(web: Web = realWeb) {
     },
     forward: {
       outcomes: ['done', 'failed'],
+      outside: true,
       run: ({ request, body }: ForRequest & { body: ModelRequest }, context) =>
         attempt(async (signal) => {
           const open = await upstream
@@ -49,6 +50,7 @@ export function createEffects(web: Web = realWeb) {
     },
     fetchPage: {
       outcomes: ['done', 'failed'],
+      outside: true,
       run: (params: ForRequest & FetchRequest) =>
         attempt(async (signal) => ({ type: 'done', reply: await fetchPage(params, web, signal) })),
     },

@@ -70,8 +70,8 @@ export const effects = {
   globFiles: task(globFiles),
   grepFiles: task(grepFiles),
   previewChange: task(previewChange),
-  writeFile: task(writeFile),
-  editFile: task(editFile),
+  writeFile: { ...task(writeFile), outside: true },
+  editFile: { ...task(editFile), outside: true },
   serveNinep: {
     outcomes: ['done', 'failed'],
     run: ({ gate, body, grant, from }: TaskParams<{ conn: string; uid: number; frame: Uint8Array }> & { from: string }) =>

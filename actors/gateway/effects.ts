@@ -75,18 +75,21 @@ export const effects = {
   /** Answers a client's call. */
   answer: {
     outcomes: ['done'],
+    outside: true,
     run: ({ conn, call, result, error }: { conn: number; call: number; result?: unknown; error?: Fault }) =>
       done(() => connections.get(conn)?.answer(call, error === undefined ? { result } : { error })),
   },
   /** Tells clients something. */
   notify: {
     outcomes: ['done'],
+    outside: true,
     run: ({ conns, method, params }: { conns: readonly number[]; method: string; params: Record<string, unknown> }) =>
       done(() => tell(conns, method, params)),
   },
   /** Stamps a session's event with the time, the same for all who see it, keeps it and sends it. */
   publish: {
     outcomes: ['done'],
+    outside: true,
     run: ({ conns, event }: { conns: readonly number[]; event: { session: string; seq: number; type: string } }) =>
       done(() => {
         const stamped = { ...event, ts: new Date().toISOString() }
@@ -148,6 +151,7 @@ export const effects = {
   /** Asks one client. Interrupted when another one answered first: the client is told to take the question down. */
   question: {
     outcomes: ['answered', 'unanswered'],
+    outside: true,
     run: ({ conn, question, params }: { conn: number; question: string; params: unknown }) =>
       Effect.promise(async (signal) => {
         const connection = connections.get(conn)

@@ -28,6 +28,7 @@ export const effects = {
   },
   call: {
     outcomes: ['done', 'failed'],
+    outside: true,
     run: (params: { ref: string; request: number; tool: string; input: Record<string, unknown> }, context: EffectContext) =>
       Effect.promise((signal) => callTool(params, context, signal)),
   },

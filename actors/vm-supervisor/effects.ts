@@ -174,6 +174,7 @@ export const effects = {
 
   exec: {
     outcomes: ['exited', 'failed', 'lost'],
+    outside: true,
     run: (order: Waiting, context) => Effect.promise((signal) => runCommand(order, context, signal)),
   },
 } satisfies Effects

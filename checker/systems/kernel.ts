@@ -51,20 +51,27 @@ const worker = setup({
 })
 
 type StoreContext = { seen: readonly number[] }
+/** Takes its time: what it was asked stays open until its work is done. */
 const store = setup({
   types: {} as {
     context: StoreContext
-    events: ({ type: 'put'; body: { n: number } } & From) | { type: 'cancelled'; request: number }
+    events: ({ type: 'put'; body: { n: number } } & From) | { type: 'cancelled'; request: number } | { type: 'work.done'; request: number }
     emitted: Outgoing
   },
   actions: {
-    put: enqueueActions(({ context, event, enqueue }) => {
-      if (event.type !== 'put' || event.from.request === null) return
-      enqueue.assign({ seen: [...context.seen, event.body.n] })
-      enqueue.emit({ type: 'reply', request: event.from.request, body: {} })
+    note: assign({ seen: ({ context, event }) => (event.type === 'put' ? [...context.seen, event.body.n] : context.seen) }),
+    work: (_, _params: { request: number }) => {},
+    answer: enqueueActions(({ event, enqueue }) => {
+      if (event.type === 'work.done') enqueue.emit({ type: 'reply', request: event.request, body: {} })
     }),
   },
-}).createMachine({ context: { seen: [] }, on: { put: { actions: 'put' } } })
+}).createMachine({
+  context: { seen: [] },
+  on: {
+    put: { actions: ['note', { type: 'work', params: ({ event }) => ({ request: event.from.request ?? -1 }) }] },
+    'work.done': { actions: 'answer' },
+  },
+})
 
 const none = { effects: {}, always: {}, sometimes: {}, mayEnd: () => true } as const
 
@@ -94,7 +101,16 @@ export function kernelAlone(crashes = 1): SystemModel {
           ...none,
         }),
       },
-      store: { model: defineModel<StoreContext>({ actor: 'store', machine: store, input: undefined, stimuli: [], ...none }) },
+      store: {
+        model: defineModel<StoreContext>({
+          actor: 'store',
+          machine: store,
+          input: undefined,
+          stimuli: [],
+          ...none,
+          effects: { work: () => [{ event: { type: 'work.done' }, ends: true }] },
+        }),
+      },
     },
     mailbox: 1,
     faults: {

@@ -54,6 +54,10 @@ export function createPairedStepper(machine: AnyStateMachine): Stepper & { compa
       )
       return step.handled ? step : { ...step, snapshot }
     },
+    persist: () => null,
+    restore() {
+      throw new Error('a pair is not restored')
+    },
   }
 }
 

@@ -1,10 +1,12 @@
 /** A kernel for tests: actors inline (or in processes when asked), peers as scripted natives, one endpoint `test` holding what the test names. */
 import { createControl } from '../control.ts'
 import { createKernel, type Endpoint, type Kernel, type KernelOptions, type Native, type NativeFrom } from '../kernel.ts'
+import { type MessageLog, openMessageLog } from '../message-log.ts'
 import type { ActorEntry } from '../placement.ts'
 import { startInline } from '../placement-inline.ts'
 import { startProcess } from '../placement-process.ts'
 import { startThread } from '../placement-thread.ts'
+import { replay } from '../replay.ts'
 import type { Actor, Grant, Placement, Protocol } from '../types.ts'
 
 export type TestKernel = { kernel: Kernel; test: Endpoint; logs: string[]; stop(): Promise<void> }
@@ -23,6 +25,9 @@ export async function startTestKernel(options: {
   placement?: Placement | 'manifest'
   grants?: readonly Grant[]
   params?: KernelOptions['params']
+  supervision?: KernelOptions['supervision']
+  /** Keep every step, and take all of them again on `stop`, which throws if anything differs. Default true. */
+  replay?: boolean
 }): Promise<TestKernel> {
   const logs: string[] = []
   const chosen = options.placement ?? 'inline'
@@ -37,10 +42,13 @@ export async function startTestKernel(options: {
       handle: async (kind, body, from) => ({ body: await script(kind, body, from) }),
     }),
   )
+  const messageLog = options.replay === false ? null : openMessageLog(':memory:', { version: 'test' })
   const kernel = createKernel({
     entries,
+    ...(messageLog ? { messageLog } : {}),
     natives: peers,
     params: options.params ?? {},
+    ...(options.supervision ? { supervision: options.supervision } : {}),
     placements: { inline: startInline, thread: startThread, process: startProcess },
     log: (level, source, message) => void logs.push(`${level} ${source}: ${message}`),
   })
@@ -52,5 +60,21 @@ export async function startTestKernel(options: {
     ...peers.map(({ id }) => id),
   ]
   const test = kernel.endpoint('test', options.grants ?? everything.map((target) => ({ name: target, target, limits: {}, reason: 'test' })))
-  return { kernel, test, logs, stop: () => kernel.stop() }
+  async function stop(): Promise<void> {
+    await kernel.stop()
+    if (!messageLog) return
+    await replayed(messageLog, entries)
+  }
+  return { kernel, test, logs, stop }
+}
+
+async function replayed(log: MessageLog, entries: readonly ActorEntry[]): Promise<void> {
+  await new Promise<void>((resolve) => log.whenDurable(resolve))
+  const report = await replay(
+    log,
+    log.allSpans(),
+    async (kind) => (await entries.find(({ manifest }) => manifest.kind === kind)?.load()) ?? null,
+  )
+  const wrong = [...report.divergences, ...report.skipped]
+  if (wrong.length > 0) throw new Error(`The run does not replay: ${JSON.stringify(wrong.slice(0, 3), null, 2)}`)
 }

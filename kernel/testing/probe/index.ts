@@ -65,6 +65,14 @@ const machine = setup({
             enqueue.emit({ type: 'reply', request, body: {} })
           }),
         },
+        spend: {
+          actions: enqueueActions(({ enqueue, event }) => {
+            const { quota, amount, answer } = event.body
+            const request = requestOf(event.from)
+            enqueue.emit({ type: 'charge', request, quota, amount })
+            if (answer) enqueue.emit({ type: 'reply', request, body: {} })
+          }),
+        },
         throws: {
           actions: [
             assign({ count: ({ context }) => context.count + 1 }),

@@ -15,6 +15,11 @@ export const protocol = {
   stream: { body: z.strictObject({ parts: z.int() }), part: n, reply: z.strictObject({}) },
   /** A hundred parts and the reply from one step. */
   burst: { body: z.strictObject({}), part: n, reply: z.strictObject({}) },
+  /** Charges its own request, and answers or does not. */
+  spend: {
+    body: z.strictObject({ quota: z.enum(['tokens', 'processes']), amount: z.int(), answer: z.boolean() }),
+    reply: z.strictObject({}),
+  },
   throws: { body: z.strictObject({}), reply: z.strictObject({}) },
   /** Sends `kind` on the accompanying capability, or on `slot`, and passes the answer back. */
   ask: { body: z.strictObject({ slot: z.string(), kind: z.string() }), reply: z.strictObject({ answer: z.unknown() }) },

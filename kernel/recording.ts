@@ -1,0 +1,53 @@
+/** The kernel's part of the message log: puts what actors note about their steps into it, each under its span. */
+import { randomBytes } from 'node:crypto'
+import type { Note } from './frames.ts'
+import type { Delivery, Live } from './lifecycle.ts'
+import type { MessageLog } from './message-log.ts'
+import { encode } from './transcript.ts'
+
+type Recording<Item> = {
+  transcript: string | null
+  noted(live: Live<Item>, note: Note, delivery: Delivery | undefined): void
+  whenDurable(tell: () => void): void
+}
+
+export function recording<Item>(log: MessageLog | null): Recording<Item> {
+  if (!log) return { transcript: null, noted: () => {}, whenDurable: (tell) => tell() }
+  const salt = randomBytes(16).toString('base64url')
+  /** Where each actor's lines go now; null once its log broke off. */
+  const spans = new WeakMap<object, { incarnation: number; id: number | null; n: number }>()
+
+  function begin(live: Live<Item>, begins: string): { incarnation: number; id: number | null; n: number } {
+    const { session } = live.params
+    const span = {
+      incarnation: live.incarnation,
+      n: 0,
+      id:
+        log?.begin({
+          actor: live.id,
+          kind: live.entry.manifest.kind,
+          incarnation: live.incarnation,
+          session: typeof session === 'string' ? session : null,
+          begins,
+        }) ?? null,
+    }
+    spans.set(live, span)
+    return span
+  }
+
+  return {
+    transcript: salt,
+    noted(live, { event, value, did, digest, error, begins }, delivery) {
+      const input = event ?? (delivery ? encode(delivery, salt) : null)
+      // An actor that says it took a step on nothing: not ours to believe, and nothing a replay could use.
+      if (input === null) return
+      const known = spans.get(live)
+      const current = known?.incarnation === live.incarnation ? known : null
+      const isStart = current === null
+      const span = current ?? begin(live, begins ?? '{}')
+      if (span.id !== null) log.add(span.id, span.n++, delivery?.from.badge.session ?? null, { event: input, value, did, digest, error })
+      if (begins !== undefined && !isStart) begin(live, begins)
+    },
+    whenDurable: (tell) => log.whenDurable(tell),
+  }
+}
