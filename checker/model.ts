@@ -88,6 +88,8 @@ export type Model<Context = any> = {
    * `effect NAME`, `reply KIND`, `stimulus NAME`.
    */
   fairness?: Readonly<Record<string, 'none' | 'weak' | 'strong'>>
+  /** Properties that speak of this model's own numbers or bounds: not asked of production runs (conform.ts). */
+  onlyHere?: readonly string[]
   /** States with nothing left to happen that are fine. Anything else without a successor is a deadlock. */
   mayEnd?: (view: View<Context>) => boolean
 }

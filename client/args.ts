@@ -67,6 +67,7 @@ export const usage = `Usage: bulkhead [COMMAND]
       --trace text|mermaid|itf|test    how a counterexample is shown
       --export promela|tla             print the model for Spin or TLC
       --mutate                         break the machine on purpose, and list what no property notices
+      --conform SESSION                whether what a session's actors did is a path of their models
   replay SESSION [--json]
               Take a session's steps again on the machines that run today, and report the first difference.
   setup       Install what is missing and build the workspace image.

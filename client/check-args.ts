@@ -10,6 +10,8 @@ export type CheckCommand = {
   mutate: boolean
   trace: (typeof traceForms)[number]
   export: (typeof exportForms)[number] | null
+  /** A session to compare with the models, in place of a search. */
+  conform: string | null
 }
 
 export function parseCheck(args: readonly string[]): { verb: 'check' } & CheckCommand {
@@ -19,6 +21,7 @@ export function parseCheck(args: readonly string[]): { verb: 'check' } & CheckCo
     mutate: { type: 'boolean' },
     trace: { type: 'string' },
     export: { type: 'string' },
+    conform: { type: 'string' },
   })
   if (positionals.length > 1) throw new UsageError('check takes at most one name.')
   const trace = traceForms.find((form) => form === (values.trace ?? 'text'))
@@ -33,5 +36,6 @@ export function parseCheck(args: readonly string[]): { verb: 'check' } & CheckCo
     mutate: values.mutate === true,
     trace,
     export: form,
+    conform: values.conform ?? null,
   }
 }

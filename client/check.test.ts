@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { check, checkText } from './check.ts'
 import type { CheckCommand } from './check-args.ts'
 
-const command: CheckCommand = { name: null, json: false, full: false, mutate: false, trace: 'text', export: null }
+const command: CheckCommand = { name: null, json: false, full: false, mutate: false, trace: 'text', export: null, conform: null }
 const run = async (more: Partial<CheckCommand>) => {
   let text = ''
   const code = await check({ ...command, ...more, out: (part) => (text += part), progress: () => {} })

@@ -37,6 +37,8 @@ async function perform(command: Command): Promise<number> {
     case 'terminal':
       return (await import('./terminal.ts')).terminal(command)
     case 'check':
+      if (command.conform !== null)
+        return (await import('./conform.ts')).conformSession({ session: command.conform, json: command.json, home: places.home, out })
       return (await import('./check.ts')).check({
         ...command,
         out: (text) => {

@@ -176,5 +176,11 @@ export const model = defineModel<Context>({
       to: (view) => asking(view).length === 0,
     },
   },
+  onlyHere: [
+    'whoever asked waits for the member, for policy, or for a capability',
+    'nothing that needs approval is allowed without it',
+    'what is handed over is still held',
+    'a revoke is acknowledged only once the kernel is told',
+  ],
   mayEnd: ({ open, sent }) => open.length === 0 || sent['policy tells'] !== 1,
 })

@@ -146,6 +146,7 @@ function modelOf(modelCalls: number, changes: boolean) {
       },
     },
     possible: { 'ready for a prompt': ({ value }) => value === 'ready' },
+    onlyHere: ['a change runs only on a capability that consent gave'],
     mayEnd: ({ value, open }) => value === 'ready' && open.length === 0,
   })
 }
