@@ -2,7 +2,7 @@
 import { realpathSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
-import { type CheckCommand, parseCheck } from './check-args.ts'
+import { type CheckCommand, parseCheck, parseExplore } from './check-args.ts'
 import { type McpCommand, parseMcp } from './mcp-args.ts'
 
 export class UsageError extends Error {}
@@ -24,6 +24,7 @@ export type Command =
   | { verb: 'policy'; action: (typeof policyActions)[number]; about: string; json: boolean }
   | { verb: 'inspect' | 'doctor'; json: boolean }
   | ({ verb: 'check' } & CheckCommand)
+  | { verb: 'explore'; name: string; port: number }
   | { verb: 'replay'; session: string; json: boolean }
   | McpCommand
   | { verb: 'web'; open: boolean }
@@ -68,6 +69,8 @@ export const usage = `Usage: bulkhead [COMMAND]
       --export promela|tla             print the model for Spin or TLC
       --mutate                         break the machine on purpose, and list what no property notices
       --conform SESSION                whether what a session's actors did is a path of their models
+  explore NAME [--port N]
+              Walk a model's states on a page: what can happen, what it changes, the way to a counterexample.
   replay SESSION [--json]
               Take a session's steps again on the machines that run today, and report the first difference.
   setup       Install what is missing and build the workspace image.
@@ -141,6 +144,8 @@ export function parseCommand(args: readonly string[]): Command {
     }
     case 'check':
       return parseCheck(rest)
+    case 'explore':
+      return parseExplore(rest)
     case 'replay': {
       const { values, positionals } = parseWords(rest, json)
       const [wanted, ...more] = positionals

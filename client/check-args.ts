@@ -39,3 +39,15 @@ export function parseCheck(args: readonly string[]): { verb: 'check' } & CheckCo
     conform: values.conform ?? null,
   }
 }
+
+/** Highest port there is. */
+const lastPort = 65_535
+
+export function parseExplore(args: readonly string[]): { verb: 'explore'; name: string; port: number } {
+  const { values, positionals } = parseWords(args, { port: { type: 'string' } })
+  const [name, ...more] = positionals
+  if (name === undefined || more.length > 0) throw new UsageError('explore takes one actor or system: bulkhead explore vm-supervisor')
+  const port = Number(values.port ?? 0)
+  if (!Number.isInteger(port) || port < 0 || port > lastPort) throw new UsageError(`--port takes a number from 0 to ${lastPort}.`)
+  return { verb: 'explore', name, port }
+}

@@ -13,7 +13,12 @@ test.each(models)('%s: every property holds in every state', async (path) => {
   const { model } = (await import(new URL(path, root).href)) as { model: Model }
   const result = check(model)
   expect(
-    result.violations.map(({ kind, property, detail, trace }) => ({ kind, property, detail, trace: trace.steps.map(({ label }) => label) })),
+    result.violations.map(({ kind, property, detail, trace }) => ({
+      kind,
+      property,
+      detail,
+      trace: trace.steps.map(({ label }) => label),
+    })),
   ).toEqual([])
   expect(result.complete).toBe(true)
 })
