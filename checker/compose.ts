@@ -394,6 +394,9 @@ function propertiesOf(system: SystemModel, members: ReadonlyMap<string, Member>)
     const view: SystemView = {
       actor: (id) => (at as States).at(place(id).component) as Local,
       waiting: (id) => (at as States).at(place(id).mailbox) as readonly Item[],
+      get capabilities() {
+        return (at as States).at(capabilitiesAt)
+      },
       get faults() {
         return (at as States).at(faultsAt) as FaultState
       },

@@ -87,7 +87,11 @@ export class Outbox {
       this.sent.push({ to: `(${to})`, kind, what: 'send' })
       return
     }
-    if (typeof to === 'number' && Object.keys(member.part.grants ?? {}).length === 0 && !this.#holds(to)) return
+    // A number that only somebody outside gave leads outside.
+    if (typeof to === 'number' && !this.#holds(to)) {
+      this.sent.push({ to: '(outside)', kind, what: 'send' })
+      return
+    }
     const routed = this.#composition.capabilities.send(this.state, member.id, to, kind, caps)
     const request = ref === undefined ? null : this.#open(ref, kind)
     if (!routed.ok) {

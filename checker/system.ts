@@ -33,6 +33,8 @@ export type SystemView = {
   actor(id: string): AnyView
   /** What waits for an actor, oldest first. */
   waiting(id: string): readonly Item[]
+  /** The capability tables, written out: `caps` by id, `clists` by holder. */
+  readonly capabilities: unknown
   /** Names of the revocations that happened, crashes so far. */
   faults: { crashes: number; revoked: readonly string[] }
 }

@@ -186,7 +186,9 @@ function showCharts({ state }: Place): void {
       const root = chart.states.find(({ parent }) => parent === null)?.id.split('.')[0] ?? ''
       const value = (state[actor] as { value?: unknown } | undefined)?.value
       figure.append(
-        chartPicture(chart, new Set(activeIds(value, root))),
+        chart.states.length === 0
+          ? make('p', 'One state: all it knows is in its context.')
+          : chartPicture(chart, new Set(activeIds(value, root))),
         make('figcaption', `${actor}: ${value === undefined ? '' : JSON.stringify(value)}`),
       )
       return figure
@@ -211,7 +213,7 @@ function chartPicture({ states, arrows }: Chart, active: ReadonlySet<string>): S
     const x = 10 + 22 * depth(id)
     svg.append(
       draw('rect', { class: active.has(id) ? 'box here' : 'box', x, y, width: right - x - 10, height: 26, rx: 6 }),
-      draw('text', { x: x + 9, y: y + 17 }, `${initial ? '● ' : ''}${id.split('.').at(-1)}`),
+      draw('text', { x: x + 9, y: y + 17 }, `${initial ? '● ' : ''}${id.includes('.') ? id.split('.').at(-1) : 'anywhere'}`),
     )
   }
   for (const [index, { from, to, label }] of drawn.entries()) {

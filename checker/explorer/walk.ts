@@ -177,6 +177,8 @@ export function chartOf(machine: AnyStateMachine): Chart {
     for (const child of Object.values(node.states as Record<string, Node>)) visit(child, node)
   }
   visit(machine.root, null)
+  // What is handled wherever the machine is leads out of the whole of it.
+  if (arrows.some(({ from }) => from === machine.root.id)) states.unshift({ id: machine.root.id, parent: null, initial: false })
   const merged = new Map<string, Chart['arrows'][number]>()
   for (const arrow of arrows) {
     const key = `${arrow.from}>${arrow.to}`
