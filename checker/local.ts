@@ -131,11 +131,11 @@ export function absorb(before: Local, step: Step, event: Event | null): Stepped 
   let problem: Problem | null = null
   const out: Outgoing[] = []
   for (const command of step.commands) {
-    if (command.do === 'effect') pending.push({ what: 'effect', name: command.name, params: command.params })
+    if (command.do === 'effect') pending.push(frozen({ what: 'effect', name: command.name, params: command.params }))
     else if (command.do === 'dropTimer') pending = pending.filter((item) => item.what !== 'timer' || item.id !== command.id)
     else if (command.do === 'timer') {
       pending = pending.filter((item) => item.what !== 'timer' || item.id !== command.id)
-      pending.push({ what: 'timer', id: command.id, event: command.event })
+      pending.push(frozen({ what: 'timer', id: command.id, event: command.event }))
     } else {
       const { message } = command
       out.push(message)
@@ -172,7 +172,7 @@ export function absorb(before: Local, step: Step, event: Event | null): Stepped 
     open = open.filter((other) => other !== request)
   }
   const { snapshot } = step
-  const context = snapshot.context as unknown
+  const context = frozen(snapshot.context as unknown)
   return { next: { ...before, snapshot, value: snapshot.value, context, pending, open }, out, handled: step.handled, problem }
 }
 
@@ -186,6 +186,12 @@ export function keyOf(model: Model, state: Local): string {
   // Under a projection two alike do what one does, twice; without one nothing is alike.
   const items = (model.projectPending ? [...new Set(projected)] : projected).toSorted()
   return canonical([value, model.project ? (model.project(context) as unknown) : context, items, open, sent, generations])
+}
+
+/** What is frozen is written to text once (`canonical`). */
+function frozen<T>(value: T): T {
+  freeze(value)
+  return value
 }
 
 export function freeze(value: unknown): void {

@@ -128,18 +128,31 @@ export class Interner<T> {
   }
 }
 
-/** JSON with keys in one order: objects are built in many. */
+const texts = new WeakMap<object, string>()
+
+/**
+ * JSON with keys in one order: objects are built in many. What is frozen cannot change, so its text is kept; machines share most of their
+ * context from step to step.
+ */
 export function canonical(value: unknown): string {
-  return JSON.stringify(value, sorted) ?? 'undefined'
+  if (typeof value === 'string') return JSON.stringify(value)
+  if (typeof value !== 'object' || value === null) return value === undefined ? 'null' : String(value)
+  const frozen = Object.isFrozen(value)
+  const known = frozen ? texts.get(value) : undefined
+  if (known !== undefined) return known
+  const text = Array.isArray(value) ? `[${value.map(canonical).join()}]` : `{${members(value as Record<string, unknown>)}}`
+  if (frozen) texts.set(value, text)
+  return text
 }
 
-function sorted(_key: string, value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
-  const record = value as Record<string, unknown>
-  const names = Object.keys(record)
-  for (let i = 1; i < names.length; i++)
-    if ((names[i - 1] as string) > (names[i] as string)) return Object.fromEntries(names.toSorted().map((name) => [name, record[name]]))
-  return record
+function members(record: Record<string, unknown>): string {
+  let text = ''
+  for (const name of Object.keys(record).toSorted()) {
+    const value = record[name]
+    if (value === undefined) continue
+    text += `${text === '' ? '' : ','}${JSON.stringify(name)}:${canonical(value)}`
+  }
+  return text
 }
 
 /** A state for properties to read: by name, or by component number where that has to be fast. One object, pointed at one state after another. */
