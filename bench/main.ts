@@ -4,12 +4,13 @@
  */
 import { parseArgs } from 'node:util'
 import { checker } from './checker.ts'
+import { kernelBench } from './kernel.ts'
 import { mainJob } from './main-job.ts'
 import { type Figure, machine, type Report, table } from './report.ts'
 
 type Bench = (runs: number, told: (text: string) => void) => Promise<Figure[]>
 
-const benches: Readonly<Record<string, Bench>> = { checker, 'main-job': mainJob }
+const benches: Readonly<Record<string, Bench>> = { checker, 'main-job': mainJob, kernel: kernelBench }
 
 /** Medians of five are steady enough to compare, and a cold start of the VM takes several seconds. */
 const defaultRuns = 5

@@ -96,13 +96,7 @@ export function createKernel(options: KernelOptions) {
   const { actors } = supervisor
 
   /** Takes a message on its way. `answer` is called once if it is a request, never otherwise. */
-  function send(
-    from: ActorId,
-    slot: number | string,
-    kind: string,
-    body: unknown,
-    more: SendOptions,
-  ): number | null {
+  function send(from: ActorId, slot: number | string, kind: string, body: unknown, more: SendOptions): number | null {
     const refuse = (error: Fault): null => {
       deadLetters.add({ from, slot, kind, error })
       more.answer?.({ error })
@@ -198,9 +192,8 @@ export function createKernel(options: KernelOptions) {
     const count = revoke(tables, cap)
     const live = actors.get(cap.target)
     if (!live) return count
-    const dead = live.queue.filter((item) => item.cap.revoked)
-    if (dead.length > 0) live.queue = live.queue.filter((item) => !item.cap.revoked)
-    for (const item of dead) refuseQueued(item, check(item.cap, item.kind, Date.now()) as Fault)
+    for (const item of live.queue.take(({ cap: { revoked } }) => revoked))
+      refuseQueued(item, check(item.cap, item.kind, Date.now()) as Fault)
     return count
   }
 
@@ -217,9 +210,8 @@ export function createKernel(options: KernelOptions) {
     aborts.get(id)?.abort()
     const live = actors.get(request.to)
     if (live) {
-      const waiting = live.queue.findIndex((item) => item.request === id)
-      if (waiting >= 0) live.queue.splice(waiting, 1)
-      else live.port?.send({ t: 'cancel', request: id })
+      const waited = live.queue.take((item) => item.request === id)
+      if (waited.length === 0) live.port?.send({ t: 'cancel', request: id })
     }
     request.answer({ error })
   }
@@ -370,13 +362,10 @@ export function createKernel(options: KernelOptions) {
   function abandon(id: ActorId): void {
     const live = actors.get(id)
     const cause = live?.lastExit ?? 'stopped'
-    const kept: Item[] = []
-    for (const item of live?.queue ?? []) {
-      if (live?.state === 'down' && !live.degraded) kept.push(item)
-      else deadLetters.add({ from: item.from, slot: '(queued)', kind: item.kind, error: fault('actor-down', `${id} ended.`, { cause }) })
-    }
-    const waiting = new Set(kept.map((item) => item.request))
-    if (live) live.queue = kept
+    const comesBack = live?.state === 'down' && !live.degraded
+    for (const item of comesBack ? [] : (live?.queue.take(() => true) ?? []))
+      deadLetters.add({ from: item.from, slot: '(queued)', kind: item.kind, error: fault('actor-down', `${id} ended.`, { cause }) })
+    const waiting = new Set([...(live?.queue ?? [])].map((item) => item.request))
     for (const request of requests.values()) {
       if (request.to === id && !waiting.has(request.id))
         close(request.id)?.answer({

@@ -1,5 +1,4 @@
 /** Inline placement: the host runs in the kernel's own thread. For tests, the checker, and small trusted actors that do no I/O. */
-import type { FromActor, ToActor } from './frames.ts'
 import { createHost } from './host.ts'
 import type { Port, PortEvents, StartSpec } from './placement.ts'
 
@@ -11,20 +10,34 @@ export async function startInline(spec: StartSpec, events: PortEvents): Promise<
     alive = false
     events.exit(reason, clean)
   }
-  // Frames change threads of control through the microtask queue, so that neither side re-enters the other.
-  const later = (work: () => void) => queueMicrotask(() => alive && work())
+  const toKernel = inTurns(events.frame, () => alive)
   const host = createHost(
     actor,
-    { send: (frame: FromActor) => later(() => events.frame(frame)), stopped: () => exit('stopped', true) },
+    { send: toKernel, stopped: () => exit('stopped', true) },
     { freeze: process.env['NODE_ENV'] !== 'production' },
   )
+  const toHost = inTurns(host.receive, () => alive)
   // After the caller has its port.
   setImmediate(() => alive && events.frame({ t: 'ready', facts: {} }))
   return {
     pid: null,
     fds: spec.fds,
-    send: (frame: ToActor) => later(() => host.receive(frame)),
-    sendHandle: (conn, socket) => later(() => host.handle(conn, socket)),
+    send: toHost,
+    sendHandle: (conn, socket) => queueMicrotask(() => alive && host.handle(conn, socket)),
     kill: () => exit('killed', false),
+  }
+}
+
+/** Frames change hands through the microtask queue, all that came meanwhile at once, so that neither side re-enters the other. */
+function inTurns<Frame>(take: (frame: Frame) => void, alive: () => boolean): (frame: Frame) => void {
+  let waiting: Frame[] = []
+  const turn = (): void => {
+    const frames = waiting
+    waiting = []
+    for (const frame of frames) if (alive()) take(frame)
+  }
+  return (frame) => {
+    if (waiting.length === 0) queueMicrotask(turn)
+    waiting.push(frame)
   }
 }

@@ -1,14 +1,14 @@
 /**
  * A process actor that answers the kernel's first message with whatever bytes its parameters say: what a taken-over actor could send. Started
- * like any actor, by the kernel's own entry file, whose socket it then uses behind the host's back.
+ * like any actor, by the kernel's own entry file, whose socket it then writes to behind the host's back.
  */
-import { Socket } from 'node:net'
+import { writeSync } from 'node:fs'
 import { setup } from 'xstate'
 import * as Effect from 'effect/Effect'
-import type { Actor, Inbound, KernelEvent, Manifest } from '../types.ts'
-import { protocol } from './hostile-protocol.ts'
+import type { Actor, Inbound, KernelEvent, Manifest } from '../../types.ts'
+import { protocol } from './protocol.ts'
 
-export const manifest = {
+const manifest = {
   kind: 'hostile',
   purpose: 'shows the kernel what a hostile actor may send',
   placement: 'process',
@@ -36,10 +36,21 @@ export const actor = {
       outcomes: ['done'],
       run: ({ bytes, times }: { bytes: Uint8Array; times: number }) =>
         Effect.promise(async () => {
-          const pipe = new Socket({ fd: 3, readable: false, writable: true })
-          for (let n = 0; n < times; n++) if (!pipe.write(bytes)) await new Promise((resolve) => pipe.once('drain', resolve))
+          for (let n = 0; n < times; n++) await whole(bytes)
           return { type: 'done' }
         }),
     },
   },
 } satisfies Actor
+
+/** The socket does not block: what does not fit waits its turn. */
+async function whole(bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length; ) {
+    try {
+      at += writeSync(3, bytes, at)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+}

@@ -1,0 +1,74 @@
+/** The daemon with every actor, doing nothing: its CPU, its memory, and how long it takes to serve when everything is in the page cache. */
+import { readFileSync } from 'node:fs'
+import { openHome } from '../test/harness/product.ts'
+import { listProcesses, withDescendants } from '../test/harness/processes.ts'
+import { atMost, figure, type Figure, type Samples, type Target } from './report.ts'
+
+/** How long it is watched, ms. A tick of /proc is 10 ms: 0 % means less than one in this time, over all processes. */
+const watchedMs = 3_000
+const ticksPerSecond = 100
+
+const nothing: Target = { text: '0 % (less than 0.5 %)', better: 'lower', keeps: (value) => value < 0.5 }
+
+export async function idleFigures(runs: number, told: (text: string) => void): Promise<Figure[]> {
+  const starts: number[] = []
+  const cpu: number[] = []
+  const memory = new Map<string, number[]>()
+  let why: string | null = null
+  try {
+    for (let run = 0; run < Math.min(runs, 3); run++) {
+      const home = openHome({ env: { BULKHEAD_VM: 'off' } })
+      try {
+        const begun = performance.now()
+        await home.call(['daemon', 'start'])
+        starts.push(performance.now() - begun)
+        const { actors } = await home.inspect()
+        const daemon = await home.daemonPid()
+        const names = new Map([[daemon, 'daemon'], ...actors.flatMap(({ id, pid }) => (pid === null ? [] : [[pid, id] as const]))])
+        const pids = withDescendants(listProcesses().filter(({ pid }) => pid === daemon)).map(({ pid }) => pid)
+        const before = pids.map(ticks)
+        await new Promise((resolve) => setTimeout(resolve, watchedMs))
+        const spent = pids.reduce((sum, pid, index) => sum + ticks(pid) - (before[index] ?? 0), 0)
+        cpu.push((100 * spent) / ticksPerSecond / (watchedMs / 1000))
+        let total = 0
+        for (const pid of pids) {
+          const mib = pss(pid)
+          total += mib
+          const name = names.get(pid) ?? 'other'
+          memory.set(name, [...(memory.get(name) ?? []), mib])
+        }
+        memory.set('all', [...(memory.get('all') ?? []), total])
+        told(`idle ${run + 1}: started in ${starts.at(-1)?.toFixed(0)} ms, ${cpu.at(-1)?.toFixed(2)} % CPU, ${total.toFixed(0)} MiB`)
+      } finally {
+        await home.close()
+      }
+    }
+  } catch (error) {
+    why = error instanceof Error ? error.message : JSON.stringify(error)
+  }
+  const samples = (values: readonly number[]): Samples => ({ values, why })
+  const { all = [], ...each } = Object.fromEntries(memory)
+  const said: Target = { text: 'reported', better: 'lower', keeps: () => true }
+  return [
+    figure({ name: 'daemon idle with all actors, CPU', unit: '%', target: nothing, own: samples(cpu) }),
+    figure({ name: 'daemon idle with all actors, PSS', unit: 'MiB', target: atMost(300, 'MiB'), own: samples(all) }),
+    ...Object.entries(each).map(([name, values]) => figure({ name: `PSS of ${name}`, unit: 'MiB', target: said, own: samples(values) })),
+    figure({ name: 'start to serving, warm', unit: 'ms', target: atMost(1_500, 'ms'), own: samples(starts) }),
+  ]
+}
+
+/** CPU time of a process, in ticks; 0 once it is gone. */
+function ticks(pid: number): number {
+  try {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? []
+    return Number(fields[11]) + Number(fields[12])
+  } catch {
+    return 0
+  }
+}
+
+/** Its share of the memory it uses, MiB. */
+function pss(pid: number): number {
+  const found = /^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))
+  return Number(found?.[1] ?? 0) / 1024
+}
