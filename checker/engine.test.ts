@@ -246,7 +246,7 @@ test('a mutant of the philosophers that never hands a fork over starves; mutants
     possible: { shut: ({ value }) => value === 'shut' },
   })
   expect(mutate(model, {}).map(({ change, killedBy }) => [change, killedBy])).toEqual([
-    ['does not go to wide', 'sometimes: wide'],
-    ['does not go to shut', 'possible: shut'],
+    ['does not go to "wide"', 'sometimes: wide'],
+    ['does not go to "shut"', 'possible: shut'],
   ])
 })

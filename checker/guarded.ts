@@ -87,7 +87,7 @@ export function guarded<V extends Record<string, unknown>>(model: Guarded<V>): P
     }
   })
   type Holds = StateProperty['holds']
-  const listed = <K extends 'always' | 'sometimes'>(kind: K): StateProperty[] =>
+  const listed = (kind: 'always' | 'sometimes'): StateProperty[] =>
     Object.entries(model[kind] ?? {}).map(([name, holds]) => ({ name, kind, holds: holds as unknown as Holds }))
   const temporal: TemporalProperty[] = [
     ...(['eventually', 'possible'] as const).flatMap((kind) =>

@@ -79,7 +79,7 @@ function transitionEdits(place: string, transition: unknown, where: readonly str
   if (found['target'] !== undefined)
     edits.push({
       place: place + nth,
-      change: `does not go to ${String(found['target'])}`,
+      change: `does not go to ${JSON.stringify(found['target'])}`,
       apply: (config) => change(config, (item) => delete item['target']),
     })
   for (const [position, action] of listOf(found['actions']).entries())

@@ -21,7 +21,7 @@ export function createReplay(machines: Readonly<Record<string, { machine: AnySta
       return {
         value: after.value,
         emitted: actions.flatMap(({ type, params }) =>
-          String(type) === 'xstate.emit' ? [(params as { event: { type: string } }).event] : [],
+          (type as string) === 'xstate.emit' ? [(params as { event: { type: string } }).event] : [],
         ),
         effects: actions.filter(({ type }) => !type.startsWith('xstate.')).map(({ type }) => type),
       }

@@ -151,13 +151,16 @@ function less(a: Int32Array, b: Int32Array): boolean {
 /** Every order of those that cannot be told apart, the others staying where they are. */
 function* arrangements(order: readonly number[], same: (a: number, b: number) => boolean): Generator<readonly number[]> {
   const [first] = order
-  if (first === undefined) return yield []
+  if (first === undefined) {
+    yield []
+    return
+  }
   let end = 1
   while (end < order.length && same(first, order[end] as number)) end++
   for (const head of permutations(order.slice(0, end))) for (const tail of arrangements(order.slice(end), same)) yield [...head, ...tail]
 }
 
 function* permutations(items: readonly number[]): Generator<readonly number[]> {
-  if (items.length <= 1) return yield items
-  for (const [index, item] of items.entries()) for (const rest of permutations(items.toSpliced(index, 1))) yield [item, ...rest]
+  if (items.length <= 1) yield items
+  else for (const [index, item] of items.entries()) for (const rest of permutations(items.toSpliced(index, 1))) yield [item, ...rest]
 }

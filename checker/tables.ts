@@ -293,7 +293,7 @@ export function createTables(product: Product) {
   }
 
   // Properties of one component are asked once per value.
-  const localBad: Map<number, readonly string[]>[] = product.components.map(() => new Map())
+  const localBad: Map<number, readonly string[]>[] = product.components.map(() => new Map<number, readonly string[]>())
   const judged = product.components.map(() => 0)
   const reached = new Set<string>()
   let anyBad = false

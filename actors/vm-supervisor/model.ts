@@ -123,8 +123,14 @@ export const model = defineModel<Context>({
       Object.keys(context.running).length === 0 || context.state === 'ready' || value === 'closing',
     'nothing waits while the VM is down': ({ context }) =>
       !['off', 'absent', 'backoff'].includes(context.state) || (context.waiting.length === 0 && context.starters.length === 0),
-    'no failure latches: a VM that is not ready is stopped, on its way, or has a timer or an effect pending': ({ context, pending, value }) =>
-      value === 'closing' || ['ready', 'stopped', 'off', 'absent'].includes(context.state) || pending.some(({ what }) => what !== 'request'),
+    'no failure latches: a VM that is not ready is stopped, on its way, or has a timer or an effect pending': ({
+      context,
+      pending,
+      value,
+    }) =>
+      value === 'closing' ||
+      ['ready', 'stopped', 'off', 'absent'].includes(context.state) ||
+      pending.some(({ what }) => what !== 'request'),
     'where policy forbids it, no VM is started or said to be ready': ({ context }) =>
       context.forbidden === null || ['off', 'stopping'].includes(context.state),
     'at most one VM process at a time': ({ pending }) =>

@@ -168,7 +168,7 @@ export function chartOf(machine: AnyStateMachine): Chart {
   const arrows: Chart['arrows'] = []
   const visit = (node: Node, parent: Node | null): void => {
     if (parent)
-      states.push({ id: node.id, parent: parent.parent ? parent.id : null, initial: parent.initial.target?.includes(node) === true })
+      states.push({ id: node.id, parent: parent.parent ? parent.id : null, initial: parent.initial.target?.includes(node) ?? false })
     for (const transition of [...node.transitions.values()].flat().concat((node.always ?? []) as never)) {
       const { eventType, target } = transition as { eventType: string; target?: readonly Node[] }
       for (const to of target ?? [])

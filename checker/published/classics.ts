@@ -62,8 +62,8 @@ export function diningPhilosophers(count = 5, fair = true): Product {
   }
   return guarded<V>({
     name: 'DiningPhilosophers',
-    variables: Object.fromEntries(
-      range(count).flatMap((p) => [
+    variables: Object.fromEntries<unknown>(
+      range(count).flatMap((p): [string, unknown][] => [
         [`fork${p}`, { holder: p === 1 ? 0 : p, clean: false }],
         [`pc${p}`, 'loop'],
         [`hungry${p}`, true],
