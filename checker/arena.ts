@@ -248,7 +248,7 @@ function hashPair(first: number, second: number): number {
 }
 
 /** Multiply and mix, word by word (the finaliser of MurmurHash3). */
-export function hashAt(words: Int32Array, base: number, width: number): number {
+function hashAt(words: Int32Array, base: number, width: number): number {
   let h = 0x9747b28c
   for (let i = 0; i < width; i++) {
     let k = Math.imul(words[base + i] as number, 0xcc9e2d51)

@@ -13,7 +13,7 @@ export function traceText({ steps, cycle }: Trace): string {
   return lines.join('\n')
 }
 
-export function stepText({ actor, label, value, sent = [] }: TraceStep): string {
+function stepText({ actor, label, value, sent = [] }: TraceStep): string {
   const out = sent.map(({ what, kind, to }) => `${what} ${kind} to ${to}`).join(', ')
   return `${actor}: ${label}${value === undefined ? '' : ` -> ${listed(value)}`}${out === '' ? '' : `   [${out}]`}`
 }

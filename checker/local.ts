@@ -99,7 +99,7 @@ export function movesOf(model: Model, state: Local, inside: (pending: Pending) =
   return moves
 }
 
-export function refusal({ ref, kind }: { ref: string; kind: string }, code: string): Event {
+function refusal({ ref, kind }: { ref: string; kind: string }, code: string): Event {
   return { type: 'refused', ref, kind, error: { code, message: '', remedy: '' } }
 }
 
@@ -194,7 +194,7 @@ function frozen<T>(value: T): T {
   return value
 }
 
-export function freeze(value: unknown): void {
+function freeze(value: unknown): void {
   if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return
   Object.freeze(value)
   for (const item of Object.values(value)) freeze(item)

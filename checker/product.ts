@@ -136,7 +136,7 @@ const texts = new WeakMap<object, string>()
  */
 export function canonical(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value)
-  if (typeof value !== 'object' || value === null) return value === undefined ? 'null' : String(value)
+  if (typeof value !== 'object' || value === null) return typeof value === 'number' || typeof value === 'boolean' ? `${value}` : 'null'
   const frozen = Object.isFrozen(value)
   const known = frozen ? texts.get(value) : undefined
   if (known !== undefined) return known

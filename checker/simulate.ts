@@ -8,7 +8,7 @@ import { written } from './product.ts'
 import type { Compiled, Tables } from './tables.ts'
 
 /** A generator of numbers in [0, 1) that gives the same walk for the same seed (mulberry32). */
-export function seeded(seed: number): () => number {
+function seeded(seed: number): () => number {
   let state = seed | 0
   return () => {
     state = (state + 0x6d2b79f5) | 0

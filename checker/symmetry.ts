@@ -46,13 +46,13 @@ export function systemSymmetry(composition: Composition, names: readonly string[
       const key = `${component}/${id}/${to.join()}`
       const known = renamed.get(key)
       if (known !== undefined) return known
-      const names_ = new Map(names.map((name, i) => [name, names[to[i] as number] as string]))
+      const renaming = new Map(names.map((name, i) => [name, names[to[i] as number] as string]))
       let result: number
-      if (isMailbox(component)) result = member.box.content(member.box.shown(id).map((item) => channels.item(renameItem(item, names_))))
+      if (isMailbox(component)) result = member.box.content(member.box.shown(id).map((item) => channels.item(renameItem(item, renaming))))
       else {
         const local = member.locals.get(id)
-        const context = rename(local.context, names_)
-        const pending = rename(local.pending, names_) as Local['pending']
+        const context = rename(local.context, renaming)
+        const pending = rename(local.pending, renaming) as Local['pending']
         if (canonical(context) === canonical(local.context) && canonical(pending) === canonical(local.pending)) result = id
         else {
           // The same kind of snapshot, so that its stepper goes on from it.
@@ -71,10 +71,10 @@ export function systemSymmetry(composition: Composition, names: readonly string[
       const key = `${component}/${id}/${replica}`
       const known = signed.get(key)
       if (known !== undefined) return known
-      const names_ = new Map(names.map((name, i) => [name, i === replica ? '#' : '_']))
+      const renaming = new Map(names.map((name, i) => [name, i === replica ? '#' : '_']))
       const value = valueOf(component, id)
       const said =
-        Array.isArray(value) && channels.keeps ? value.map((item) => nameless(item, names_)).toSorted() : [nameless(value, names_)]
+        Array.isArray(value) && channels.keeps ? value.map((item) => nameless(item, renaming)).toSorted() : [nameless(value, renaming)]
       const text = said.join('|')
       const number = signatures.add(text, () => text)
       signed.set(key, number)

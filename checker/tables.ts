@@ -142,7 +142,7 @@ export class Bundle {
 }
 
 /** Rules of one process together while they read few components. */
-function bundle(product: Product): number[][] {
+function bundled(product: Product): number[][] {
   const bundles: { process: number; reads: Set<number>; rules: number[]; open: boolean }[] = []
   for (const [index, { process, reads, direct }] of product.rules.entries()) {
     const fits = bundles.find((other) => other.open && other.process === process && new Set([...other.reads, ...reads]).size <= maxReads)
@@ -163,10 +163,10 @@ export function createTables(product: Product) {
   const compiledOnce = new Map<Outcome, Compiled>()
   const counters = { misses: 0, expansions: 0 }
 
-  function compile(rule: number, outcomes: readonly Outcome[], ids: ArrayLike<number>): readonly Compiled[] {
-    if (outcomes.length === 0) return none
+  function compile(rule: number, found: readonly Outcome[], ids: ArrayLike<number>): readonly Compiled[] {
+    if (found.length === 0) return none
     const { reads } = product.rules[rule] as Rule
-    return outcomes.map((outcome) => {
+    return found.map((outcome) => {
       // Front ends give the same outcome again where it is the same.
       const before = compiledOnce.get(outcome)
       if (before && before.rule === rule && before.replaces?.every((id, i) => ids[before.writes[2 * i] as number] === id)) return before
@@ -227,14 +227,14 @@ export function createTables(product: Product) {
     }
     const last = reads.length - 1
     let at = memo[index] as Nested
-    if (last >= 1) at = below(at, ids[reads[0] as number] as number)
-    if (last >= 2) at = below(at, ids[reads[1] as number] as number)
-    for (let i = 2; i < last; i++) at = below(at, ids[reads[i] as number] as number)
+    if (last >= 1) at = inner(at, ids[reads[0] as number] as number)
+    if (last >= 2) at = inner(at, ids[reads[1] as number] as number)
+    for (let i = 2; i < last; i++) at = inner(at, ids[reads[i] as number] as number)
     const id = last < 0 ? 0 : (ids[reads[last] as number] as number)
     return (at[id] as readonly Compiled[] | undefined) ?? miss(index, rule, ids, at, id)
   }
 
-  const bundles = bundle(product).map((members) => new Bundle(product, members))
+  const bundles = bundled(product).map((members) => new Bundle(product, members))
 
   /** What a bundle allows in the state `ids`, from one look into its table when it was asked before. */
   function allowed(bundle: Bundle, ids: Int32Array): readonly Compiled[] {
@@ -362,7 +362,7 @@ export function createTables(product: Product) {
   }
 }
 
-function below(at: Nested, id: number): Nested {
+function inner(at: Nested, id: number): Nested {
   return (at[id] as Nested | undefined) ?? (at[id] = [])
 }
 

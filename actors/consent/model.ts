@@ -146,9 +146,7 @@ export const model = defineModel<Context>({
         if (message.type !== 'reply' || !asking(before).includes(message.request)) return true
         const ask = Object.values(before.context.asks).find(({ request }) => request === message.request)
         const member =
-          event.type === 'replied' &&
-          event['kind'] === 'ask-member' &&
-          String((event['body'] as { option: string }).option) === 'allow-once'
+          event.type === 'replied' && event['kind'] === 'ask-member' && (event['body'] as { option: string }).option === 'allow-once'
         const standing = (before.context.sessions[session]?.grants.length ?? 0) > 0
         return member || standing || ask?.decision != null
       }),

@@ -106,7 +106,7 @@ function showState({ state, taken }: Place): void {
       for (const [name, item] of rows) {
         const row = make('tr', '', changed.has(`${component}/${name}`) ? 'changed' : '')
         if (name !== '') {
-          const head = make('th', String(name))
+          const head = make('th', name)
           head.setAttribute('scope', 'row')
           row.append(head)
         }

@@ -163,7 +163,7 @@ function differences(component: string, path: string, before: unknown, after: un
 
 type Node = AnyStateMachine['root']
 
-export function chartOf(machine: AnyStateMachine): Chart {
+function chartOf(machine: AnyStateMachine): Chart {
   const states: Chart['states'] = []
   const arrows: Chart['arrows'] = []
   const visit = (node: Node, parent: Node | null): void => {

@@ -64,7 +64,7 @@ const resource = setup({
 const often = { times: Number.POSITIVE_INFINITY, request: false as const }
 const choice = <C>(name: string, when: (view: View<C>) => boolean) => ({ name, ...often, when, event: () => ({ type: name }) })
 
-export const resourceNames = (count: number): string[] => Array.from({ length: count }, (_, i) => `rm${i + 1}`)
+const resourceNames = (count: number): string[] => Array.from({ length: count }, (_, i) => `rm${i + 1}`)
 
 export function twoPhase(count: number): SystemModel {
   const names = resourceNames(count)

@@ -22,8 +22,10 @@ describe('published counts', () => {
   })
 
   test('depth first finds the same states', () => {
+    const found: [number, number][] = []
     for (const { model, states, symmetry, large } of vectors)
-      if (!large && !symmetry && states < 10_000) expect(check(model(), { order: 'depth' }).states).toBe(states)
+      if (!large && !symmetry && states < 10_000) found.push([check(model(), { order: 'depth' }).states, states])
+    expect(found.map(([count]) => count)).toEqual(found.map(([, states]) => states))
   })
 
   test('the philosophers eat because their processes are fair, and starve when they are not', () => {

@@ -28,7 +28,7 @@ const changingPolicy: Model = {
   sometimes: {},
 }
 
-const opening: Model = {
+const consenting: Model = {
   ...consent,
   stimuli: consent.stimuli
     .filter(({ name }) => ['open', 'close'].includes(name))
@@ -94,7 +94,7 @@ export function system(size: 'small' | 'full'): SystemModel {
     actors: {
       policy: { model: changingPolicy },
       consent: {
-        model: opening,
+        model: consenting,
         grants: {
           policy: { to: 'policy', limits: { kinds: ['watch'] } },
           workspace: { to: full ? 'supervisor' : 'policy', limits: { kinds: ['exec'] } },
