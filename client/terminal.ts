@@ -53,7 +53,7 @@ export async function terminal(options: SessionOptions, io: NodeJS.Process = pro
   const answers = new PassThrough()
   const answering = createAsker({ lines: linesOf(answers), write: (text) => io.stderr.write(text), style, screen: renderer })
   let asking = 0
-  const turns = createTurns(renderer.event)
+  const turns = createTurns(renderer.event, io.env)
   const typed: string[] = []
   let wake: (() => void) | null = null
   const state = { leaving: false }

@@ -12,6 +12,7 @@ export type EndpointOptions = {
   onPart?: (body: unknown) => void
   signal?: AbortSignal
   caps?: readonly Delegation[]
+  trace?: string
 }
 
 /** Called once with the answer of a request. */
@@ -23,6 +24,8 @@ export type SendOptions = {
   /** Present: a request. */
   answer?: Answer
   part?: (body: unknown) => void
+  /** Trace context the message belongs to. */
+  trace?: string | undefined
 }
 
 /** What an endpoint needs of the kernel, in its own name. */
@@ -37,7 +40,7 @@ type Wires = {
 export function createEndpoint({ send, install, cancel, consumed }: Wires): Endpoint {
   let received = 0
   return {
-    request: (slot, kind, body, { deadlineMs, onPart, signal, caps } = {}) =>
+    request: (slot, kind, body, { deadlineMs, onPart, signal, caps, trace } = {}) =>
       new Promise((resolve, reject) => {
         let request: number | null = null
         const answer: Answer = (result) => {
@@ -59,6 +62,7 @@ export function createEndpoint({ send, install, cancel, consumed }: Wires): Endp
         request = send(slot, kind, body, {
           answer,
           part,
+          trace,
           ...(caps ? { delegations: caps } : {}),
           ...(deadlineMs === undefined ? {} : { deadlineMs }),
         })

@@ -1,5 +1,6 @@
 /** What travels between the kernel and an actor's host, in every placement. */
 import { z } from 'zod'
+import { traceparent } from './trace.ts'
 import type { Badge, Fault } from './types.ts'
 
 /** Kernel to host. Trusted: not validated by the host. */
@@ -9,7 +10,17 @@ export type ToActor =
   /** The steps up to `hold` are in the message log. */
   | { t: 'durable'; hold: number }
   /** `n` is acknowledged by the step that handled it. `handle`: a live socket of that number accompanies it. */
-  | { t: 'msg'; n: number; kind: string; body: unknown; request: number | null; badge: Badge; caps: number[]; handle?: number }
+  | {
+      t: 'msg'
+      n: number
+      kind: string
+      body: unknown
+      request: number | null
+      badge: Badge
+      caps: number[]
+      handle?: number
+      trace?: string
+    }
   | { t: 'reply'; ref: number; body: unknown; caps: number[] }
   | { t: 'refuse'; ref: number; error: Fault }
   | { t: 'part'; ref: number; body: unknown }
@@ -64,6 +75,7 @@ const out = z.discriminatedUnion('t', [
     ref: id.optional(),
     deadlineMs: z.number().positive().nullable().optional(),
     caps,
+    trace: z.string().regex(traceparent).optional(),
   }),
   z.strictObject({ t: z.literal('reply'), request: id, body: z.unknown(), caps }),
   z.strictObject({ t: z.literal('refuse'), request: id, error: fault }),

@@ -21,6 +21,7 @@ import type { MessageLog } from './message-log.ts'
 import { charge, pay, remaining } from './metering.ts'
 import { recording } from './recording.ts'
 import { check, decide, type Handover, plan, type Target } from './router.ts'
+import { type Hop, type OpenHop, spanUnder } from './trace.ts'
 import type { Badge, Delegation, Fault, Grant, Limits, Placement, Protocol } from './types.ts'
 import type { Strategy } from './supervisor.ts'
 import { invalid } from './validation.ts'
@@ -47,6 +48,8 @@ export type KernelOptions = {
   /** Where every step of every actor is kept. Absent: nowhere, and what actors do outside waits for nothing. */
   messageLog?: MessageLog
   log(level: string, source: string, message: string, data?: Record<string, unknown>): void
+  /** Told of each request that was part of a trace, when it is answered. Must not throw. */
+  onHop?: (hop: Hop) => void
 }
 
 type Request = {
@@ -72,6 +75,7 @@ type Item = {
   caps: Capability[]
   request: number | null
   handle?: { conn: number; socket: Socket }
+  trace?: string
 }
 
 export type { Endpoint }
@@ -115,15 +119,37 @@ export function createKernel(options: KernelOptions) {
     pay(tables, cap, decision.bytes, now)
     const caps = handOver(from, decision.handovers)
     const live = actors.get(target)
-    const request = more.answer
-      ? openRequest(from, target, kind, cap, more.answer, more.part, more.deadlineMs === undefined ? schema.deadlineMs : more.deadlineMs)
+    const span = more.answer && more.trace ? spanUnder(more.trace) : null
+    const answer = span && more.answer ? timed({ ...span, kind, from, to: target, startMs: now }, more.answer) : more.answer
+    const trace = span?.trace ?? more.trace
+    const request = answer
+      ? openRequest(from, target, kind, cap, answer, more.part, more.deadlineMs === undefined ? schema.deadlineMs : more.deadlineMs)
       : null
-    const item: Item = { from, cap, kind, body, badge, caps, request, ...(more.handle ? { handle: more.handle } : {}) }
+    const item: Item = {
+      from,
+      cap,
+      kind,
+      body,
+      badge,
+      caps,
+      request,
+      ...(more.handle ? { handle: more.handle } : {}),
+      ...(trace ? { trace } : {}),
+    }
     if (live) {
       live.queue.push(item)
       pump(live)
     } else runNative(natives.get(target) as Native, item)
     return request
+  }
+
+  /** Tells of the hop when it is answered. */
+  function timed({ traceId, spanId, parentId, kind, from, to, startMs }: OpenHop, answer: Answer): Answer {
+    return (result) => {
+      const error = 'error' in result ? result.error.code : null
+      options.onHop?.({ traceId, spanId, parentId, kind, from, to, startMs, endMs: Date.now(), error })
+      answer(result)
+    }
   }
 
   function openRequest(
@@ -227,10 +253,20 @@ export function createKernel(options: KernelOptions) {
       }
       const n = live.nextDelivery++
       const caps = item.caps.map((cap) => install(tables, live.id, cap, null))
-      const { kind, body, request, badge, handle } = item
+      const { kind, body, request, badge, handle, trace } = item
       live.outstanding.set(n, { type: kind, body, from: { request, badge, caps } })
       if (handle) live.port?.sendHandle(handle.conn, handle.socket)
-      live.port?.send({ t: 'msg', n, kind, body, request, badge, caps, ...(handle ? { handle: handle.conn } : {}) })
+      live.port?.send({
+        t: 'msg',
+        n,
+        kind,
+        body,
+        request,
+        badge,
+        caps,
+        ...(handle ? { handle: handle.conn } : {}),
+        ...(trace ? { trace } : {}),
+      })
     }
   }
 
@@ -258,11 +294,12 @@ export function createKernel(options: KernelOptions) {
       case 'send': {
         const { ref } = out
         const delegations = (out.caps ?? []) as Delegation[]
-        if (ref === undefined) return void send(self, out.slot, out.kind, out.body, { delegations })
+        if (ref === undefined) return void send(self, out.slot, out.kind, out.body, { delegations, trace: out.trace })
         const { incarnation } = live
         const current = () => (live.incarnation === incarnation ? live.port : null)
         const id = send(self, out.slot, out.kind, out.body, {
           delegations,
+          trace: out.trace,
           ...(out.deadlineMs === undefined ? {} : { deadlineMs: out.deadlineMs }),
           part: (body) => current()?.send({ t: 'part', ref, body }),
           answer: (result) => {

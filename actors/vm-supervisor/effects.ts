@@ -181,7 +181,9 @@ export const effects = {
 
 async function runCommand(order: Waiting, context: EffectContext, signal: AbortSignal): Promise<Outcome> {
   if (!live) return { type: 'lost', error: gone() }
-  const handle = live.control.exec(order, (stream, text) => context.part(order.request, { type: stream, text }))
+  const handle = live.control.exec({ ...order, trace: context.trace }, (stream, text) =>
+    context.part(order.request, { type: stream, text }),
+  )
   signal.addEventListener('abort', handle.kill, { once: true })
   try {
     return { type: 'exited', ...(await handle.done) }

@@ -28,6 +28,7 @@ export async function startTestKernel(options: {
   supervision?: KernelOptions['supervision']
   /** Keep every step, and take all of them again on `stop`, which throws if anything differs. Default true. */
   replay?: boolean
+  onHop?: KernelOptions['onHop']
 }): Promise<TestKernel> {
   const logs: string[] = []
   const chosen = options.placement ?? 'inline'
@@ -49,6 +50,7 @@ export async function startTestKernel(options: {
     natives: peers,
     params: options.params ?? {},
     ...(options.supervision ? { supervision: options.supervision } : {}),
+    ...(options.onHop ? { onHop: options.onHop } : {}),
     placements: { inline: startInline, thread: startThread, process: startProcess },
     log: (level, source, message) => void logs.push(`${level} ${source}: ${message}`),
   })
