@@ -3,6 +3,7 @@
  * report of the bench named, or a list of all reports without a name. Progress goes to stderr.
  */
 import { parseArgs } from 'node:util'
+import { checker } from './checker.ts'
 import { files } from './files.ts'
 import { kernelBench } from './kernel.ts'
 import { mainJob } from './main-job.ts'
@@ -10,7 +11,7 @@ import { type Figure, machine, type Report, table } from './report.ts'
 
 type Bench = (runs: number, told: (text: string) => void) => Promise<Figure[]>
 
-const benches: Readonly<Record<string, Bench>> = { 'main-job': mainJob, files, kernel: kernelBench }
+const benches: Readonly<Record<string, Bench>> = { checker, 'main-job': mainJob, files, kernel: kernelBench }
 
 /** Medians of five are steady enough to compare, and a cold start of the VM takes several seconds. */
 const defaultRuns = 5

@@ -39,6 +39,10 @@ export function atMostTimesPeer(factor: number): Target {
   return { text: `at most ${factor} × the peer`, better: 'lower', keeps: (_, ratio) => ratio !== null && ratio <= factor }
 }
 
+export function atLeastTimesPeer(factor: number): Target {
+  return { text: `at least ${factor} × the peer`, better: 'higher', keeps: (_, ratio) => ratio !== null && ratio >= factor }
+}
+
 export function figure({ name, unit, target, own, peer }: FigureSpec): Figure {
   const { text, better, keeps } = target
   const said = { name, unit, target: text, better }

@@ -46,7 +46,7 @@ describe('exploration', () => {
     const result = check(counted)
     expect(result).toMatchObject({ states: 16, complete: true })
     expect(result.violations).toHaveLength(1)
-    expect(result.violations[0]?.trace.map(({ event }) => event.type)).toHaveLength(6)
+    expect(result.violations[0]?.trace.steps.map(({ label }) => label)).toHaveLength(6)
   })
 
   test('a sometimes that is never reached is a failure', () => {
@@ -113,7 +113,7 @@ describe('built-in properties', () => {
   test('a seeded bug (answering a cancelled request) gives the shortest counterexample', () => {
     const [violation] = check(serverModel(true)).violations
     expect(violation).toMatchObject({ kind: 'answers' })
-    expect(violation?.trace.map(({ event }) => event.type)).toEqual(['ask', 'cancelled'])
+    expect(violation?.trace.steps.map(({ label }) => label)).toEqual(['ask', 'cancel'])
   })
 
   test('a state where nothing can happen is a deadlock unless the model says it may end there', () => {

@@ -12,7 +12,20 @@ export type Event = { type: string; [key: string]: unknown }
 export type Pending =
   | { what: 'effect'; name: string; params: Readonly<Record<string, unknown>> }
   | { what: 'timer'; id: string; event: Event }
-  | { what: 'request'; ref: string; kind: string; to: number | string; body: unknown }
+  | {
+      what: 'request'
+      ref: string
+      kind: string
+      to: number | string
+      body: unknown
+      /** False: it has none, and the kernel never gives it up. */
+      deadline?: false
+      /** The machine gave it up; `refused cancelled` follows. */
+      cancelled?: true
+      /** Its number and receiver, when that is an actor of the composition. */
+      request?: number
+      target?: string
+    }
 
 /** One state of the exploration. */
 export type View<Context> = {
@@ -24,6 +37,8 @@ export type View<Context> = {
   open: readonly number[]
   /** How often each environment event of the model was sent on the way here. */
   sent: Readonly<Record<string, number>>
+  /** How often each ref was used for a request inside the composition, modulo two: names the next one. */
+  generations?: Readonly<Record<string, number>>
 }
 
 /** An event the environment may send, at most `times` on one path (default 1), while `when` holds. */
@@ -61,6 +76,20 @@ export type Model<Context = any> = {
   sometimes: Readonly<Record<string, (view: View<Context>) => boolean>>
   /** Must hold across every step. */
   steps?: Readonly<Record<string, (before: View<Context>, event: Event, after: View<Context>, out: readonly Outgoing[]) => boolean>>
+  /** Holds at some time on every way, given fairness: progress that nothing can prevent for ever. */
+  eventually?: Readonly<Record<string, (view: View<Context>) => boolean>>
+  /** Whenever `from` holds, `to` holds then or later, given fairness. */
+  leadsTo?: Readonly<Record<string, { from(view: View<Context>): boolean; to(view: View<Context>): boolean }>>
+  /** From every state some way leads to one where it holds: nothing is ever lost for good. Asks nothing of fairness. */
+  possible?: Readonly<Record<string, (view: View<Context>) => boolean>>
+  /**
+   * What is certain to happen if it stays possible (`weak`), or becomes possible again and again (`strong`). By default deliveries, timers,
+   * ends of effects and answers from outside are weakly fair, stimuli and faults are not. Keys: `deliver`, `timer`, `deadline`,
+   * `effect NAME`, `reply KIND`, `stimulus NAME`.
+   */
+  fairness?: Readonly<Record<string, 'none' | 'weak' | 'strong'>>
+  /** Properties that speak of this model's own numbers or bounds: not asked of production runs (conform.ts). */
+  onlyHere?: readonly string[]
   /** States with nothing left to happen that are fine. Anything else without a successor is a deadlock. */
   mayEnd?: (view: View<Context>) => boolean
 }

@@ -4,6 +4,7 @@ import { resolve } from 'node:path'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { type HistoryCommand, parseHistory } from './history-args.ts'
 import { type AuditCommand, parseAudit } from './audit-args.ts'
+import { type CheckCommand, parseCheck, parseExplore } from './check-args.ts'
 import { type McpCommand, parseMcp } from './mcp-args.ts'
 
 export class UsageError extends Error {}
@@ -28,7 +29,8 @@ export type Command =
   | { verb: 'telemetry'; action: (typeof telemetryActions)[number]; json: boolean }
   | AuditCommand
   | { verb: 'inspect' | 'doctor'; json: boolean }
-  | { verb: 'check'; actor: string | null; json: boolean }
+  | ({ verb: 'check' } & CheckCommand)
+  | { verb: 'explore'; name: string; port: number }
   | { verb: 'replay'; session: string; json: boolean }
   | McpCommand
   | { verb: 'web'; open: boolean }
@@ -80,8 +82,14 @@ export const usage = `Usage: bulkhead [COMMAND]
   doctor [--json]
               What this machine has of what Bulkhead needs.
   daemon start|stop|status [--json]
-  check [ACTOR] [--json]
-              Explore the state machines that run, and say whether their properties hold.
+  check [NAME] [--full] [--json]
+              Explore the state machines that run, and say whether their properties hold. NAME: an actor or a system.
+      --trace text|mermaid|itf|test    how a counterexample is shown
+      --export promela|tla             print the model for Spin or TLC
+      --mutate                         break the machine on purpose, and list what no property notices
+      --conform SESSION                whether what a session's actors did is a path of their models
+  explore NAME [--port N]
+              Walk a model's states on a page: what can happen, what it changes, the way to a counterexample.
   replay SESSION [--json]
               Take a session's steps again on the machines that run today, and report the first difference.
   setup       Install what is missing and build the workspace image.
@@ -160,11 +168,10 @@ export function parseCommand(args: readonly string[]): Command {
       if (positionals.length > 0) throw new UsageError(`${verb} takes no argument but --json.`)
       return { verb, json: values.json === true }
     }
-    case 'check': {
-      const { values, positionals } = parseWords(rest, json)
-      if (positionals.length > 1) throw new UsageError('check takes at most one actor.')
-      return { verb, actor: positionals[0] ?? null, json: values.json === true }
-    }
+    case 'check':
+      return parseCheck(rest)
+    case 'explore':
+      return parseExplore(rest)
     case 'replay': {
       const { values, positionals } = parseWords(rest, json)
       const [wanted, ...more] = positionals

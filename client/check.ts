@@ -1,48 +1,122 @@
-/** `bulkhead check [ACTOR]`: explores the machines that run, as their models describe what is around them. Needs no daemon. */
-import { existsSync, readdirSync } from 'node:fs'
-import { type CheckResult, check as explore } from '../checker/explore.ts'
+/** `bulkhead check [NAME]`: explores the machines that run, as their models describe what is around them. Needs no daemon. */
+import { eventsOf, traceItf, traceMermaid, traceTest, traceText } from '../checker/counterexample.ts'
+import { type CheckLimits, type CheckResult, examine } from '../checker/explore.ts'
+import { promela } from '../checker/export-promela.ts'
+import { exported } from '../checker/export-rows.ts'
+import { tla } from '../checker/export-tla.ts'
 import type { Model } from '../checker/model.ts'
+import { mutate } from '../checker/mutate.ts'
+import { confirm, type Confirmation } from '../checker/replay.ts'
+import type { Violation } from '../checker/search.ts'
+import { type Subject, subjects } from '../checker/subjects.ts'
+import type { SystemModel } from '../checker/system.ts'
 import { UsageError } from './args.ts'
+import type { CheckCommand } from './check-args.ts'
 import { exitCodes } from './exit-codes.ts'
 
-const actorsDir = new URL('../actors/', import.meta.url)
-const modelOf = (actor: string): URL => new URL(`${actor}/model.ts`, actorsDir)
+/** `full` sizes may take minutes and gigabytes; what a machine has is the limit, not what a test may take. */
+const limits: Record<'small' | 'full', CheckLimits> = {
+  small: { maxStates: 2_000_000, maxBytes: 2 ** 30 },
+  full: { maxStates: 50_000_000, maxBytes: 6 * 2 ** 30 },
+}
+/** A mutant that needs more states than this to be told apart is left as a survivor. */
+const statesPerMutant = 50_000
 
-export async function check(options: {
-  actor: string | null
-  json: boolean
-  out(text: string): void
-  progress(text: string): void
-}): Promise<number> {
-  const { actor, json, out, progress } = options
-  const known = readdirSync(actorsDir).filter((name) => existsSync(modelOf(name)))
-  if (actor !== null && !known.includes(actor))
-    throw new UsageError(`check: there is no model of "${actor}" (there are: ${known.join(', ')})`)
+export async function check(options: CheckCommand & { out(text: string): void; progress(text: string): void }): Promise<number> {
+  const { name, json, out, progress } = options
+  const known = subjects()
+  const wanted = name === null ? known : known.filter((subject) => subject.name === name)
+  if (wanted.length === 0)
+    throw new UsageError(`check: there is no model of "${name}" (there are: ${known.map((subject) => subject.name).join(', ')})`)
+  if (name === null && options.export !== null) throw new UsageError('check --export needs the name of a model.')
+  const size = options.full ? 'full' : 'small'
   let failed = false
-  for (const name of actor === null ? known : [actor]) {
-    const { model } = (await import(modelOf(name).href)) as { model: Model }
-    const result = explore(model, {
-      maxStates: 1_000_000,
-      onProgress: (states, depth) => progress(`Checking ${name}: ${states} states, depth ${depth}`),
+  for (const subject of wanted) {
+    const model = await subject.load(size)
+    if (options.mutate) {
+      if (subject.kind === 'system') {
+        if (name !== null) throw new UsageError('check --mutate takes an actor: systems are made of their machines.')
+        continue
+      }
+      mutationReport(subject, model as Model, options)
+      continue
+    }
+    const { result, found, tables } = examine(model, {
+      ...limits[size],
+      onProgress: (states, depth) => progress(`Checking ${subject.name}: ${states} states, depth ${depth}`),
     })
     failed ||= result.violations.length > 0 || !result.complete
-    out(json ? `${JSON.stringify(result)}\n` : checkText(result))
+    if (options.export !== null) {
+      const rows = exported(tables, found)
+      out(options.export === 'promela' ? promela(rows) : tlaText(tla(rows)))
+      continue
+    }
+    const confirmations = result.violations.map((violation) => confirmed(model, violation))
+    if (json) out(`${JSON.stringify({ ...result, confirmations })}\n`)
+    else out(checkText(result, { trace: options.trace, confirmations, machines: machinePaths(subject, model) }))
   }
   return failed ? exitCodes.failed : exitCodes.done
 }
 
+function tlaText({ name, module, config }: ReturnType<typeof tla>): string {
+  return `${module}\n\\* ${name}.cfg:\n${config.replaceAll(/^/gm, '\\* ')}\n`
+}
+
+/** An independent run of the machines along the counterexample; kinds that have no way to show are not asked. */
+function confirmed(model: Model | SystemModel, { trace }: Violation): Confirmation | null {
+  if (trace.steps.length === 0 || trace.steps.some(({ actor }) => actor === 'fault')) return null
+  const parts =
+    'system' in model ? Object.entries(model.actors).map(([id, part]) => [id, part.model] as const) : [[model.actor, model] as const]
+  return confirm(Object.fromEntries(parts.map(([id, { machine, input }]) => [id, { machine, input: input as unknown }])), eventsOf(trace))
+}
+
+function machinePaths(subject: Subject, model: Model | SystemModel): Record<string, { from: string; input: unknown }> {
+  return subject.kind === 'actor' && 'machine' in model
+    ? { [model.actor]: { from: `../../actors/${subject.name}/machine.ts`, input: model.input as unknown } }
+    : {}
+}
+
+function mutationReport(
+  subject: Subject,
+  model: Model,
+  options: { json: boolean; out(text: string): void; progress(text: string): void },
+): void {
+  const verdicts = mutate(model, { maxStates: statesPerMutant }, ({ killedBy }, done, of) =>
+    options.progress(`Mutants of ${subject.name}: ${done}/${of}${killedBy === null ? ' (survives)' : ''}`),
+  )
+  if (options.json) return options.out(`${JSON.stringify({ name: subject.name, mutants: verdicts })}\n`)
+  const survivors = verdicts.filter(({ killedBy }) => killedBy === null)
+  const lines = [`${subject.name}: ${verdicts.length} mutants, ${verdicts.length - survivors.length} killed, ${survivors.length} survive`]
+  for (const { place, change } of survivors) lines.push(`  survives: ${place}, ${change}`)
+  options.out(`${lines.join('\n')}\n`)
+}
+
+type Shown = {
+  trace?: CheckCommand['trace']
+  confirmations?: readonly (Confirmation | null)[]
+  machines?: Readonly<Record<string, { from: string; input: unknown }>>
+}
+
 /** For people: what was explored, each property, and for each violation the shortest way to it. */
-export function checkText({ actor, states, transitions, depth, complete, ms, properties, violations }: CheckResult): string {
+export function checkText(result: CheckResult, { trace: form = 'text', confirmations = [], machines = {} }: Shown = {}): string {
+  const { name, states, transitions, depth, complete, stopped, ms, expansions, properties, violations } = result
+  const rest = complete ? '' : ` (stopped at the limit of ${stopped}: not everything was seen)`
   const lines = [
-    `${actor}: ${states} states, ${transitions} transitions, depth ${depth}, ${(ms / 1000).toFixed(1)} s${complete ? '' : ' (stopped at the limit: not everything was seen)'}`,
-    ...properties.map(({ kind, name, held }) => `  ${held ? 'holds ' : 'BROKEN'} ${kind}: ${name}`),
+    `${name}: ${states} states, ${transitions} transitions, depth ${depth}, ${expansions} local, ${(ms / 1000).toFixed(1)} s${rest}`,
+    ...properties.map(({ kind, name: property, held }) => `  ${held ? 'holds ' : 'BROKEN'} ${kind}: ${property}`),
   ]
-  for (const { kind, property, detail, trace } of violations) {
-    lines.push('', `  ${kind}: ${property}${detail ? ` (${detail})` : ''}`, `  shortest way there, ${trace.length} steps:`)
-    for (const [index, { event, value, out }] of trace.entries()) {
-      const sent = out.map((message) => ('kind' in message ? `${message.type} ${message.kind}` : message.type)).join(', ')
-      lines.push(`    ${index + 1}. ${event.type} -> ${JSON.stringify(value)}${sent ? `   [${sent}]` : ''}`)
-    }
+  for (const [index, violation] of violations.entries()) {
+    const { kind, property, detail, trace } = violation
+    lines.push('', `  ${kind}: ${property}${detail ? ` (${detail})` : ''}`)
+    if (form === 'mermaid') lines.push(traceMermaid(trace).trimEnd())
+    else if (form === 'itf') lines.push(JSON.stringify(traceItf(name, violation)))
+    else if (form === 'test') lines.push(traceTest(name, violation, machines).trimEnd())
+    else lines.push(`  shortest way there, ${trace.steps.length} steps:`, traceText(trace))
+    const replayed = confirmations[index]
+    if (replayed)
+      lines.push(
+        replayed.confirmed ? '  confirmed by replay on xstate' : `  NOT confirmed by replay: step ${replayed.at + 1}, ${replayed.why}`,
+      )
   }
   return `${lines.join('\n')}\n`
 }

@@ -6,13 +6,14 @@ import { duration } from './style.ts'
 
 export function inspectText({ actors, kinds, messageLog, deadLetters }: InspectReport, now: number = Date.now()): string {
   const parts = actors.map((actor) => {
-    const { id, purpose, placement, state, pid, startedAt, restarts, lastExit, mailbox, permissions, capabilities } = actor
+    const { id, purpose, placement, state, pid, startedAt, restarts, lastExit, mailbox, permissions, facts, capabilities } = actor
     const age = startedAt === null ? '' : `, up ${duration(now - startedAt)}`
     const lines = [
       `${id}  ${state}, ${placement}${pid === null ? '' : ` ${pid}`}${age}, ${restarts} restart${restarts === 1 ? '' : 's'}, mailbox ${mailbox.waiting}/${mailbox.limit}`,
       `  ${purpose}`,
       ...(lastExit ? [`  last ended: ${oneLine(lastExit, 200)}`] : []),
       `  may: ${permissionText(permissions)}`,
+      ...deniedText(facts),
       ...Object.entries(permissions.reasons).map(([name, reason]) => `    ${name}: ${reason}`),
       ...(capabilities.length > 0 ? ['  holds:'] : []),
       ...capabilities.map(({ slot, name, target, limits, usesLeft, budget, reason, by, revoked }) => {
@@ -36,6 +37,12 @@ export function inspectText({ actors, kinds, messageLog, deadLetters }: InspectR
       '',
     ].join('\n'),
   )
+}
+
+/** What the actor's own process was refused when it asked, after lock-down. */
+function deniedText(facts: Readonly<Record<string, boolean>>): string[] {
+  const denied = Object.entries(facts).flatMap(([name, allowed]) => (allowed ? [] : [name]))
+  return denied.length === 0 ? [] : [`  its process is denied: ${denied.join(', ')}`]
 }
 
 function permissionText({ fsRead, fsWrite, net, childProcess }: InspectReport['actors'][number]['permissions']): string {

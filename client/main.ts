@@ -37,10 +37,17 @@ async function perform(command: Command): Promise<number> {
       return (await import('./run.ts')).run(command)
     case 'terminal':
       return (await import('./terminal.ts')).terminal(command)
+    case 'explore':
+      return (await import('./explore.ts')).explore({
+        ...command,
+        out,
+        ended: new Promise((resolve) => ['SIGINT', 'SIGTERM'].forEach((signal) => process.once(signal, () => resolve()))),
+      })
     case 'check':
+      if (command.conform !== null)
+        return (await import('./conform.ts')).conformSession({ session: command.conform, json: command.json, home: places.home, out })
       return (await import('./check.ts')).check({
-        actor: command.actor,
-        json: command.json,
+        ...command,
         out: (text) => {
           renderer.settle()
           out(text)

@@ -33,7 +33,12 @@ export function systemPackages(arch = process.arch, root = process.getuid?.() ==
  * What `npm test` needs beside that.
  * @type {readonly SystemPackage[]}
  */
-export const testPackages = [{ name: 'chromium', shows: { command: 'chromium' }, why: 'lets the tests use the page as a person does' }]
+export const testPackages = [
+  { name: 'chromium', shows: { command: 'chromium' }, why: 'lets the tests use the page as a person does' },
+  { name: 'spin', shows: { command: 'spin' }, why: 'counts the states of exported models by its own search' },
+  { name: 'gcc', shows: { command: 'cc' }, why: "compiles Spin's verifiers" },
+  { name: 'libc6-dev', shows: { anyFile: ['/usr/include/stdio.h'] }, why: "compiles Spin's verifiers" },
+]
 
 /** What to install where there is no apt-get. Nobody has tried these. */
 export const otherPlatforms = /** @type {Record<string, string>} */ ({

@@ -245,6 +245,12 @@ export function derived(context: Context, ref: string, body: unknown, caps: read
     return { ...revoked, out: [...revoked.out, refuse(asked.request, late)] }
   }
   const { target } = asked
+  const holder = forgotten.sessions[asked.session]
+  if (holder && base(holder, target) === null) {
+    // The folder was taken back while this was derived: what is dead already must not stay on record.
+    const revoked = tell(forgotten, 'kernel', 'revoke', { grant })
+    return { ...revoked, out: [...revoked.out, refuse(asked.request, fault('revoked', 'The folder was disconnected meanwhile.'))] }
+  }
   const record: Grant = {
     grant,
     slot,

@@ -32,6 +32,7 @@ export const model = defineModel<Context>({
     { name: 'exec', event: (_, request) => ({ type: 'exec', body: { command: 'true' }, from: from(request, 's') }) },
     { name: 'stop', event: (_, request) => ({ type: 'stop', body: {}, from: from(request) }) },
     { name: 'restart', event: (_, request) => ({ type: 'restart', body: {}, from: from(request) }) },
+    { name: 'stopping', request: false, event: () => ({ type: 'stopping' }) },
     {
       name: 'cancel',
       request: false,
@@ -122,8 +123,14 @@ export const model = defineModel<Context>({
       Object.keys(context.running).length === 0 || context.state === 'ready' || value === 'closing',
     'nothing waits while the VM is down': ({ context }) =>
       !['off', 'absent', 'backoff'].includes(context.state) || (context.waiting.length === 0 && context.starters.length === 0),
-    'no failure latches: a VM that is not ready is stopped, on its way, or has a timer or an effect pending': ({ context, pending }) =>
-      ['ready', 'stopped', 'off', 'absent'].includes(context.state) || pending.some(({ what }) => what !== 'request'),
+    'no failure latches: a VM that is not ready is stopped, on its way, or has a timer or an effect pending': ({
+      context,
+      pending,
+      value,
+    }) =>
+      value === 'closing' ||
+      ['ready', 'stopped', 'off', 'absent'].includes(context.state) ||
+      pending.some(({ what }) => what !== 'request'),
     'where policy forbids it, no VM is started or said to be ready': ({ context }) =>
       context.forbidden === null || ['off', 'stopping'].includes(context.state),
     'at most one VM process at a time': ({ pending }) =>
@@ -139,5 +146,5 @@ export const model = defineModel<Context>({
     'a command running': ({ context }) => Object.keys(context.running).length > 0,
     'ready again after a death': ({ context }) => context.state === 'ready' && context.restarts > 0,
   },
-  mayEnd: ({ context }) => ['stopped', 'absent', 'ready', 'off'].includes(context.state),
+  mayEnd: ({ context, value }) => value === 'closing' || ['stopped', 'absent', 'ready', 'off'].includes(context.state),
 })

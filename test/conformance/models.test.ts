@@ -1,19 +1,32 @@
-/** The machines that run are the machines that are explored: every actor's model.ts, every order of events it allows. */
-import { globSync } from 'node:fs'
-import { expect, test } from 'vitest'
+/**
+ * The machines that run are the machines that are explored: every actor's model.ts and every system, every order of events they allow. The
+ * sizes are those of seconds; `npm run check:full` has the larger ones.
+ */
+import { afterAll, expect, test } from 'vitest'
 import { check } from '../../checker/explore.ts'
-import type { Model } from '../../checker/model.ts'
+import { subjects } from '../../checker/subjects.ts'
 
-const root = new URL('../../', import.meta.url)
-const models = globSync('actors/*/model.ts', { cwd: root }).toSorted()
+const all = subjects()
+const rows: string[] = []
 
-test('there are models to check', () => expect(models).toContain('actors/vm-supervisor/model.ts'))
+test('there are models to check', () => {
+  expect(all.map(({ name }) => name)).toEqual(expect.arrayContaining(['vm-supervisor', 'consent', 'conversation', 'kernel', 'whole']))
+})
 
-test.each(models)('%s: every property holds in every state', async (path) => {
-  const { model } = (await import(new URL(path, root).href)) as { model: Model }
-  const result = check(model)
+test.each(all)('$name: every property holds in every state', async ({ name, load }) => {
+  const result = check(await load('small'))
+  rows.push(`| ${name} | ${result.states} | ${result.transitions} | ${result.expansions} | ${result.depth} |`)
   expect(
-    result.violations.map(({ kind, property, detail, trace }) => ({ kind, property, detail, trace: trace.map(({ event }) => event.type) })),
+    result.violations.map(({ kind, property, detail, trace }) => ({
+      kind,
+      property,
+      detail,
+      trace: trace.steps.map(({ actor, label }) => `${actor}: ${label}`),
+    })),
   ).toEqual([])
   expect(result.complete).toBe(true)
+})
+
+afterAll(() => {
+  process.stdout.write(`${['| model | states | transitions | local | depth |', '| --- | --- | --- | --- | --- |', ...rows].join('\n')}\n`)
 })

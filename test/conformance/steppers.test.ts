@@ -10,6 +10,20 @@ import { createPairedStepper, Difference } from '../../kernel/testing/paired-ste
 import type { Actor } from '../../kernel/types.ts'
 
 const root = new URL('../../', import.meta.url)
+/** Where a machine is particular about what it is started with. */
+const paramsOf: Readonly<Record<string, object>> = {
+  'mcp-server': {
+    name: 's',
+    command: '/bin/true',
+    args: [],
+    env: {},
+    network: false,
+    folders: [],
+    code: [],
+    data: '/d',
+    nodeBinary: '/node',
+  },
+}
 const kinds = readdirSync(new URL('actors/', root))
 
 test.each(globSync('actors/*/model.ts', { cwd: root }).toSorted())(
@@ -56,7 +70,7 @@ describe.each(kinds)('actors/%s', (kind) => {
     fc.assert(
       fc.property(fc.array(event, { maxLength: 12 }), (events) => {
         const stepper = createPairedStepper(machine)
-        let { snapshot } = stepper.initial({ params: { session: 's-1', home: '/h', fds: {} }, slots: [] })
+        let { snapshot } = stepper.initial({ params: paramsOf[kind] ?? { session: 's-1', home: '/h', fds: {} }, slots: [] })
         for (const item of events) {
           try {
             ;({ snapshot } = stepper.step(snapshot, item))

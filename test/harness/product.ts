@@ -7,7 +7,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { VmStatus } from '../../actors/vm-supervisor/protocol.ts'
+import { conformSpans } from '../../client/conform.ts'
 import type { InspectReport } from '../../kernel/inspect.ts'
+import { messageLogName, openMessageLog } from '../../kernel/message-log.ts'
 import { leftAfter, listProcesses, type Process, processesUsing } from './processes.ts'
 import { type Ended, type ProductEvent, type Run, startRun } from './run.ts'
 
@@ -132,14 +134,31 @@ export function openHome({
       const left = await leftAfter([...seen.values()], stopMs)
       const log = logTail(state)
       for (const { pid } of left) endProcess(pid)
+      const strays = await straysIn(state)
       rmSync(dir, { recursive: true, force: true })
       if (stopped.code !== 0) throw new Error(`daemon stop ended with ${stopped.code}: ${stopped.stderr}\n${log}`)
+      if (strays.length > 0) throw new Error(`What the actors did is no path of their models:\n${strays.join('\n')}\n${log}`)
       if (left.length > 0) throw new Error(`Left after daemon stop: ${left.map(({ pid, title }) => `${pid} ${title}`).join('\n')}\n${log}`)
     },
   }
 }
 
 /** A finished `run --json` with its last event picked out. Throws when that is no `result`. */
+/** Steps in the message log that the models do not know: none, in whatever test. */
+async function straysIn(state: string): Promise<string[]> {
+  const file = join(state, messageLogName)
+  if (!existsSync(file)) return []
+  const log = openMessageLog(file, { version: '', readOnly: true })
+  try {
+    const results = await conformSpans(log, log.allSpans())
+    return results.flatMap((result) =>
+      result.conforms === false ? [`${result.actor}, span ${result.span}, line ${result.n}, ${result.event}: ${result.why}`] : [],
+    )
+  } finally {
+    log.close()
+  }
+}
+
 export function asPromptEnd(ended: Ended): PromptEnd {
   const result = ended.events.at(-1)
   if (result?.type !== 'result') throw new Error(`No result last (exit ${ended.code}).\n${ended.story}`)

@@ -1,0 +1,92 @@
+/** How fast the checker is, beside Spin's verifier and xstate's own graph, on one protocol and in the same run. */
+import { compose } from '../checker/compose.ts'
+import { check } from '../checker/explore.ts'
+import { twoPhase } from '../checker/published/two-phase.ts'
+import { search } from '../checker/search.ts'
+import { createTables } from '../checker/tables.ts'
+import { atLeastTimesPeer, atMostTimesPeer, type Figure, figure } from './report.ts'
+import { alternate } from './sampling.ts'
+import { buildPan } from './two-phase-spin.ts'
+import { xstateGraph } from './two-phase-xstate.ts'
+
+const managers = 7
+const states = 296_448
+/** xstate's graph takes minutes for 50,816 states: this is the largest size it does in a bench. */
+const managersForGraph = 4
+const statesForGraph = 1_568
+
+export async function checker(runs: number, told: (text: string) => void): Promise<Figure[]> {
+  const pan = buildPan(managers)
+  let ownBytes = 0
+  let panBytes = 0
+  const own = (count: number): number => {
+    const tables = createTables(compose(twoPhase(count)))
+    const started = performance.now()
+    const found = search(tables)
+    const seconds = (performance.now() - started) / 1000
+    if (!found.complete || found.violations.length > 0) throw new Error('the search did not end as it must')
+    ownBytes = found.arena.bytesPerState
+    return found.states / seconds
+  }
+  try {
+    // The first search compiles the engine, as Spin's was compiled before.
+    told(`warm: ${own(managers).toFixed(0)} states/s`)
+    const samples = await alternate(
+      runs,
+      {
+        own: async () => own(managers),
+        spin: async () => {
+          const { seconds, states: counted, bytesPerState } = pan.run()
+          if (counted !== states) throw new Error(`Spin counts ${counted}`)
+          panBytes = bytesPerState
+          return counted / seconds
+        },
+      },
+      told,
+    )
+    const graphs = await alternate(
+      Math.min(runs, 3),
+      {
+        own: async () => own(managersForGraph),
+        graph: async () => {
+          const { states: counted, seconds } = xstateGraph(managersForGraph)
+          if (counted !== statesForGraph) throw new Error(`xstate counts ${counted}`)
+          return counted / seconds
+        },
+      },
+      told,
+    )
+    const whole = check(compose(twoPhase(managers)))
+    return [
+      figure({
+        name: `two-phase commit N=${managers}, exact, traces and invariant`,
+        unit: 'distinct states/s',
+        own: samples.own,
+        peer: { name: 'Spin pan -O2 exact, no reduction', samples: samples.spin },
+        target: atLeastTimesPeer(1),
+      }),
+      figure({
+        name: `two-phase commit N=${managersForGraph}`,
+        unit: 'distinct states/s',
+        own: graphs.own,
+        peer: { name: 'xstate/graph', samples: graphs.graph },
+        target: atLeastTimesPeer(10),
+      }),
+      figure({
+        name: 'memory of states and their table',
+        unit: 'bytes/state',
+        own: { values: [ownBytes], why: null },
+        peer: { name: 'Spin pan', samples: { values: [panBytes], why: null } },
+        target: atMostTimesPeer(1),
+      }),
+      figure({
+        name: 'local transitions computed for all of them',
+        unit: 'calls of the front end',
+        own: { values: [whole.expansions], why: null },
+        target: { text: 'fewer than one in ten transitions', better: 'lower', keeps: (value) => value < whole.transitions / 10 },
+      }),
+    ]
+  } finally {
+    pan.remove()
+  }
+}

@@ -1,0 +1,252 @@
+/** What the engine does beyond counting: liveness, reductions, walks, bits, bounds, faults. Each with a case that must fail. */
+import { assign, emit, enqueueActions, setup } from 'xstate'
+import { describe, expect, test } from 'vitest'
+import type { Outgoing } from '../kernel/types.ts'
+import { eventsOf, traceItf, traceMermaid, traceTest, traceText } from './counterexample.ts'
+import { check, examine, productOf } from './explore.ts'
+import { guarded } from './guarded.ts'
+import { defineModel } from './model.ts'
+import { mutate } from './mutate.ts'
+import { dieHard, diningPhilosophers } from './published/classics.ts'
+import { twoPhase } from './published/two-phase.ts'
+import { confirm } from './replay.ts'
+import { bitstate, simulate } from './simulate.ts'
+import type { SystemModel } from './system.ts'
+import { kernelAlone } from './systems/kernel.ts'
+import { createTables } from './tables.ts'
+
+/** Two processes that each toggle; `fair` says who may be put off for ever. */
+const togglers = (fair: 'none' | 'weak') =>
+  guarded<{ a: number; b: number }>({
+    name: 'togglers',
+    variables: { a: 0, b: 0 },
+    actions: { a: { next: ({ a }) => ({ a: 1 - a }) }, b: { fair, next: ({ b }) => ({ b: 1 - b }) } },
+    leadsTo: { 'b moves on': { from: ({ b }) => b === 0, to: ({ b }) => b === 1 } },
+  })
+
+/** A lock that can be taken only when free: weak fairness lets one process starve, strong fairness does not. */
+const lock = (fair: 'weak' | 'strong') =>
+  guarded<{ holder: string | null; served: boolean }>({
+    name: 'lock',
+    variables: { holder: null, served: false },
+    actions: {
+      'a takes': { process: 'a', fair: 'weak', next: ({ holder }) => holder === null && { holder: 'a' } },
+      'a frees': { process: 'a', fair: 'weak', next: ({ holder }) => holder === 'a' && { holder: null } },
+      'b takes': { process: 'b', fair, next: ({ holder, served }) => holder === null && !served && { holder: 'b', served: true } },
+      'b frees': { process: 'b', fair, next: ({ holder }) => holder === 'b' && { holder: null } },
+    },
+    eventually: { 'b is served': ({ served }) => served },
+    possible: { 'the lock is free': ({ holder }) => holder === null },
+  })
+
+describe('temporal properties', () => {
+  test('a process that is fair moves on; one that is not may be put off, and the way it is repeats', () => {
+    expect(check(togglers('weak')).violations).toEqual([])
+    const [violation] = check(togglers('none')).violations
+    expect(violation).toMatchObject({ kind: 'leadsTo', property: 'b moves on' })
+    const { steps, cycle = 0 } = violation?.trace ?? { steps: [] }
+    for (const { state } of steps.slice(cycle)) expect(state['b']).toBe(0)
+  })
+
+  test('strong fairness serves who is able again and again, weak fairness does not', () => {
+    expect(check(lock('strong')).violations).toEqual([])
+    expect(check(lock('weak')).violations.map(({ property }) => property)).toEqual(['b is served'])
+  })
+
+  test('what can no longer be reached is shown by the shortest way to where it is lost', () => {
+    const model = guarded<{ n: number }>({
+      name: 'valve',
+      variables: { n: 0 },
+      actions: { up: { next: ({ n }) => n < 3 && { n: n + 1 } }, down: { next: ({ n }) => n > 0 && n < 3 && { n: n - 1 } } },
+      possible: { zero: ({ n }) => n === 0 },
+      mayEnd: true,
+    })
+    expect(check(model).violations).toMatchObject([{ kind: 'possible', property: 'zero', trace: { steps: { length: 3 } } }])
+  })
+})
+
+describe('reductions', () => {
+  test('symmetry keeps verdicts and leaves one of many', () => {
+    const whole = check(twoPhase(4))
+    const reduced = check(twoPhase(4), { reduceSymmetry: true })
+    expect(reduced.states).toBeLessThan(whole.states / 5)
+    expect(reduced.properties).toEqual(whole.properties)
+  })
+
+  test('a violation found under symmetry is a way that can really be gone', () => {
+    const broken: SystemModel = { ...twoPhase(3), always: { 'rm2 never commits': (view) => view.actor('rm2').value !== 'committed' } }
+    const { violations } = check(broken, { reduceSymmetry: true })
+    // One of the three commits in the representative; the trace names whichever that is.
+    expect(violations[0]?.trace.steps.at(-1)?.value).toBe('committed')
+  })
+
+  test('partial order keeps dead ends and what is said of single actors, with fewer states', () => {
+    const { always: _a, steps: _s, sometimes: _m, leadsTo: _l, faults: _f, ...plain } = kernelAlone()
+    const parts = pipeline()
+    for (const system of [plain, parts]) {
+      const whole = check(system)
+      const reduced = check(system, { reduceOrder: true })
+      expect(reduced.violations.map(({ kind }) => kind)).toEqual(whole.violations.map(({ kind }) => kind))
+      expect(reduced.states).toBeLessThanOrEqual(whole.states)
+    }
+    expect(check(parts, { reduceOrder: true }).states).toBeLessThan(check(parts).states)
+  })
+
+  test('temporal properties are not asked of a reduced graph', () => {
+    expect(() => check(kernelAlone(), { reduceOrder: true })).toThrow(/without reduction/)
+  })
+})
+
+/** Two counters that each get a few messages: their work commutes. */
+function pipeline(): SystemModel {
+  const source = setup({
+    types: {} as { context: object; events: { type: 'go' }; emitted: Outgoing },
+    actions: {
+      send: enqueueActions(({ enqueue }) =>
+        ['x', 'y'].forEach((to) => [1, 2].forEach(() => enqueue.emit({ type: 'send', to, kind: 'tick', body: {} }))),
+      ),
+    },
+  }).createMachine({ context: {}, initial: 'a', states: { a: { on: { go: { target: 'b', actions: 'send' } } }, b: {} } })
+  const counter = setup({
+    types: {} as { context: { n: number }; events: { type: 'tick' } },
+    actions: { add: assign({ n: ({ context }: { context: { n: number } }) => context.n + 1 }) },
+  }).createMachine({
+    context: { n: 0 },
+    on: { tick: { actions: 'add' } },
+  })
+  const none = { effects: {}, always: {}, sometimes: {}, mayEnd: () => true } as const
+  const count = defineModel<{ n: number }>({ actor: 'counter', machine: counter, input: undefined, stimuli: [], ...none })
+  return {
+    system: 'pipeline',
+    actors: {
+      source: {
+        model: defineModel<object>({
+          actor: 'source',
+          machine: source,
+          input: undefined,
+          stimuli: [{ name: 'go', request: false, event: () => ({ type: 'go' }) }],
+          ...none,
+        }),
+        grants: { x: { to: 'x' }, y: { to: 'y' } },
+      },
+      x: { model: count },
+      y: { model: count },
+    },
+    mayEnd: true,
+  }
+}
+
+describe('beyond exhaustive', () => {
+  test('walks see what they can and estimate what they have not', () => {
+    const tables = createTables(productOf(twoPhase(3)))
+    const few = simulate(tables, { walks: 2, depth: 20, seed: 1 })
+    const many = simulate(tables, { walks: 3000, depth: 30, seed: 1 })
+    expect(few.unseen).toBeGreaterThan(many.unseen)
+    expect(many.states).toBeLessThanOrEqual(288)
+    expect(many.states).toBeGreaterThan(200)
+    expect(simulate(createTables(dieHard()), { walks: 500, depth: 30, seed: 2 }).violations.map(({ property }) => property)).toEqual([
+      'never four gallons',
+    ])
+  })
+
+  test('bits in place of states never count too many, and say how many may be missing', () => {
+    const roomy = bitstate(createTables(productOf(twoPhase(4))), { mebibytes: 1 })
+    const exact = check(twoPhase(4)).states
+    expect(roomy.states).toBeLessThanOrEqual(exact)
+    expect(exact - roomy.states).toBeLessThanOrEqual(Math.ceil(exact * 0.01))
+    expect(roomy.omission).toBeGreaterThan(0)
+    expect(roomy.omission).toBeLessThan(0.001)
+  })
+
+  test('a search that is stopped says so and claims nothing', () => {
+    const stopped = check(twoPhase(5), { maxStates: 1000 })
+    expect(stopped).toMatchObject({ complete: false, stopped: 'states' })
+    expect(stopped.violations.filter(({ kind }) => kind === 'sometimes')).toEqual([])
+    expect(check(twoPhase(5), { maxBytes: 100_000 })).toMatchObject({ complete: false, stopped: 'memory' })
+    expect(check(dieHard(), { stopAtFirst: true })).toMatchObject({ complete: false, stopped: 'violation' })
+  })
+})
+
+describe('counterexamples', () => {
+  const twice = setup({
+    types: {} as { context: object; events: { type: 'ask'; from: { request: number } }; emitted: Outgoing },
+    actions: {
+      reply: enqueueActions(({ event, enqueue }) =>
+        [1, 2].forEach(() => enqueue.emit({ type: 'reply', request: event.from.request, body: {} })),
+      ),
+      shout: emit((): Outgoing => ({ type: 'send', to: 'nobody', kind: 'x', body: {} })),
+    },
+  }).createMachine({ context: {}, on: { ask: { actions: ['reply', 'shout'] } } })
+  const model = defineModel<object>({
+    actor: 'twice',
+    machine: twice,
+    input: undefined,
+    stimuli: [{ name: 'ask', event: (_, request) => ({ type: 'ask', from: { request } }) }],
+    effects: {},
+    always: {},
+    sometimes: {},
+    mayEnd: () => true,
+  })
+  const [violation] = check(model).violations
+
+  test('come as text, diagram, ITF and test', () => {
+    expect(violation).toMatchObject({ kind: 'answers' })
+    if (!violation) return
+    expect(traceText(violation.trace)).toContain('1. twice: ask')
+    expect(traceMermaid(violation.trace)).toMatch(/^sequenceDiagram\n {2}participant p0 as twice/)
+    expect(traceItf('twice', violation)).toMatchObject({ '#meta': { format: 'ITF' }, states: [{ step: 'init' }, { step: 'twice: ask' }] })
+    expect(traceTest('twice', violation, { twice: { from: './twice.ts', input: null } })).toContain('createReplay')
+  })
+
+  test('are confirmed by xstate itself, and a made-up one is not', () => {
+    if (!violation) throw new Error('no violation')
+    const events = eventsOf(violation.trace)
+    const machines = { twice: { machine: twice, input: undefined } }
+    expect(confirm(machines, events)).toEqual({ confirmed: true, steps: 1 })
+    expect(confirm(machines, [{ ...(events[0] as (typeof events)[number]), value: 'elsewhere' }])).toMatchObject({
+      confirmed: false,
+      at: 0,
+    })
+  })
+})
+
+describe('faults', () => {
+  test('without the check at delivery a revoked grant would still be used: the property notices', () => {
+    const { found, tables } = examine(kernelAlone())
+    const delivered = [...tables.rows()].flatMap(({ outcomes }) => outcomes.map(({ outcome }) => outcome.info.label))
+    expect(delivered.some((label) => label.startsWith('refused at delivery: revoked'))).toBe(true)
+    expect(delivered.some((label) => label.includes('refused actor-down'))).toBe(true)
+    expect(delivered.some((label) => label.startsWith('deadline of'))).toBe(true)
+    expect(found.complete).toBe(true)
+  })
+
+  test('more crashes, more states, the same promises', () => {
+    const [one, two] = [check(kernelAlone(1)), check(kernelAlone(2))]
+    expect(two.states).toBeGreaterThan(one.states)
+    expect([...one.violations, ...two.violations]).toEqual([])
+  })
+})
+
+test('a mutant of the philosophers that never hands a fork over starves; mutants are broken in one place each', () => {
+  expect(check(diningPhilosophers(3)).violations).toEqual([])
+  const gate = setup({ types: {} as { context: object; events: { type: 'open' | 'close' } } }).createMachine({
+    context: {},
+    initial: 'shut',
+    states: { shut: { on: { open: 'wide' } }, wide: { on: { close: 'shut' } } },
+  })
+  const stimulus = (name: string) => ({ name, times: Number.POSITIVE_INFINITY, request: false, event: () => ({ type: name }) })
+  const model = defineModel<object>({
+    actor: 'gate',
+    machine: gate,
+    input: undefined,
+    stimuli: [stimulus('open'), stimulus('close')],
+    effects: {},
+    always: {},
+    sometimes: { wide: ({ value }) => value === 'wide' },
+    possible: { shut: ({ value }) => value === 'shut' },
+  })
+  expect(mutate(model, {}).map(({ change, killedBy }) => [change, killedBy])).toEqual([
+    ['does not go to "wide"', 'sometimes: wide'],
+    ['does not go to "shut"', 'possible: shut'],
+  ])
+})

@@ -1,0 +1,67 @@
+/** Spin is the judge: what we export has the states we count, the dead ends we find and the verdicts we give. */
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { model as policy } from '../actors/policy/model.ts'
+import { examine } from './explore.ts'
+import { promela } from './export-promela.ts'
+import { exported } from './export-rows.ts'
+import { tla } from './export-tla.ts'
+import { asynchronousInterface, dieHard, diningPhilosophers, peterson } from './published/classics.ts'
+import { twoPhase } from './published/two-phase.ts'
+import { kernelAlone } from './systems/kernel.ts'
+
+type Subject = Parameters<typeof examine>[0]
+
+const subjects: [string, () => Subject][] = [
+  ['policy', () => policy],
+  ['the kernel alone', kernelAlone],
+  ['two-phase commit, N=3', () => twoPhase(3)],
+  ['DieHard, whose property is broken', dieHard],
+  ['DiningPhilosophers', diningPhilosophers],
+  ['AsynchInterface, with several initial states', asynchronousInterface],
+  ['Peterson', peterson],
+]
+
+type SpinRun = { states: number; errors: number }
+
+/** @param safety continue after errors and count states without a successor; otherwise stop at the first broken assertion */
+function spin(text: string, safety: boolean): SpinRun {
+  const folder = mkdtempSync(join(tmpdir(), 'bulkhead-spin-'))
+  try {
+    writeFileSync(join(folder, 'model.pml'), text)
+    const run = (command: string, args: string[]) =>
+      execFileSync(command, args, { cwd: folder, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 2 ** 28 })
+    run('spin', ['-a', 'model.pml'])
+    run('cc', ['-O0', '-w', '-DSAFETY', '-DNOREDUCE', '-o', 'pan', 'pan.c'])
+    const out = run('./pan', ['-m100000', ...(safety ? ['-c0', '-A'] : ['-E'])])
+    return { states: Number(/(\d+) states, stored/.exec(out)?.[1]), errors: Number(/errors: (\d+)/.exec(out)?.[1]) }
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+describe.each(subjects)('%s', (_, subject) => {
+  const { found, tables, result } = examine(subject(), { maxStates: 100_000 })
+  const model = exported(tables, found)
+
+  test('Spin finds the same states and the same dead ends', () => {
+    const { states, errors } = spin(promela({ ...model, forbidden: [] }), true)
+    const choice = model.initial.length > 1 ? 1 : 0
+    expect({ states, errors }).toEqual({ states: result.states + choice, errors: model.terminal })
+  })
+
+  test('Spin gives the same verdict', () => {
+    const holds = result.properties.every(({ kind, held }) => kind !== 'always' || held)
+    expect(spin(promela(model), false).errors === 0).toBe(holds)
+  })
+
+  test('the TLA+ module names every variable and every step', () => {
+    const { module, config } = tla(model)
+    expect(module.match(/^Step\d+ ==/gm)).toHaveLength(model.rows.length)
+    expect(module).toMatch(/^---- MODULE \w+ ----/)
+    expect(config).toContain('SPECIFICATION Spec')
+  })
+})

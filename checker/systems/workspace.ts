@@ -1,0 +1,132 @@
+/**
+ * The workspace as a conversation meets it: the production supervisor, a client that runs a command, a client that reads files through a gate
+ * that knows nothing of the VM, and a kernel between them that may revoke, time out and restart.
+ */
+import { assign, emit, enqueueActions, setup } from 'xstate'
+import type { Outgoing } from '../../kernel/types.ts'
+import { model as supervisor } from '../../actors/vm-supervisor/model.ts'
+import { defineModel } from '../model.ts'
+import { defineSystem, type SystemModel, type SystemView } from '../system.ts'
+
+type ClientContext = { asked: number; answers: readonly string[] }
+type ClientEvent =
+  | { type: 'go' }
+  | { type: 'replied'; ref: string }
+  | { type: 'refused'; ref: string; error: { code: string } }
+  | { type: 'part' }
+
+/** Asks once and keeps what it was answered. */
+function client(to: string, kind: string, body: unknown) {
+  return setup({
+    types: {} as { context: ClientContext; events: ClientEvent; emitted: Outgoing },
+    actions: {
+      ask: emit((): Outgoing => ({ type: 'send', to, kind, body, ref: 'ask', deadlineMs: null })),
+      count: assign({ asked: ({ context }) => context.asked + 1 }),
+      keep: assign({
+        answers: ({ context, event }) =>
+          event.type === 'replied'
+            ? [...context.answers, 'reply']
+            : event.type === 'refused'
+              ? [...context.answers, event.error.code]
+              : context.answers,
+      }),
+    },
+  }).createMachine({
+    context: { asked: 0, answers: [] },
+    on: { go: { actions: ['count', 'ask'] }, replied: { actions: 'keep' }, refused: { actions: 'keep' }, part: {} },
+  })
+}
+
+/** A file gate as the others see it: it answers, whatever the VM does. */
+const gate = setup({
+  types: {} as { context: object; events: { type: 'read'; from: { request: number | null } }; emitted: Outgoing },
+  actions: {
+    answer: enqueueActions(({ event, enqueue }) => {
+      if (event.from.request !== null) enqueue.emit({ type: 'reply', request: event.from.request, body: {} })
+    }),
+  },
+}).createMachine({ context: {}, on: { read: { actions: 'answer' } } })
+
+const asks = (view: SystemView, id: string): ClientContext => view.actor(id).context as ClientContext
+const around = { effects: {}, always: {}, sometimes: {}, mayEnd: () => true } as const
+
+function asking(actor: string, to: string, kind: string, body: unknown) {
+  return defineModel<ClientContext>({
+    actor,
+    machine: client(to, kind, body),
+    input: undefined,
+    stimuli: [{ name: 'go', request: false, event: () => ({ type: 'go' }) }],
+    ...around,
+  })
+}
+
+/** What a command may be answered; anything else would be a word its caller does not know. */
+const known = [
+  'reply',
+  'workspace-unavailable',
+  'exec-failed',
+  'no-such-session',
+  'cancelled',
+  'interrupted',
+  'internal',
+  'actor-down',
+  'revoked',
+  'overloaded',
+  'deadline',
+]
+
+export function system(size: 'small' | 'full'): SystemModel {
+  const full = size === 'full'
+  return defineSystem({
+    system: `the workspace and its clients${full ? ', with restarts' : ''}`,
+    actors: {
+      supervisor: {
+        model: {
+          ...supervisor,
+          // The session's own client sends the command; attach and what members do stay around it.
+          stimuli: supervisor.stimuli.filter(({ name }) => ['attach', ...(full ? ['stop', 'restart'] : [])].includes(name)),
+        },
+      },
+      shell: {
+        model: asking('shell', 'workspace', 'exec', { command: 'true' }),
+        grants: { workspace: { to: 'supervisor', limits: { session: 's' } } },
+      },
+      reader: { model: asking('reader', 'folder', 'read', {}), grants: { folder: { to: 'gate' } } },
+      gate: { model: defineModel<object>({ actor: 'gate', machine: gate, input: undefined, stimuli: [], ...around }) },
+    },
+    mailbox: 1,
+    faults: {
+      revocations: { 'the workspace': { holder: 'shell', slot: 'workspace' } },
+      ...(full ? { crashes: { times: 1, of: ['supervisor'] } } : {}),
+    },
+    always: {
+      'a command is answered once at most, in words its caller knows': (view) => {
+        const { answers } = asks(view, 'shell')
+        return answers.length <= 1 && answers.every((answer) => known.includes(answer))
+      },
+      'a command that waits is known to the supervisor, or on its way': (view) => {
+        const { asked, answers } = asks(view, 'shell')
+        if (asked === answers.length) return true
+        const underway = view.waiting('supervisor').length + view.waiting('shell').length
+        return underway > 0 || view.actor('supervisor').open.length > 0
+      },
+    },
+    steps: {
+      'file requests are served in every state of the VM': (before, step) =>
+        step.actor !== 'gate' || before.waiting('gate').length === 0 || step.sent?.some(({ to }) => to === 'reader') === true,
+    },
+    sometimes: {
+      'a command runs': (view) => asks(view, 'shell').answers.includes('reply'),
+      'a command is told that there is no workspace': (view) => asks(view, 'shell').answers.includes('workspace-unavailable'),
+    },
+    leadsTo: {
+      'a read is answered': { from: (view) => asks(view, 'reader').asked === 1, to: (view) => asks(view, 'reader').answers.length === 1 },
+    },
+    possible: {
+      'the workspace can become ready again': (view) => {
+        const { state, forbidden } = view.actor('supervisor').context as { state: string; forbidden: string | null }
+        return state === 'ready' || state === 'absent' || state === 'off' || forbidden !== null || state === 'stopped'
+      },
+    },
+  })
+}
