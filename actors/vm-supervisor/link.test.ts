@@ -149,10 +149,10 @@ describe('control link', () => {
     const { link, say, guest } = connected()
     say(exitOf(77))
     say({ t: 'out', id: 78, stream: 'stdout' }, bytes('x'))
-    say({ t: 'pong', n: 99 })
+    say({ t: 'pong', n: 99, busy: false })
     guest.write(new Uint8Array(16).fill(255))
     expect((await link.closed).cause).toMatch(/no frame/)
-    await expect(link.ping()).rejects.toMatchObject({ code: 'workspace-unavailable' })
+    await expect(link.ping(1)).rejects.toMatchObject({ code: 'workspace-unavailable' })
   })
 
   it('reports sessions and commands the guest refuses', async () => {
@@ -169,7 +169,7 @@ describe('control link', () => {
   it('fails everything when the VM goes', async () => {
     const { link, host } = connected()
     const exec = link.exec({ session: 's', command: 'x', cwd: null, timeoutMs: 5 }, async () => {})
-    const ping = link.ping()
+    const ping = link.ping(1)
     host.destroy()
     await expect(exec.done).rejects.toMatchObject({ code: 'workspace-unavailable' })
     await expect(ping).rejects.toMatchObject({ code: 'workspace-unavailable' })

@@ -96,7 +96,7 @@ export const withCommands = base.extend({
         return
       }
       enqueue.assign({ waiting: [...context.waiting, asWaiting(event, request, badge.session)] })
-      if (context.state !== 'ready' && context.state !== 'stopped' && context.state !== 'absent')
+      if (!['ready', 'stopped', 'absent', 'paused'].includes(context.state))
         enqueue.emit({
           type: 'partTo',
           request,

@@ -11,6 +11,8 @@ const boot = (over: Partial<Parameters<typeof bootArgs>[0]> = {}) =>
     kernel: '/i/vmlinuz',
     initrd: '/h/initrd.img',
     root: '/i/root.squashfs',
+    scratch: { path: '/s/disk.raw', temporary: false },
+    saving: false,
     append: [],
     fds: { control: 3, files: 4, qmp: 5, console: 6 },
     sandbox: true,

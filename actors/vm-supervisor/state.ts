@@ -6,7 +6,7 @@ import { backoff, retriesAtOnce, retryHintMs } from './limits.ts'
 import type { VmState, VmStatus } from './protocol.ts'
 import type { Accelerator } from './qemu-args.ts'
 
-export type Config = { home: string; imageDir: string; guestDir: string; nodeBinary: string; memoryMiB: number | null; off: boolean }
+export type Config = { home: string; imageDir: string; guestDir: string; nodeBinary: string; memoryMiB: number | null; off: boolean; snapshots: boolean }
 
 export type Folder = { name: string; mode: 'ro' | 'rw'; slot: Delegation['slot'] }
 export type Session = {
@@ -17,6 +17,8 @@ export type Session = {
   inGuest: 'no' | 'pending' | 'yes' | 'failed'
   error: Fault | null
 }
+/** How an attempt begins: from a saved memory, from nothing, from nothing and to be saved. */
+export type How = 'restore' | 'boot' | 'boot-and-save'
 export type Waiting = { request: number; session: string; command: string; cwd: string | null; timeoutMs: number }
 
 export type Context = {
@@ -30,6 +32,16 @@ export type Context = {
   failures: number
   /** Failures of boots with hardware acceleration since one of them became ready. */
   hardwareFailures: number
+  how: How
+  /** Names the saved memory that fits; null before that was looked for. */
+  snapshotKey: string | null
+  /** Starts from a saved memory that failed since one became ready, and savings that did. */
+  restoreFailures: number
+  saveFailures: number
+  /** A command ran since idleness was last looked at. */
+  touched: boolean
+  /** The guest said that something still runs in its sessions. */
+  busy: boolean
   /** Whether the current attempt got as far as ready. */
   wasReady: boolean
   delayMs: number
@@ -67,6 +79,7 @@ export function initialContext(params: Record<string, unknown>): Context {
       nodeBinary: String(params['nodeBinary']),
       memoryMiB: typeof params['memoryMiB'] === 'number' ? params['memoryMiB'] : null,
       off: params['vm'] === 'off',
+      snapshots: params['snapshots'] !== 'off',
     },
     state: 'stopped',
     progress: null,
@@ -74,6 +87,12 @@ export function initialContext(params: Record<string, unknown>): Context {
     restarts: 0,
     failures: 0,
     hardwareFailures: 0,
+    how: 'boot',
+    snapshotKey: null,
+    restoreFailures: 0,
+    saveFailures: 0,
+    touched: false,
+    busy: false,
     wasReady: false,
     delayMs: 0,
     hypervisor: null,
@@ -110,8 +129,10 @@ export function statusOf(context: Context, now: number | null): VmStatus {
     uptimeMs: context.readyAt === null ? null : Math.max(0, (now ?? context.readyAt) - context.readyAt),
     restarts: context.restarts,
     lastError: context.lastError,
+    start: context.readyAt === null ? null : context.how === 'restore' ? 'restored' : 'cold',
     timings: { ...context.timings },
     progress: context.progress,
+    memoryMiB: context.pid === null ? null : context.memoryMiB,
     sessions: Object.keys(context.sessions).length,
   }
 }

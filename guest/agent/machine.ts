@@ -1,7 +1,10 @@
 /** The machine the agent runs on: what it reports of itself, its clock, its end. */
+import { execFile } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { release } from 'node:os'
+import { toolMs } from './limits.ts'
 import { runTool } from './tools.ts'
 
 /** A clock this close to the host's is left alone, ms. */
@@ -22,8 +25,16 @@ export class Machine {
     return this.#facts
   }
 
-  async setClock(ms: number): Promise<void> {
-    if (Math.abs(Date.now() - ms) > clockSlackMs) await runTool('date', ['--utc', '--set', `@${(ms / 1000).toFixed(3)}`])
+  /**
+   * After this no two machines started from one saved memory are alike: the kernel's generator is reseeded, the machine id is another. A
+   * failure is one of the machine, which must not be used then.
+   */
+  async wake(ms: number, seed: string | undefined): Promise<void> {
+    const late = Math.abs(Date.now() - ms) > clockSlackMs
+    await Promise.all([
+      late ? runTool('date', ['--utc', '--set', `@${(ms / 1000).toFixed(3)}`]) : null,
+      ...(seed === undefined ? [] : [reseed(seed), writeFile('/etc/machine-id', `${machineId(seed)}\n`)]),
+    ])
   }
 
   /** Does not return. */
@@ -31,6 +42,27 @@ export class Machine {
     await runTool('sync', [])
     await writeFile('/proc/sysrq-trigger', 'o')
   }
+}
+
+function machineId(seed: string): string {
+  return createHash('sha256').update('machine-id').update(seed).digest('hex').slice(0, 32)
+}
+
+/**
+ * Adds the seed as entropy and has the generator take it up now (RNDADDENTROPY, RNDRESEEDCRNG; `random(4)`): just writing to it would count
+ * only minutes later. Node has no ioctl; Perl is in every Debian.
+ */
+function reseed(seed: string): Promise<void> {
+  const script = `
+    my $seed = pack("H*", scalar <STDIN>);
+    open(my $random, "+<", "/dev/random") or die "open: $!";
+    ioctl($random, 0x40085203, pack("iia*", 8 * length($seed), length($seed), $seed)) or die "add: $!";
+    ioctl($random, 0x5207, 0) or die "reseed: $!";`
+  return new Promise((resolve, reject) => {
+    const child = execFile('perl', ['-e', script], { timeout: toolMs }, (error) => (error === null ? resolve() : reject(error)))
+    child.stdin?.on('error', () => {})
+    child.stdin?.end(seed)
+  })
 }
 
 /** ms of uptime at the end of each stage, as `/init` wrote them: `name seconds`. */
