@@ -129,10 +129,10 @@ export const restoreStallMs = 15_000
 /** Making the guest ready for being saved, and saving it, ms: a command has to run in there, and some 200 MB must reach the disk. */
 export const saveStallMs = 120_000
 
-/** Restores in a row that may fail before no more memories are saved until the next start of the supervisor. */
-export const maxRestoreFailures = 2
+/** Starts from saved memories that may fail in a row before no more are saved until the next start of the supervisor. */
+export const maxStrikes = 2
 
-/** A VM nobody used for this long (and up to twice this) is paused, ms. Waking it takes milliseconds. */
+/** How often a VM is looked at whether it is in use, ms; one that is not is paused. Waking it takes milliseconds. */
 export const pauseAfterMs = 60_000
 
 /** A VM paused for this long is stopped and gives its memory back, ms. */

@@ -3,7 +3,7 @@ import { setup } from 'xstate'
 import type { Outgoing } from '../../kernel/index.ts'
 import type { Policy } from '../policy/protocol.ts'
 import type { MachineEvent } from './events.ts'
-import { absentRestMs, bootStallMs, healthyMs, imageStallMs, maxRestoreFailures, pauseAfterMs, pingEveryMs, restoreStallMs, retriesAtOnce, saveStallMs, stopAfterMs, stopMs, verifyStallMs } from './limits.ts' // biome-ignore format: one line
+import { absentRestMs, bootStallMs, healthyMs, imageStallMs, maxStrikes, pauseAfterMs, pingEveryMs, restoreStallMs, retriesAtOnce, saveStallMs, stopAfterMs, stopMs, verifyStallMs } from './limits.ts' // biome-ignore format: one line
 import type { Accelerator } from './qemu-args.ts'
 import type { Config, Context, Folder, How, Waiting } from './state.ts'
 
@@ -63,11 +63,10 @@ export const base = setup({
       if ('epoch' in event) return event.epoch === String(context.epoch)
       return true
     },
-    maySave: ({ context }) => context.config.snapshots && context.saveFailures === 0 && context.restoreFailures < maxRestoreFailures,
+    maySave: ({ context }) => context.config.snapshots && context.strikes < maxStrikes,
     restores: ({ context }) => context.how === 'restore',
     saves: ({ context }) => context.how === 'boot-and-save',
-    isIdle: ({ context }) =>
-      !context.touched && !context.busy && context.waiting.length === 0 && Object.keys(context.running).length === 0,
+    isIdle: ({ context }) => !context.busy && context.waiting.length === 0 && Object.keys(context.running).length === 0,
     retryAtOnce: ({ context }) => context.failures <= retriesAtOnce,
     wantsAgain: ({ context, event }) => context.again && (!('ref' in event) || event.ref === String(context.epoch)),
     knowsSession: ({ context, event }) =>

@@ -45,11 +45,12 @@ export const withCommands = base.extend({
     evictDetached: base.enqueueActions(({ context, event, enqueue }) => {
       if (event.type === 'detach') enqueue({ type: 'evict', params: { ref: String(context.epoch), session: event.body.session } })
     }),
-    /** Tells the guest of every session it does not know yet. */
+    /** Tells the guest of every session a command waits for that it does not know yet, and of those whose folders changed. */
     admitSessions: base.enqueueActions(({ context, enqueue }) => {
       const sessions: Record<string, Session> = { ...context.sessions }
       for (const [name, session] of Object.entries(context.sessions)) {
-        if (session.inGuest !== 'no') continue
+        const wanted = context.waiting.some((item) => item.session === name)
+        if (session.inGuest !== 'stale' && !(session.inGuest === 'no' && wanted)) continue
         sessions[name] = { ...session, inGuest: 'pending' }
         const { revision, uid, folders } = session
         enqueue({ type: 'admit', params: { ref: String(context.epoch), session: name, revision, uid, folders } })

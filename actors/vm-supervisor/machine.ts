@@ -94,7 +94,7 @@ export const machine = vocabulary.createMachine({
     },
 
     working: {
-      entry: 'nextAttempt',
+      entry: ['nextAttempt', 'forgetGuestSessions'],
       initial: 'probing',
       on: {
         exec: { actions: 'queueExec' },
@@ -204,7 +204,7 @@ export const machine = vocabulary.createMachine({
           on: {
             'verify.ok': [
               { guard: and(['current', 'saves']), target: 'saving' },
-              { guard: 'current', target: '#vm-supervisor.ready', actions: ['noteStep', 'forgetGuestSessions'] },
+              { guard: 'current', target: '#vm-supervisor.ready', actions: 'noteStep' },
             ],
             'verify.failed': { guard: 'current', target: '#vm-supervisor.failed', actions: ['noteFailure', 'interruptAttempt'] },
             'verify.crashed': { guard: 'current', target: '#vm-supervisor.failed', actions: ['noteFailure', 'interruptAttempt'] },
@@ -251,11 +251,11 @@ export const machine = vocabulary.createMachine({
       on: {
         attach: { actions: ['attach', 'admitSessions'] },
         detach: { actions: ['detach', 'evictDetached'] },
-        exec: { actions: ['noteTouch', 'retryFailedSession', 'queueExec', 'admitSessions', 'runWaiting'] },
-        'exec.exited': { actions: ['noteTouch', 'finishExec', 'runWaiting'] },
-        'exec.failed': { actions: ['noteTouch', 'finishExec', 'runWaiting'] },
-        'exec.lost': { actions: ['noteTouch', 'finishExec', 'runWaiting'] },
-        'exec.crashed': { actions: ['noteTouch', 'finishExec', 'runWaiting'] },
+        exec: { actions: ['retryFailedSession', 'queueExec', 'admitSessions', 'runWaiting'] },
+        'exec.exited': { actions: ['finishExec', 'runWaiting'] },
+        'exec.failed': { actions: ['finishExec', 'runWaiting'] },
+        'exec.lost': { actions: ['finishExec', 'runWaiting'] },
+        'exec.crashed': { actions: ['finishExec', 'runWaiting'] },
         'admit.ready': { guard: 'current', actions: ['noteAdmission', 'runWaiting'] },
         'admit.failed': { guard: 'current', actions: ['noteAdmission', 'runWaiting'] },
         start: { actions: 'replyEmpty' },
@@ -283,7 +283,7 @@ export const machine = vocabulary.createMachine({
               after: {
                 pauseAfter: [
                   { guard: 'isIdle', target: '#vm-supervisor.paused' },
-                  { target: 'watched', actions: 'forgetTouch', reenter: true },
+                  { target: 'watched', reenter: true },
                 ],
               },
             },
@@ -303,8 +303,8 @@ export const machine = vocabulary.createMachine({
       on: {
         attach: { actions: 'attach' },
         detach: { target: 'waking', actions: ['detach', 'evictDetached'] },
-        exec: [{ guard: 'knowsSession', target: 'waking', actions: ['noteTouch', 'retryFailedSession', 'queueExec'] }, { actions: 'queueExec' }],
-        start: { target: 'waking', actions: ['noteTouch', 'addStarter'] },
+        exec: [{ guard: 'knowsSession', target: 'waking', actions: ['retryFailedSession', 'queueExec'] }, { actions: 'queueExec' }],
+        start: { target: 'waking', actions: ['addStarter'] },
         restart: { target: 'stopping', actions: ['addStarter', 'wantAgain'] },
         stop: { target: 'stopping', actions: ['addStopper', 'wantStopped'] },
         'pause.failed': { guard: 'current', target: 'failed', actions: ['noteFailure', 'interruptAttempt'] },
@@ -318,7 +318,7 @@ export const machine = vocabulary.createMachine({
       entry: { type: 'resume', params: ({ context }) => ({ ref: String(context.epoch) }) },
       after: { verifyStall: { target: 'failed', actions: ['noteFailure', 'interruptAttempt'] } },
       on: {
-        exec: { actions: ['noteTouch', 'queueExec'] },
+        exec: { actions: ['queueExec'] },
         detach: { actions: ['detach', 'evictDetached'] },
         start: { actions: 'addStarter' },
         restart: { target: 'stopping', actions: ['addStarter', 'wantAgain'] },

@@ -14,7 +14,8 @@ export type Session = {
   folders: readonly Folder[]
   /** Grows with every attach: what the guest said about an earlier one no longer counts. */
   revision: number
-  inGuest: 'no' | 'pending' | 'yes' | 'failed'
+  /** `stale`: it is there, with other folders than it should have. */
+  inGuest: 'no' | 'stale' | 'pending' | 'yes' | 'failed'
   error: Fault | null
 }
 /** How an attempt begins: from a saved memory, from nothing, from nothing and to be saved. */
@@ -35,11 +36,8 @@ export type Context = {
   how: How
   /** Names the saved memory that fits; null before that was looked for. */
   snapshotKey: string | null
-  /** Starts from a saved memory that failed since one became ready, and savings that did. */
-  restoreFailures: number
-  saveFailures: number
-  /** A command ran since idleness was last looked at. */
-  touched: boolean
+  /** Against saved memories: one for each start from one that failed since one became ready, all of them for a saving that did. */
+  strikes: number
   /** The guest said that something still runs in its sessions. */
   busy: boolean
   /** Whether the current attempt got as far as ready. */
@@ -89,9 +87,7 @@ export function initialContext(params: Record<string, unknown>): Context {
     hardwareFailures: 0,
     how: 'boot',
     snapshotKey: null,
-    restoreFailures: 0,
-    saveFailures: 0,
-    touched: false,
+    strikes: 0,
     busy: false,
     wasReady: false,
     delayMs: 0,
@@ -207,8 +203,9 @@ export function uidFor(context: Context, session: string): number | null {
 /** Added to what it had; a folder of the same name is replaced. */
 export function withFolders(session: Session | undefined, uid: number, added: readonly Folder[]): Session {
   const names = new Set(added.map((folder) => folder.name))
+  const inGuest = session === undefined || session.inGuest === 'no' || session.inGuest === 'failed' ? 'no' : 'stale'
   const kept = (session?.folders ?? []).filter((folder) => !names.has(folder.name))
-  return { uid, folders: [...kept, ...added], revision: (session?.revision ?? 0) + 1, inGuest: 'no', error: null }
+  return { uid, folders: [...kept, ...added], revision: (session?.revision ?? 0) + 1, inGuest, error: null }
 }
 
 export function without<T>(record: Readonly<Record<string | number, T>>, key: string | number): Record<string, T> {

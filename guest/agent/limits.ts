@@ -23,7 +23,7 @@ export const sessionFiles = 250_000
 /** Slots kept ready. Two sessions are often begun at once; a third waits as long as it always did. */
 export const spareSlots = 2
 /** After a slot is taken, before the next is made, ms: the command it was taken for has the processor first. */
-export const refillMs = 3_000
+export const refillMs = 10_000
 /** Memory kept from sessions for the kernel and the agent, bytes. */
 export const reservedMemory = 160 * 1024 * 1024
 /** Protected from reclaim for the agent, bytes. */

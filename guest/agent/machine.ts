@@ -31,9 +31,10 @@ export class Machine {
    */
   async wake(ms: number, seed: string | undefined): Promise<void> {
     const late = Math.abs(Date.now() - ms) > clockSlackMs
+    if (!late && seed === undefined) return
     await Promise.all([
-      late ? runTool('date', ['--utc', '--set', `@${(ms / 1000).toFixed(3)}`]) : null,
-      ...(seed === undefined ? [] : [reseed(seed), writeFile('/etc/machine-id', `${machineId(seed)}\n`)]),
+      runPerl(wakeScript, [late ? [String(clockSettime), String(Math.floor(ms / 1000)), String(ms % 1000)].join(' ') : '', seed ?? '']),
+      seed === undefined ? null : writeFile('/etc/machine-id', `${machineId(seed)}\n`),
     ])
   }
 
@@ -48,20 +49,32 @@ function machineId(seed: string): string {
   return createHash('sha256').update('machine-id').update(seed).digest('hex').slice(0, 32)
 }
 
+/** Number of the system call; Node has none that sets the clock. */
+const clockSettime = process.arch === 'arm64' ? 112 : 227
+
 /**
- * Adds the seed as entropy and has the generator take it up now (RNDADDENTROPY, RNDRESEEDCRNG; `random(4)`): just writing to it would count
- * only minutes later. Node has no ioctl; Perl is in every Debian.
+ * First line: number of `clock_settime`, seconds, milliseconds; or empty. Second: the seed, or empty. The seed is added as entropy and the
+ * generator made to take it up now (RNDADDENTROPY, RNDRESEEDCRNG; `random(4)`): just writing it would count only minutes later. In Perl,
+ * which is in every Debian and has what Node lacks; one program for both, for this is in the way of the first command.
  */
-function reseed(seed: string): Promise<void> {
-  const script = `
-    my $seed = pack("H*", scalar <STDIN>);
+const wakeScript = `
+  chomp(my ($clock, $seed) = <STDIN>);
+  if ($clock ne "") {
+    my ($number, $seconds, $ms) = split / /, $clock;
+    syscall($number + 0, 0, pack("qq", $seconds, $ms * 1000000)) == 0 or die "clock: $!";
+  }
+  if ($seed ne "") {
+    my $bytes = pack("H*", $seed);
     open(my $random, "+<", "/dev/random") or die "open: $!";
-    ioctl($random, 0x40085203, pack("iia*", 8 * length($seed), length($seed), $seed)) or die "add: $!";
-    ioctl($random, 0x5207, 0) or die "reseed: $!";`
+    ioctl($random, 0x40085203, pack("iia*", 8 * length($bytes), length($bytes), $bytes)) or die "add: $!";
+    ioctl($random, 0x5207, 0) or die "reseed: $!";
+  }`
+
+function runPerl(script: string, lines: readonly string[]): Promise<void> {
   return new Promise((resolve, reject) => {
     const child = execFile('perl', ['-e', script], { timeout: toolMs }, (error) => (error === null ? resolve() : reject(error)))
     child.stdin?.on('error', () => {})
-    child.stdin?.end(seed)
+    child.stdin?.end(lines.map((line) => `${line}\n`).join(''))
   })
 }
 

@@ -2,10 +2,11 @@
  * Places for sessions, made before anyone needs them: making namespaces is the slow part of a session. A slot has no owner yet; a session
  * takes one, gets its name and its user, and no slot is ever used twice.
  *
- *   /scratch/slots/<id>/home      becomes /sessions/<name> inside, the session's own, 0700
+ *   /scratch/slots/<id>/sessions  /sessions inside: in it, once there is an owner, its home, 0700
  *   /scratch/slots/<id>/tmp       /tmp and /var/tmp inside
- *   /scratch/slots/<id>/mnt       /sessions/<name>/mnt: connected folders are mounted in it; the session cannot move it
  *   /scratch/slots/<id>/commands  /run/commands: commands too long for an argument
+ *
+ * Its owner may put anything anywhere below its home and its tmp: the agent touches neither from outside once they are given away.
  */
 import { chmod, chown, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -16,8 +17,6 @@ import { refillMs, sharedMemory, spareSlots } from './limits.ts'
 import { insideDir, socketsDir } from './ninep-bridge.ts'
 
 export const commandsDir = '/run/commands'
-/** Where the home is until it has a name. */
-const namelessHome = '/sessions/.slot'
 const filesDir = '/run/bulkhead/slots'
 
 export type Slot = {
@@ -51,10 +50,12 @@ export class Slots {
     const slot = await (this.#spare.shift() ?? this.#make())
     setTimeout(() => void this.fill().catch(() => this.#spare.splice(0)), refillMs).unref()
     try {
-      for (const dir of ['home', 'tmp']) await chown(join(slot.dir, dir), uid, uid)
+      const home = join(slot.dir, 'sessions', name)
+      await mkdir(home, { mode: 0o700 })
+      await mkdir(join(home, 'mnt'))
+      for (const own of [home, join(slot.dir, 'tmp')]) await chown(own, uid, uid)
       await this.#disk.allot(uid)
       await this.#writeUsers(slot.id, name, uid)
-      await slot.holder.order(`mkdir -p /sessions/${name} && mount --move ${namelessHome} /sessions/${name} && rmdir ${namelessHome}`)
       return slot
     } catch (error) {
       await this.remove(slot)
@@ -74,9 +75,7 @@ export class Slots {
     const sockets = join(socketsDir, id)
     const cgroup = await slotCgroup(id)
     try {
-      await mkdir(join(dir, 'home', 'mnt'), { recursive: true })
-      for (const name of ['tmp', 'mnt', 'commands']) await mkdir(join(dir, name))
-      await chmod(join(dir, 'home'), 0o700)
+      for (const name of ['sessions', 'tmp', 'commands']) await mkdir(join(dir, name), { recursive: true })
       await chmod(join(dir, 'tmp'), 0o700)
       await mkdir(sockets, { recursive: true, mode: 0o700 })
       await this.#writeUsers(id, 'nobody-yet', 65_534)
@@ -122,9 +121,7 @@ function jail(dir: string, sockets: string, files: string): string[] {
     '--remount-ro', '/sys',
     '--tmpfs', '/run',
     '--tmpfs', '/scratch', '--remount-ro', '/scratch',
-    '--tmpfs', '/sessions',
-    '--bind', join(dir, 'home'), namelessHome,
-    '--bind', join(dir, 'mnt'), join(namelessHome, 'mnt'),
+    '--bind', join(dir, 'sessions'), '/sessions',
     '--bind', join(dir, 'tmp'), '/tmp',
     '--bind', join(dir, 'tmp'), '/var/tmp',
     '--ro-bind', join(dir, 'commands'), commandsDir,
