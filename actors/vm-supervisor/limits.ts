@@ -129,8 +129,11 @@ export const restoreStallMs = 15_000
 /** Making the guest ready for being saved, and saving it, ms: a command has to run in there, and some 200 MB must reach the disk. */
 export const saveStallMs = 120_000
 
-/** Starts from saved memories that may fail in a row before no more are saved until the next start of the supervisor. */
-export const maxStrikes = 2
+/**
+ * After this many failures in a row no memory is saved: one may be the death of the VM before, or of a saved memory that no longer works; two
+ * say that saving is no use, and just boot. It is saved again once the VM has been healthy.
+ */
+export const failuresWithoutSaving = 2
 
 /** How often a VM is looked at whether it is in use, ms; one that is not is paused. Waking it takes milliseconds. */
 export const pauseAfterMs = 60_000

@@ -3,7 +3,7 @@ import { setup } from 'xstate'
 import type { Outgoing } from '../../kernel/index.ts'
 import type { Policy } from '../policy/protocol.ts'
 import type { MachineEvent } from './events.ts'
-import { absentRestMs, bootStallMs, healthyMs, imageStallMs, maxStrikes, pauseAfterMs, pingEveryMs, restoreStallMs, retriesAtOnce, saveStallMs, stopAfterMs, stopMs, verifyStallMs } from './limits.ts' // biome-ignore format: one line
+import { absentRestMs, bootStallMs, healthyMs, imageStallMs, failuresWithoutSaving, pauseAfterMs, pingEveryMs, restoreStallMs, retriesAtOnce, saveStallMs, stopAfterMs, stopMs, verifyStallMs } from './limits.ts' // biome-ignore format: one line
 import type { Accelerator } from './qemu-args.ts'
 import type { Config, Context, Folder, How, Waiting } from './state.ts'
 
@@ -18,7 +18,7 @@ export function deciderOf(event: MachineEvent): string | null {
 }
 
 /** A VM process is there. */
-export const hasVm = ({ state }: Context): boolean => ['restoring', 'booting', 'verifying', 'saving', 'ready', 'paused'].includes(state)
+export const hasVm = ({ state }: Pick<Context, 'state'>): boolean => ['restoring', 'booting', 'verifying', 'saving', 'ready', 'paused'].includes(state)
 
 /** What the VM is made of, as far as effects must be told. */
 type MachineParams = { config: Config; imageDir: string | null; accelerator: Accelerator | null; memoryMiB: number; cpus: number }
@@ -63,7 +63,7 @@ export const base = setup({
       if ('epoch' in event) return event.epoch === String(context.epoch)
       return true
     },
-    maySave: ({ context }) => context.config.snapshots && context.strikes < maxStrikes,
+    maySave: ({ context }) => context.config.snapshots && context.failures < failuresWithoutSaving,
     restores: ({ context }) => context.how === 'restore',
     saves: ({ context }) => context.how === 'boot-and-save',
     isIdle: ({ context }) => !context.busy && context.waiting.length === 0 && Object.keys(context.running).length === 0,

@@ -1,13 +1,13 @@
 /** The machine's actions around saved memories that fail. */
 import { enqueueActions } from 'xstate'
-import { maxStrikes, retriesAtOnce } from './limits.ts'
+import { failuresWithoutSaving, retriesAtOnce } from './limits.ts'
 import { base } from './machine-base.ts'
 import { withCommands } from './machine-commands.ts'
 
 export const withSnapshots = withCommands.extend({
   actions: {
-    noteSaveFailure: enqueueActions(({ event, enqueue }) => {
-      enqueue.assign({ strikes: maxStrikes, pid: null })
+    noteSaveFailure: enqueueActions(({ context, event, enqueue }) => {
+      enqueue.assign({ failures: Math.max(context.failures, failuresWithoutSaving), pid: null })
       if ('error' in event && event.error) enqueue.assign({ lastError: event.error })
     }),
     /**
@@ -16,10 +16,9 @@ export const withSnapshots = withCommands.extend({
      */
     discardFailed: base.enqueueActions(({ context, event, enqueue }) => {
       if (context.how !== 'restore') return
-      const killed = event.type === 'runVm.exited' && event.signal === 'SIGKILL' && context.strikes === 0
+      const killed = event.type === 'runVm.exited' && event.signal === 'SIGKILL' && context.failures === 1
       if (context.wasReady ? context.failures > retriesAtOnce : !killed)
         enqueue({ type: 'discard', params: { imageDir: context.imageDir, key: context.snapshotKey } })
-      if (!context.wasReady) enqueue.assign({ strikes: Math.min(context.strikes + 1, maxStrikes) })
     }),
   },
 })

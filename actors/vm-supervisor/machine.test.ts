@@ -507,7 +507,7 @@ describe('a saved memory', () => {
     vm.toBooting()
     handshake(vm)
     vm.send({ type: 'save.failed', ref: vm.ref, error: fault('io-failed', 'disk full') })
-    expect(vm.context).toMatchObject({ state: 'probing', failures: 0, lastError: { code: 'io-failed' } })
+    expect(vm.context).toMatchObject({ state: 'probing', lastError: { code: 'io-failed' } })
     vm.toBooting()
     expect(vm.effects().at(-1)).toMatchObject({ params: { how: 'boot' } })
     handshake(vm)

@@ -1,6 +1,7 @@
 /** What the checker plays around the supervisor's machine, and what must hold. One session, one command, one stop, one restart, one caller that gives up. */
 import { defineModel, type View } from '../../checker/model.ts'
 import { machine } from './machine.ts'
+import { hasVm } from './machine-base.ts'
 import type { Context } from './state.ts'
 
 const error = { code: 'internal', message: 'made up', remedy: 'none' }
@@ -54,7 +55,6 @@ export const model = defineModel<Context>({
     lookForSnapshot: () => [
       end({ type: 'lookForSnapshot.found', key: 'k', ms: 1 }),
       end({ type: 'lookForSnapshot.none', key: 'k', ms: 1 }),
-      end({ type: 'lookForSnapshot.crashed', error }),
     ],
     runVm: (params: { ref: string }, { context }) => [
       ...(starts(context) && context.pid === null ? [goesOn({ type: 'vm.spawned', epoch: refOf(params), pid: 7 })] : []),
@@ -87,7 +87,6 @@ export const model = defineModel<Context>({
   project: ({
     failures,
     hardwareFailures,
-    strikes,
     how,
     restarts,
     state,
@@ -116,8 +115,7 @@ export const model = defineModel<Context>({
     failed: lastError !== null,
     failures: Math.min(failures, 3),
     hardwareFailures: Math.min(hardwareFailures, 3),
-    strikes,
-    how,
+    how: hasVm({ state }) ? how : null,
     restarted: restarts > 0,
     sessions: Object.fromEntries(Object.entries(sessions).map(([name, { inGuest }]) => [name, inGuest])),
   }),

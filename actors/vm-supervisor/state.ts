@@ -36,8 +36,6 @@ export type Context = {
   how: How
   /** Names the saved memory that fits; null before that was looked for. */
   snapshotKey: string | null
-  /** Against saved memories: one for each start from one that failed since one became ready, all of them for a saving that did. */
-  strikes: number
   /** The guest said that something still runs in its sessions. */
   busy: boolean
   /** Whether the current attempt got as far as ready. */
@@ -87,7 +85,6 @@ export function initialContext(params: Record<string, unknown>): Context {
     hardwareFailures: 0,
     how: 'boot',
     snapshotKey: null,
-    strikes: 0,
     busy: false,
     wasReady: false,
     delayMs: 0,
