@@ -19,7 +19,7 @@ export default defineConfig({
       {
         test: {
           name: 'system',
-          include: ['test/{conformance,fault,security,e2e}/**/*.test.ts'],
+          include: ['test/{conformance,fault,security,e2e,browser}/**/*.test.ts'],
           // They start daemons and VMs: one file at a time, on the one image set-up has built.
           fileParallelism: false,
           testTimeout: 10 * minutes,

@@ -2,6 +2,7 @@
 import { realpathSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
+import { type McpCommand, parseMcp } from './mcp-args.ts'
 
 export class UsageError extends Error {}
 
@@ -22,6 +23,9 @@ export type Command =
   | { verb: 'policy'; action: (typeof policyActions)[number]; about: string; json: boolean }
   | { verb: 'inspect' | 'doctor'; json: boolean }
   | { verb: 'check'; actor: string | null; json: boolean }
+  | McpCommand
+  | { verb: 'web'; open: boolean }
+  | { verb: 'acp' }
 
 export const usage = `Usage: bulkhead [COMMAND]
 
@@ -33,8 +37,22 @@ export const usage = `Usage: bulkhead [COMMAND]
       --session ID           go on with a session, or name a new one
       --model NAME           model to use
       --json                 one JSON event per line on stdout
+  web [--no-open]
+              Open the page in the browser, and print its address. The address is a key: whoever has it can do what you can.
+  acp         Speak the Agent Client Protocol on stdin and stdout, for editors; uses the running daemon.
   vm status|start|stop|restart [--json]
               The workspace, a Linux VM in which commands run.
+  mcp list [--json]
+              Tool servers, their tools, and what is decided about each.
+  mcp add NAME [--env KEY=VALUE] [--folder PATH[:ro]] [--network] -- COMMAND [ARGUMENT]…
+              A tool server: started in a jail that reaches the folders named, and the network only if allowed.
+  mcp remove|restart|approve NAME
+              approve accepts what a server's tools are now, after they changed.
+  mcp allow|ask|block TOOL
+              Whether calls of a tool need a question.
+  extension install FILE [--config KEY=VALUE] [--network]
+  extension list|remove NAME
+              Desktop extensions (.mcpb, .dxt).
   inspect [--json]
               Who runs, what each holds and why.
   policy show | check FILE | explain KEY [--json]
@@ -67,20 +85,28 @@ export function parseCommand(args: readonly string[]): Command {
   if (verb === 'help' || verb === '--help' || verb === '-h' || rest.includes('--help')) return { verb: 'help' }
   if (verb === 'version' || verb === '--version') return { verb: 'version' }
   if (verb === undefined || verb.startsWith('-')) {
-    const { values, positionals } = parse(args, sessionOptions)
+    const { values, positionals } = parseWords(args, sessionOptions)
     if (positionals.length > 0) throw new UsageError(`To do one thing and end: bulkhead run ${JSON.stringify(positionals.join(' '))}`)
     return { verb: 'terminal', ...session(values) }
   }
   switch (verb) {
     case 'run': {
-      const { values, positionals } = parse(rest, { ...sessionOptions, ...json })
+      const { values, positionals } = parseWords(rest, { ...sessionOptions, ...json })
       const prompt = positionals.join(' ').trim()
       if (prompt === '') throw new UsageError('run needs a prompt: bulkhead run --folder PATH "What to do"')
       return { verb, prompt, json: values.json === true, ...session(values) }
     }
+    case 'web': {
+      const { values, positionals } = parseWords(rest, { 'no-open': { type: 'boolean' } })
+      if (positionals.length > 0) throw new UsageError('web takes no argument but --no-open.')
+      return { verb, open: values['no-open'] !== true }
+    }
+    case 'acp':
+      if (rest.length > 0) throw new UsageError('acp takes no argument.')
+      return { verb }
     case 'vm':
     case 'daemon': {
-      const { values, positionals } = parse(rest, json)
+      const { values, positionals } = parseWords(rest, json)
       const [action, ...more] = positionals
       const known: readonly string[] = verb === 'vm' ? vmActions : daemonActions
       if (action === undefined || more.length > 0 || !known.includes(action))
@@ -88,21 +114,25 @@ export function parseCommand(args: readonly string[]): Command {
       return { verb, action, json: values.json === true } as Command
     }
     case 'policy': {
-      const { values, positionals } = parse(rest, json)
+      const { values, positionals } = parseWords(rest, json)
       const [action, about = '', ...more] = positionals
       const known = policyActions.find((name) => name === action)
       if (!known) throw new UsageError(`policy takes one of: ${policyActions.join(', ')}.`)
-      if (more.length > 0 || (known === 'show') !== (about === '')) throw new UsageError('It is one of: policy show, policy check FILE, policy explain KEY.')
+      if (more.length > 0 || (known === 'show') !== (about === ''))
+        throw new UsageError('It is one of: policy show, policy check FILE, policy explain KEY.')
       return { verb, action: known, about, json: values.json === true }
     }
+    case 'mcp':
+    case 'extension':
+      return parseMcp(verb, rest)
     case 'inspect':
     case 'doctor': {
-      const { values, positionals } = parse(rest, json)
+      const { values, positionals } = parseWords(rest, json)
       if (positionals.length > 0) throw new UsageError(`${verb} takes no argument but --json.`)
       return { verb, json: values.json === true }
     }
     case 'check': {
-      const { values, positionals } = parse(rest, json)
+      const { values, positionals } = parseWords(rest, json)
       if (positionals.length > 1) throw new UsageError('check takes at most one actor.')
       return { verb, actor: positionals[0] ?? null, json: values.json === true }
     }
@@ -111,7 +141,8 @@ export function parseCommand(args: readonly string[]): Command {
   }
 }
 
-function parse<O extends NonNullable<ParseArgsConfig['options']>>(args: readonly string[], options: O) {
+/** Options and words; throws a `UsageError` on what is neither. */
+export function parseWords<O extends NonNullable<ParseArgsConfig['options']>>(args: readonly string[], options: O) {
   try {
     return parseArgs({ args: [...args], options, allowPositionals: true, strict: true })
   } catch (error) {

@@ -20,6 +20,7 @@ import { createRenderer } from './render.ts'
 import { styleFor } from './style.ts'
 import { createTurns } from './turn.ts'
 import { vmText } from './vm.ts'
+import { pageLine } from './web.ts'
 
 const help = `Type what you want done. Commands:
   /folder PATH[:ro]   connect a folder, for reading and writing or read-only
@@ -79,6 +80,7 @@ export async function terminal(options: SessionOptions, io: NodeJS.Process = pro
   const openSession = (more: object): Promise<Opened> => daemon.call<Opened>('open', more)
   const { folders, hosts, approve, session: name, model } = options
   const { session } = await openSession({ folders, hosts, approve, ...(name ? { session: name } : {}), ...(model ? { model } : {}) })
+  renderer.note(await pageLine(daemon))
   io.stderr.write(folders.length === 0 ? firstSteps : 'Type what you want done, or /help.\n')
 
   reader.on('line', (line) => {

@@ -11,6 +11,10 @@ import { manifest as gateway } from '../actors/gateway/manifest.ts'
 import { protocol as gatewayProtocol } from '../actors/gateway/protocol.ts'
 import { manifest as policy } from '../actors/policy/manifest.ts'
 import { protocol as policyProtocol } from '../actors/policy/protocol.ts'
+import { manifest as mcpHost } from '../actors/mcp-host/manifest.ts'
+import { protocol as mcpHostProtocol } from '../actors/mcp-host/protocol.ts'
+import { manifest as mcpServer } from '../actors/mcp-server/manifest.ts'
+import { protocol as mcpServerProtocol } from '../actors/mcp-server/protocol.ts'
 import { manifest as vmSupervisor } from '../actors/vm-supervisor/manifest.ts'
 import { protocol as vmSupervisorProtocol } from '../actors/vm-supervisor/protocol.ts'
 import type { ActorEntry } from '../kernel/placement.ts'
@@ -26,8 +30,10 @@ export const entries: readonly ActorEntry[] = [
   entry(policy, policyProtocol),
   entry(egress, egressProtocol),
   entry(vmSupervisor, vmSupervisorProtocol),
+  entry(mcpHost, mcpHostProtocol),
   entry(consent, consentProtocol),
   entry(gateway, gatewayProtocol),
   entry(fsGate, fsGateProtocol),
+  entry(mcpServer, mcpServerProtocol),
   entry(conversation, conversationProtocol),
 ]

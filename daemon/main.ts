@@ -1,9 +1,10 @@
 /**
- * The daemon: the kernel with every actor, and the Unix socket through which clients reach the gateway. It accepts connections and hands
- * the live socket over; it never reads from one.
+ * The daemon: the kernel with every actor, and the two doors through which clients reach the gateway: a Unix socket, and a loopback port
+ * for the page. It accepts connections and hands the live socket over; it never reads from one.
  */
+import { randomBytes } from 'node:crypto'
 import { chmodSync, closeSync, existsSync, fstatSync, mkdirSync, readFileSync, rmSync, writeSync } from 'node:fs'
-import { createServer, type Server } from 'node:net'
+import { type AddressInfo, createServer, type ListenOptions, type Server } from 'node:net'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { asFault } from '../kernel/errors.ts'
@@ -20,12 +21,26 @@ import { fds, settings as settingsSchema } from './settings.ts'
 const settings = settingsSchema.parse(JSON.parse(readFileSync(fds.settings, 'utf8')))
 const { home, runtimeDir, imageDir, vm, baseUrl } = settings
 const vmHome = join(home, 'vm')
-for (const dir of [home, vmHome, imageDir, runtimeDir]) mkdirSync(dir, { recursive: true, mode: 0o700 })
+const mcpFolders = ['mcp', 'extensions', 'incoming', 'plugins'].map((name) => join(home, name))
+for (const dir of [home, vmHome, imageDir, runtimeDir, ...mcpFolders]) mkdirSync(dir, { recursive: true, mode: 0o700 })
 const log = createLog(process.stderr)
 // From the user database: `$HOME` and `$USER` are whatever the member says, and `~` in a policy is not theirs to move.
 const { username: user, homedir: userHome } = userInfo()
 const root = new URL('..', import.meta.url).pathname
 const socketPath = join(runtimeDir, 'daemon.sock')
+
+let connections = 0
+let serving = false
+/** Both doors, the page's only where a loopback port can be had. Who knocks before the gateway serves is turned away. */
+const doors: Server[] = []
+const pagePort = await openDoor('page', { host: '127.0.0.1', port: 0 }).then(
+  (server) => (server.address() as AddressInfo).port,
+  (error: Error) => {
+    log('warn', 'daemon', `there is no page: ${error.message}`)
+    return null
+  },
+)
+const page = pagePort === null ? null : { port: pagePort, token: randomBytes(32).toString('base64url'), dir: join(root, 'dist', 'web') }
 
 const journal = openJournal(join(home, 'journal.sqlite'))
 const kernel = createKernel({
@@ -41,6 +56,8 @@ const kernel = createKernel({
     // Where the managed settings are is not for any setting to say.
     policy: { platform: process.platform, home, user, userHome },
     egress: { baseUrl },
+    'mcp-host': { home, nodeBinary: process.execPath },
+    gateway: { page },
     'vm-supervisor': { home: vmHome, imageDir, vm, guestDir: join(root, 'guest'), nodeBinary: process.execPath },
   },
   log,
@@ -50,32 +67,31 @@ const daemon = kernel.endpoint('daemon', [
   { name: 'gateway', target: 'gateway', limits: { kinds: ['connection'] }, reason: 'hands accepted client connections over' },
 ])
 
-let server: Server | null = null
 let stopping = false
 
 async function stop(status: number): Promise<void> {
   if (stopping) return
   stopping = true
-  server?.close()
+  for (const door of doors) door.close()
   await kernel.stop()
   journal.close()
   process.exit(status)
 }
 
-function listen(): Promise<Server> {
-  let connections = 0
-  const listening = createServer({ pauseOnConnect: true }, (socket) => {
+function openDoor(door: 'local' | 'page', at: ListenOptions): Promise<Server> {
+  const server = createServer({ pauseOnConnect: true }, (socket) => {
+    if (!serving) {
+      socket.destroy()
+      return
+    }
     const conn = ++connections
     socket.on('error', () => {})
-    daemon.send('gateway', 'connection', { conn }, { conn, socket })
+    daemon.send('gateway', 'connection', { conn, door }, { conn, socket })
   })
+  doors.push(server)
   return new Promise((resolve, reject) => {
-    listening.once('error', reject)
-    // The runtime folder is 0700 already; the socket's own mode is the second lock.
-    listening.listen(socketPath, () => {
-      chmodSync(socketPath, 0o600)
-      resolve(listening)
-    })
+    server.once('error', reject)
+    server.listen(at, () => resolve(server))
   })
 }
 
@@ -108,7 +124,10 @@ try {
   // The client that starts a daemon holds the start lock, so a socket that is still there belongs to nobody.
   if (existsSync(socketPath)) rmSync(socketPath)
   await kernel.start()
-  server = await listen()
+  serving = true
+  await openDoor('local', { path: socketPath })
+  // The runtime folder is 0700 already; the socket's own mode is the second lock.
+  chmodSync(socketPath, 0o600)
   report({ ok: true, socket: socketPath, pid: process.pid })
   log('info', 'daemon', `serving on ${socketPath}`)
 } catch (error) {

@@ -100,6 +100,31 @@ export const errorCodes = {
     remedy: 'Ask for less at once, or for a file instead of an answer.',
   },
   declined: { meaning: 'The model declined the request.', remedy: 'Put it in other words, or leave out what it will not do.' },
+  // Tool servers
+  'server-unavailable': {
+    meaning: 'The tool server is not running.',
+    remedy: 'See the cause and `bulkhead mcp list`; it is started again by itself.',
+  },
+  'tool-failed': {
+    meaning: 'The tool server did not carry the call out.',
+    remedy: 'See the cause; correct the input, or do without this tool.',
+  },
+  'disabled-by-policy': {
+    meaning: 'The managed policy of this device does not allow it.',
+    remedy: 'Do without it, or ask the administrator; the rule names the key and its source.',
+  },
+  'not-approved': {
+    meaning: 'The tool is new or was changed by its server, and nobody approved that yet.',
+    remedy: 'Look at the change with `bulkhead mcp list`, then `bulkhead mcp approve NAME`.',
+  },
+  'bad-extension': {
+    meaning: 'The file is not an extension that can be installed.',
+    remedy: 'See the cause; get the file again from where it was published.',
+  },
+  'bad-settings': {
+    meaning: 'The settings do not say what is needed, or not in a form that is understood.',
+    remedy: 'Correct what the cause names.',
+  },
   // Clients and set-up
   'daemon-down': { meaning: 'The daemon is not running or does not answer.', remedy: 'Run `bulkhead daemon start`.' },
   'settings-differ': {

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { asSetupFault } from './failure.js'
 import { acquireLock } from './lock.js'
 import { installNpmPackages, npmFingerprint, npmPackagesComplete } from './npm-packages.js'
+import { buildPage, pageFingerprint, pageReady } from './page.js'
 import { setupPlaces } from './places.js'
 import { runCommand } from './run-command.js'
 import { readStamp, writeStamp } from './stamp.js'
@@ -9,18 +10,20 @@ import { installSystemPackages, missingSystemPackages, systemFingerprint } from 
 import { buildVmImage, imageFingerprint, imageReady } from './vm-image.js'
 
 /**
- * @typedef {'npm' | 'system' | 'image'} Part
+ * @typedef {'npm' | 'page' | 'system' | 'image'} Part
  * @typedef {{
  *   root: string,
  *   env: NodeJS.ProcessEnv,
  *   progress: import('./progress.js').Progress,
  *   workspace: boolean,
+ *   page?: boolean,
+ *   tests?: boolean,
  *   again?: boolean,
  *   retry?: boolean,
  *   reinstall?: boolean,
  *   mayAskPassword?: boolean,
  *   signal?: AbortSignal,
- * }} SetupRequest `workspace`: whether the VM's parts are wanted; `again`: check every part, whatever the stamp says;
+ * }} SetupRequest `workspace`: whether the VM's parts are wanted; `page`: whether the page is; `tests`: whether what the tests use is; `again`: check every part, whatever the stamp says;
  *   `retry`: do not wait after an earlier failure;
  *   `reinstall`: install the npm packages even when they are complete.
  * @typedef {{ workspace: { ok: true } | { ok: false, fault: import('./failure.js').SetupFault } }} Readiness
@@ -29,7 +32,7 @@ import { buildVmImage, imageFingerprint, imageReady } from './vm-image.js'
 /** How long a failed workspace set-up is not tried again by itself: a start should not wait for the same dead network each time. */
 const postponeMs = 10 * 60_000
 
-const titles = { npm: 'npm packages', system: 'Debian packages', image: 'workspace image' }
+const titles = { npm: 'npm packages', page: 'page', system: 'Debian packages', image: 'workspace image' }
 
 /**
  * Makes the checkout ready: a few file look-ups when it is, otherwise the missing steps, one set-up at a time.
@@ -67,15 +70,16 @@ export async function ensureReady(request) {
  * @param {import('./stamp.js').Stamp} stamp
  * @returns {{ parts: Part[], readiness: Readiness }}
  */
-function assess({ root, env, workspace, again = false, retry = again }, stamp) {
+function assess({ root, env, workspace, page = false, tests = false, again = false, retry = again }, stamp) {
   /** @type {Part[]} */
   const parts = []
   if (again || stamp.npm === undefined || stamp.npm !== npmFingerprint(root)) parts.push('npm')
+  if (page && (again || !pageReady(stamp.page, root))) parts.push('page')
   if (!workspace) return { parts, readiness: { workspace: { ok: true } } }
   const { postponed } = stamp
   if (postponed && !retry && Date.now() - postponed.at < postponeMs)
     return { parts, readiness: { workspace: { ok: false, fault: postponed.fault } } }
-  if (again || stamp.system !== systemFingerprint() || missingSystemPackages(env).length > 0) parts.push('system')
+  if (again || stamp.system !== systemFingerprint() || missingSystemPackages(env, tests).length > 0) parts.push('system')
   if (again || !imageReady(stamp.image, root, env)) parts.push('image')
   return { parts, readiness: { workspace: { ok: true } } }
 }
@@ -90,11 +94,12 @@ async function completeParts(request, lock) {
   const places = setupPlaces(request.root)
   const { parts, readiness } = assess(request, readStamp(places.stamp))
   if (parts.includes('npm')) await inStep(request, lock, 'npm', (step) => completeNpm(request, step))
+  if (parts.includes('page')) await pageOrWord(request, lock)
   /** @type {Part | null} */
   let running = null
   try {
     for (const part of parts) {
-      if (part === 'npm') continue
+      if (part === 'npm' || part === 'page') continue
       running = part
       await inStep(request, lock, part, (step) => (part === 'system' ? completeSystem(request, step) : completeImage(request, step)))
     }
@@ -160,12 +165,38 @@ async function completeNpm(request, step) {
 }
 
 /**
+ * The page is one of several clients: when it cannot be built, its step has said why, and everything else goes on.
+ * @param {SetupRequest} request
+ * @param {import('./lock.js').SetupLock} lock
+ */
+async function pageOrWord(request, lock) {
+  try {
+    await inStep(request, lock, 'page', (step) => completePage(request, step))
+  } catch {
+    request.signal?.throwIfAborted()
+  }
+}
+
+/**
+ * @param {SetupRequest} request
+ * @param {StepTools} step
+ */
+async function completePage(request, step) {
+  const { root, env } = request
+  const fingerprint = pageFingerprint(root)
+  await buildPage({ root, env, ...step })
+  change(request, { page: fingerprint })
+  return 'built'
+}
+
+/**
  * @param {SetupRequest} request
  * @param {StepTools} step
  */
 async function completeSystem(request, step) {
-  await installSystemPackages({ env: request.env, ...step, mayAskPassword: request.mayAskPassword === true })
-  const missing = missingSystemPackages(request.env).map(({ name }) => name)
+  const { tests = false } = request
+  await installSystemPackages({ env: request.env, ...step, mayAskPassword: request.mayAskPassword === true, tests })
+  const missing = missingSystemPackages(request.env, tests).map(({ name }) => name)
   if (missing.length > 0) throw new Error(`apt-get ended without an error, but these do not show: ${missing.join(', ')}`)
   change(request, { system: systemFingerprint() })
   return 'installed'

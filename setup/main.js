@@ -12,15 +12,21 @@ const exitFailed = 3
 const exitInterrupted = 130
 
 /** What starts the workspace. Everything else must not wait for its set-up, least of all the verbs that explain what is wrong. */
-const withWorkspace = [['run'], ['vm', 'start'], ['vm', 'restart'], ['daemon', 'start']]
+const withWorkspace = [['run'], ['vm', 'start'], ['vm', 'restart'], ['daemon', 'start'], ['web'], ['acp']]
+
+/** What shows the page, or its address. */
+const withPage = [['daemon', 'start'], ['web']]
 const aboutItself = ['help', '--help', '-h', 'version', '--version', '-v']
 
-/** @param {readonly string[]} args */
-function startsWorkspace(args) {
-  if (process.env.BULKHEAD_VM === 'off' || args.some((arg) => aboutItself.includes(arg))) return false
-  // Without a verb it is the conversation in the terminal.
+/**
+ * @param {readonly string[]} args
+ * @param {readonly (readonly string[])[]} verbs
+ */
+function isOneOf(args, verbs) {
+  if (args.some((arg) => aboutItself.includes(arg))) return false
+  // Without a verb it is the conversation in the terminal, which needs everything.
   const conversation = args[0] === undefined || args[0].startsWith('-')
-  return conversation || withWorkspace.some((verb) => verb.every((word, at) => args[at] === word))
+  return conversation || verbs.some((verb) => verb.every((word, at) => args[at] === word))
 }
 
 /**
@@ -29,9 +35,10 @@ function startsWorkspace(args) {
  */
 export async function startProduct(args) {
   if (args[0] === 'setup') return setUpOnly(args.slice(1))
-  const workspace = startsWorkspace(args)
+  const workspace = process.env.BULKHEAD_VM !== 'off' && isOneOf(args, withWorkspace)
+  const page = isOneOf(args, withPage)
   const retry = args[0] === 'vm'
-  const ready = await prepare({ workspace, retry }, (fault) => {
+  const ready = await prepare({ workspace, page, retry }, (fault) => {
     if (args[0] === 'run' && args.includes('--json')) process.stdout.write(failedRun(fault))
   })
   if (!ready) return
@@ -48,7 +55,7 @@ export async function startProduct(args) {
  */
 export async function startTests(args) {
   const workspace = args[0] !== 'fast'
-  const ready = await prepare({ workspace, retry: true })
+  const ready = await prepare({ workspace, page: true, tests: workspace, retry: true })
   if (!ready) return
   const fault = ready.workspace.ok ? [] : [`--workspace-fault=${faultText(ready.workspace.fault)}`]
   process.exit(await launch(checkout, join(checkout, 'test', 'run.ts'), [...fault, ...args]))
@@ -65,7 +72,12 @@ async function setUpOnly(args) {
     process.exitCode = 2
     return
   }
-  const ready = await prepare({ workspace: process.env.BULKHEAD_VM !== 'off', again: true, reinstall: args.includes('--reinstall') })
+  const ready = await prepare({
+    workspace: process.env.BULKHEAD_VM !== 'off',
+    page: true,
+    again: true,
+    reinstall: args.includes('--reinstall'),
+  })
   if (!ready) return
   if (ready.workspace.ok) {
     process.stderr.write('Bulkhead is set up.\n')
@@ -77,7 +89,7 @@ async function setUpOnly(args) {
 
 /**
  * Set-up as a person meets it: progress on stderr, Ctrl-C ends it tidily, and an essential part that fails ends the process.
- * @param {{ workspace: boolean, again?: boolean, retry?: boolean, reinstall?: boolean }} wanted
+ * @param {{ workspace: boolean, page: boolean, tests?: boolean, again?: boolean, retry?: boolean, reinstall?: boolean }} wanted
  * @param {(fault: import('./failure.js').SetupFault) => void} [onFailure]
  * @returns {Promise<import('./ensure.js').Readiness | null>} null when it failed; the exit code is set then
  */
@@ -94,7 +106,7 @@ async function prepare(wanted, onFailure) {
       root: checkout,
       env: process.env,
       progress: createProgress(process.stderr),
-      mayAskPassword: wanted.workspace && askPassword(),
+      mayAskPassword: wanted.workspace && askPassword(wanted.tests === true),
       signal: interruption.signal,
       ...wanted,
     })
@@ -115,12 +127,13 @@ async function prepare(wanted, onFailure) {
 
 /**
  * Lets sudo ask for a password before the live progress lines begin, when packages are missing and someone can type it.
+ * @param {boolean} tests whether `npm test` is to run
  * @returns {boolean} whether sudo may be used without `-n` from here on
  */
-function askPassword() {
+function askPassword(tests) {
   const sudo = findCommand('sudo', process.env)
   if (process.getuid?.() === 0 || !sudo || !process.stdin.isTTY || !process.stderr.isTTY) return false
-  if (missingSystemPackages(process.env).length === 0) return false
+  if (missingSystemPackages(process.env, tests).length === 0) return false
   process.stderr.write('set-up: Debian packages are missing; sudo may ask for your password to install them.\n')
   return spawnSync(sudo, ['-v'], { stdio: ['inherit', 2, 2] }).status === 0
 }

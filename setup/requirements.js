@@ -29,6 +29,12 @@ export function systemPackages(arch = process.arch, root = process.getuid?.() ==
   ]
 }
 
+/**
+ * What `npm test` needs beside that.
+ * @type {readonly SystemPackage[]}
+ */
+export const testPackages = [{ name: 'chromium', shows: { command: 'chromium' }, why: 'lets the tests use the page as a person does' }]
+
 /** What to install where there is no apt-get. Nobody has tried these. */
 export const otherPlatforms = /** @type {Record<string, string>} */ ({
   darwin: 'On macOS (unverified): brew install qemu. The VM image has to be built on Debian or Ubuntu and copied to the image folder.',

@@ -6,7 +6,7 @@ import { dirname } from 'node:path'
  * What set-up has finished in a checkout. A part is written only when its step is done, so an interrupted step is repeated.
  * `postponed` is why the workspace could not be set up, so that it is not tried again at every start.
  * @typedef {{ fault: import('./failure.js').SetupFault, step: string, at: number }} Postponed
- * @typedef {{ npm?: string, system?: string, image?: { fingerprint: string, dir: string }, postponed?: Postponed }} Stamp
+ * @typedef {{ npm?: string, page?: string, system?: string, image?: { fingerprint: string, dir: string }, postponed?: Postponed }} Stamp
  */
 
 /** Raise to make every checkout repeat its set-up. */

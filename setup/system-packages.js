@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { findCommand } from './find-command.js'
 import { SetupFailure } from './failure.js'
-import { otherPlatforms, systemPackages } from './requirements.js'
+import { otherPlatforms, systemPackages, testPackages } from './requirements.js'
 import { fingerprint } from './stamp.js'
 
 /**
@@ -19,12 +19,16 @@ export function systemFingerprint() {
   )
 }
 
+/** @param {boolean} tests whether `npm test` is to run */
+const wantedPackages = (tests) => (tests ? [...systemPackages(), ...testPackages] : systemPackages())
+
 /**
  * The packages that do not show: a few file system look-ups.
  * @param {NodeJS.ProcessEnv} env
+ * @param {boolean} [tests] whether `npm test` is to run
  */
-export function missingSystemPackages(env) {
-  return systemPackages().filter((wanted) => whereShown(wanted, env) === null)
+export function missingSystemPackages(env, tests = false) {
+  return wantedPackages(tests).filter((wanted) => whereShown(wanted, env) === null)
 }
 
 /**
@@ -38,10 +42,10 @@ export function whereShown({ shows }, env) {
 
 /**
  * Installs what is missing through apt-get.
- * @param {{ env: NodeJS.ProcessEnv, progress: import('./progress.js').StepProgress, run: Run, mayAskPassword: boolean }} step
+ * @param {{ env: NodeJS.ProcessEnv, progress: import('./progress.js').StepProgress, run: Run, mayAskPassword: boolean, tests: boolean }} step
  */
-export async function installSystemPackages({ env, progress, run, mayAskPassword }) {
-  const missing = await unconfiguredPackages(env, run)
+export async function installSystemPackages({ env, progress, run, mayAskPassword, tests }) {
+  const missing = await unconfiguredPackages(env, run, tests)
   if (missing.length === 0) return
   const names = missing.map(({ name }) => name)
   const command = `apt-get install --no-install-recommends ${names.join(' ')}`
@@ -84,20 +88,22 @@ export async function installSystemPackages({ env, progress, run, mayAskPassword
  * Packages that do not show, and those dpkg has begun but not finished.
  * @param {NodeJS.ProcessEnv} env
  * @param {Run} run
+ * @param {boolean} tests
  */
-async function unconfiguredPackages(env, run) {
-  const missing = missingSystemPackages(env)
+async function unconfiguredPackages(env, run, tests) {
+  const missing = missingSystemPackages(env, tests)
+  const wanted = wantedPackages(tests)
   if (!findCommand('dpkg-query', env)) return missing
   /** @type {string[]} */
   const lines = []
-  await run(['dpkg-query', '-W', '-f', '${Package} ${db:Status-Status}\\n', ...systemPackages().map(({ name }) => name)], {
+  await run(['dpkg-query', '-W', '-f', '${Package} ${db:Status-Status}\\n', ...wanted.map(({ name }) => name)], {
     env,
     onLine: (line) => lines.push(line),
   })
   const unfinished = new Set(
     lines.filter((line) => /^\S+ (half-installed|half-configured|unpacked|triggers-\S+)$/.test(line)).map((line) => line.split(' ')[0]),
   )
-  return systemPackages().filter((wanted) => missing.some(({ name }) => name === wanted.name) || unfinished.has(wanted.name))
+  return wanted.filter((item) => missing.some(({ name }) => name === item.name) || unfinished.has(item.name))
 }
 
 /**

@@ -31,6 +31,7 @@ const checks: readonly Part[] = [
   ),
   check('lint', 'oxlint with type-aware rules', tool('oxlint/bin/oxlint')),
   check('types', 'tsc', tool('typescript/bin/tsc'), '-p', 'tsconfig.json'),
+  check('page types', 'tsc, for the page', tool('typescript/bin/tsc'), '-p', 'client/web/tsconfig.json'),
   check('unused', 'knip: files, exports, dependencies', tool('knip/bin/knip.js'), '--no-progress', '--treat-config-hints-as-errors'),
 ]
 

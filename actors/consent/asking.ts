@@ -2,6 +2,7 @@
  * One question, from a conversation's wish to the capability that allows exactly that:
  *
  *   ask -> rules (read-only, mode) -> standing grant -> the member -> time -> derive -> reply with the capability
+ *      \-> a tool of a server: first what the MCP host knows to be decided about it
  */
 import { fault } from '../../kernel/index.ts'
 import type { Delegation, Fault, Limits } from '../../kernel/index.ts'
@@ -28,12 +29,13 @@ import {
 const writeKinds = ['write', 'edit'] as const
 
 /** The tool an action counts as. What the conversation calls it matters only between the two ways to write. */
-const toolOf = ({ tool, target }: Pick<Ask, 'tool' | 'target'>): string =>
-  target.kind === 'exec' ? 'Bash' : tool === 'Edit' ? 'Edit' : 'Write'
+function toolOf({ tool, target }: Pick<Ask, 'tool' | 'target'>): string {
+  if (target.kind === 'mcp') return target.tool
+  return target.kind === 'exec' ? 'Bash' : tool === 'Edit' ? 'Edit' : 'Write'
+}
 
-/** Kinds that an approval may carry. */
-function kindsFor({ kind }: Target, policy: Policy | null): readonly string[] {
-  if (kind === 'exec') return ['exec']
+/** The ways to write that policy leaves. */
+function writableKinds(policy: Policy | null): readonly string[] {
   return writeKinds.filter((name) => policy === null || toolRule(policy, name === 'edit' ? 'Edit' : 'Write') !== 'blocked')
 }
 
@@ -52,10 +54,42 @@ export function ask(
   if (!target || objection) return stay(context, refuse(request, objection ?? fault('bad-path', 'The path names no file.')))
 
   const asked: Ask = { ...wish, request, session: known.id, target, decision: null }
+  if (target.kind === 'mcp') return askRule(context, asked, target.tool)
+  return decide(context, known, asked)
+}
+
+/** A tool of a server: what is decided about it is the MCP host's to say; a conversation's word would not do. */
+function askRule(context: Context, asked: Ask, tool: string): Step {
+  const ref = `rule:${context.next}`
+  return stay(
+    { ...context, next: context.next + 1, asks: { ...context.asks, [ref]: asked } },
+    { type: 'send', to: 'mcp', kind: 'tool-rule', body: { tool }, ref },
+  )
+}
+
+/** The MCP host answered: the tool may be called, at once or once the member agrees. */
+export function ruled(context: Context, ref: string, body: unknown): Step {
+  const asked = context.asks[ref]
+  if (!asked) return stay(context)
+  const forgotten: Context = { ...context, asks: without(context.asks, ref) }
+  const session = context.sessions[asked.session]
+  if (!session) return stay(forgotten, refuse(asked.request, unknownSession(asked.session)))
+  const { decision, rule } = (typeof body === 'object' && body !== null ? body : {}) as { decision?: unknown; rule?: unknown }
+  if (decision === 'allow' && !mustAsk(context, asked))
+    return once(forgotten, session, asked, typeof rule === 'string' ? rule : 'tool rule')
+  const objection = refusedByMode(session)
+  return objection ? stay(forgotten, refuse(asked.request, objection)) : decide(forgotten, session, asked)
+}
+
+function mustAsk({ policy }: Context, asked: Ask): boolean {
+  return policy !== null && toolRule(policy, toolOf(asked)) === 'ask'
+}
+
+function decide(context: Context, known: Session, asked: Ask): Step {
+  const { target } = asked
   const standing = standingGrant(known, target)
   if (standing) return allow(context, known, asked, standing, 'session', standing.by)
-  const mustAsk = context.policy !== null && toolRule(context.policy, toolOf(asked)) === 'ask'
-  if (!mustAsk && (known.approve === 'all' || (known.approve === 'edits' && target.kind === 'write')))
+  if (!mustAsk(context, asked) && (known.approve === 'all' || (known.approve === 'edits' && target.kind === 'write')))
     return once(context, known, asked, `approve mode ${known.approve}`)
 
   const ref = `ask:${context.next}`
@@ -67,13 +101,13 @@ export function ask(
       kind: 'ask-member',
       ref,
       deadlineMs: null,
-      body: { session: known.id, id: ref, tool: wish.tool, title: wish.title, detail: wish.detail, options: options(target) },
+      body: { session: known.id, id: ref, tool: asked.tool, title: asked.title, detail: asked.detail, options: options(target) },
     },
   )
 }
 
 function exact(target: Target): Target | null {
-  if (target.kind === 'exec') return target
+  if (target.kind !== 'write') return target
   const path = filePath(target.path)
   return path === null ? null : { ...target, path }
 }
@@ -88,6 +122,11 @@ function against(session: Session, wish: Pick<Ask, 'tool' | 'target'>, policy: P
     if (folder.mode === 'ro')
       return fault('read-only', `${folderScope(folder.name)} is connected read-only.`, { rule: `${folderScope(folder.name)} ro` })
   }
+  // What is decided about a tool is not known yet; where nobody need be asked, no mode refuses it.
+  return target.kind === 'mcp' ? null : refusedByMode(session)
+}
+
+function refusedByMode(session: Session): Fault | null {
   if (session.approve === 'none')
     return fault('denied', 'This run allows nothing that needs approval.', {
       rule: 'approve mode none',
@@ -97,7 +136,8 @@ function against(session: Session, wish: Pick<Ask, 'tool' | 'target'>, policy: P
 }
 
 function sessionScope(target: Target): string {
-  return target.kind === 'write' ? `write in ${folderScope(target.folder)}` : 'run commands in the workspace'
+  if (target.kind === 'write') return `write in ${folderScope(target.folder)}`
+  return target.kind === 'exec' ? 'run commands in the workspace' : `call ${target.tool}`
 }
 
 function options(target: Target) {
@@ -109,7 +149,11 @@ function options(target: Target) {
 }
 
 function standingGrant(session: Session, target: Target): Grant | undefined {
-  return session.grants.find((grant) => grant.kind === target.kind && (target.kind === 'exec' || grant.folder === target.folder))
+  return session.grants.find((grant) => {
+    if (grant.kind !== target.kind) return false
+    if (target.kind === 'write') return grant.folder === target.folder
+    return target.kind === 'exec' || grant.tool === target.tool
+  })
 }
 
 /** The gateway brought the member's answer. Only the two allowing options allow; whatever else came is a no. */
@@ -121,7 +165,7 @@ export function answered(context: Context, ref: string, body: unknown): Step {
   const forgotten: Context = { ...context, asks: without(context.asks, ref) }
   const session = context.sessions[asked.session]
   if (!session) return stay(forgotten, refuse(asked.request, unknownSession(asked.session)))
-  const objection = against(session, asked, context.policy)
+  const objection = against(session, asked, context.policy) ?? refusedByMode(session)
   if (objection) return stay(forgotten, refuse(asked.request, objection))
   if (answer.option === 'allow-once') return once(forgotten, session, asked, by)
   if (answer.option !== 'allow-session')
@@ -146,7 +190,7 @@ export function stamped(context: Context, ref: string, at: number): Step {
       { ...context, asks: without(context.asks, ref) },
       refuse(asked.request, fault('revoked', 'The folder was disconnected meanwhile.')),
     )
-  const limits: Limits = { kinds: kindsFor(asked.target, context.policy), session: session.id }
+  const limits: Limits = { ...lastingLimits(asked.target, context.policy), session: session.id }
   return stay(
     { ...context, asks: { ...context.asks, [ref]: { ...asked, decision } } },
     {
@@ -183,6 +227,7 @@ export function derived(context: Context, ref: string, body: unknown, caps: read
     slot,
     kind: target.kind,
     folder: target.kind === 'write' ? target.folder : null,
+    tool: target.kind === 'mcp' ? target.tool : null,
     scope: sessionScope(target),
     by: decision.by,
     at: decision.at ?? 0,
@@ -212,6 +257,7 @@ export function withdrawn(context: Context, request: number): Step {
 
 function base(session: Session, target: Target): number | string | null {
   if (target.kind === 'exec') return 'workspace'
+  if (target.kind === 'mcp') return 'mcp'
   return session.folders.find(({ name }) => name === target.folder)?.held?.slot ?? null
 }
 
@@ -219,11 +265,19 @@ function once(context: Context, session: Session, asked: Ask, by: string): Step 
   const { target } = asked
   const slot = base(session, target)
   if (slot === null) return stay(context, refuse(asked.request, fault('revoked', 'The folder was disconnected meanwhile.')))
-  const limits: Limits =
-    target.kind === 'write'
-      ? { kinds: kindsFor(target, context.policy), session: session.id, path: target.path, uses: 1 }
-      : { kinds: ['exec'], session: session.id, uses: 1 }
+  const limits: Limits = {
+    ...lastingLimits(target, context.policy),
+    ...(target.kind === 'write' ? { path: target.path } : {}),
+    session: session.id,
+    uses: 1,
+  }
   return reply(context, asked, { slot, limits, reason: `${asked.title}, once, allowed by ${by}` }, 'once', by)
+}
+
+/** What a capability for such a target is good for at most. */
+function lastingLimits(target: Target, policy: Policy | null): Limits {
+  if (target.kind === 'write') return { kinds: writableKinds(policy) }
+  return target.kind === 'exec' ? { kinds: ['exec'] } : { kinds: ['call'], tools: [target.tool] }
 }
 
 function allow(context: Context, session: Session, asked: Ask, held: Held, scope: 'once' | 'session', by: string): Step {

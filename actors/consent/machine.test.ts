@@ -51,6 +51,7 @@ function world(rules: Record<string, Rule> = {}) {
     info: (message) => ({ body: { root: `/real/${String(message.to)}`, name: 'x', mode: 'rw' } }),
     sessions: () => ({ body: { sessions: [{ session: 's-old' }] } }),
     'ask-member': () => null,
+    'tool-rule': () => ({ body: { decision: 'ask', rule: null, server: 'notes', title: 'Add' } }),
     ...rules,
   }
   function feed(event: { type: string; [field: string]: unknown }) {
@@ -113,10 +114,11 @@ describe('open', () => {
       ['conversation', 's-new'],
     ])
     const [, conversation] = it.of('spawn')
-    expect(conversation?.body.grants.map((item) => item.name)).toEqual(['egress', 'consent', 'journal', 'folder:Sales-2026'])
+    expect(conversation?.body.grants.map((item) => item.name)).toEqual(['egress', 'consent', 'mcp', 'journal', 'folder:Sales-2026'])
     expect(conversation?.caps?.map(({ limits }) => limits?.kinds)).toEqual([
       undefined,
       ['ask'],
+      ['tools'],
       ['append', 'read'],
       ['info', 'read', 'list', 'stat', 'glob', 'grep', 'preview'],
     ])
@@ -309,6 +311,66 @@ describe('ask', () => {
   test('no session of that name', () => {
     const it = world()
     expect(it.answer(it.call('ask', exec, 's-x'))).toMatchObject({ error: { code: 'no-such-session' } })
+  })
+})
+
+describe('a tool of a tool server', () => {
+  const wish = {
+    tool: 'mcp__notes__add',
+    title: 'Call Add of notes',
+    detail: '{}',
+    target: { kind: 'mcp', tool: 'mcp__notes__add', input: {} },
+  }
+  const other = { ...wish, tool: 'mcp__notes__drop', target: { ...wish.target, tool: 'mcp__notes__drop' } }
+  const answering = (option: string) => ({ 'ask-member': () => ({ body: { option, by: 'member' } }) })
+
+  test('allowed once: one call of exactly this tool', () => {
+    const it = opened('ask', 'rw', answering('allow-once'))
+    const asked = it.call('ask', wish, 's-new')
+    expect(it.answer(asked)).toMatchObject({
+      type: 'reply',
+      body: { decision: 'allow', scope: 'once' },
+      caps: [{ slot: 'mcp', limits: { kinds: ['call'], tools: ['mcp__notes__add'], session: 's-new', uses: 1 } }],
+    })
+  })
+
+  test('allowed for the session: derived, on record, good for this tool and no other', () => {
+    const it = opened('ask', 'rw', answering('allow-session'))
+    it.call('ask', wish, 's-new')
+    expect(it.of('derive').at(-1)?.caps).toMatchObject([{ slot: 'mcp', limits: { kinds: ['call'], tools: ['mcp__notes__add'] } }])
+    expect(it.context().sessions['s-new']?.grants).toMatchObject([{ kind: 'mcp', tool: 'mcp__notes__add', scope: 'call mcp__notes__add' }])
+    it.call('ask', wish, 's-new')
+    expect(it.of('ask-member')).toHaveLength(1)
+    it.call('ask', other, 's-new')
+    expect(it.of('ask-member')).toHaveLength(2)
+  })
+
+  test('what the MCP host knows to be allowed is not asked, not even where nothing that asks is allowed', () => {
+    const it = opened('none', 'rw', {
+      'tool-rule': () => ({ body: { decision: 'allow', rule: 'mcp__notes__add: allow', server: 'notes', title: 'Add' } }),
+    })
+    expect(it.answer(it.call('ask', wish, 's-new'))).toMatchObject({
+      type: 'reply',
+      body: { scope: 'once', by: 'mcp__notes__add: allow' },
+      caps: [{ limits: { uses: 1 } }],
+    })
+    expect(it.of('ask-member')).toEqual([])
+  })
+
+  test('mode none refuses it, mode edits asks, mode all does not', () => {
+    expect((({ call, answer }) => answer(call('ask', wish, 's-new')))(opened('none'))).toMatchObject({ error: { code: 'denied' } })
+    const edits = opened('edits')
+    edits.call('ask', wish, 's-new')
+    expect(edits.of('ask-member')).toHaveLength(1)
+    const all = opened('all')
+    expect(all.answer(all.call('ask', wish, 's-new'))).toMatchObject({ type: 'reply', body: { by: 'approve mode all' } })
+  })
+
+  test('what the MCP host refuses is refused with its words, and nobody is asked', () => {
+    const error = { code: 'disabled-by-policy', message: 'no', remedy: 'none', rule: 'isLocalDevMcpEnabled = false' }
+    const it = opened('all', 'rw', { 'tool-rule': () => ({ error }) })
+    expect(it.answer(it.call('ask', wish, 's-new'))).toMatchObject({ type: 'refuse', error })
+    expect(it.of('ask-member')).toEqual([])
   })
 })
 

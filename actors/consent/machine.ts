@@ -3,8 +3,9 @@
  * little course of events (opening.ts, asking.ts, sessions.ts: pure functions); the machine routes what arrives to them.
  */
 import { setup } from 'xstate'
+import { noRequest } from '../../kernel/index.ts'
 import type { Inbound, KernelEvent, Outgoing } from '../../kernel/index.ts'
-import { answered, ask, askRefused, derived, stamped, withdrawn } from './asking.ts'
+import { answered, ask, askRefused, derived, ruled, stamped, withdrawn } from './asking.ts'
 import { abandon, minted, open, taskAgain, taskDone, taskRefused } from './opening.ts'
 import type { Policy } from '../policy/protocol.ts'
 import { policyChanged } from './policy-change.ts'
@@ -55,6 +56,7 @@ function step(context: Context, event: Event): Step {
       return stamped(context, event.ref, event.at)
     case 'replied':
       if (event.ref.startsWith('open:')) return taskDone(context, event.ref, event.body, event.caps)
+      if (event.kind === 'tool-rule') return ruled(context, event.ref, event.body)
       return event.kind === 'derive' ? derived(context, event.ref, event.body, event.caps) : answered(context, event.ref, event.body)
     case 'refused':
       return event.ref.startsWith('open:') ? taskRefused(context, event.ref, event.error) : askRefused(context, event.ref, event.error)
@@ -71,8 +73,8 @@ function step(context: Context, event: Event): Step {
   }
 }
 
-/** Someone may send a request kind one-way: then there is no one to answer, and what would go to request -1 does not leave. */
-const requestOf = (event: Inbound<typeof protocol>): number => event.from.request ?? -1
+/** Someone may send a request kind one-way: then there is no one to answer. */
+const requestOf = (event: Inbound<typeof protocol>): number => event.from.request ?? noRequest
 
 const dialect = setup({
   types: {} as { context: Context; events: Event; emitted: Outgoing },
@@ -89,8 +91,6 @@ const advance = dialect.enqueueActions(({ context, event, enqueue }) => {
   const { context: after, out } = step(context, event)
   enqueue.assign(() => after)
   for (const item of out) {
-    // Nobody waits: a message that came one-way, or something policy set off.
-    if ((item.type === 'reply' || item.type === 'refuse') && item.request < 0) continue
     if (item.type !== 'effect') enqueue.emit(item)
     else enqueue({ type: item.name, params: { ref: item.ref } })
   }

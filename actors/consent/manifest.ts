@@ -33,6 +33,12 @@ export const manifest = {
       reason: 'connects folders to the workspace; exec is handed out per approval',
     },
     {
+      name: 'mcp',
+      target: 'mcp-host',
+      limits: { kinds: ['tools', 'call', 'tool-rule'] },
+      reason: 'knows what is decided about a tool; its list goes to conversations, a call is handed out per approval',
+    },
+    {
       name: 'journal',
       target: 'journal',
       limits: { kinds: ['append', 'read', 'sessions'] },

@@ -184,6 +184,11 @@ function spawnConversation(session: Session, ref: string, policy: Policy | null)
       cap: { slot: session.egress?.slot ?? 'egress' },
     },
     { name: 'consent', reason: 'asks before it changes anything', cap: { slot: 'self', limits: { kinds: ['ask'], session: id } } },
+    {
+      name: 'mcp',
+      reason: 'knows the tools of tool servers; may call none',
+      cap: { slot: 'mcp', limits: { kinds: ['tools'], session: id } },
+    },
     { name: 'journal', reason: 'keeps its history', cap: { slot: 'journal', limits: { kinds: ['append', 'read'], session: id } } },
     ...folders.map((folder) => ({ name: `folder:${folder.name}`, reason: `reads ${folder.name}/`, cap: readable(id, policy)(folder) })),
   ]

@@ -6,8 +6,8 @@ import { overlap } from './host-overlap.ts'
 type Key = keyof Policy['values']
 type ToolRule = 'allow' | 'ask' | 'blocked'
 
-/** Tools whose use is asked for here. The others never ask, so for them `ask` can only mean no. */
-const asking: readonly string[] = ['Write', 'Edit', 'Bash']
+/** Is the use of this tool asked for here? The others never ask, so for them `ask` can only mean no. */
+const isAsking = (tool: string): boolean => ['Write', 'Edit', 'Bash'].includes(tool) || tool.startsWith('mcp__')
 
 const ruleText = ({ decidedBy }: Policy, key: Key): string => `policy ${key} (${decidedBy[key] ?? 'default'})`
 
@@ -51,7 +51,7 @@ export function allowedHosts({ values: { coworkEgressAllowedHosts: list } }: Pol
 export function toolRule({ values: { disabledBuiltinTools, builtinToolPolicy } }: Policy, tool: string): ToolRule {
   if (disabledBuiltinTools.includes(tool)) return 'blocked'
   const rule = Object.hasOwn(builtinToolPolicy, tool) ? (builtinToolPolicy[tool] ?? 'allow') : 'allow'
-  return rule === 'ask' && !asking.includes(tool) ? 'blocked' : rule
+  return rule === 'ask' && !isAsking(tool) ? 'blocked' : rule
 }
 
 /** Tools that must not be used, with the rule that says so. */

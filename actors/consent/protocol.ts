@@ -16,8 +16,8 @@ const folderView = z.strictObject({ name: z.string(), root: z.string(), mode: fo
 /** A standing permission of a session, as members see it. Answers that were good for one action are used up and not listed. */
 export const grantView = z.strictObject({
   id: z.string(),
-  /** `folder`: may be read (and asked to be written); `write`: may be written without asking; `exec`; `fetch`: hosts. */
-  kind: z.enum(['folder', 'write', 'exec', 'fetch']),
+  /** `folder`: may be read (and asked to be written); `write`: may be written without asking; `exec`; `fetch`: hosts; `mcp`: one tool of a tool server. */
+  kind: z.enum(['folder', 'write', 'exec', 'fetch', 'mcp']),
   /** The exact scope, in words: `write in sales/`. */
   scope: z.string(),
   by: z.string(),
@@ -63,7 +63,8 @@ export const protocol = {
   'approve-mode': { body: z.strictObject({ session: sessionName, approve: approveMode }), reply: z.strictObject({}) },
   /**
    * A conversation wants to change something. The session is the badge's. The reply carries one capability for exactly that
-   * action. Refusals: `read-only`, `outside-folder`, `bad-path`, `denied`, `no-one-to-ask`.
+   * action. Refusals: `read-only`, `outside-folder`, `bad-path`, `denied`, `no-one-to-ask`, and for a tool of a server what the MCP host
+   * refuses (`unknown-tool`, `disabled-by-policy`, `not-approved`, `server-unavailable`).
    */
   ask: {
     body: z.strictObject({
@@ -74,6 +75,8 @@ export const protocol = {
       target: z.discriminatedUnion('kind', [
         z.strictObject({ kind: z.literal('write'), folder: z.string(), path: z.string().max(4096) }),
         z.strictObject({ kind: z.literal('exec'), command: z.string() }),
+        /** `tool` as `mcp__server__tool`. */
+        z.strictObject({ kind: z.literal('mcp'), tool: z.string().min(1).max(200), input: z.record(z.string(), z.unknown()) }),
       ]),
     }),
     reply: z.strictObject({ decision: z.literal('allow'), scope: z.enum(['once', 'session']), by: z.string() }),

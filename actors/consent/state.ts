@@ -24,7 +24,15 @@ export type Folder = {
 }
 
 /** A standing permission that an answer made. */
-export type Grant = Held & { kind: 'write' | 'exec'; folder: string | null; scope: string; by: string; at: number; reason: string }
+export type Grant = Held & {
+  kind: 'write' | 'exec' | 'mcp'
+  folder: string | null
+  tool: string | null
+  scope: string
+  by: string
+  at: number
+  reason: string
+}
 
 export type Session = {
   id: string
@@ -41,7 +49,10 @@ export type Session = {
   grants: readonly Grant[]
 }
 
-export type Target = { kind: 'write'; folder: string; path: string } | { kind: 'exec'; command: string }
+export type Target =
+  | { kind: 'write'; folder: string; path: string }
+  | { kind: 'exec'; command: string }
+  | { kind: 'mcp'; tool: string; input: Record<string, unknown> }
 
 export type Ask = {
   request: number

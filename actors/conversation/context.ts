@@ -5,6 +5,7 @@ import type { Message } from './history.ts'
 import { DEFAULT_MODEL } from './limits.ts'
 import type { Workspace } from './paths.ts'
 import { conversationParams, type Folder, folderSchema } from './protocol.ts'
+import type { ServerTool } from './tools/server-tool.ts'
 import type { ToolCall } from './turn.ts'
 
 const slot = z.union([z.int(), z.string()])
@@ -52,6 +53,9 @@ const contextSchema = z.object({
   approvals: z.record(z.string(), z.int()),
   /** SHA-256 of each file as this conversation last saw it, by `folder/path`. */
   seen: z.record(z.string(), z.string()),
+  /** Tools of tool servers, as the MCP host listed them for this turn, and what it said is missing. */
+  serverTools: z.array(z.custom<ServerTool>()),
+  serverNotes: z.array(z.string()),
   /** Makes refs unique, so that a late answer to an older question is not taken for a newer one's. */
   serial: z.int(),
 })
@@ -74,12 +78,14 @@ export function initialContext(input: { params: Record<string, unknown> }): Cont
     staged: null,
     approvals: {},
     seen: {},
+    serverTools: [],
+    serverNotes: [],
     serial: 0,
   }
 }
 
-export function workspaceOf({ session, folders, hosts, blocked }: Context): Workspace {
-  return { session, folders, hosts, blocked }
+export function workspaceOf({ session, folders, hosts, blocked, serverTools }: Context): Workspace {
+  return { session, folders, hosts, blocked, serverTools }
 }
 
 export function newTurn(context: Context, { request, text }: { request: number; text: string }): Turn {

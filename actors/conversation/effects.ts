@@ -4,7 +4,8 @@ import * as Effect from 'effect/Effect'
 import * as Schedule from 'effect/Schedule'
 import { asFault, type EffectContext, type Effects, type ReplyOf } from '../../kernel/index.ts'
 import type { protocol as egress } from '../egress/protocol.ts'
-import { EGRESS_RETRIES, EGRESS_RETRY_MS, MAX_OUTPUT_HEAD_CHARS, MAX_OUTPUT_TAIL_CHARS } from './limits.ts'
+import type { protocol as mcpHost } from '../mcp-host/protocol.ts'
+import { EGRESS_RETRIES, EGRESS_RETRY_MS, MAX_OUTPUT_HEAD_CHARS, MAX_OUTPUT_TAIL_CHARS, SERVER_TOOLS_DEADLINE_MS } from './limits.ts'
 import { callModel } from './model-call.ts'
 import { outputWindow } from './output-window.ts'
 import type { ConversationEvent } from './protocol.ts'
@@ -14,7 +15,7 @@ import type { Answer } from './tools/tool.ts'
 type Tag = { ref: string; request: number }
 
 export const effects = {
-  /** The day, and who answers. `ready { date, practice }`, `failed { error }`. */
+  /** The day, who answers, and the tools of tool servers. `ready { date, practice, serverTools, serverNotes }`, `failed { error }`. */
   prepareTurn: {
     outcomes: ['ready', 'failed'],
     run: (_: Tag, context: EffectContext) =>
@@ -24,11 +25,14 @@ export const effects = {
           schedule: Schedule.spaced(EGRESS_RETRY_MS),
           while: ({ code }) => code === 'actor-down' || code === 'not-now',
         }),
+        Effect.zip(serverTools(context), { concurrent: true }),
         Effect.match({
-          onSuccess: ({ body }) => ({
+          onSuccess: ([{ body }, { tools, notes }]) => ({
             type: 'ready',
             date: new Date().toISOString().slice(0, 10),
             practice: (body as ReplyOf<typeof egress, 'model-info'>).mode === 'practice',
+            serverTools: tools,
+            serverNotes: notes,
           }),
           onFailure: (error) => ({ type: 'failed', error }),
         }),
@@ -48,6 +52,16 @@ export const effects = {
   /** The messages of one tool call, all at once; command output goes to the prompt's requester on the way. `done { answers, durationMs }`, `failed { error, output, durationMs }`. */
   runTool: { outcomes: ['done', 'failed'], run: runTool },
 } satisfies Effects
+
+/** A turn goes on without them: the model is told. */
+function serverTools(context: EffectContext): Effect.Effect<ReplyOf<typeof mcpHost, 'tools'>> {
+  return context.request('mcp', 'tools', {}, { deadlineMs: SERVER_TOOLS_DEADLINE_MS }).pipe(
+    Effect.match({
+      onSuccess: ({ body }) => body as ReplyOf<typeof mcpHost, 'tools'>,
+      onFailure: ({ message }) => ({ tools: [], notes: [`their list is not available: ${message}`] }),
+    }),
+  )
+}
 
 function runTool({ request, id, calls }: ToolRun, context: EffectContext): Effect.Effect<{ type: string; [key: string]: unknown }> {
   return Effect.suspend(() => {
@@ -75,9 +89,10 @@ function runTool({ request, id, calls }: ToolRun, context: EffectContext): Effec
   })
 }
 
-/** Parts of `exec`, the only kind a tool uses that has any. */
+/** Parts of `exec` and `call`, the only kinds a tool uses that have any. */
 function outputEvent(id: string, raw: unknown): ConversationEvent {
-  const part = raw as { type: 'vm'; state: string; detail: string } | { type: 'stdout' | 'stderr'; text: string }
+  const part = raw as { type: 'vm'; state: string; detail: string } | { type: 'stdout' | 'stderr' | 'progress'; text: string }
+  if (part.type === 'progress') return { type: 'tool_output', id, stream: 'stdout', text: part.text }
   return part.type === 'vm'
     ? { type: 'vm', state: part.state, detail: part.detail }
     : { type: 'tool_output', id, stream: part.type, text: part.text }

@@ -60,6 +60,12 @@ export const MAX_COMMAND_MS = 600_000
 /** Longest command. Longer text belongs in a file. */
 export const MAX_COMMAND_CHARS = 100_000
 
+/** Longest input of a tool of a tool server, characters: it is shown whole to the member. */
+export const MAX_SERVER_TOOL_INPUT_CHARS = 500_000
+
+/** Time for the list of such tools, ms: the MCP host waits for servers that start, within this. */
+export const SERVER_TOOLS_DEADLINE_MS = 20_000
+
 /** Reads of one answer that run at the same time. */
 export const MAX_PARALLEL_READS = 8
 

@@ -36,11 +36,12 @@ import {
   type ToolRun,
   withTurn,
 } from './steps.ts'
+import type { ServerTool } from './tools/server-tool.ts'
 import type { Answer } from './tools/tool.ts'
 
 type Tag = { ref: string; request: number }
 type Outcome =
-  | ({ type: 'prepareTurn.ready'; date: string; practice: boolean } & Tag)
+  | ({ type: 'prepareTurn.ready'; date: string; practice: boolean; serverTools: ServerTool[]; serverNotes: string[] } & Tag)
   | ({ type: 'prepareTurn.failed' | 'prepareTurn.crashed'; error: unknown } & Tag)
   | ({ type: 'callModel.done' } & ModelAnswer & Tag)
   | ({ type: 'callModel.failed' | 'callModel.crashed'; error: unknown } & Tag)
@@ -130,9 +131,11 @@ export const machine = base
           ? [partEvent(turn.request, { type: 'model', name: model, practice: event.practice })]
           : [],
       ),
-      stagePrompt: changing((context, event) =>
-        stagePrompt(withTurn(context, event.type === 'prepareTurn.ready' ? { date: event.date } : {})),
-      ),
+      stagePrompt: changing((context, event) => {
+        if (event.type !== 'prepareTurn.ready') return stagePrompt(context)
+        const { date, serverTools, serverNotes } = event
+        return stagePrompt(withTurn({ ...context, serverTools, serverNotes }, { date }))
+      }),
       appendStaged: emitting((context) =>
         (context.staged?.entries ?? []).map(
           (entry): Outgoing => ({ type: 'send', to: 'journal', kind: 'append', body: entry, ref: saveRef(context) }),
@@ -268,7 +271,7 @@ export const machine = base
                 type: 'callModel',
                 params: ({ context }) => ({
                   ...tagOf(context),
-                  body: modelRequest(context.model, context.messages, promptInput(context), context.blocked),
+                  body: modelRequest(context.model, context.messages, promptInput(context), context),
                 }),
               },
             ],
@@ -323,11 +326,12 @@ function tagOf(context: Context): Tag {
   return { ref: turnRef(context), request: context.turn?.request ?? -1 }
 }
 
-function promptInput({ session, folders, hosts, turn }: Context): {
+function promptInput({ session, folders, hosts, turn, serverNotes }: Context): {
   session: string
   folders: Context['folders']
   hosts: Context['hosts']
   date: string
+  serverNotes: string[]
 } {
-  return { session, folders, hosts, date: turn?.date ?? '' }
+  return { session, folders, hosts, date: turn?.date ?? '', serverNotes }
 }

@@ -14,6 +14,7 @@ export const manifest = {
       reason: "asks the model; fetches pages of the session's hosts",
     },
     { name: 'consent', target: 'consent', limits: { kinds: ['ask'] }, reason: 'asks before it changes or runs anything' },
+    { name: 'mcp', target: 'mcp-host', limits: { kinds: ['tools'] }, reason: 'knows which tools of tool servers the model may be offered' },
     { name: 'journal', target: 'journal', limits: { kinds: ['append', 'read'] }, reason: 'keeps the history, and continues from it' },
     {
       name: 'folder:*',

@@ -1,21 +1,23 @@
 import type { MessageCreateParamsBase } from '@anthropic-ai/sdk/resources/messages'
 import { type Message, validHistory, withCacheMark } from './history.ts'
 import { MAX_OUTPUT_TOKENS } from './limits.ts'
+import type { Workspace } from './paths.ts'
 import { type SystemPromptInput, systemPrompt } from './system-prompt.ts'
 import { toolParams } from './tools/catalog.ts'
+import { serverToolParam } from './tools/server-tool.ts'
 
 /** Everything one model call sends. Pure. Order of the cached prefix: tools, system prompt, messages. */
 export function modelRequest(
   model: string,
   messages: readonly Message[],
   prompt: SystemPromptInput,
-  blocked: Readonly<Record<string, string>> = {},
+  { blocked, serverTools = [] }: Pick<Workspace, 'blocked' | 'serverTools'> = {},
 ): MessageCreateParamsBase {
   return {
     model,
     max_tokens: MAX_OUTPUT_TOKENS,
     system: [{ type: 'text', text: systemPrompt(prompt), cache_control: { type: 'ephemeral' } }],
-    tools: toolParams(blocked),
+    tools: [...toolParams(blocked), ...serverTools.map(serverToolParam)],
     messages: withCacheMark(validHistory(messages)) as MessageCreateParamsBase['messages'],
     ...(thinksAdaptively(model) ? { thinking: { type: 'adaptive', display: 'summarized' } } : {}),
   }

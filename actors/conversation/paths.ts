@@ -11,6 +11,7 @@
  * name. Only empty and `.` parts are dropped; `..` is refused, because what it means depends on symbolic links.
  */
 import { fault } from '../../kernel/index.ts'
+import type { ServerTool } from './tools/server-tool.ts'
 import type { Folder } from './protocol.ts'
 
 export type Workspace = {
@@ -19,6 +20,7 @@ export type Workspace = {
   readonly hosts: readonly string[]
   /** Tools that policy blocks, with the rule. */
   readonly blocked?: Readonly<Record<string, string>>
+  readonly serverTools?: readonly ServerTool[]
 }
 
 /** `path` is relative to the folder, `/`-separated, '' = the folder itself. */

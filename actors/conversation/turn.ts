@@ -100,12 +100,14 @@ export function resultEvent({ id, name, result }: ToolCall): ConversationEvent {
 
 /** Which lasting approval covers a target. */
 export function approvalKey(target: ConsentTarget): string {
-  return target.kind === 'write' ? `write:${target.folder}` : 'exec'
+  if (target.kind === 'write') return `write:${target.folder}`
+  return target.kind === 'exec' ? 'exec' : `mcp:${target.tool}`
 }
 
 /** Names one thing that was approved or denied, to tell whether a denial was made good later in the turn. */
 export function targetKey(target: ConsentTarget): string {
-  return target.kind === 'write' ? `write:${target.folder}/${target.path}` : 'exec'
+  if (target.kind === 'write') return `write:${target.folder}/${target.path}`
+  return target.kind === 'exec' ? 'exec' : `mcp:${target.tool}`
 }
 
 function clip(title: string): string {

@@ -1,7 +1,12 @@
 /** What happens in a conversation, in the words of ACP v1 `session/update`. Null: ACP has no word for it. */
 import type { ConversationEvent } from '../conversation/protocol.ts'
+import type { LoggedEvent } from './session-log.ts'
 
 type Update = { sessionUpdate: string; [field: string]: unknown }
+
+export function userMessage(text: string): Update {
+  return { sessionUpdate: 'user_message_chunk', content: { type: 'text', text } }
+}
 
 export function acpUpdate(event: ConversationEvent): Update | null {
   switch (event.type) {
@@ -37,6 +42,16 @@ export function acpUpdate(event: ConversationEvent): Update | null {
       return event satisfies never
   }
 }
+
+/** A logged event as `session/load` tells it again. */
+export function acpHistory(event: LoggedEvent): Update[] {
+  if (event.type === 'prompt') return [userMessage(String(event['text']))]
+  if (!replayed.includes(event.type)) return []
+  const update = acpUpdate(event as unknown as ConversationEvent)
+  return update ? [update] : []
+}
+
+const replayed: readonly string[] = ['text', 'tool_call', 'tool_result']
 
 const kinds: Readonly<Record<string, string>> = {
   Read: 'read',

@@ -8,8 +8,11 @@ import {
   answer,
   andThen,
   type Context,
+  type DoorKind,
   effect,
   fail,
+  type LiveSession,
+  type Opened,
   type Out,
   type Pending,
   type Step,
@@ -20,9 +23,15 @@ import {
 } from './state.ts'
 import { cancel, prompt } from './turns.ts'
 
-export function connected(context: Context, conn: number): Step {
-  if (context.clients.length >= maxClients) return stay(context, effect({ name: 'serve', params: { conn, full: true } }))
-  return stay({ ...context, clients: [...context.clients, conn] }, effect({ name: 'serve', params: { conn, full: false } }))
+/** Whoever comes through the page's door becomes a client once it has proved itself (`joined`). */
+export function connected(context: Context, conn: number, door: DoorKind): Step {
+  const full = context.clients.length >= maxClients
+  const serve = effect({ name: 'serve', params: { conn, full, door } })
+  return full || door === 'page' ? stay(context, serve) : stay({ ...context, clients: [...context.clients, conn] }, serve)
+}
+
+export function joined(context: Context, conn: number): Step {
+  return stay({ ...context, clients: [...context.clients, conn] })
 }
 
 export function called(context: Context, conn: number, call: number, style: Style, asked: ClientCall): Step {
@@ -32,7 +41,7 @@ export function called(context: Context, conn: number, call: number, style: Styl
     case 'open':
       return send(context, { conn, call, kind: 'open', style }, 'consent', 'open', asked.params)
     case 'prompt':
-      return prompt(context, conn, call, asked.params.session, asked.params.text, asked.params.turn)
+      return prompt(context, conn, call, asked.params)
     case 'cancel':
       return andThen(cancel(context, asked.params.session), (now) => stay(now, answer(conn, call, {})))
     case 'status': {
@@ -52,16 +61,28 @@ export function called(context: Context, conn: number, call: number, style: Styl
           sessions: without(ended.context.sessions, session),
           idle: context.idle.filter((id) => id !== session),
         },
+        out: [...ended.out, effect({ name: 'forget', params: { session } })],
       }
     }
     case 'grants':
+      return relay('consent', asked.method, asked.params)
     case 'revoke':
     case 'approve-mode':
-      return relay('consent', asked.method, asked.params)
+      return send(context, { conn, call, kind: 'change', session: asked.params.session }, 'consent', asked.method, asked.params)
+    case 'replay': {
+      const { session, after } = asked.params
+      if (!context.sessions[session])
+        return stay(context, fail(conn, call, fault('no-such-session', `There is no open session ${session}.`)))
+      return stay(context, effect({ name: 'replay', params: { conn, call, session, after } }))
+    }
     case 'sessions':
-      return relay('journal', 'sessions', {})
+      return stay(context, effect({ name: 'listSessions', params: { conn, call, live: liveSessions(context) } }))
+    case 'page':
+      return stay(context, effect({ name: 'tellPage', params: { conn, call } }))
     case 'inspect':
       return relay('kernel', 'inspect', {})
+    case 'model':
+      return relay('egress', 'model-info', {})
     case 'vm/status':
     case 'vm/stop':
       return relay('vm', asked.method.slice(3), {})
@@ -74,11 +95,28 @@ export function called(context: Context, conn: number, call: number, style: Styl
     case 'policy/check':
     case 'policy/explain':
       return relay('policy', asked.method.slice(7), asked.params)
+    case 'mcp/servers':
+    case 'mcp/add':
+    case 'mcp/remove':
+    case 'mcp/approve':
+    case 'mcp/tool-mode':
+    case 'mcp/remove-extension':
+      return relay('mcp', asked.method.slice(4), asked.params)
+    case 'mcp/restart':
+    case 'mcp/install-extension':
+      return relay('mcp', asked.method.slice(4), asked.params, null)
     case 'shutdown':
       return stay(context, { type: 'send', to: 'kernel', kind: 'shutdown', body: {} }, answer(conn, call, {}))
     default:
       return asked satisfies never
   }
+}
+
+function liveSessions(context: Context): Record<string, LiveSession> {
+  const asking = Object.values(context.questions).map(({ session }) => session)
+  return Object.fromEntries(
+    Object.values(context.sessions).map(({ id, turn, folders }) => [id, { running: turn !== null, asks: asking.includes(id), folders }]),
+  )
 }
 
 function send(context: Context, pending: Pending, to: string, kind: string, body: unknown, deadlineMs?: null): Step {
@@ -92,18 +130,38 @@ export function callReplied(context: Context, ref: string, body: unknown, caps: 
   if (!pending) return stay(context)
   const { conn, call } = pending
   const done: Context = { ...context, pending: without(context.pending, ref) }
+  if (pending.kind === 'change')
+    return andThen(stay(done, answer(conn, call, body)), (now) => announce(now, pending.session, { type: 'grants' }))
   if (pending.kind !== 'open') return stay(done, answer(conn, call, body))
-  const opened = body as { session: string }
+  const opened = body as Opened
   const [conversation] = caps
   if (conversation === undefined) return stay(done, fail(conn, call, fault('internal', 'The session came without its conversation.')))
+  if (done.sessions[opened.session] || !opened.resumed) return watch(done, { ...pending, opened, conversation }, 0)
+  const reading: Context = { ...done, pending: { ...done.pending, [ref]: { ...pending, kind: 'load', opened, conversation } } }
+  return stay(reading, effect({ name: 'recall', params: { ref, session: opened.session } }))
+}
+
+/** What was said before is there: its last event has the number `seq`. */
+export function recalled(context: Context, ref: string, seq: number): Step {
+  const pending = context.pending[ref]
+  if (pending?.kind !== 'load') return stay(context)
+  return watch({ ...context, pending: without(context.pending, ref) }, pending, seq)
+}
+
+type Opening = { conn: number; call: number; style: Style; opened: Opened; conversation: number }
+
+/** From here on the client sees what happens in the session. */
+function watch(done: Context, { conn, call, style, opened, conversation }: Opening, seq: number): Step {
   const known = done.sessions[opened.session]
   const session = {
     id: opened.session,
-    seq: 0,
     turn: null,
     ...known,
+    seq: Math.max(known?.seq ?? 0, seq),
     conversation,
-    watchers: { ...known?.watchers, [conn]: pending.style },
+    folders: opened.folders.map(({ root }) => root),
+    // One that left while the session was being opened watches nothing.
+    watchers: { ...known?.watchers, ...(done.clients.includes(conn) ? { [conn]: style } : {}) },
   }
   const watched: Context = {
     ...done,
@@ -125,16 +183,13 @@ export function callPart(context: Context, ref: string, body: unknown): Step {
   const pending = context.pending[ref]
   if (pending?.kind !== 'watch') return stay(context)
   const status = typeof body === 'object' && body !== null && 'status' in body ? body.status : body
-  return stay(
-    context,
-    effect({ name: 'notify', params: { conns: [pending.conn], method: '_bulkhead/vm', params: { status }, stamp: false } }),
-  )
+  return stay(context, effect({ name: 'notify', params: { conns: [pending.conn], method: '_bulkhead/vm', params: { status } } }))
 }
 
-/** The client does not want the answer any more. A prompt withdrawn is a turn interrupted. */
+/** The client does not want the answer any more, or is gone. A prompt withdrawn is a turn interrupted, unless it stays. */
 export function callWithdrawn(context: Context, conn: number, call: number): Step {
   const refs = Object.entries(context.pending).flatMap(([ref, pending]) => (pending.conn === conn && pending.call === call ? [ref] : []))
-  const turn = Object.values(context.sessions).find((session) => session.turn?.conn === conn && session.turn.call === call)
+  const turn = Object.values(context.sessions).find(({ turn: now }) => now?.conn === conn && now.call === call && !now.stays)
   return stay(context, ...[...refs, ...(turn?.turn ? [turn.turn.ref] : [])].map((ref) => ({ type: 'cancel', ref }) as const))
 }
 
@@ -144,7 +199,7 @@ export function callWithdrawn(context: Context, conn: number, call: number): Ste
  */
 export function disconnected(context: Context, conn: number): Step {
   const refs = Object.entries(context.pending).flatMap(([ref, pending]) => (pending.conn === conn ? [ref] : []))
-  const turns = Object.values(context.sessions).flatMap(({ turn }) => (turn?.conn === conn ? [turn.ref] : []))
+  const turns = Object.values(context.sessions).flatMap(({ turn }) => (turn?.conn === conn && !turn.stays ? [turn.ref] : []))
   const left = Object.keys(context.sessions).reduce<Context>(
     (now, id) =>
       withSession(now, id, (session) => ({ ...session, watchers: without(session.watchers as Record<string, Style>, String(conn)) })),
@@ -161,12 +216,13 @@ export function disconnected(context: Context, conn: number): Step {
 
 /** Ends the longest unwatched sessions beyond the limit. */
 function retire(context: Context): Step {
-  const ending = context.idle.slice(0, -maxIdleSessions)
+  const ending = context.idle.slice(0, -maxIdleSessions).filter((id) => !context.sessions[id]?.turn)
   const kept = ending.reduce((sessions, id) => without(sessions, id), context.sessions)
   return stay(
-    { ...context, sessions: kept, idle: context.idle.slice(-maxIdleSessions), next: context.next + 1 },
-    ...ending.map(
-      (session): Out => ({ type: 'send', to: 'consent', kind: 'close', body: { session }, ref: `retired:${context.next}:${session}` }),
-    ),
+    { ...context, sessions: kept, idle: context.idle.filter((id) => !ending.includes(id)), next: context.next + 1 },
+    ...ending.flatMap((session): Out[] => [
+      effect({ name: 'forget', params: { session } }),
+      { type: 'send', to: 'consent', kind: 'close', body: { session }, ref: `retired:${context.next}:${session}` },
+    ]),
   )
 }

@@ -2,7 +2,8 @@
  * The `_bulkhead/*` methods clients may call beside ACP's own: their parameters, and what comes back. Checked on every call.
  *
  *   client -> daemon  requests below
- *   daemon -> client  `_bulkhead/event` {session, seq, ts, type, …}     what happens in sessions it watches
+ *   daemon -> client  `_bulkhead/event` {session, seq, ts, type, …}     what happens in sessions it watches: a conversation's events,
+ *                                                                     `session`, `prompt` {text}, `result`, `grants` (they changed)
  *                     `_bulkhead/vm` {status}                           while `_bulkhead/vm/watch` runs
  *                     `_bulkhead/permission_resolved` {session, id, option, by}
  *                     `session/request_permission` (ACP) with the whole question in `_meta.bulkhead`
@@ -31,7 +32,19 @@ export const clientMethods = {
    * One turn -> {status, text, toolCalls, error?} when it ends. `turn` is the caller's name for it and is in each of its events. Ends
    * as cancelled when the client that started it disconnects. Refused `session-busy` while another turn runs.
    */
-  prompt: z.strictObject({ session, text: z.string().min(1).max(maxPromptChars), turn: z.string().min(1).max(100).optional() }),
+  prompt: z.strictObject({
+    session,
+    text: z.string().min(1).max(maxPromptChars),
+    turn: z.string().min(1).max(100).optional(),
+    /** The turn goes on when the client that started it disconnects, and its questions wait for whoever comes; only `cancel` interrupts it. */
+    stays: z.boolean().optional(),
+  }),
+  /**
+   * What happened in an open session after the event numbered `after`, oldest first -> {events, seq, complete}. A text event is whole:
+   * pieces that followed each other are one, numbered like the last of them and `since` like the first. `complete` is false when older
+   * events are not kept any more. A number from before the daemon's restart means nothing after it: replay from 0.
+   */
+  replay: z.strictObject({ session, after: z.int().min(0).default(0) }),
   /** Interrupts the running turn -> {}. */
   cancel: z.strictObject({ session }),
   close: z.strictObject({ session }),
@@ -40,9 +53,13 @@ export const clientMethods = {
   'approve-mode': z.strictObject({ session, approve: z.enum(['ask', 'edits', 'all', 'none']) }),
   /** -> {clients, sessions, running}: how many turns run, or are about to because their session is being opened. */
   status: z.strictObject({}),
-  /** Sessions in the journal. */
+  /** Sessions, newest first -> {sessions: [{session, title, entries, firstTs, lastTs, open, running, asks, folders}]}. */
   sessions: z.strictObject({}),
+  /** The page's address with its token -> {url}. Only through the Unix socket; refused `no-capability` to a page, `not-found` without one. */
+  page: z.strictObject({}),
   inspect: z.strictObject({}),
+  /** Who answers -> {mode: 'api' | 'practice', baseUrl}. */
+  model: z.strictObject({}),
   'vm/status': z.strictObject({}),
   'vm/start': z.strictObject({}),
   'vm/stop': z.strictObject({}),
@@ -55,6 +72,29 @@ export const clientMethods = {
   'policy/check': z.strictObject({ text: z.string().max(maxPromptChars) }),
   /** -> one key: value, who decided, type, default, effect, example. Refused `not-found`. */
   'policy/explain': z.strictObject({ key: z.string().min(1).max(200) }),
+  /** -> {servers}: every tool server with its state, its tools and what is decided about each. */
+  'mcp/servers': z.strictObject({}),
+  'mcp/add': z.strictObject({
+    name: z.string().max(300),
+    command: z.string().max(4096),
+    args: z.array(z.string()).default([]),
+    env: z.record(z.string(), z.string()).default({}),
+    network: z.boolean().default(false),
+    folders: z.array(z.strictObject({ path: z.string().max(4096), mode: z.enum(['ro', 'rw']) })).default([]),
+  }),
+  'mcp/remove': z.strictObject({ name: z.string().max(300) }),
+  /** -> {} when it is ready again. */
+  'mcp/restart': z.strictObject({ name: z.string().max(300) }),
+  /** Accepts what a server's tools are now -> {approved}. */
+  'mcp/approve': z.strictObject({ name: z.string().max(300) }),
+  'mcp/tool-mode': z.strictObject({ tool: z.string().max(200), mode: z.enum(['allow', 'ask', 'blocked']) }),
+  /** `path`: a bundle the client has put into the incoming folder -> {id, version, signature, missing}. */
+  'mcp/install-extension': z.strictObject({
+    path: z.string().max(4096),
+    config: z.record(z.string(), z.union([z.string(), z.array(z.string())])).default({}),
+    network: z.boolean().default(false),
+  }),
+  'mcp/remove-extension': z.strictObject({ id: z.string().max(300) }),
   /** Ends the daemon in order. */
   shutdown: z.strictObject({}),
 } as const

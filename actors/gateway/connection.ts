@@ -1,14 +1,23 @@
 /**
- * One client on one socket: newline-delimited JSON-RPC, ACP v1 through its SDK, `_bulkhead/*` beside it. Checks what comes in, turns
- * ACP's methods into ours, and keeps each call open until the machine answers it.
+ * One client on one stream of JSON-RPC: ACP v1 through its SDK, `_bulkhead/*` beside it. Checks what comes in, turns ACP's methods into
+ * ours, and keeps each call open until the machine answers it. A line on the Unix socket and a frame from the page are one message each.
  */
 import type { Socket } from 'node:net'
 import { Readable, Writable } from 'node:stream'
-import { agent, type AgentConnection, ndJsonStream, PROTOCOL_VERSION, RequestError, type ContentBlock } from '@agentclientprotocol/sdk'
+import {
+  agent,
+  type AgentConnection,
+  type ContentBlock,
+  ndJsonStream,
+  PROTOCOL_VERSION,
+  RequestError,
+  type Stream,
+} from '@agentclientprotocol/sdk'
 import { asFault, fault, type Fault, isFault } from '../../kernel/index.ts'
-import { stopReason } from './acp-updates.ts'
+import { acpHistory, stopReason } from './acp-updates.ts'
 import { type ClientCall, clientMethods, type ClientMethod, prefix } from './client-methods.ts'
 import { maxLineBytes, maxOpenCalls, maxUnsentNotifications } from './limits.ts'
+import type { Replay } from './session-log.ts'
 import type { Style } from './state.ts'
 
 /** JSON-RPC error code of every refusal that carries a fault in `data`. From the range the protocol leaves to servers. */
@@ -19,9 +28,13 @@ export type Door = {
   withdrawn(call: number): void
 }
 
+type ListedSession = { session: string; title: string | null; lastTs: number; folders: readonly string[] }
+
 type Waiting = { resolve(result: unknown): void; reject(error: unknown): void }
 
 export type ClientConnection = {
+  /** Came through the Unix socket. */
+  local: boolean
   answer(call: number, outcome: { result: unknown } | { error: Fault }): void
   notify(method: string, params: unknown): void
   /** Asks; resolves with the chosen option's id, or null when the client declined, failed or left. */
@@ -32,13 +45,21 @@ export type ClientConnection = {
   close(): void
 }
 
-export function serveConnection(socket: Socket, door: Door): ClientConnection {
+/** The Unix socket's stream: newline-delimited JSON. */
+export function lineStream(socket: Socket): Stream & { local: true } {
+  socket.on('error', () => socket.destroy())
+  socket.setNoDelay(true)
+  const output = Writable.toWeb(socket) as WritableStream<Uint8Array>
+  const input = Readable.toWeb(socket) as ReadableStream<Uint8Array>
+  return { ...ndJsonStream(output, input, { maxMessageBytes: maxLineBytes }), local: true }
+}
+
+/** @param destroy ends what is under the stream */
+export function serveConnection(stream: Stream & { local?: true }, destroy: () => void, door: Door): ClientConnection {
   const waiting = new Map<number, Waiting>()
   let next = 1
   let unsent = 0
   let clientName = 'client'
-  socket.on('error', () => socket.destroy())
-  socket.setNoDelay(true)
 
   /** Hands a call to the machine and waits for its answer. */
   function ask(style: Style, asked: ClientCall, signal: AbortSignal): Promise<unknown> {
@@ -51,6 +72,17 @@ export function serveConnection(socket: Socket, door: Door): ClientConnection {
     })
   }
 
+  /** Opens a session in ACP's way. `mcpServers` would be commands to run on a client's word alone; they are not started. */
+  async function openSession(
+    { cwd, additionalDirectories }: { cwd: string; additionalDirectories?: readonly string[] | null },
+    signal: AbortSignal,
+    session?: string,
+  ): Promise<string> {
+    const folders = [cwd, ...(additionalDirectories ?? [])].map((path) => ({ path, mode: 'rw' as const }))
+    const asked = { folders, hosts: [], ...(session === undefined ? { approve: 'ask' as const } : { session }) }
+    return ((await ask('acp', { method: 'open', params: clientMethods.open.parse(asked) }, signal)) as { session: string }).session
+  }
+
   const app = agent({ name: 'bulkhead' })
     .onRequest('initialize', ({ params }) => {
       clientName = plainName(params.clientInfo?.title ?? params.clientInfo?.name)
@@ -58,17 +90,39 @@ export function serveConnection(socket: Socket, door: Door): ClientConnection {
         protocolVersion: PROTOCOL_VERSION,
         agentInfo: { name: 'bulkhead', title: 'Bulkhead', version: '0.1.0' },
         agentCapabilities: {
-          loadSession: false,
+          loadSession: true,
+          sessionCapabilities: { list: {}, resume: {}, close: {}, additionalDirectories: {} },
           _meta: { bulkhead: { methods: Object.keys(clientMethods).map((method) => prefix + method) } },
         },
         authMethods: [],
       }
     })
-    .onRequest('session/new', async ({ params, signal }) => {
-      // `mcpServers` would be commands to run on a client's word alone; they are not started.
-      const folders = [params.cwd, ...(params.additionalDirectories ?? [])].map((path) => ({ path, mode: 'rw' as const }))
-      const opened = (await ask('acp', { method: 'open', params: { folders, hosts: [], approve: 'ask' } }, signal)) as { session: string }
-      return { sessionId: opened.session }
+    .onRequest('session/new', async ({ params, signal }) => ({ sessionId: await openSession(params, signal) }))
+    .onRequest('session/resume', async ({ params, signal }) => {
+      await openSession(params, signal, params.sessionId)
+      return {}
+    })
+    .onRequest('session/load', async ({ params, signal }) => {
+      const session = await openSession(params, signal, params.sessionId)
+      const replayed = (await ask('acp', { method: 'replay', params: { session, after: 0 } }, signal)) as Replay
+      for (const update of replayed.events.flatMap(acpHistory)) notify('session/update', { sessionId: session, update })
+      return {}
+    })
+    .onRequest('session/list', async ({ params, signal }) => {
+      const { sessions } = (await ask('acp', { method: 'sessions', params: {} }, signal)) as { sessions: ListedSession[] }
+      const all = sessions.map(({ session, title, lastTs, folders: [cwd = '/', ...additionalDirectories] }) => ({
+        sessionId: session,
+        // Which folders a session had is known while it is open.
+        cwd,
+        additionalDirectories,
+        title,
+        updatedAt: new Date(lastTs).toISOString(),
+      }))
+      return { sessions: params.cwd ? all.filter(({ cwd }) => cwd === params.cwd) : all }
+    })
+    .onRequest('session/close', async ({ params, signal }) => {
+      await ask('acp', { method: 'close', params: clientMethods.close.parse({ session: params.sessionId }) }, signal)
+      return {}
     })
     .onRequest('session/prompt', async ({ params, signal }) => {
       const text = params.prompt.map(plainText).join('\n\n')
@@ -86,34 +140,33 @@ export function serveConnection(socket: Socket, door: Door): ClientConnection {
       ask('bulkhead', { method, params } as ClientCall, signal),
     )
 
-  const stream = ndJsonStream(Writable.toWeb(socket) as WritableStream<Uint8Array>, Readable.toWeb(socket) as ReadableStream<Uint8Array>, {
-    maxMessageBytes: maxLineBytes,
-  })
   const connection: AgentConnection = app.connect(stream)
   const close = () => {
     connection.close()
-    socket.destroy()
+    destroy()
+  }
+  const notify = (method: string, params: unknown): void => {
+    if (++unsent > maxUnsentNotifications) return close()
+    void connection.client.notify(method, params).then(
+      () => unsent--,
+      () => unsent--,
+    )
   }
   const closed = connection.closed.finally(() => {
-    socket.destroy()
+    destroy()
     for (const { reject } of waiting.values()) reject(RequestError.internalError(undefined, 'connection closed'))
     waiting.clear()
   })
 
   return {
+    local: stream.local === true,
     answer(call, outcome) {
-      const open = waiting.get(call)
+      const waiter = waiting.get(call)
       waiting.delete(call)
-      if ('error' in outcome) open?.reject(rpcError(outcome.error))
-      else open?.resolve(outcome.result)
+      if ('error' in outcome) waiter?.reject(rpcError(outcome.error))
+      else waiter?.resolve(outcome.result)
     },
-    notify(method, params) {
-      if (++unsent > maxUnsentNotifications) return close()
-      void connection.client.notify(method, params).then(
-        () => unsent--,
-        () => unsent--,
-      )
-    },
+    notify,
     async ask(params, signal) {
       try {
         const answer = await connection.client.request('session/request_permission', params as never, {

@@ -7,11 +7,11 @@ import { acpUpdate } from './acp-updates.ts'
 import { maxKeptText as maxKept } from './limits.ts'
 import { type Context, effect, type Session, type Step, stay, type Turn, watchersOf, withSession } from './state.ts'
 
-const passing: readonly string[] = ['thinking', 'tool_output', 'usage']
+const passing: readonly string[] = ['thinking', 'tool_output', 'usage', 'grants']
 
 type Event = { type: string; [field: string]: unknown }
 
-/** Sends `event` to those who watch in our own words. */
+/** Publishes `event`: it is kept, and sent to those who watch in our own words. */
 export function announce(context: Context, id: string, event: Event): Step {
   const session = context.sessions[id]
   if (!session) return stay(context)
@@ -20,10 +20,7 @@ export function announce(context: Context, id: string, event: Event): Step {
   const conns = watchersOf(session, 'bulkhead')
   const params = { session: id, seq, ...(session.turn ? { turn: session.turn.turn } : {}), ...(brief ? { passing: true } : {}), ...event }
   const numbered = withSession(context, id, (now) => ({ ...now, seq }))
-  return stay(
-    numbered,
-    ...(conns.length > 0 ? [effect({ name: 'notify', params: { conns, method: '_bulkhead/event', params, stamp: true } })] : []),
-  )
+  return stay(numbered, effect({ name: 'publish', params: { conns, event: params } }))
 }
 
 /** A piece of the running turn. */
@@ -40,7 +37,7 @@ export function happened(context: Context, session: Session, event: Conversation
   const params = { sessionId: session.id, update }
   return {
     ...announced,
-    out: [...announced.out, effect({ name: 'notify', params: { conns, method: 'session/update', params, stamp: false } })],
+    out: [...announced.out, effect({ name: 'notify', params: { conns, method: 'session/update', params } })],
   }
 }
 

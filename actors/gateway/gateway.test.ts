@@ -70,7 +70,9 @@ async function start(placement: 'inline' | 'process'): Promise<void> {
   })
   dir = mkdtempSync(join(tmpdir(), 'gateway-'))
   let conn = 0
-  server = createServer({ pauseOnConnect: true }, (socket) => it.test.send('gateway', 'connection', { conn: ++conn }, { conn, socket }))
+  server = createServer({ pauseOnConnect: true }, (socket) =>
+    it.test.send('gateway', 'connection', { conn: ++conn, door: 'local' }, { conn, socket }),
+  )
   await new Promise<void>((resolve) => server.listen(join(dir, 's'), resolve))
 }
 
@@ -139,11 +141,12 @@ describe.each(['inline', 'process'] as const)('%s', (placement) => {
     await ended(peer)
     expect(peer.events.map(({ seq, type }) => [seq, type])).toEqual([
       [1, 'session'],
-      [2, 'session'],
-      [3, 'text'],
-      [4, 'result'],
+      [2, 'prompt'],
+      [3, 'session'],
+      [4, 'text'],
+      [5, 'result'],
     ])
-    expect(peer.events[1]).toMatchObject({ model: { name: 'practice', practice: true }, turn: 't1' })
+    expect(peer.events[2]).toMatchObject({ model: { name: 'practice', practice: true }, turn: 't1' })
     for (const { ts } of peer.events) expect(new Date(ts).toISOString()).toBe(ts)
   })
 
@@ -225,6 +228,53 @@ describe('inline', () => {
     peer.socket.destroy()
     await until(() => aborted)
     expect(aborted).toBe(true)
+  })
+
+  test('a turn that stays outlives its client; its question waits for whoever comes', async () => {
+    let answered: unknown = null
+    turn = async () => {
+      answered = await ask()
+      return result
+    }
+    const first = await connected(() => new Promise(() => {}))
+    await first.call('_bulkhead/open')
+    void first.call('_bulkhead/prompt', { session: 's-1', text: 'x', stays: true }).catch(() => {})
+    await until(() => first.events.some(({ type }) => type === 'prompt'))
+    await new Promise((resolve) => setTimeout(resolve, 30))
+    first.socket.destroy()
+    await new Promise((resolve) => setTimeout(resolve, 30))
+    expect(answered).toBe(null)
+    const late = await connected(() => 'deny')
+    await late.call('_bulkhead/open', { session: 's-1' })
+    await ended(late)
+    expect(answered).toMatchObject({ option: 'deny' })
+  })
+
+  test('replay: what happened, from a number on', async () => {
+    const peer = await connected()
+    await peer.call('_bulkhead/open')
+    await peer.call('_bulkhead/prompt', { session: 's-1', text: 'x' })
+    await ended(peer)
+    const replayed = (await peer.call('_bulkhead/replay', { session: 's-1' })) as { events: Told[] }
+    expect(replayed).toMatchObject({ seq: 5, complete: true })
+    expect(replayed.events.map(({ type }) => type)).toEqual(['session', 'prompt', 'session', 'text', 'result'])
+    expect(((await peer.call('_bulkhead/replay', { session: 's-1', after: 4 })) as { events: Told[] }).events).toMatchObject([
+      { type: 'result' },
+    ])
+    expect(await faultOf(peer.call('_bulkhead/replay', { session: 'none' }))).toMatchObject({ code: 'no-such-session' })
+  })
+
+  test('taking a grant back is told to everyone who watches', async () => {
+    const [first, second] = [await connected(), await connected()]
+    for (const peer of [first, second]) await peer.call('_bulkhead/open', { session: 's-1' })
+    await first.call('_bulkhead/revoke', { session: 's-1', grant: '1' })
+    await until(() => second.events.some(({ type }) => type === 'grants'))
+    expect(first.events.at(-1)).toMatchObject({ type: 'grants', passing: true })
+  })
+
+  test('without a loopback port there is no page to tell of', async () => {
+    const peer = await connected()
+    expect(await faultOf(peer.call('_bulkhead/page'))).toMatchObject({ code: 'not-found' })
   })
 
   test('sessions nobody watches stay for a while, the longest unwatched end first', async () => {

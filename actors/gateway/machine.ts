@@ -3,9 +3,10 @@
  * in calls.ts, turns.ts, questions.ts and events.ts as pure functions.
  */
 import { setup } from 'xstate'
+import { noRequest } from '../../kernel/index.ts'
 import type { Inbound, KernelEvent, Outgoing } from '../../kernel/index.ts'
 import type { ConversationEvent } from '../conversation/protocol.ts'
-import { callPart, called, callRefused, callReplied, callWithdrawn, connected, disconnected } from './calls.ts'
+import { callPart, called, callRefused, callReplied, callWithdrawn, connected, disconnected, joined, recalled } from './calls.ts'
 import type { ClientCall } from './client-methods.ts'
 import { happened } from './events.ts'
 import type { protocol } from './protocol.ts'
@@ -17,24 +18,31 @@ export type ServeEvent =
   /** A client's call, its parameters checked. */
   | { type: 'serve.called'; conn: number; call: number; style: Style; asked: ClientCall }
   | { type: 'serve.withdrawn'; conn: number; call: number }
+  /** Who came through the page's door has proved itself. */
+  | { type: 'serve.joined'; conn: number }
 type Event =
   | Inbound<typeof protocol>
   | KernelEvent
   | ServeEvent
   | { type: 'serve.closed'; conn: number }
+  | { type: 'recall.done'; ref: string; seq: number }
   | { type: 'question.answered'; question: string; conn: number; option: string; by: string }
   | { type: 'question.unanswered'; question: string; conn: number }
 
 function step(context: Context, event: Event): Step {
   switch (event.type) {
     case 'connection':
-      return connected(context, event.body.conn)
+      return connected(context, event.body.conn, event.body.door)
     case 'ask-member':
-      return askMember(context, event.from.request ?? -1, event.body)
+      return askMember(context, event.from.request ?? noRequest, event.body)
     case 'serve.called':
       return called(context, event.conn, event.call, event.style, event.asked)
     case 'serve.withdrawn':
       return callWithdrawn(context, event.conn, event.call)
+    case 'serve.joined':
+      return joined(context, event.conn)
+    case 'recall.done':
+      return recalled(context, event.ref, event.seq)
     case 'serve.closed':
       return disconnected(context, event.conn)
     case 'question.answered':
@@ -75,19 +83,27 @@ const dialect = setup({
     serve: (_, _params: Params<'serve'>) => {},
     answer: (_, _params: Params<'answer'>) => {},
     notify: (_, _params: Params<'notify'>) => {},
+    publish: (_, _params: Params<'publish'>) => {},
+    recall: (_, _params: Params<'recall'>) => {},
+    replay: (_, _params: Params<'replay'>) => {},
+    forget: (_, _params: Params<'forget'>) => {},
+    listSessions: (_, _params: Params<'listSessions'>) => {},
+    tellPage: (_, _params: Params<'tellPage'>) => {},
     question: (_, _params: Params<'question'>) => {},
   },
 })
+
+/** An effect call as the action of that name. The type checker cannot see that name and params stay together through a rename. */
+function action({ name, params }: EffectCall): { type: 'serve'; params: Params<'serve'> } {
+  return { type: name, params } as { type: 'serve'; params: Params<'serve'> }
+}
 
 const advance = dialect.enqueueActions(({ context, event, enqueue }) => {
   const { context: after, out } = step(context, event)
   enqueue.assign(() => after)
   for (const item of out) {
     if (item.type !== 'effect') enqueue.emit(item)
-    else if (item.call.name === 'serve') enqueue({ type: 'serve', params: item.call.params })
-    else if (item.call.name === 'answer') enqueue({ type: 'answer', params: item.call.params })
-    else if (item.call.name === 'notify') enqueue({ type: 'notify', params: item.call.params })
-    else enqueue({ type: 'question', params: item.call.params })
+    else enqueue(action(item.call))
   }
 })
 
@@ -102,7 +118,9 @@ export const machine = dialect.extend({ actions: { advance } }).createMachine({
         'ask-member': { actions: 'advance' },
         'serve.called': { actions: 'advance' },
         'serve.withdrawn': { actions: 'advance' },
+        'serve.joined': { actions: 'advance' },
         'serve.closed': { actions: 'advance' },
+        'recall.done': { actions: 'advance' },
         'question.answered': { actions: 'advance' },
         'question.unanswered': { actions: 'advance' },
         part: { actions: 'advance' },

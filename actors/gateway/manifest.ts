@@ -1,8 +1,11 @@
 import type { Manifest } from '../../kernel/index.ts'
 
+const isPage = (page: unknown): page is { dir: string } =>
+  typeof page === 'object' && page !== null && 'dir' in page && typeof page.dir === 'string'
+
 export const manifest = {
   kind: 'gateway',
-  purpose: 'The one door for clients: speaks ACP and _bulkhead/* over the sockets the daemon accepts.',
+  purpose: 'The one door for clients: speaks ACP and _bulkhead/* over the sockets the daemon accepts, and serves the page.',
   placement: 'process',
   cardinality: 'singleton',
   grants: [
@@ -25,15 +28,27 @@ export const manifest = {
       reason: 'shows what policy is in force and who decided',
     },
     {
+      name: 'mcp',
+      target: 'mcp-host',
+      limits: { kinds: ['servers', 'add', 'remove', 'restart', 'approve', 'tool-mode', 'install-extension', 'remove-extension'] },
+      reason: 'shows and steers the tool servers when the member says so',
+    },
+    {
       name: 'kernel',
       target: 'kernel',
       limits: { kinds: ['inspect', 'shutdown'] },
       reason: 'shows who holds what; ends the daemon when the member says so',
     },
-    { name: 'journal', target: 'journal', limits: { kinds: ['sessions', 'read'] }, reason: 'lists sessions' },
+    { name: 'egress', target: 'egress', limits: { kinds: ['model-info'] }, reason: 'shows who answers' },
+    {
+      name: 'journal',
+      target: 'journal',
+      limits: { kinds: ['sessions', 'read'] },
+      reason: 'lists sessions and shows what was said in them',
+    },
   ],
-  permissions: () => ({}),
-  permissionReasons: {},
+  permissions: ({ page }) => (isPage(page) ? { fsRead: [page.dir] } : {}),
+  permissionReasons: { fsRead: 'the built page, as files to serve' },
   handles: true,
   restart: { strategy: 'permanent' },
 } satisfies Manifest

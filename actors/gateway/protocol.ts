@@ -5,8 +5,12 @@ import type { Protocol } from '../../kernel/index.ts'
 const option = z.strictObject({ id: z.string(), label: z.string(), scope: z.enum(['once', 'session']).nullable() })
 
 export const protocol = {
-  /** From the daemon, one-way: a client connected; its socket waits under this number. Legal while serving. */
-  connection: { body: z.strictObject({ conn: z.int() }) },
+  /**
+   * From the daemon, one-way: a client connected; its socket waits under this number. `local`: through the Unix socket, which only this
+   * user can reach. `page`: through a loopback port, which anything on the machine and any web page can; it has to prove itself.
+   * Legal while serving.
+   */
+  connection: { body: z.strictObject({ conn: z.int(), door: z.enum(['local', 'page']) }) },
   /**
    * From consent: asks everyone who watches the session; the first answer is the reply. Refused `no-one-to-ask` when nobody
    * watches, or when all who do leave or decline to answer. Cancelling it takes the question off their screens.

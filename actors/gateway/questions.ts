@@ -11,7 +11,7 @@ export function askMember(
 ): Step {
   const session = context.sessions[body.session]
   const asked = Object.keys(session?.watchers ?? {}).map(Number)
-  if (!session || asked.length === 0) return stay(context, nobody(request, 'No client watches the session.'))
+  if (!session || (asked.length === 0 && !session.turn?.stays)) return stay(context, nobody(request, 'No client watches the session.'))
   const toolCall = Object.entries(session.turn?.running ?? {}).find(([, title]) => title === body.title)?.[0] ?? body.id
   const question: Question = { ...body, request, toolCall, asked }
   const noted: Context = { ...context, questions: { ...context.questions, [body.id]: question } }
@@ -58,12 +58,13 @@ export function memberAnswered(context: Context, id: string, conn: number, optio
   return andThen(resolved, (now) => stay(now, { type: 'reply', request: question.request, body: { option, by } }))
 }
 
-/** That client left or declined to answer; when it was the last one, nobody is there to ask. */
+/** That client left or declined to answer; when it was the last one, nobody is there to ask, unless the turn waits for whoever comes. */
 export function gaveNoAnswer(context: Context, id: string, conn: number): Step {
   const question = context.questions[id]
   if (!question?.asked.includes(conn)) return stay(context)
   const asked = question.asked.filter((other) => other !== conn)
-  if (asked.length > 0) return stay({ ...context, questions: { ...context.questions, [id]: { ...question, asked } } })
+  const waits = context.sessions[question.session]?.turn?.stays === true
+  if (asked.length > 0 || waits) return stay({ ...context, questions: { ...context.questions, [id]: { ...question, asked } } })
   return stay({ ...context, questions: without(context.questions, id) }, nobody(question.request, 'No client answered the question.'))
 }
 
@@ -82,9 +83,7 @@ function resolve(context: Context, question: Question, by: number | null, outcom
   return stay(
     { ...context, questions: without(context.questions, question.id) },
     ...question.asked.filter((conn) => conn !== by).map((conn): Out => ({ type: 'interrupt', ref: refOf(question.id, conn) })),
-    ...(conns.length > 0
-      ? [effect({ name: 'notify', params: { conns, method: '_bulkhead/permission_resolved', params, stamp: false } })]
-      : []),
+    ...(conns.length > 0 ? [effect({ name: 'notify', params: { conns, method: '_bulkhead/permission_resolved', params } })] : []),
   )
 }
 

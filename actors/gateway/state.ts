@@ -12,6 +12,8 @@ export type Turn = {
   turn: string
   conn: number
   call: number
+  /** It outlives its client. */
+  stays: boolean
   /** Since the last tool call: what the summary of an interrupted turn says. */
   text: string
   toolCalls: number
@@ -25,6 +27,8 @@ export type Session = {
   id: string
   /** The gateway's slot for it. */
   conversation: number
+  /** Real paths of its folders, as far as known. */
+  folders: readonly string[]
   /** Sequence number of the last event. */
   seq: number
   watchers: Readonly<Record<number, Style>>
@@ -46,7 +50,19 @@ export type Question = {
 }
 
 /** A client's call whose answer is another actor's reply. */
-export type Pending = { conn: number; call: number; kind: 'relay' | 'watch' } | { conn: number; call: number; kind: 'open'; style: Style }
+export type Pending =
+  | { conn: number; call: number; kind: 'relay' | 'watch' }
+  /** Afterwards the session's watchers are told that its grants changed. */
+  | { conn: number; call: number; kind: 'change'; session: string }
+  | { conn: number; call: number; kind: 'open'; style: Style }
+  /** Opened; what was said in it before is being read. */
+  | { conn: number; call: number; kind: 'load'; style: Style; opened: Opened; conversation: number }
+
+/** Consent's answer to `open`, as far as it matters here; it reaches the client whole. */
+export type Opened = { session: string; resumed: boolean; folders: readonly { root: string }[] }
+
+export type DoorKind = 'local' | 'page'
+export type LiveSession = { running: boolean; asks: boolean; folders: readonly string[] }
 
 export type Context = {
   next: number
@@ -62,10 +78,19 @@ export const empty: Context = { next: 1, clients: [], sessions: {}, idle: [], qu
 
 export type EffectCall =
   /** `full`: too many clients, this one is only told so. */
-  | { name: 'serve'; params: { conn: number; full: boolean } }
+  | { name: 'serve'; params: { conn: number; full: boolean; door: DoorKind } }
   | { name: 'answer'; params: { conn: number; call: number; result?: unknown; error?: unknown } }
   /** `stamp`: put the time into `params.ts`. */
-  | { name: 'notify'; params: { conns: readonly number[]; method: string; params: Readonly<Record<string, unknown>>; stamp: boolean } }
+  | { name: 'notify'; params: { conns: readonly number[]; method: string; params: Readonly<Record<string, unknown>> } }
+  /** Stamps a session's event with the time, keeps it for later and sends it. */
+  | { name: 'publish'; params: { conns: readonly number[]; event: Readonly<Record<string, unknown>> & { session: string; seq: number } } }
+  /** Reads what was said in a session before the gateway knew it. */
+  | { name: 'recall'; params: { ref: string; session: string } }
+  | { name: 'replay'; params: { conn: number; call: number; session: string; after: number } }
+  | { name: 'forget'; params: { session: string } }
+  /** `live`: what the gateway knows of each that is open. */
+  | { name: 'listSessions'; params: { conn: number; call: number; live: Readonly<Record<string, LiveSession>> } }
+  | { name: 'tellPage'; params: { conn: number; call: number } }
   | { name: 'question'; params: { ref: string; conn: number; question: string; params: unknown } }
 
 export type Out = Outgoing | { type: 'effect'; call: EffectCall }

@@ -1,22 +1,40 @@
 /** Turns: a prompt on its way to the conversation, and how it ends. */
 import { fault, type Fault } from '../../kernel/index.ts'
+import { userMessage } from './acp-updates.ts'
 import { announce } from './events.ts'
-import { answer, andThen, type Context, fail, type Step, stay, type Turn, withSession } from './state.ts'
+import { answer, andThen, type Context, effect, fail, type Step, stay, type Turn, watchersOf, withSession } from './state.ts'
 
 export type Result = { status: 'done' | 'refused' | 'failed' | 'cancelled'; text: string; toolCalls: number; error?: Fault | undefined }
 
-export function prompt(context: Context, conn: number, call: number, id: string, text: string, name: string | undefined): Step {
+export type Prompt = { session: string; text: string; turn?: string | undefined; stays?: boolean | undefined }
+
+export function prompt(context: Context, conn: number, call: number, asked: Prompt): Step {
+  const { session: id, text, turn: name, stays = false } = asked
   const session = context.sessions[id]
   if (!session) return stay(context, fail(conn, call, fault('no-such-session', `There is no open session ${id}.`)))
   if (session.turn) return stay(context, fail(conn, call, fault('session-busy', `Session ${id} is working on a prompt.`)))
   const ref = `turn:${context.next}`
-  const turn: Turn = { ref, turn: name ?? ref, conn, call, text: '', toolCalls: 0, error: null, running: {} }
+  const turn: Turn = { ref, turn: name ?? ref, conn, call, stays, text: '', toolCalls: 0, error: null, running: {} }
   const started = withSession({ ...context, next: context.next + 1 }, id, (now) => ({
     ...now,
     turn,
     watchers: { [conn]: 'bulkhead', ...now.watchers },
   }))
-  return stay(started, { type: 'send', to: session.conversation, kind: 'prompt', body: { text }, ref, deadlineMs: null })
+  const others = watchersOf(session, 'acp').filter((other) => other !== conn)
+  const shown = andThen(announce(started, id, { type: 'prompt', text }), (now) =>
+    others.length === 0
+      ? stay(now)
+      : stay(
+          now,
+          effect({
+            name: 'notify',
+            params: { conns: others, method: 'session/update', params: { sessionId: id, update: userMessage(text) } },
+          }),
+        ),
+  )
+  return andThen(shown, (now) =>
+    stay(now, { type: 'send', to: session.conversation, kind: 'prompt', body: { text }, ref, deadlineMs: null }),
+  )
 }
 
 /** Asks the conversation to stop; how the turn ended comes as its refusal. */

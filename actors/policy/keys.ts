@@ -110,6 +110,7 @@ export type About = {
 }
 
 const effectsTest = 'test/e2e/policy.test.ts'
+const serversTest = 'test/conformance/mcp-servers.test.ts'
 
 export const about: Readonly<Record<Key, About>> = {
   isEnabledForOrganization: {
@@ -123,26 +124,26 @@ export const about: Readonly<Record<Key, About>> = {
     type: 'boolean',
     effect: '`false`: MCP servers of plugins and of local settings do not start, and running ones are stopped.',
     example: false,
-    tested: null,
+    tested: serversTest,
   },
   isDesktopExtensionEnabled: {
     type: 'boolean',
     effect: '`false`: desktop extensions (`.mcpb`, `.dxt`) are not installed or started, and running ones are stopped.',
     example: false,
-    tested: null,
+    tested: serversTest,
   },
   isDesktopExtensionSignatureRequired: {
     type: 'boolean',
     effect: '`true`: only signed extensions are installed.',
     example: true,
-    tested: null,
+    tested: serversTest,
   },
   secureVmFeaturesEnabled: {
     type: 'boolean',
     effect:
       '`false`: the workspace VM is off; a running one is stopped and commands are refused with the reason. File and web tools go on.',
     example: false,
-    tested: 'actors/vm-supervisor/policy.test.ts',
+    tested: effectsTest,
   },
   allowedWorkspaceFolders: {
     type: 'array of paths, or of {path, mode: "rw" | "ro", isDefaultSelected}',
@@ -175,13 +176,14 @@ export const about: Readonly<Record<Key, About>> = {
     type: 'boolean',
     effect: '`false`: lasting approvals of MCP tools are neither offered nor honoured.',
     example: false,
-    tested: null,
+    tested: serversTest,
   },
   managedMcpServers: {
     type: 'array of {name, transport, url, command, args, env, headers, toolPolicy}',
-    effect: 'MCP servers the organization brings. Bad entries are dropped one by one.',
+    effect:
+      'MCP servers the organization brings; `isLocalDevMcpEnabled` does not concern them. `toolPolicy` decides about their tools: an exact name beats a pattern with `*`, of several patterns the strictest counts. Bad entries are dropped one by one. A change starts and stops them at once. Servers with a `url` are listed with the reason they cannot be used yet.',
     example: [{ name: 'wiki', transport: 'http', url: 'https://wiki.example.com/mcp', toolPolicy: { 'delete_*': 'blocked' } }],
-    tested: null,
+    tested: serversTest,
   },
   otlpEndpoint: {
     type: 'http or https URL',

@@ -9,6 +9,7 @@
  * Commands wait while a boot makes progress and are refused at once otherwise.
  */
 import { and } from 'xstate'
+import { noRequest } from '../../kernel/index.ts'
 import { vocabulary } from './machine-lifecycle.ts'
 import { type Context, initialContext } from './state.ts'
 
@@ -39,7 +40,7 @@ export const machine = vocabulary.createMachine({
     replied: { guard: 'isPolicy', actions: 'rest' },
     refused: { guard: 'isPolicy', actions: 'rest' },
     'rest.done': { actions: 'watchPolicy' },
-    status: { actions: { type: 'readClock', params: ({ event }) => ({ request: event.from.request ?? -1 }) } },
+    status: { actions: { type: 'readClock', params: ({ event }) => ({ request: event.from.request ?? noRequest }) } },
     'readClock.read': { actions: 'replyStatus' },
     watch: { actions: 'addWatcher' },
     attach: { actions: 'attach' },

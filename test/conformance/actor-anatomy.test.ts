@@ -79,6 +79,7 @@ const anyParams = {
   nodeBinary: '/node',
   session: 's-1',
   fds: { secrets: 4 },
+  page: { port: 1, token: 'token', dir: '/page' },
 }
 
 async function manifestOf(kind: string): Promise<Manifest> {

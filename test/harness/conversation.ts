@@ -12,6 +12,7 @@ import { protocol as fsGateProtocol } from '../../actors/fs-gate/protocol.ts'
 import { protocol as vmProtocol } from '../../actors/vm-supervisor/protocol.ts'
 import { actor } from '../../actors/conversation/index.ts'
 import type { ConversationEvent, Folder } from '../../actors/conversation/protocol.ts'
+import { protocol as mcpProtocol } from '../../actors/mcp-host/protocol.ts'
 import { answerBytes, type ScriptedAnswer } from './scripted-model.ts'
 
 export type ModelBody = {
@@ -30,6 +31,8 @@ export type Peers = {
   fetch?: (body: { url: string }) => unknown
   gate?: Handler
   exec?: Handler
+  /** The MCP host: `tools` and `call`. */
+  mcp?: Handler
   /** Which folder or workspace capability is given, and for how long; a thrown fault is the refusal. */
   consent?: (
     body: { tool: string; title: string; detail: string; target: { kind: string; path?: string } },
@@ -75,7 +78,8 @@ export async function startConversation(peers: Peers, options: { placement?: Pla
       id,
       protocol,
       handle: async (kind, body, from) => {
-        heard.push({ peer: id, kind, body })
+        // Every turn asks for the list of tools; tests are about what follows.
+        if (kind !== 'tools') heard.push({ peer: id, kind, body })
         return { body: await script(kind, body as never, from) }
       },
     })
@@ -94,18 +98,27 @@ export async function startConversation(peers: Peers, options: { placement?: Pla
   }
   for (const { name } of folders) native(`fs-gate:s-1.${name}`, fsGateProtocol, peers.gate ?? missing)
   native('vm-supervisor', vmProtocol, peers.exec ?? missing)
+  native('mcp-host', mcpProtocol, peers.mcp ?? ((kind) => (kind === 'tools' ? { tools: [], notes: [] } : missing())))
   kernel.addNative({
     id: 'consent',
     protocol: consentProtocol,
     async handle(kind, raw, from) {
-      const body = raw as { tool: string; title: string; detail: string; target: { kind: string; folder: string; path: string } }
+      const body = raw as {
+        tool: string
+        title: string
+        detail: string
+        target: { kind: string; folder: string; path: string; tool: string }
+      }
       heard.push({ peer: 'consent', kind, body })
       const scope = (await peers.consent?.(body, from)) ?? 'once'
       const uses = scope === 'once' ? { uses: 1 } : {}
+      const mcpCall = { kinds: ['call'], tools: [body.target.tool], ...uses }
       const cap =
-        body.target.kind === 'exec'
-          ? mint(kernel.tables, 'vm-supervisor', { kinds: ['exec'], session: 's-1', ...uses }, 'test')
-          : mint(kernel.tables, `fs-gate:s-1.${body.target.folder}`, { kinds: ['write', 'edit'], ...uses }, 'test')
+        body.target.kind === 'mcp'
+          ? mint(kernel.tables, 'mcp-host', mcpCall, 'test')
+          : body.target.kind === 'exec'
+            ? mint(kernel.tables, 'vm-supervisor', { kinds: ['exec'], session: 's-1', ...uses }, 'test')
+            : mint(kernel.tables, `fs-gate:s-1.${body.target.folder}`, { kinds: ['write', 'edit'], ...uses }, 'test')
       return { body: { decision: 'allow', scope, by: 'test' }, caps: [cap] }
     },
   })
@@ -117,6 +130,7 @@ export async function startConversation(peers: Peers, options: { placement?: Pla
       limits: target === 'kernel' ? {} : limits,
       reason: 'test',
     })),
+    { name: 'mcp', target: 'mcp-host', limits: { kinds: ['tools'], ...limits }, reason: 'test' },
     ...folders.map(({ name }) => ({
       name: `folder:${name}`,
       target: `fs-gate:s-1.${name}`,

@@ -19,7 +19,7 @@ const pure: Readonly<Record<string, readonly string[]>> = {
 const shared: Readonly<Record<string, readonly string[]>> = { 'vm-supervisor': ['guest/'] }
 
 const kernelEntry = 'kernel/index.ts'
-const impurePackages = ['effect', '@anthropic-ai/sdk', '@agentclientprotocol/sdk']
+const impurePackages = ['effect', '@anthropic-ai/sdk', '@agentclientprotocol/sdk', '@modelcontextprotocol/client', 'yauzl']
 const pureBuiltins = ['node:path', 'node:path/posix']
 
 /** One line per broken rule, like `kernel/host.ts imports actors/egress/index.ts: …`. */

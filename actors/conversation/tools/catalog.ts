@@ -10,6 +10,7 @@ import { edit } from './edit.ts'
 import { glob } from './glob.ts'
 import { grep } from './grep.ts'
 import { read } from './read.ts'
+import { isServerTool, planServerCall, presentServerCall } from './server-tool.ts'
 import type { Answer, Plan, Presented, Tool } from './tool.ts'
 import { webFetch } from './web-fetch.ts'
 import { write } from './write.ts'
@@ -32,13 +33,18 @@ export function planCall(name: string, input: unknown, workspace: Workspace): { 
   const { blocked = {} } = workspace
   if (Object.hasOwn(blocked, name))
     return { error: fault('policy-denied', `Policy does not allow ${name}.`, { rule: blocked[name] ?? name }) }
+  if (isServerTool(name)) return attempt(() => planServerCall(name, input, workspace.serverTools ?? []))
   const found = tools.get(name)
   if (!found) return { error: fault('unknown-tool', `There is no tool "${name}".`, { rule: `tools: ${[...tools.keys()].join(', ')}` }) }
   const checked = found.input.safeParse(input)
   if (!checked.success)
     return { error: fault('bad-input', `The input of ${name} is not right.`, { cause: z.prettifyError(checked.error) }) }
+  return attempt(() => found.plan(checked.data, workspace))
+}
+
+function attempt(plan: () => Plan): { plan: Plan } | { error: Fault } {
   try {
-    return { plan: found.plan(checked.data, workspace) }
+    return { plan: plan() }
   } catch (error) {
     return { error: asFault(error) }
   }
@@ -49,9 +55,9 @@ export function presentAnswers(name: string, input: unknown, answers: readonly A
   try {
     const found = tools.get(name)
     const [first, ...more] = answers
+    if (first && isServerTool(name)) return cappedText(presentServerCall(first))
     if (!found || !first) throw new Error(`no answer to ${name}`)
-    const presented = found.present(found.input.parse(input), [first, ...more], workspace)
-    return { ...presented, text: capped(presented.text) }
+    return cappedText(found.present(found.input.parse(input), [first, ...more], workspace))
   } catch (error) {
     return presentFault(asFault(error))
   }
@@ -70,6 +76,10 @@ export function presentFault(error: Fault, output = ''): Presented {
     ...(output === '' ? [] : ['Output until then:', output]),
   ]
   return { ok: false, error, text: capped(lines.join('\n')) }
+}
+
+function cappedText(presented: Presented): Presented {
+  return { ...presented, text: capped(presented.text) }
 }
 
 function capped(text: string): string {

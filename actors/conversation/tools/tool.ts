@@ -11,7 +11,10 @@ import type { Location, Workspace } from '../paths.ts'
 export type Call = { at: { folder: string } | { slot: 'egress' }; kind: string; body: Record<string, unknown>; deadlineMs?: number }
 
 /** What consent is asked for; also what tells one lasting approval from another. */
-export type ConsentTarget = { kind: 'write'; folder: string; path: string } | { kind: 'exec'; command: string }
+export type ConsentTarget =
+  | { kind: 'write'; folder: string; path: string }
+  | { kind: 'exec'; command: string }
+  | { kind: 'mcp'; tool: string; input: Record<string, unknown> }
 
 export type Plan =
   /** Needs no more than the conversation may do anyway. `calls` are answered together. */

@@ -18,6 +18,8 @@ export type Intent =
   | { do: 'save'; file: string; unnamed?: true }
   /** A file pointed at without saying what to do with it; what follows may mean it. */
   | { do: 'look'; files: readonly string[] }
+  /** Call a tool by its name: "use tool mcp__notes__add with text=hello". */
+  | { do: 'tool'; tool: string; input: Readonly<Record<string, unknown>> }
   | { do: 'help' }
   | { do: 'cannot'; what: string }
   | { do: 'unknown'; what: string }

@@ -197,3 +197,17 @@ describe('plain requests', () => {
     fs.rmSync(other, { recursive: true })
   })
 })
+
+test('a tool that is named', async () => {
+  const echo = { name: 'mcp__notes__echo', description: 'Echo', input_schema: { type: 'object' as const } }
+  const fake = folder('rw', (name, input) => (name === echo.name ? { text: `echo ${JSON.stringify(input)}`, isError: false } : undefined))
+  const ask = (prompt: string) => converse(prompt, fake, [], [...tools, echo])
+  expect(await ask('Use tool mcp__notes__echo with message="hello, you", times=2')).toMatchObject({
+    calls: [{ name: echo.name, input: { message: 'hello, you', times: 2 } }],
+    text: expect.stringContaining('echo {"message"'),
+  })
+  const json = await ask('use the tool echo with {"message": "a, b", "deep": {"x": [1]}}')
+  expect(json.calls).toEqual([{ name: echo.name, input: { message: 'a, b', deep: { x: [1] } } }])
+  expect((await ask('please call tool echo')).calls).toEqual([{ name: echo.name, input: {} }])
+  expect((await ask('use tool nothing with a=1')).text).toContain('There is no tool nothing')
+})

@@ -2,6 +2,7 @@
 import { type Aside, asidePattern, filePattern, onlyAside, restore } from './clauses.ts'
 import type { Intent } from './intents.ts'
 import { readQuestion } from './question.ts'
+import { usingTool } from './tool-requests.ts'
 
 type Recogniser = (clause: string, asides: readonly Aside[], before: readonly Intent[]) => Intent | readonly Intent[] | null
 
@@ -253,6 +254,7 @@ const helping: Recogniser = (clause) =>
 /** Order matters: the more a shape asks of the words, the earlier it stands. */
 const recognisers: readonly Recogniser[] = [
   helping,
+  usingTool,
   fetching,
   editing,
   running,

@@ -16,6 +16,7 @@ const abilities = `I carry out plain requests with the tools of this conversatio
 - total the sales by region and write report.md (also average, count, highest, lowest; any CSV with a header)
 - run \`ls -la\`
 - fetch https://example.com/
+- use tool NAME with text hello (any tool of this conversation)
 - write "hello" to notes.txt; replace "old" with "new" in notes.txt`
 
 export function* carryOut(prompt: string, world: World, earlier: Done | null): Generator<Batch, Done, readonly Result[]> {
@@ -65,6 +66,8 @@ function* act(intent: Intent, world: World, sections: readonly Section[]): Skill
       return yield* write(intent, world)
     case 'edit':
       return yield* edit(intent, world)
+    case 'tool':
+      return yield* useTool(intent, world)
     case 'save':
       return yield* save(intent, world, sections)
     case 'help':
@@ -99,6 +102,17 @@ function* script({ file, program }: { file: string; program: string }, world: Wo
   const inside = workspacePath(path, world)
   if (inside === null) return failed(file, `${file} is in no connected folder, so the workspace does not see it.`)
   return yield* run({ command: `${program} '${inside.replaceAll("'", "'\\''")}'` }, world)
+}
+
+/** Any tool that is offered, also by the last part of its name alone when that is enough to tell which is meant. */
+function* useTool({ tool, input }: { tool: string; input: Readonly<Record<string, unknown>> }, world: World): Skill {
+  const known = world.tools.has(tool) ? [tool] : [...world.tools].filter((name) => name.endsWith(`__${tool}`))
+  const [name, ...others] = known
+  if (name === undefined) return failed(tool, `There is no tool ${tool} in this conversation.`)
+  if (others.length > 0) return failed(tool, `${tool} could be any of: ${known.join(', ')}.`)
+  const result = yield* callOne(`Calling ${name}.`, name, { ...input })
+  if (!result.ok) return failed(name, `${name} did not do it: ${reasonOf(result)}`)
+  return { ok: true, title: `Answer of ${name}`, body: result.text, told: `${name} answered:\n\n${result.text.slice(0, 4_000)}` }
 }
 
 function* fetchUrl({ url }: { url: string }): Skill {

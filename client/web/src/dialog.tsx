@@ -1,0 +1,39 @@
+/** A real modal dialog: focus moves in, stays in, and returns to where it was. */
+import type { ComponentChildren, JSX } from 'preact'
+import { useEffect, useRef } from 'preact/hooks'
+
+export function Dialog(props: {
+  title: string
+  wide?: boolean
+  onClose(): void
+  onKey?(key: string): void
+  children: ComponentChildren
+}): JSX.Element {
+  const box = useRef<HTMLDialogElement>(null)
+  useEffect(() => {
+    const before = document.activeElement
+    box.current?.showModal()
+    return () => {
+      if (before instanceof HTMLElement && before.isConnected) before.focus()
+    }
+  }, [])
+  return (
+    <dialog
+      ref={box}
+      class={props.wide ? 'wide' : ''}
+      aria-labelledby="dialog-title"
+      onCancel={(event) => {
+        event.preventDefault()
+        props.onClose()
+      }}
+      onKeyDown={(event) => {
+        const typing = event.target instanceof HTMLInputElement || event.target instanceof HTMLTextAreaElement
+        event.stopPropagation()
+        if (!typing && !event.ctrlKey && !event.metaKey && !event.altKey) props.onKey?.(event.key)
+      }}
+    >
+      <h2 id="dialog-title">{props.title}</h2>
+      {props.children}
+    </dialog>
+  )
+}

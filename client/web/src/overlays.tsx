@@ -1,0 +1,204 @@
+/** The small dialogs: connect a folder, allow a host, the workspace's details, keys. */
+import type { JSX } from 'preact'
+import { useState } from 'preact/hooks'
+import { Dialog } from './dialog.tsx'
+import { $keys, $overlay, $theme, type Theme } from './interface.ts'
+import { allowHost, connectFolder, restartWorkspace, $vm } from './session.ts'
+import type { Fault } from './types.ts'
+import { useStore } from './use-store.ts'
+import { workspaceText } from './workspace.tsx'
+
+const close = (): void => $overlay.set(null)
+
+export function Overlays(): JSX.Element | null {
+  switch (useStore($overlay)) {
+    case 'folder':
+      return <ConnectFolder />
+    case 'host':
+      return <AllowHost />
+    case 'help':
+      return <Help />
+    case 'workspace':
+      return <Workspace />
+    default:
+      return null
+  }
+}
+
+/** A form whose submit may be refused: the refusal is shown where it was asked for. */
+function Form(props: { submit: string; work(): Promise<void>; children: JSX.Element | JSX.Element[] }): JSX.Element {
+  const [fault, setFault] = useState<Fault | null>(null)
+  const [busy, setBusy] = useState(false)
+  return (
+    <form
+      onSubmit={(event) => {
+        event.preventDefault()
+        setBusy(true)
+        props
+          .work()
+          .then(close, (error: unknown) => setFault(error as Fault))
+          .finally(() => setBusy(false))
+      }}
+    >
+      {props.children}
+      {fault && (
+        <p class="fault" role="alert">
+          <strong>{fault.message}</strong> {fault.remedy} <code>{fault.code}</code>
+        </p>
+      )}
+      <div class="buttons">
+        <button type="button" onClick={close}>
+          Cancel
+        </button>
+        <button type="submit" class="main" disabled={busy}>
+          {props.submit}
+        </button>
+      </div>
+    </form>
+  )
+}
+
+function ConnectFolder(): JSX.Element {
+  const [path, setPath] = useState('')
+  const [mode, setMode] = useState<'ro' | 'rw'>('rw')
+  return (
+    <Dialog title="Connect a folder" onClose={close}>
+      <p>Bulkhead can read everything in it from then on, until you revoke it.</p>
+      <Form submit="Connect" work={() => connectFolder(path.trim(), mode)}>
+        <label class="text">
+          Path of the folder
+          <input
+            autoFocus
+            required
+            spellcheck={false}
+            autocomplete="off"
+            placeholder="/home/you/Documents/sales"
+            value={path}
+            onInput={({ currentTarget }) => setPath(currentTarget.value)}
+          />
+        </label>
+        <fieldset>
+          <legend>It may</legend>
+          <label>
+            <input type="radio" name="mode" checked={mode === 'rw'} onChange={() => setMode('rw')} /> Read, and ask to change files
+          </label>
+          <label>
+            <input type="radio" name="mode" checked={mode === 'ro'} onChange={() => setMode('ro')} /> Only read
+          </label>
+        </fieldset>
+      </Form>
+    </Dialog>
+  )
+}
+
+function AllowHost(): JSX.Element {
+  const [host, setHost] = useState('')
+  return (
+    <Dialog title="Allow a host" onClose={close}>
+      <p>Bulkhead may then fetch pages from it in this session. What it fetches with can carry what it has read.</p>
+      <Form submit="Allow" work={() => allowHost(host.trim())}>
+        <label class="text">
+          Host, such as example.com or *.example.com
+          <input
+            autoFocus
+            required
+            spellcheck={false}
+            autocomplete="off"
+            pattern="[^/ ]+"
+            title="A host, not an address: example.com"
+            value={host}
+            onInput={({ currentTarget }) => setHost(currentTarget.value)}
+          />
+        </label>
+      </Form>
+    </Dialog>
+  )
+}
+
+function Workspace(): JSX.Element {
+  const vm = useStore($vm)
+  const steps = Object.entries(vm?.timings ?? {})
+  return (
+    <Dialog title="Workspace" onClose={close}>
+      <p>
+        <strong>{workspaceText(vm).text}.</strong> {workspaceText(vm).why}
+      </p>
+      {vm?.lastError && (
+        <p class="fault">
+          <strong>{vm.lastError.message}</strong> {vm.lastError.cause} {vm.lastError.remedy} <code>{vm.lastError.code}</code>
+        </p>
+      )}
+      {steps.length > 0 && (
+        <table class="facts-table">
+          <caption>Last start</caption>
+          <tbody>
+            {steps.map(([name, ms]) => (
+              <tr key={name}>
+                <th scope="row">{name}</th>
+                <td>{(ms / 1000).toFixed(1)} s</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      )}
+      <div class="buttons">
+        {vm && vm.state !== 'off' && vm.state !== 'absent' && (
+          <button type="button" onClick={restartWorkspace}>
+            Restart
+          </button>
+        )}
+        <button type="button" class="main" onClick={close}>
+          Close
+        </button>
+      </div>
+    </Dialog>
+  )
+}
+
+const keys: readonly (readonly [string, string])[] = [
+  ['n', 'new task'],
+  ['/', 'write'],
+  ['Enter', 'send'],
+  ['Tab', 'queue, while it works'],
+  ['Esc', 'interrupt'],
+  ['g f', 'folders'],
+  ['g r', 'reach'],
+  ['g s', 'sessions'],
+  ['?', 'this list'],
+]
+
+function Help(): JSX.Element {
+  const on = useStore($keys)
+  const theme = useStore($theme)
+  return (
+    <Dialog title="Keys and looks" onClose={close}>
+      <dl class="keys">
+        {keys.map(([key, text]) => (
+          <div key={key}>
+            <dt>
+              <kbd>{key}</kbd>
+            </dt>
+            <dd>{text}</dd>
+          </div>
+        ))}
+      </dl>
+      <label>
+        <input type="checkbox" checked={on} onChange={({ currentTarget }) => $keys.set(currentTarget.checked)} /> Single-key shortcuts
+      </label>
+      <fieldset>
+        <legend>Colours</legend>
+        {(['auto', 'light', 'dark'] as const satisfies readonly Theme[]).map((name) => (
+          <label key={name}>
+            <input type="radio" name="theme" checked={theme === name} onChange={() => $theme.set(name)} />{' '}
+            {{ auto: 'As the device', light: 'Light', dark: 'Dark' }[name]}
+          </label>
+        ))}
+      </fieldset>
+      <div class="buttons">
+        <button type="button" class="main" onClick={close}>
+          Close
+        </button>
+      </div>
+    </Dialog>
+  )
+}

@@ -1,0 +1,356 @@
+/**
+ * The page's state: the connection, the session on screen, and what the member does to it. Stores are named `$x`; components read them,
+ * and everything that happens goes through the functions here.
+ */
+import { atom } from 'nanostores'
+import { connect, type Rpc } from './json-rpc.ts'
+import { createTranscript, type Transcript } from './transcript.ts'
+import type {
+  Approve,
+  Asked,
+  Fault,
+  FolderView,
+  Grant,
+  ListedSession,
+  Opened,
+  Question,
+  Resolution,
+  SessionEvent,
+  ToolServer,
+  Vm,
+} from './types.ts'
+
+export type Connection = 'connecting' | 'open' | 'lost' | 'refused'
+
+export const $connection = atom<Connection>('connecting')
+export const $session = atom<string | null>(null)
+export const $title = atom<string | null>(null)
+export const $transcript = atom<Transcript>(createTranscript())
+export const $running = atom(false)
+export const $queue = atom<readonly { id: number; text: string }[]>([])
+export const $questions = atom<readonly Asked[]>([])
+export const $grants = atom<readonly Grant[]>([])
+export const $servers = atom<readonly ToolServer[]>([])
+export const $folders = atom<readonly FolderView[]>([])
+export const $approve = atom<Approve>('ask')
+export const $model = atom<{ name: string; practice: boolean } | null>(null)
+export const $vm = atom<Vm | null>(null)
+export const $sessions = atom<readonly ListedSession[]>([])
+/** Said once, politely, to screen readers and shown for a moment. */
+export const $said = atom<{ id: number; text: string } | null>(null)
+/** Details shown with a question, by tool call: the diff stays readable afterwards. */
+export const $details = atom<Readonly<Record<string, string>>>({})
+
+const tokenKey = 'bulkhead.token'
+const retryMs = [500, 1000, 2000, 5000] as const
+
+let rpc: Rpc | null = null
+let count = 0
+let lastSeq = 0
+/** Events that arrive before the replay they follow. */
+let early: SessionEvent[] | null = null
+let opening: Promise<unknown> = Promise.resolve()
+/** A prompt is on its way, and the session for it is being made. */
+let starting = false
+
+export const say = (text: string): void => $said.set({ id: ++count, text })
+const fail = (error: unknown): void => {
+  const { message, remedy } = error as Fault
+  say(`${message} ${remedy ?? ''}`)
+}
+
+/** The token arrives in the fragment, which no server sees, and leaves the address bar at once. It is kept for reloads of this tab. */
+function takeToken(): string | null {
+  const fragment = new URLSearchParams(location.hash.slice(1))
+  const given = fragment.get('k')
+  if (given) {
+    sessionStorage.setItem(tokenKey, given)
+    history.replaceState(null, '', location.pathname)
+  }
+  return sessionStorage.getItem(tokenKey)
+}
+
+export async function start(): Promise<void> {
+  const wanted = new URLSearchParams(location.hash.slice(1)).get('s')
+  const token = takeToken()
+  if (!token) return $connection.set('refused')
+  for (let tries = 0; ; tries++) {
+    try {
+      rpc = await connect({ token, notified, asked: { 'session/request_permission': question } })
+      tries = 0
+      $connection.set('open')
+      await begin($session.get() ?? wanted)
+      await rpc.closed
+    } catch {
+      // A page that is served to a token that is not taken: the daemon was started anew.
+      const served = await fetch('/', { method: 'HEAD' }).then(
+        ({ ok }) => ok,
+        () => false,
+      )
+      if (served && tries > 0) return $connection.set('refused')
+    }
+    rpc = null
+    $questions.set([])
+    $connection.set('lost')
+    await new Promise((resolve) => setTimeout(resolve, retryMs[Math.min(tries, retryMs.length - 1)]))
+  }
+}
+
+async function begin(session: string | null): Promise<void> {
+  void call('vm/watch').catch(() => {})
+  void call<{ name: string; practice: boolean } | { mode: string }>('model')
+    .then((model) => 'mode' in model && $model.set({ name: '', practice: model.mode === 'practice' }))
+    .catch(() => {})
+  void refreshServers()
+  await refreshSessions()
+  if (session !== null) await openSession(session).catch(fail)
+}
+
+function call<T = unknown>(method: string, params: object = {}): Promise<T> {
+  if (!rpc) {
+    const fault: Fault = { code: 'daemon-down', message: 'There is no connection to Bulkhead.', remedy: 'It is tried again by itself.' }
+    // A fault is the one shape of failure on both sides of the socket.
+    return Promise.reject(fault)
+  }
+  return rpc.call<T>(`_bulkhead/${method}`, params)
+}
+
+function notified(method: string, params: unknown): void {
+  if (method === '_bulkhead/vm') $vm.set((params as { status: Vm }).status)
+  else if (method === '_bulkhead/event') {
+    const event = params as SessionEvent
+    if (early) early.push(event)
+    else if (event.session === $session.get()) happened(event)
+    else refreshSoon()
+  } else if (method === '_bulkhead/permission_resolved') {
+    const { id, by, option } = params as Resolution
+    $questions.set($questions.get().filter((asked) => asked.id !== id))
+    if (by) say(`${option === 'deny' ? 'Denied' : 'Allowed'} by ${by}.`)
+  }
+}
+
+function happened(event: SessionEvent): void {
+  if (!event.passing && event.seq <= lastSeq) return
+  lastSeq = Math.max(lastSeq, event.seq)
+  $transcript.get().apply(event)
+  follow(event)
+}
+
+/** What an event means beside the conversation. */
+function follow(event: SessionEvent): void {
+  switch (event.type) {
+    case 'session':
+      if (event.model) $model.set(event.model)
+      if (event.folders) $folders.set(event.folders)
+      if (event.folders || event.hosts) void refreshGrants()
+      return
+    case 'prompt':
+      $running.set(true)
+      $title.set($title.get() ?? event.text.slice(0, 80))
+      refreshSoon()
+      return
+    case 'permission':
+    case 'grants':
+      void refreshGrants()
+      return
+    case 'tool_call':
+      // A new session is on record by now.
+      if (!$sessions.get().some(({ session }) => session === event.session)) refreshSoon()
+      return
+    case 'result':
+      $running.set(false)
+      say(endings[event.status])
+      refreshSoon()
+      sendNext()
+      return
+    default:
+  }
+}
+
+const endings = {
+  done: 'Finished.',
+  refused: 'Ended: something it needed was not allowed.',
+  failed: 'Ended with an error.',
+  cancelled: 'Interrupted.',
+} as const
+
+/** One question; resolves when it is answered here, or settled elsewhere. */
+function question(params: unknown, signal: AbortSignal): Promise<unknown> {
+  const {
+    sessionId,
+    toolCall,
+    _meta: meta,
+  } = params as {
+    sessionId: string
+    toolCall: { toolCallId: string }
+    _meta: { bulkhead: Question }
+  }
+  const { bulkhead } = meta
+  $details.set({ ...$details.get(), [toolCall.toolCallId]: bulkhead.detail })
+  return new Promise((resolve) => {
+    const settle = (outcome: object): void => {
+      $questions.set($questions.get().filter(({ id }) => id !== bulkhead.id))
+      resolve({ outcome })
+    }
+    const asked: Asked = {
+      ...bulkhead,
+      session: sessionId,
+      toolCall: toolCall.toolCallId,
+      answer: (optionId) => {
+        $said.set(null)
+        settle({ outcome: 'selected', optionId })
+      },
+    }
+    signal.addEventListener('abort', () => settle({ outcome: 'cancelled' }))
+    $questions.set([...$questions.get(), asked])
+    say('Needs you: a permission is asked for.')
+  })
+}
+
+/** Opens a session, or makes one, and shows what happened in it. */
+export function openSession(session: string | null, more: object = {}): Promise<string> {
+  const work = opening.then(async () => {
+    early = []
+    try {
+      const opened = await call<Opened>('open', { ...more, ...(session === null ? {} : { session }) })
+      await show(opened)
+      return opened.session
+    } finally {
+      early = null
+    }
+  })
+  opening = work.catch(() => {})
+  return work
+}
+
+async function show(opened: Opened): Promise<void> {
+  await refreshSessions()
+  const known = $sessions.get().find(({ session }) => session === opened.session)
+  const { events, seq, complete } = await call<{ events: SessionEvent[]; seq: number; complete: boolean }>('replay', {
+    session: opened.session,
+  })
+  const transcript = createTranscript()
+  if (!complete) transcript.note('Earlier messages are not kept here any more.')
+  for (const event of events) transcript.apply(event)
+  transcript.flush()
+  const prompts = events.flatMap((event) => (event.type === 'prompt' ? [event.text] : []))
+  const last = events.findLast(({ type }) => type === 'prompt' || type === 'result')
+  const running = last?.type === 'prompt' && (known?.running ?? false)
+  lastSeq = seq
+  $session.set(opened.session)
+  $title.set(known?.title ?? prompts[0]?.slice(0, 80) ?? null)
+  $transcript.set(transcript)
+  $running.set(running || starting)
+  $folders.set(opened.folders)
+  $approve.set(opened.approve as Approve)
+  history.replaceState(null, '', `#s=${opened.session}`)
+  for (const event of early ?? []) if (event.session === opened.session) happened(event)
+  early = null
+  await refreshGrants()
+}
+
+/** Leaves the session on screen for a new task; it goes on. */
+export function newTask(): void {
+  $session.set(null)
+  $title.set(null)
+  $transcript.set(createTranscript())
+  $running.set(false)
+  $queue.set([])
+  $folders.set([])
+  $grants.set([])
+  $approve.set('ask')
+  lastSeq = 0
+  history.replaceState(null, '', location.pathname)
+}
+
+/** Sends a prompt now, or, while a turn runs, after it. */
+export function prompt(text: string): void {
+  if ($running.get()) return $queue.set([...$queue.get(), { id: ++count, text }])
+  $running.set(true)
+  starting = true
+  void begun(text).catch((error: unknown) => {
+    starting = false
+    $running.set(false)
+    fail(error)
+  })
+}
+
+async function begun(text: string): Promise<void> {
+  const session = $session.get() ?? (await openSession(null, { approve: $approve.get() }))
+  starting = false
+  await call('prompt', { session, text, stays: true })
+}
+
+function sendNext(): void {
+  const [next, ...rest] = $queue.get()
+  if (!next) return
+  $queue.set(rest)
+  prompt(next.text)
+}
+
+export const unqueue = (id: number): void => $queue.set($queue.get().filter((item) => item.id !== id))
+
+export function interrupt(): void {
+  const session = $session.get()
+  if (session !== null && $running.get()) void call('cancel', { session }).catch(fail)
+}
+
+export async function connectFolder(path: string, mode: 'ro' | 'rw'): Promise<void> {
+  await openSession($session.get(), { folders: [{ path, mode }], ...($session.get() === null ? { approve: $approve.get() } : {}) })
+  say(`Connected ${path}.`)
+}
+
+export async function allowHost(host: string): Promise<void> {
+  await openSession($session.get(), { hosts: [host] })
+  say(`Allowed ${host}.`)
+}
+
+export async function revoke(grant: Grant): Promise<void> {
+  const session = $session.get()
+  if (session === null) return
+  try {
+    await call('revoke', { session, grant: grant.id })
+    say(`Taken back: ${grant.scope}. It is in effect now.`)
+    await refreshGrants()
+  } catch (error) {
+    fail(error)
+  }
+}
+
+export async function setApprove(approve: Approve): Promise<void> {
+  const session = $session.get()
+  try {
+    if (session !== null) await call('approve-mode', { session, approve })
+    $approve.set(approve)
+  } catch (error) {
+    fail(error)
+  }
+}
+
+export const restartWorkspace = (): void => void call('vm/restart').catch(fail)
+
+async function refreshGrants(): Promise<void> {
+  const session = $session.get()
+  if (session === null) return
+  const { grants } = await call<{ grants: Grant[] }>('grants', { session }).catch(() => ({ grants: [] }))
+  if ($session.get() === session) $grants.set(grants)
+}
+
+async function refreshServers(): Promise<void> {
+  const { servers } = await call<{ servers: ToolServer[] }>('mcp/servers').catch(() => ({ servers: [] }))
+  $servers.set(servers)
+}
+
+async function refreshSessions(): Promise<void> {
+  const { sessions } = await call<{ sessions: ListedSession[] }>('sessions').catch(() => ({ sessions: $sessions.get() }))
+  $sessions.set(sessions)
+}
+
+let refreshing: ReturnType<typeof setTimeout> | null = null
+function refreshSoon(): void {
+  refreshing ??= setTimeout(() => {
+    refreshing = null
+    void refreshSessions()
+    void refreshServers()
+  }, 300)
+}
