@@ -9,7 +9,7 @@ import type { Duplex, Readable } from 'node:stream'
 import { fault, type Fault } from '../../kernel/index.ts'
 import type { Driver, Hypervisor, LaunchSpec, RunningVm, Verdict } from './driver.ts'
 import { jailArgs } from './jail.ts'
-import { maxStderr, savePollMs, scratchBytes } from './limits.ts'
+import { maxStderr, overheadMiB, savePollMs, scratchBytes } from './limits.ts'
 import { mark, reap, unmark } from './orphans.ts'
 import { keepVerdict, readVerdict, verdictKey, watchBoot } from './probe.ts'
 import { type Accelerator, type Architecture, type BootArgs, bootArgs, controlDevice, probeArgs } from './qemu-args.ts'
@@ -148,6 +148,7 @@ async function launch(spec: LaunchSpec, pidFile: string): Promise<RunningVm> {
   let child: ChildProcess
   try {
     child = start(hypervisor, {
+      memoryMiB: spec.memoryMiB,
       readable: [imageDir, initrd, ...(restored === null ? [] : [restored])],
       writable: { path: scratchDir, at: scratchInside },
       args,
@@ -226,6 +227,8 @@ async function launch(spec: LaunchSpec, pidFile: string): Promise<RunningVm> {
 }
 
 type Start = {
+  /** The guest's; bounds what QEMU may take. */
+  memoryMiB?: number
   readable: readonly string[]
   writable?: { path: string; at: string }
   args: readonly string[]
@@ -235,7 +238,7 @@ type Start = {
   env: Record<string, string>
 }
 
-function start(hypervisor: Hypervisor, { readable, writable, args, stdio: more, infoFd, env }: Start): ChildProcess {
+function start(hypervisor: Hypervisor, { memoryMiB, readable, writable, args, stdio: more, infoFd, env }: Start): ChildProcess {
   const stdio: ('ignore' | 'pipe' | number)[] = ['ignore', 'ignore', 'pipe', ...more]
   if (hypervisor.noJail !== null) return spawn(hypervisor.binary, args, { stdio, env, cwd: '/' })
   const jail = jailArgs({
@@ -244,7 +247,10 @@ function start(hypervisor: Hypervisor, { readable, writable, args, stdio: more, 
     ...(writable === undefined ? {} : { writable }),
     ...(infoFd === undefined ? {} : { infoFd }),
   })
-  return spawn('bwrap', [...jail, hypervisor.binary, ...args], { stdio, env, cwd: '/' })
+  // The jail's own programs replace each other: the process stays the same.
+  const bounds = memoryMiB === undefined ? [] : ['prlimit', `--as=${(memoryMiB + overheadMiB) * 1024 * 1024}`, '--core=0', '--']
+  const [command = '', ...rest] = [...bounds, 'bwrap', ...jail, hypervisor.binary, ...args]
+  return spawn(command, rest, { stdio, env, cwd: '/' })
 }
 
 /** One word for the shell that QEMU starts. */

@@ -80,7 +80,7 @@ function drive(overrides: Record<string, unknown> = {}) {
       }),
     toStart: (snapshot: boolean) => {
       self.found()
-      send({ type: 'image.ready', ref: self.ref, dir: '/i/x', built: false, ms: 5 })
+      send({ type: 'image.ready', ref: self.ref, dir: '/i/x', built: false, rolledBack: false, ms: 5 })
       send({ type: 'accelerate.chosen', ref: self.ref, accelerator: 'tcg', why: 'no kvm', cached: true, ms: 1 })
       send({ type: snapshot ? 'lookForSnapshot.found' : 'lookForSnapshot.none', ref: self.ref, key: 'k', ms: 2 })
     },
@@ -130,7 +130,7 @@ describe('a lazy start', () => {
     const parts = vm.said().filter((message) => message.type === 'partTo' && message.request === request)
     expect(parts.map((part) => (part as { body: { state: string } }).body.state)).toEqual(['probing', 'image', 'image'])
     expect(parts.at(-1)).toMatchObject({ body: { progress: 'unpacking' } })
-    vm.send({ type: 'image.ready', ref: vm.ref, dir: '/i/x', built: true, ms: 5 })
+    vm.send({ type: 'image.ready', ref: vm.ref, dir: '/i/x', built: true, rolledBack: false, ms: 5 })
     vm.send({ type: 'accelerate.chosen', ref: vm.ref, accelerator: 'tcg', why: 'no kvm', cached: false, ms: 1 })
     vm.send({ type: 'lookForSnapshot.none', ref: vm.ref, key: 'k', ms: 2 })
     expect(vm.state).toBe('booting')
@@ -314,14 +314,14 @@ describe('a VM that dies', () => {
     vm.ask('start')
     for (let i = 0; i < 2; i++) {
       vm.found()
-      vm.send({ type: 'image.ready', ref: vm.ref, dir: '/i', built: false, ms: 1 })
+      vm.send({ type: 'image.ready', ref: vm.ref, dir: '/i', built: false, rolledBack: false, ms: 1 })
       vm.send({ type: 'accelerate.chosen', ref: vm.ref, accelerator: 'kvm', why: 'works', cached: true, ms: 1 })
       vm.send({ type: 'lookForSnapshot.none', ref: vm.ref, key: 'k', ms: 2 })
       vm.die()
     }
     vm.effects()
     vm.found()
-    vm.send({ type: 'image.ready', ref: vm.ref, dir: '/i', built: false, ms: 1 })
+    vm.send({ type: 'image.ready', ref: vm.ref, dir: '/i', built: false, rolledBack: false, ms: 1 })
     expect(vm.effects().at(-1)).toMatchObject({ name: 'accelerate', params: { avoidHardware: true } })
   })
 })
@@ -549,6 +549,32 @@ describe('a saved memory', () => {
       vm.die()
     }
     expect(vm.effects().filter(({ name }) => name === 'discard')).toHaveLength(1)
+  })
+})
+
+describe('an image that does not start', () => {
+  it('is left for the one before it after three failures, for good', () => {
+    const vm = drive()
+    vm.ask('start')
+    const asked = () => vm.effects().findLast(({ name }) => name === 'image')?.params['rollback']
+    for (let failures = 0; failures < 3; failures++) {
+      if (vm.state === 'backoff') vm.ask('start')
+      vm.toBooting()
+      expect(asked()).toBe(false)
+      vm.die()
+    }
+    if (vm.state === 'backoff') vm.ask('start')
+    vm.found()
+    expect(asked()).toBe(true)
+    vm.send({ type: 'image.ready', ref: vm.ref, dir: '/i/older', built: false, rolledBack: true, ms: 1 })
+    vm.send({ type: 'accelerate.chosen', ref: vm.ref, accelerator: 'tcg', why: 'no kvm', cached: true, ms: 1 })
+    vm.send({ type: 'lookForSnapshot.none', ref: vm.ref, key: 'k', ms: 2 })
+    vm.send({ type: 'vm.handshake', epoch: vm.ref, ms: 300, guestMs: 2500, kernel: '6.12' })
+    vm.send({ type: 'verify.ok', ref: vm.ref, ms: 3, at: 1_000_000 })
+    vm.fire('healthy')
+    vm.die()
+    vm.found()
+    expect(asked()).toBe(true)
   })
 })
 
