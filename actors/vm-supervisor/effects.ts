@@ -52,7 +52,13 @@ function chosenMemory(asked: number | null): number {
 
 type Machine = { ref: string; config: Config; imageDir: string; accelerator: Accelerator; memoryMiB: number; cpus: number }
 
-async function specOf({ config, imageDir, accelerator, memoryMiB: memory, cpus }: Machine): Promise<Omit<LaunchSpec, 'begin' | 'scratchDir'>> {
+async function specOf({
+  config,
+  imageDir,
+  accelerator,
+  memoryMiB: memory,
+  cpus,
+}: Machine): Promise<Omit<LaunchSpec, 'begin' | 'scratchDir'>> {
   if (!found) throw new Error('no hypervisor was found')
   const initrd = await joinedInitrd(config.home, imageDir, config.guestDir)
   return { hypervisor: found.hypervisor, accelerator, cpus, memoryMiB: memory, imageDir, initrd }

@@ -18,7 +18,8 @@ export function deciderOf(event: MachineEvent): string | null {
 }
 
 /** A VM process is there. */
-export const hasVm = ({ state }: Pick<Context, 'state'>): boolean => ['restoring', 'booting', 'verifying', 'saving', 'ready', 'paused'].includes(state)
+export const hasVm = ({ state }: Pick<Context, 'state'>): boolean =>
+  ['restoring', 'booting', 'verifying', 'saving', 'ready', 'paused'].includes(state)
 
 /** What the VM is made of, as far as effects must be told. */
 type MachineParams = { config: Config; imageDir: string | null; accelerator: Accelerator | null; memoryMiB: number; cpus: number }

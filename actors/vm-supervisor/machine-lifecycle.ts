@@ -29,7 +29,8 @@ export const vocabulary = withSnapshots.extend({
       if (event.type === 'probe.found') {
         const { hypervisor, memoryMiB, cpus } = event
         enqueue.assign({ hypervisor, memoryMiB, cpus, timings: timed('probe', event.ms) })
-      } else if (event.type === 'image.ready') enqueue.assign({ imageDir: event.dir, rolledBack: event.rolledBack, timings: timed('image', event.ms) })
+      } else if (event.type === 'image.ready')
+        enqueue.assign({ imageDir: event.dir, rolledBack: event.rolledBack, timings: timed('image', event.ms) })
       else if (event.type === 'accelerate.chosen')
         enqueue.assign({ accelerator: event.accelerator, acceleratorWhy: event.why, timings: timed('accelerator', event.ms) })
       else if (event.type === 'lookForSnapshot.found' || event.type === 'lookForSnapshot.none')
@@ -42,7 +43,13 @@ export const vocabulary = withSnapshots.extend({
       else if (event.type === 'verify.ok') {
         const { guest: _guest, ...steps } = timed('verify', event.ms)
         const total = Object.values(steps).reduce((sum, ms) => sum + ms, 0)
-        enqueue.assign({ timings: { ...timed('verify', event.ms), total }, readyAt: event.at, wasReady: true, hardwareFailures: 0, busy: false })
+        enqueue.assign({
+          timings: { ...timed('verify', event.ms), total },
+          readyAt: event.at,
+          wasReady: true,
+          hardwareFailures: 0,
+          busy: false,
+        })
       }
     }),
     nowHealthy: enqueueActions(({ enqueue }) => enqueue.assign({ failures: 0 })),

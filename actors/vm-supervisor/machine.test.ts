@@ -78,17 +78,17 @@ function drive(overrides: Record<string, unknown> = {}) {
         cpus: 2,
         ms: 10,
       }),
-    toStart: (snapshot: boolean) => {
+    toStart: (saved: boolean) => {
       self.found()
       send({ type: 'image.ready', ref: self.ref, dir: '/i/x', built: false, rolledBack: false, ms: 5 })
       send({ type: 'accelerate.chosen', ref: self.ref, accelerator: 'tcg', why: 'no kvm', cached: true, ms: 1 })
-      send({ type: snapshot ? 'lookForSnapshot.found' : 'lookForSnapshot.none', ref: self.ref, key: 'k', ms: 2 })
+      send({ type: saved ? 'lookForSnapshot.found' : 'lookForSnapshot.none', ref: self.ref, key: 'k', ms: 2 })
     },
     /** With nothing saved and nothing to be. */
     toBooting: () => self.toStart(false),
     toRestoring: () => self.toStart(true),
-    toReady: (snapshot = false) => {
-      self.toStart(snapshot)
+    toReady: (saved = false) => {
+      self.toStart(saved)
       send({ type: 'vm.spawned', epoch: self.ref, pid: 42 })
       send({ type: 'vm.handshake', epoch: self.ref, ms: 3000, guestMs: 2500, kernel: '6.12' })
       send({ type: 'verify.ok', ref: self.ref, ms: 3, at: 1_000_000 })
@@ -140,7 +140,16 @@ describe('a lazy start', () => {
     expect(vm.effects().filter((effect) => effect.name === 'admit')).toMatchObject([{ params: { session: 's', uid: 20_000, revision: 1 } }])
     vm.admitted('s')
     expect(ran(vm)).toMatchObject([{ params: { request, command: 'true', session: 's' } }])
-    expect(vm.context.timings).toEqual({ probe: 10, image: 5, accelerator: 1, snapshot: 2, boot: 3000, guest: 2500, verify: 3, total: 3021 })
+    expect(vm.context.timings).toEqual({
+      probe: 10,
+      image: 5,
+      accelerator: 1,
+      snapshot: 2,
+      boot: 3000,
+      guest: 2500,
+      verify: 3,
+      total: 3021,
+    })
   })
 
   it('replies to start when ready', () => {

@@ -284,7 +284,10 @@ export const machine = vocabulary.createMachine({
                 type: 'ping',
                 params: ({ context }) => ({ ref: String(context.epoch), silentMs: context.config.timers.pingSilentMs }),
               },
-              on: { 'ping.ok': { guard: 'current', target: 'resting', actions: 'noteBusy' }, 'ping.crashed': { guard: 'current', target: 'resting' } },
+              on: {
+                'ping.ok': { guard: 'current', target: 'resting', actions: 'noteBusy' },
+                'ping.crashed': { guard: 'current', target: 'resting' },
+              },
             },
           },
         },

@@ -125,13 +125,14 @@ export const model = defineModel<Context>({
       : item.name === 'discard'
         ? // Nobody waits for it.
           undefined
-      : isCurrent(item.params, context)
-        ? [item.name, item.params['request'] ?? item.params['session']]
-        : undefined,
+        : isCurrent(item.params, context)
+          ? [item.name, item.params['request'] ?? item.params['session']]
+          : undefined,
   always: {
     'a machine that is to be saved knows no session': ({ context }) =>
       context.how !== 'boot-and-save' ||
-      (Object.keys(context.running).length === 0 && Object.values(context.sessions).every(({ inGuest }) => inGuest === 'no' || inGuest === 'failed')),
+      (Object.keys(context.running).length === 0 &&
+        Object.values(context.sessions).every(({ inGuest }) => inGuest === 'no' || inGuest === 'failed')),
     'a request is either waiting for something named or answered': (view) => {
       const waiting = waits(view)
       return view.open.every((request) => waiting.has(request))

@@ -18,7 +18,21 @@ const fault = z.strictObject({
  * next command wakes it. `off`: switched off by configuration. `absent`: something it needs is not installed. `stopped`: not needed yet, or stopped on request;
  * the next command boots it. `backoff`: failed repeatedly, waiting to try again.
  */
-const vmState = z.enum(['off', 'absent', 'stopped', 'probing', 'image', 'restoring', 'booting', 'verifying', 'saving', 'ready', 'paused', 'backoff', 'stopping'])
+const vmState = z.enum([
+  'off',
+  'absent',
+  'stopped',
+  'probing',
+  'image',
+  'restoring',
+  'booting',
+  'verifying',
+  'saving',
+  'ready',
+  'paused',
+  'backoff',
+  'stopping',
+])
 
 const vmStatus = z.strictObject({
   state: vmState,

@@ -6,7 +6,16 @@ import { backoff, pauseAfterMs, pingEveryMs, pingSilentMs, retriesAtOnce, retryH
 import type { VmState, VmStatus } from './protocol.ts'
 import type { Accelerator } from './qemu-args.ts'
 
-export type Config = { home: string; imageDir: string; guestDir: string; nodeBinary: string; memoryMiB: number | null; off: boolean; snapshots: boolean; timers: Timers }
+export type Config = {
+  home: string
+  imageDir: string
+  guestDir: string
+  nodeBinary: string
+  memoryMiB: number | null
+  off: boolean
+  snapshots: boolean
+  timers: Timers
+}
 /** From `limits.ts`; a test may ask for others. */
 export type Timers = { pauseAfterMs: number; pingEveryMs: number; pingSilentMs: number }
 

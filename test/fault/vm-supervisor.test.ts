@@ -206,7 +206,10 @@ describe('QEMU stands still', () => {
     await own.exec('true')
     const { pid } = await own.status()
     process.kill(pid as number, 'SIGSTOP')
-    expect(await refusal(own.exec('echo hello'))).toMatchObject({ code: 'workspace-unavailable', cause: expect.stringMatching(/answering/) })
+    expect(await refusal(own.exec('echo hello'))).toMatchObject({
+      code: 'workspace-unavailable',
+      cause: expect.stringMatching(/answering/),
+    })
     expect((await own.exec('echo again')).stdout).toBe('again\n')
     expect((await own.status()).pid).not.toBe(pid)
     await expect.poll(() => own.left(), { timeout: 60_000 }).not.toContain(String(pid))

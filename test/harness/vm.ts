@@ -50,7 +50,14 @@ export async function startVm({ sessions = ['one'], actors = [], params = {}, gr
     actors: [vmEntry, ...actors],
     placement: 'process',
     params: {
-      'vm-supervisor': { home: join(home, 'vm'), imageDir, guestDir: join(root, 'guest'), nodeBinary: process.execPath, vm: 'auto', ...params },
+      'vm-supervisor': {
+        home: join(home, 'vm'),
+        imageDir,
+        guestDir: join(root, 'guest'),
+        nodeBinary: process.execPath,
+        vm: 'auto',
+        ...params,
+      },
     },
     grants: [
       { name: 'vm', target: 'vm-supervisor', limits: {}, reason: 'test' },

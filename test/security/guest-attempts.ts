@@ -14,7 +14,8 @@ export type Attempt = {
 }
 
 const index = process.arch === 'arm64' ? 1 : 0
-const refused = /permission denied|operation not permitted|no such file|read-only file system|not permitted|no such device|must be superuser|no permissions/i
+const refused =
+  /permission denied|operation not permitted|no such file|read-only file system|not permitted|no such device|must be superuser|no permissions/i
 
 const call = (number: number, args: readonly number[] = []): readonly number[] => [number, ...args]
 
@@ -147,7 +148,11 @@ const machine: readonly Attempt[] = [
   attempt('the module loader', 'echo /bin/sh > /proc/sys/kernel/modprobe'),
   attempt('other binary formats', 'ls /proc/sys/fs/binfmt_misc/register; echo x > /proc/sys/fs/binfmt_misc/register'),
   attempt('the emergency keys', 'echo o > /proc/sysrq-trigger'),
-  attempt('its own limits', 'echo max > /sys/fs/cgroup/pids.max; find / -xdev -name "cgroup.procs" 2>/dev/null | head -1; echo refused', refused),
+  attempt(
+    'its own limits',
+    'echo max > /sys/fs/cgroup/pids.max; find / -xdev -name "cgroup.procs" 2>/dev/null | head -1; echo refused',
+    refused,
+  ),
   attempt('a release agent', 'ls /sys/fs/cgroup/*/release_agent'),
   attempt('more rights than its own out-of-memory score', 'echo -1000 > /proc/self/oom_score_adj'),
   attempt('the agent’s program', 'ls /run/bulkhead'),
@@ -170,7 +175,10 @@ const rights: readonly Attempt[] = [
   attempt('the namespaces of the holder', 'nsenter --target 1 --mount true'),
   attempt('an address space without randomness', call(personality, [0x4_0000]), /^refused 1$/),
   attempt('clone3, whose flags no filter sees', call(clone3), /^refused 38$/),
-  attempt('tracing another process', `sleep 5 & perl -e '$! = 0; print syscall(${index === 0 ? 101 : 117}, 16, $ARGV[0], 0, 0) == -1 ? "refused $!" : "DONE"' $!`),
+  attempt(
+    'tracing another process',
+    `sleep 5 & perl -e '$! = 0; print syscall(${index === 0 ? 101 : 117}, 16, $ARGV[0], 0, 0) == -1 ? "refused $!" : "DONE"' $!`,
+  ),
 ]
 
 export const attempts: readonly Attempt[] = [...others, ...machine, ...rights, ...foreign, ...namespaces, ...sockets, ...ioctls, ...calls]
@@ -182,7 +190,7 @@ export function script(): string {
     typeof command === 'string' ? [`echo "@@ ${at}"; ( eval ${quoted(command)} ) 2>&1 < /dev/null; echo`] : [],
   )
   const list = attempts.flatMap(({ command }, at) => (typeof command === 'string' ? [] : [`[${[at, ...padded(command)].join(', ')}]`]))
-  const program = `
+  const caller = `
     $| = 1;
     for my $one (${list.join(', ')}) {
       my ($at, @call) = @$one;
@@ -190,7 +198,7 @@ export function script(): string {
       my $answer = syscall($call[0], @call[1 .. 6]);
       print "@@ $at\\n", $answer == -1 ? "refused " . ($! + 0) : "DONE $answer", "\\n";
     }`
-  return [...commands, `perl -e ${quoted(program)}`].join('\n')
+  return [...commands, `perl -e ${quoted(caller)}`].join('\n')
 }
 
 export function answersOf(stdout: string): Map<number, string> {
