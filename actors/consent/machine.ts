@@ -10,6 +10,7 @@ import { abandon, minted, open, taskAgain, taskDone, taskRefused } from './openi
 import type { Policy } from '../policy/protocol.ts'
 import { policyChanged } from './policy-change.ts'
 import type { protocol } from './protocol.ts'
+import { isRecordRef, recorded, released, withheld } from './recording.ts'
 import { restarted, watch, watchRef } from './restarting.ts'
 import { close, revoke } from './revoking.ts'
 import { unknownSession } from './sessions.ts'
@@ -55,10 +56,12 @@ function step(context: Context, event: Event): Step {
     case 'stamp.done':
       return stamped(context, event.ref, event.at)
     case 'replied':
+      if (isRecordRef(event.ref)) return released(context, event.ref)
       if (event.ref.startsWith('open:')) return taskDone(context, event.ref, event.body, event.caps)
       if (event.kind === 'tool-rule') return ruled(context, event.ref, event.body)
       return event.kind === 'derive' ? derived(context, event.ref, event.body, event.caps) : answered(context, event.ref, event.body)
     case 'refused':
+      if (isRecordRef(event.ref)) return withheld(context, event.ref, event.error)
       return event.ref.startsWith('open:') ? taskRefused(context, event.ref, event.error) : askRefused(context, event.ref, event.error)
     case 'cancelled':
       return andThen(abandon(context, event.request), (now) => withdrawn(now, event.request))
@@ -88,7 +91,7 @@ const dialect = setup({
 })
 
 const advance = dialect.enqueueActions(({ context, event, enqueue }) => {
-  const { context: after, out } = step(context, event)
+  const { context: after, out } = recorded(context, event, step(context, event))
   enqueue.assign(() => after)
   for (const item of out) {
     if (item.type !== 'effect') enqueue.emit(item)

@@ -120,9 +120,11 @@ export type Context = {
   policy: Policy | null
   /** Opens that wait for that. */
   early: readonly { request: number; body: OpenBody; from: string }[]
+  /** Replies that wait until the audit log has what they allow, by the ref of the entry. */
+  held: Readonly<Record<string, Extract<Outgoing, { type: 'reply' }>>>
 }
 
-export const empty: Context = { next: 1, sessions: {}, openings: {}, waiting: [], asks: {}, policy: null, early: [] }
+export const empty: Context = { next: 1, sessions: {}, openings: {}, waiting: [], asks: {}, policy: null, early: [], held: {} }
 
 /** A message to send, or an effect to run. */
 export type Out = Outgoing | { type: 'effect'; name: 'mint' | 'stamp' | 'pause'; ref: string }

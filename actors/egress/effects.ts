@@ -1,6 +1,6 @@
 /** What egress does to the world, as Effect programs around the I/O files of this folder. */
 import * as Effect from 'effect/Effect'
-import { asFault, type Effects, type Fault, fault } from '../../kernel/index.ts'
+import { asFault, type EffectContext, type Effects, type Fault, fault } from '../../kernel/index.ts'
 import { explainFetch, type FetchRequest, fetchPage, realWeb, type Web } from './fetch-page.ts'
 import { type ModelRequest, openUpstream, readModelKey, type Upstream } from './upstream.ts'
 
@@ -40,17 +40,38 @@ export function createEffects(web: Web = realWeb) {
     },
     forward: {
       outcomes: ['done', 'failed'],
-      run: ({ request, body }: ForRequest & { body: ModelRequest }, context) =>
+      run: ({ request, body, session }: ForRequest & { body: ModelRequest; session: string | null }, context) =>
         attempt(async (signal) => {
           const open = await upstream
+          record(context, 'egress.allowed', {
+            session,
+            to: open.info.mode === 'practice' ? 'practice model' : new URL(open.info.baseUrl).host,
+            purpose: 'model',
+          })
           await open.forward(body, (part) => context.part(request, part), signal)
           return { type: 'done' }
         }),
     },
     fetchPage: {
       outcomes: ['done', 'failed'],
-      run: (params: ForRequest & FetchRequest) =>
-        attempt(async (signal) => ({ type: 'done', reply: await fetchPage(params, web, signal) })),
+      run: ({ session, ...params }: ForRequest & FetchRequest & { session: string | null }, context) =>
+        attempt(async (signal) => {
+          try {
+            const reply = await fetchPage(params, web, signal)
+            record(context, 'egress.allowed', { session, to: params.url, status: reply.status })
+            return { type: 'done', reply }
+          } catch (error) {
+            // A host that could not be reached was allowed; what a rule refused was not.
+            const { code, rule } = asFault(error)
+            record(context, rule === undefined ? 'egress.failed' : 'egress.denied', {
+              session,
+              to: params.url,
+              code,
+              ...(rule === undefined ? {} : { rule }),
+            })
+            throw error
+          }
+        }),
     },
     explain: {
       outcomes: ['done'],
@@ -61,6 +82,11 @@ export function createEffects(web: Web = realWeb) {
 }
 
 export const effects = createEffects()
+
+/** On its way to the audit log; the answer does not wait for it. */
+function record({ send }: EffectContext, action: string, data: Record<string, unknown>): void {
+  send('telemetry', 'audit', { action, data })
+}
 
 type Done = { type: string; [key: string]: unknown }
 

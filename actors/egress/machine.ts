@@ -60,8 +60,11 @@ const egress = setup({
     openUpstream: (_, _params: { secrets: number | null; baseUrl: string | null }) => {},
     closeUpstream: () => {},
     describe: (_, _params: { request: number }) => {},
-    forward: (_, _params: { request: number; body: ModelBody }) => {},
-    fetchPage: (_, _params: { request: number; url: string; maxBytes: number | undefined; hosts: readonly string[] }) => {},
+    forward: (_, _params: { request: number; body: ModelBody; session: string | null }) => {},
+    fetchPage: (
+      _,
+      _params: { request: number; url: string; maxBytes: number | undefined; hosts: readonly string[]; session: string | null },
+    ) => {},
     explain: (_, _params: { request: number; url: string; hosts: readonly string[] }) => {},
 
     countModel: assign(({ context, event }) => ({ models: [...context.models, requestOf(event) ?? -1] })),
@@ -113,7 +116,13 @@ export const machine = egress.createMachine({
           { guard: 'closed', actions: 'refuseClosed' },
           { guard: 'modelsFull', actions: 'refuseFull' },
           {
-            actions: ['countModel', { type: 'forward', params: ({ event }) => ({ request: event.from.request ?? -1, body: event.body }) }],
+            actions: [
+              'countModel',
+              {
+                type: 'forward',
+                params: ({ event }) => ({ request: event.from.request ?? -1, body: event.body, session: event.from.badge.session }),
+              },
+            ],
           },
         ],
         'model-info': [
@@ -130,7 +139,11 @@ export const machine = egress.createMachine({
               'countFetch',
               {
                 type: 'fetchPage',
-                params: ({ event }) => ({ ...webParams(event.from, event.body.url), maxBytes: (event.body satisfies FetchBody).maxBytes }),
+                params: ({ event }) => ({
+                  ...webParams(event.from, event.body.url),
+                  session: event.from.badge.session,
+                  maxBytes: (event.body satisfies FetchBody).maxBytes,
+                }),
               },
             ],
           },

@@ -5,7 +5,14 @@ export const manifest = {
   purpose: 'The only way out: the model API, and web pages of allowed hosts. Holds the model key.',
   placement: 'process',
   cardinality: 'singleton',
-  grants: [],
+  grants: [
+    {
+      name: 'telemetry',
+      target: 'telemetry',
+      limits: { kinds: ['audit'] },
+      reason: 'puts on record what was allowed out and what was not',
+    },
+  ],
   permissions: () => ({ net: true }),
   permissionReasons: {
     net: 'Reaches the model API and allowed hosts; serves the practice model on loopback.',

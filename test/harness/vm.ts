@@ -21,7 +21,7 @@ type Entry = Parameters<typeof startTestKernel>[0]['actors'][number]
 type Part = { type: string; text?: string; state?: string; progress?: string }
 type Reply = { exitCode: number | null; signal: string | null; timedOut: boolean; oom: boolean; durationMs: number; cwd: string }
 export type Ran = Reply & { stdout: string; stderr: string }
-export type ExecOptions = { session?: string; timeoutMs?: number; signal?: AbortSignal; onPart?: (part: Part) => void }
+export type ExecOptions = { session?: string; timeoutMs?: number; signal?: AbortSignal; trace?: string; onPart?: (part: Part) => void }
 
 export type Vm = {
   readonly home: string
@@ -71,12 +71,13 @@ export async function startVm({ sessions = ['one'], actors = [], params = {}, gr
     home,
     kernel,
     status: async () => (await kernel.test.request('vm', 'status', {})).body as VmStatus,
-    async exec(command, { session = 'one', timeoutMs = 120_000, signal, onPart } = {}) {
+    async exec(command, { session = 'one', timeoutMs = 120_000, signal, trace, onPart } = {}) {
       let stdout = ''
       let stderr = ''
       const { body } = await kernel.test.request(session, 'exec', { command, timeoutMs }, {
         deadlineMs: null,
         ...(signal ? { signal } : {}),
+        ...(trace ? { trace } : {}),
         onPart: (part) => {
           const { type, text = '' } = part as Part
           if (type === 'stdout') stdout += text
