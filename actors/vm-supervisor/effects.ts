@@ -155,7 +155,8 @@ export const effects = {
         } catch (error) {
           return { type: 'exited', code: null, signal: null, detail: hostFault(error).cause ?? asFault(error).message }
         } finally {
-          if (scratchDir !== null) await rm(scratchDir, { recursive: true, force: true }).catch(() => {})
+          // Not waited for: that it ended is news the machine needs at once.
+          if (scratchDir !== null) rm(scratchDir, { recursive: true, force: true }).catch(() => {})
         }
       }),
   },
