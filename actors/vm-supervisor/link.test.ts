@@ -264,7 +264,7 @@ describe('a hostile agent', () => {
   const id = fc.constantFrom(-1, 0, 1, 2, 3, 1e9, '1', null)
   const text = fc.constantFrom('s', '../x', '', 'x'.repeat(200), '__proto__', null)
   /** The right words with wrong, repeated, contradicting or missing fields. */
-  const message = fc.record(
+  const words = fc.record(
     {
       t: fc.constantFrom(
         'ready',
@@ -303,7 +303,7 @@ describe('a hostile agent', () => {
   const frame = fc.oneof(
     {
       weight: 4,
-      arbitrary: fc.tuple(message, fc.uint8Array({ maxLength: 300 })).map(([said, payload]) => encodeFrame(said as never, payload)),
+      arbitrary: fc.tuple(words, fc.uint8Array({ maxLength: 300 })).map(([said, payload]) => encodeFrame(said as never, payload)),
     },
     { weight: 1, arbitrary: fc.uint8Array({ maxLength: 64 }) },
   )

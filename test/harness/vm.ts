@@ -10,7 +10,7 @@ import type { Fault, Limits } from '../../kernel/types.ts'
 const root = new URL('../../', import.meta.url).pathname
 export const imageDir = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'bulkhead/images')
 
-export const vmEntry = {
+const vmEntry = {
   manifest: actor.manifest,
   protocol: actor.protocol,
   entry: new URL('../../actors/vm-supervisor/index.ts', import.meta.url).href,
