@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { fault } from '../../kernel/errors.ts'
-import { drive, ran, readyWithSession } from './driven-machine.ts'
+import { drive, ran, readyWithSession } from '../../test/harness/vm-machine.ts'
 import { retriesAtOnce } from './limits.ts'
 
 describe('a saved memory', () => {

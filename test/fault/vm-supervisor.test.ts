@@ -202,7 +202,7 @@ describe('nobody uses it', () => {
 
 describe('QEMU stands still', () => {
   it('is noticed by its silence, and started anew', async () => {
-    const own = await another({ timers: { pingEveryMs: 500, pingSilentMs: 5_000 } })
+    const own = await another({ timers: { pingEveryMs: 500, pingSilentMs: 20_000 } })
     await own.exec('true')
     const { pid } = await own.status()
     process.kill(pid as number, 'SIGSTOP')

@@ -1,9 +1,9 @@
 /** The supervisor's machine under a test's hand. */
 import { type Command, createStepper } from '../../kernel/stepper.ts'
 import type { Badge, Outgoing } from '../../kernel/types.ts'
-import type { MachineEvent } from './events.ts'
-import { machine } from './machine.ts'
-import type { Context } from './state.ts'
+import type { MachineEvent } from '../../actors/vm-supervisor/events.ts'
+import { machine } from '../../actors/vm-supervisor/machine.ts'
+import type { Context } from '../../actors/vm-supervisor/state.ts'
 
 const params = { home: '/h', imageDir: '/i', guestDir: '/g', nodeBinary: '/n', vm: 'auto', snapshots: 'off' }
 const badge = (session: string | null): Badge => ({ from: 'consent', session, limits: {} })
