@@ -7,11 +7,12 @@ import { checker } from './checker.ts'
 import { files } from './files.ts'
 import { kernelBench } from './kernel.ts'
 import { mainJob } from './main-job.ts'
+import { vm } from './vm.ts'
 import { type Figure, machine, type Report, table } from './report.ts'
 
 type Bench = (runs: number, told: (text: string) => void) => Promise<Figure[]>
 
-const benches: Readonly<Record<string, Bench>> = { checker, 'main-job': mainJob, files, kernel: kernelBench }
+const benches: Readonly<Record<string, Bench>> = { checker, 'main-job': mainJob, files, kernel: kernelBench, vm }
 
 /** Medians of five are steady enough to compare, and a cold start of the VM takes several seconds. */
 const defaultRuns = 5
