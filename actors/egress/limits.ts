@@ -31,6 +31,8 @@ export const limits = {
   urlChars: 8192,
   /** Response heads larger than this are refused (Node's own default is 16 KiB). */
   headerBytes: 32 * 1024,
+  /** A secret shorter than this occurs in ordinary text by chance: answers are not searched for it. Real keys are several times as long. */
+  secretChars: 8,
   /** DNS limits (RFC 1035). */
   hostChars: 253,
   labelChars: 63,
