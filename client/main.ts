@@ -7,6 +7,7 @@ import { type Command, parseCommand, usage, UsageError } from './args.ts'
 import { check } from './check.ts'
 import { daemonStatus, openDaemon, stopDaemon } from './daemon-control.ts'
 import { doctor } from './doctor.ts'
+import { egress } from './egress.ts'
 import { exitCodes } from './exit-codes.ts'
 import { faultText } from './fault-text.ts'
 import { inspectText } from './inspect.ts'
@@ -88,6 +89,15 @@ async function perform(command: Command): Promise<number> {
           renderer.settle()
           out(text)
         })
+      } finally {
+        daemon.close()
+      }
+    }
+    case 'egress': {
+      const daemon = await open(false)
+      renderer.settle()
+      try {
+        return await egress(daemon, command, out)
       } finally {
         daemon.close()
       }

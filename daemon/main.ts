@@ -21,8 +21,9 @@ import { fds, settings as settingsSchema } from './settings.ts'
 const settings = settingsSchema.parse(JSON.parse(readFileSync(fds.settings, 'utf8')))
 const { home, runtimeDir, imageDir, vm, baseUrl } = settings
 const vmHome = join(home, 'vm')
+const egressHome = join(home, 'egress')
 const mcpFolders = ['mcp', 'extensions', 'incoming', 'plugins'].map((name) => join(home, name))
-for (const dir of [home, vmHome, imageDir, runtimeDir, ...mcpFolders]) mkdirSync(dir, { recursive: true, mode: 0o700 })
+for (const dir of [home, vmHome, egressHome, imageDir, runtimeDir, ...mcpFolders]) mkdirSync(dir, { recursive: true, mode: 0o700 })
 const log = createLog(process.stderr)
 // From the user database: `$HOME` and `$USER` are whatever the member says, and `~` in a policy is not theirs to move.
 const { username: user, homedir: userHome } = userInfo()
@@ -55,7 +56,7 @@ const kernel = createKernel({
   params: {
     // Where the managed settings are is not for any setting to say.
     policy: { platform: process.platform, home, user, userHome },
-    egress: { baseUrl },
+    egress: { baseUrl, state: egressHome, userHome },
     'mcp-host': { home, nodeBinary: process.execPath },
     gateway: { page },
     'vm-supervisor': { home: vmHome, imageDir, vm, guestDir: join(root, 'guest'), nodeBinary: process.execPath },

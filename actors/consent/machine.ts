@@ -5,6 +5,7 @@
 import { setup } from 'xstate'
 import type { Inbound, KernelEvent, Outgoing } from '../../kernel/index.ts'
 import { answered, ask, askRefused, derived, ruled, stamped, withdrawn } from './asking.ts'
+import { askHost, editHosts, explained, explainHost, hostAnswered, hostRefused, hostWithdrawn } from './hosts.ts'
 import { abandon, minted, open, taskAgain, taskDone, taskRefused } from './opening.ts'
 import type { Policy } from '../policy/protocol.ts'
 import { policyChanged } from './policy-change.ts'
@@ -47,6 +48,13 @@ function step(context: Context, event: Event): Step {
     }
     case 'ask':
       return ask(context, requestOf(event), event.from.badge.session, event.body)
+    case 'ask-host':
+      return askHost(context, requestOf(event), event.body)
+    case 'allow-host':
+    case 'drop-host':
+      return editHosts(context, requestOf(event), event.body.session, event.body.host, event.type === 'allow-host')
+    case 'explain-host':
+      return explainHost(context, requestOf(event), event.body.session, event.body.url)
     case 'mint.done':
       return minted(context, event.ref, event.name, event.at)
     case 'pause.done':
@@ -55,12 +63,19 @@ function step(context: Context, event: Event): Step {
       return stamped(context, event.ref, event.at)
     case 'replied':
       if (event.ref.startsWith('open:')) return taskDone(context, event.ref, event.body, event.caps)
+      if (event.ref.startsWith('host:')) return hostAnswered(context, event.ref, event.body)
+      if (event.ref.startsWith('explain:')) return explained(context, event.ref, event)
       if (event.kind === 'tool-rule') return ruled(context, event.ref, event.body)
       return event.kind === 'derive' ? derived(context, event.ref, event.body, event.caps) : answered(context, event.ref, event.body)
     case 'refused':
+      if (event.ref.startsWith('host:')) return hostRefused(context, event.ref, event.error)
+      if (event.ref.startsWith('explain:')) return explained(context, event.ref, event)
       return event.ref.startsWith('open:') ? taskRefused(context, event.ref, event.error) : askRefused(context, event.ref, event.error)
     case 'cancelled':
-      return andThen(abandon(context, event.request), (now) => withdrawn(now, event.request))
+      return andThen(
+        andThen(abandon(context, event.request), (now) => withdrawn(now, event.request)),
+        (now) => hostWithdrawn(now, event.request),
+      )
     case 'part':
       if (event.ref === policyRef) return policyChanged(context, (event.body as { policy: Policy }).policy)
       return event.ref === watchRef ? restarted(context, event.body) : stay(context)
@@ -117,6 +132,10 @@ export const machine = dialect
           grants: { actions: 'advance' },
           'approve-mode': { actions: 'advance' },
           ask: { actions: 'advance' },
+          'ask-host': { actions: 'advance' },
+          'allow-host': { actions: 'advance' },
+          'drop-host': { actions: 'advance' },
+          'explain-host': { actions: 'advance' },
           'mint.done': { actions: 'advance' },
           'stamp.done': { actions: 'advance' },
           'pause.done': { actions: 'advance' },

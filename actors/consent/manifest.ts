@@ -23,8 +23,8 @@ export const manifest = {
     {
       name: 'egress',
       target: 'egress',
-      limits: { kinds: ['model', 'model-info', 'fetch'] },
-      reason: 'handed to each conversation with its session and hosts',
+      limits: { kinds: ['model', 'model-info', 'fetch', 'explain', 'change-rule'] },
+      reason: 'handed to each conversation with its session and hosts; keeps a host the member always allows',
     },
     {
       name: 'workspace',

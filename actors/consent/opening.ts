@@ -42,10 +42,21 @@ function permitted<Kind extends string>(policy: Policy | null, kinds: readonly K
   return kinds.filter((kind) => policy === null || toolRule(policy, toolOfKind[kind] ?? kind) !== 'blocked')
 }
 
-/** What the session's egress capability allows: the hosts both member and policy allow, and fetching if policy does. */
+/** The session's own hosts that policy allows as well. */
+function ownHosts(session: Session, policy: Policy | null): string[] {
+  return policy ? [...allowedHosts(policy, session.hosts)] : []
+}
+
+/**
+ * What the session's egress capability allows: its own hosts, what the member's egress rules allow, others after a question, and fetching
+ * if policy does. Egress holds all of it to policy's list once more.
+ */
 export function egressLimits(session: Session, policy: Policy | null): { kinds: string[]; session: string; hosts: string[] } {
-  const hosts = policy ? allowedHosts(policy, session.hosts) : []
-  return { kinds: permitted(policy, ['model', 'model-info', 'fetch']), session: session.id, hosts: [...hosts] }
+  return {
+    kinds: permitted(policy, ['model', 'model-info', 'fetch', 'explain']),
+    session: session.id,
+    hosts: [...ownHosts(session, policy), '@member', '?'],
+  }
 }
 
 export function open(context: Context, request: number, from: string, body: OpenBody): Step {
@@ -148,7 +159,8 @@ function message(
       ])
     case 'derive-egress': {
       const limits = egressLimits(session, policy)
-      const reason = limits.hosts.length === 0 ? 'model API only' : `model API and ${limits.hosts.join(', ')}`
+      const own = ownHosts(session, policy)
+      const reason = `model API, hosts of the egress rules${own.length === 0 ? '' : `, and ${own.join(', ')}`}`
       return send('kernel', 'derive', {}, [{ slot: 'egress', limits, reason }])
     }
     case 'endow-egress':
@@ -174,7 +186,7 @@ function message(
 
 function spawnConversation(session: Session, ref: string, policy: Policy | null): Outgoing {
   const { id, model } = session
-  const { hosts } = egressLimits(session, policy)
+  const hosts = ownHosts(session, policy)
   const blocked = policy ? blockedTools(policy) : {}
   const folders = connected(session)
   const given: { name: string; reason: string; cap: Delegation }[] = [
@@ -441,7 +453,7 @@ function finish(context: Context, opening: Opening): Step {
         body: {
           session: session.id,
           folders: session.folders.map(view),
-          hosts: egressLimits(session, context.policy).hosts,
+          hosts: ownHosts(session, context.policy),
           approve: session.approve,
           resumed: opening.resumed,
         },

@@ -65,6 +65,9 @@ export type Ask = {
   decision: { scope: 'once' | 'session'; by: string; at: number | null } | null
 }
 
+/** Egress asks about a host nobody decided about; `to` as `host:port`. */
+export type HostQuestion = { request: number; session: string; to: string }
+
 export type Want = { path: string; mode: Mode }
 export type OpenBody = {
   session?: string | undefined
@@ -116,13 +119,29 @@ export type Context = {
   /** Opens that wait for another one of the same session. */
   waiting: readonly { request: number; body: OpenBody; from: string }[]
   asks: Readonly<Record<string, Ask>>
+  hostQuestions: Readonly<Record<string, HostQuestion>>
+  /** Requests that wait for egress's explanation. */
+  explains: Readonly<Record<string, number>>
   /** What is in force; null until policy has told, and until then nothing is opened. */
   policy: Policy | null
   /** Opens that wait for that. */
   early: readonly { request: number; body: OpenBody; from: string }[]
 }
 
-export const empty: Context = { next: 1, sessions: {}, openings: {}, waiting: [], asks: {}, policy: null, early: [] }
+export const empty: Context = {
+  next: 1,
+  sessions: {},
+  openings: {},
+  waiting: [],
+  asks: {},
+  hostQuestions: {},
+  explains: {},
+  policy: null,
+  early: [],
+}
+
+/** Nobody waits for what policy or an answer sets off. */
+export const nobody = -1
 
 /** A message to send, or an effect to run. */
 export type Out = Outgoing | { type: 'effect'; name: 'mint' | 'stamp' | 'pause'; ref: string }

@@ -50,9 +50,6 @@ export const DEFAULT_SEARCH_RESULTS = 250
 /** Time for a search over a folder, ms. Other file messages use the kernel's default. */
 export const SEARCH_DEADLINE_MS = 60_000
 
-/** Time for a web page, ms: slow hosts exist; the egress actor has its own limits inside this one. */
-export const FETCH_DEADLINE_MS = 60_000
-
 /** Default and largest `timeout` of `Bash`, ms, as in Claude Code. */
 export const DEFAULT_COMMAND_MS = 120_000
 export const MAX_COMMAND_MS = 600_000

@@ -1,7 +1,16 @@
 /** What egress does to the world, as Effect programs around the I/O files of this folder. */
 import * as Effect from 'effect/Effect'
-import { asFault, type Effects, type Fault, fault } from '../../kernel/index.ts'
-import { explainFetch, type FetchRequest, fetchPage, realWeb, type Web } from './fetch-page.ts'
+import { asFault, type EffectContext, type Effects, type Fault, fault } from '../../kernel/index.ts'
+import { type AskMember, createPolicyHolder } from './access.ts'
+import { createDecisionLog } from './decision-log.ts'
+import type { Bearer, PolicyInputs } from './egress-policy.ts'
+import { explainFetch, type FetchReply, type FetchRequest, fetchPage, realWeb, type Web } from './fetch-page.ts'
+import { limits } from './limits.ts'
+import { createPageCache } from './page-cache.ts'
+import type { RulesView } from './policy-state.ts'
+import { readRegistries } from './registry-files.ts'
+import type { Rules } from './rules.ts'
+import { loadRules, saveRules } from './rules-file.ts'
 import { type ModelRequest, openUpstream, readModelKey, type Upstream } from './upstream.ts'
 
 type ForRequest = { request: number }
@@ -11,6 +20,17 @@ export function createEffects(web: Web = realWeb) {
   // The upstream holds the key; it stays here, out of the machine's context. A promise, because requests may come before it is open.
   let upstream: Promise<Upstream> = Promise.reject(fault('model-unreachable', 'The way to the model API is not open yet.'))
   upstream.catch(() => undefined)
+
+  let io: EffectContext | null = null
+  const ask: AskMember = async (question, signal) => {
+    if (io === null) throw fault('not-now', 'Egress is not ready to ask.')
+    await answered(io, question, signal)
+  }
+  const log = createDecisionLog()
+  const pages = createPageCache<FetchReply>()
+  const policy = createPolicyHolder(ask, log)
+  /** One at a time, in the order the rules changed. */
+  let saving: Promise<void> = Promise.resolve()
 
   const closeUpstream = async () => {
     const open = await upstream.catch(() => null)
@@ -49,18 +69,87 @@ export function createEffects(web: Web = realWeb) {
     },
     fetchPage: {
       outcomes: ['done', 'failed'],
-      run: (params: ForRequest & FetchRequest) =>
-        attempt(async (signal) => ({ type: 'done', reply: await fetchPage(params, web, signal) })),
+      run: ({ bearer, ...request }: ForRequest & FetchRequest & { bearer: Bearer }) =>
+        attempt(async (signal) => ({
+          type: 'done',
+          reply: await fetchPage(request, web, await policy.access(bearer, 'fetch'), signal, { pages, session: bearer.session }),
+        })),
     },
     explain: {
       outcomes: ['done'],
-      run: (params: ForRequest & { url: string; hosts: readonly string[] }) =>
-        Effect.promise(async (signal) => ({ type: 'done', reply: await explainFetch(params, web, signal) })),
+      run: ({ url, bearer }: ForRequest & { url: string; bearer: Bearer }) =>
+        Effect.promise(async (signal) => ({
+          type: 'done',
+          reply: await explainFetch(url, web, await policy.access(bearer, 'fetch'), signal),
+        })),
     },
+    /** The member's rules and this machine's registries, from disk. */
+    loadPolicy: {
+      outcomes: ['loaded'],
+      run: (_params, { params }) =>
+        Effect.promise(async () => {
+          const { rules, problem } = await loadRules(placesOf(params).state)
+          return { type: 'loaded', rules, problem, registries: readRegistries(placesOf(params).userHome) }
+        }),
+    },
+    /** When it ends, what the policy no longer allows has ended. */
+    applyPolicy: {
+      outcomes: ['applied'],
+      run: ({ inputs }: { inputs: PolicyInputs }, context) =>
+        Effect.sync(() => {
+          io = context
+          policy.apply(inputs)
+          for (const warning of policy.warnings()) context.log('warn', warning)
+          return { type: 'applied' }
+        }),
+    },
+    saveRules: {
+      outcomes: ['done', 'failed'],
+      run: ({ rules }: ForRequest & { rules: Rules }, { params }) =>
+        Effect.promise(async (): Promise<Done> => {
+          const saved = saving.then(() => saveRules(placesOf(params).state, rules))
+          saving = saved.catch(() => undefined)
+          try {
+            await saved
+            return { type: 'done', reply: {} }
+          } catch (error) {
+            const cause = error instanceof Error ? error.message : String(error)
+            return { type: 'failed', error: fault('io-failed', 'The rule is in force but could not be saved.', { cause }) }
+          }
+        }),
+    },
+    showRules: {
+      outcomes: ['done'],
+      run: ({ view }: ForRequest & { view: RulesView }, { params }) =>
+        Effect.sync(() => {
+          const registries = readRegistries(placesOf(params).userHome)
+          return { type: 'done', registries, reply: { ...view, registries, warnings: [...policy.warnings()] } }
+        }),
+    },
+    readLog: {
+      outcomes: ['done'],
+      run: ({ count, session }: ForRequest & { count: number; session: string | null }) =>
+        Effect.sync(() => ({ type: 'done', reply: { decisions: log.last(count, session) } })),
+    },
+    rest: { outcomes: ['done'], run: () => Effect.as(Effect.sleep(limits.policyRetryMs), { type: 'done' }) },
   } satisfies Effects
 }
 
 export const effects = createEffects()
+
+/** Where the rules are kept, and whose package managers count. */
+function placesOf(params: unknown): { state: string; userHome: string } {
+  const { state, userHome } = params as { state?: unknown; userHome?: unknown }
+  return { state: String(state), userHome: String(userHome) }
+}
+
+/** Consent puts the question to the member. Resolves when the host is allowed. */
+async function answered(io: EffectContext, question: Parameters<AskMember>[0], signal: AbortSignal): Promise<void> {
+  const asked = io.request('consent', 'ask-host', question, { deadlineMs: null })
+  const outcome = Effect.match(asked, { onSuccess: () => null, onFailure: (error): Fault | null => error })
+  const refusal = await Effect.runPromise(outcome, { signal }).catch(() => fault('cancelled', 'The question was withdrawn.'))
+  if (refusal !== null) throw refusal
+}
 
 type Done = { type: string; [key: string]: unknown }
 

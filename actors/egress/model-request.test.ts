@@ -85,7 +85,10 @@ test("callers' credentials and connection headers do not travel; the key takes t
     accept: '*/*',
   }
   expect(upstreamHeaders({ ...given, 'X-Api-Key': 'placeholder' }, 'real-key')).toEqual({ ...kept, 'x-api-key': 'real-key' })
-  expect(upstreamHeaders({ ...given, Authorization: 'Bearer placeholder' }, 'real-key')).toEqual({ ...kept, authorization: 'Bearer real-key' })
+  expect(upstreamHeaders({ ...given, Authorization: 'Bearer placeholder' }, 'real-key')).toEqual({
+    ...kept,
+    authorization: 'Bearer real-key',
+  })
   expect(upstreamHeaders(given, 'real-key')).toEqual({ ...kept, 'x-api-key': 'real-key' })
   expect(upstreamHeaders({ ...given, authorization: 'Bearer mine', 'x-api-key': 'mine' }, null)).toEqual(kept)
 })

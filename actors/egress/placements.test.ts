@@ -7,10 +7,11 @@ import os from 'node:os'
 import path from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { createControl } from '../../kernel/control.ts'
-import { createKernel, type Endpoint, type Kernel } from '../../kernel/kernel.ts'
+import { createKernel, type Endpoint, type Kernel, type Native } from '../../kernel/kernel.ts'
 import { startInline } from '../../kernel/placement-inline.ts'
 import { startProcess } from '../../kernel/placement-process.ts'
 import { startThread } from '../../kernel/placement-thread.ts'
+import { protocol as policyProtocol } from '../policy/protocol.ts'
 import { actor } from './index.ts'
 import { manifest } from './manifest.ts'
 import { protocol } from './protocol.ts'
@@ -23,16 +24,29 @@ afterEach(async () => {
   for (const undo of cleanUp.splice(0).toReversed()) await undo()
 })
 
+/** Stands for policy's actor: no restrictions, for as long as anyone watches. */
+const policy: Native = {
+  id: 'policy',
+  protocol: policyProtocol,
+  handle: async (_kind, _body, { part, signal }) => {
+    part({ policy: { values: { coworkEgressAllowedHosts: null }, decidedBy: {}, failedClosed: false } })
+    await new Promise((resolve) => signal.addEventListener('abort', resolve))
+    return { body: {} }
+  },
+}
+
 async function start(placement: 'inline' | 'process', options: { secrets?: string; baseUrl?: string } = {}) {
   const logs: string[] = []
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'egress-'))
+  const state = path.join(dir, 'egress')
+  fs.mkdirSync(state)
   fs.writeFileSync(path.join(dir, 'secrets'), options.secrets ?? '{}')
   const fd = fs.openSync(path.join(dir, 'secrets'), 'r')
   const kernel: Kernel = createKernel({
     entries: [{ manifest: { ...manifest, placement }, protocol, entry, load: async () => actor }],
-    natives: [],
+    natives: [policy],
     fds: { secrets: fd },
-    params: { egress: { baseUrl: options.baseUrl ?? null } },
+    params: { egress: { baseUrl: options.baseUrl ?? null, state, userHome: dir } },
     placements: { inline: startInline, thread: startThread, process: startProcess },
     log: (level, source, message) => void logs.push(`${level} ${source}: ${message}`),
   })

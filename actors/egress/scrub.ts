@@ -4,7 +4,7 @@
  */
 import { limits } from './limits.ts'
 
-export const mask = '[key]'
+const mask = '[key]'
 const maskBytes = Buffer.from(mask)
 
 /**
@@ -69,7 +69,9 @@ function formsOf(secrets: readonly string[]): string[] {
  */
 function base64Cores(bytes: Buffer): string[] {
   return [0, 1, 2].flatMap((offset) => {
-    const encoded = Buffer.concat([Buffer.alloc(offset), bytes]).toString('base64').replace(/=+$/, '')
+    const encoded = Buffer.concat([Buffer.alloc(offset), bytes])
+      .toString('base64')
+      .replace(/=+$/, '')
     const first = Math.ceil((offset * 8) / 6)
     const last = Math.floor(((offset + bytes.length) * 8) / 6)
     const core = encoded.slice(first, last)
