@@ -4,13 +4,16 @@ import { asFault, type EffectContext, type Effects, type Fault, fault } from '..
 import { type AskMember, createPolicyHolder } from './access.ts'
 import { createDecisionLog } from './decision-log.ts'
 import type { Bearer, PolicyInputs } from './egress-policy.ts'
-import { explainFetch, type FetchReply, type FetchRequest, fetchPage, realWeb, type Web } from './fetch-page.ts'
+import { realWeb, type Web } from './dial.ts'
+import { explainFetch, type FetchReply, type FetchRequest, fetchPage } from './fetch-page.ts'
 import { limits } from './limits.ts'
 import { createPageCache } from './page-cache.ts'
 import type { RulesView } from './policy-state.ts'
 import { readRegistries } from './registry-files.ts'
+import type { HostTarget } from './rule-set.ts'
 import type { Rules } from './rules.ts'
 import { loadRules, saveRules } from './rules-file.ts'
+import { createTunnels } from './tunnels.ts'
 import { type ModelRequest, openUpstream, readModelKey, type Upstream } from './upstream.ts'
 
 type ForRequest = { request: number }
@@ -27,6 +30,7 @@ export function createEffects(web: Web = realWeb) {
     await answered(io, question, signal)
   }
   const log = createDecisionLog()
+  const tunnels = createTunnels(web)
   const pages = createPageCache<FetchReply>()
   const policy = createPolicyHolder(ask, log)
   /** One at a time, in the order the rules changed. */
@@ -74,6 +78,23 @@ export function createEffects(web: Web = realWeb) {
           type: 'done',
           reply: await fetchPage(request, web, await policy.access(bearer, 'fetch'), signal, { pages, session: bearer.session }),
         })),
+    },
+    tunnel: {
+      outcomes: ['done', 'failed'],
+      run: ({ request, id, to, bearer }: ForRequest & { id: string; to: HostTarget | null; bearer: Bearer }, context) =>
+        attempt(async (signal) => {
+          const why = await tunnels.open(id, to, await policy.access(bearer, 'tunnel'), signal, (part) => context.part(request, part))
+          if (why !== null) throw why
+          return { type: 'done', reply: {} }
+        }),
+    },
+    tunnelWrite: {
+      outcomes: ['done'],
+      run: ({ id, bytes }: ForRequest & { id: string; bytes: Uint8Array | null }) =>
+        Effect.promise(async () => {
+          await tunnels.feed(id, bytes)
+          return { type: 'done', reply: {} }
+        }),
     },
     explain: {
       outcomes: ['done'],

@@ -2,22 +2,15 @@
  * Fetches one page (I/O): decide, resolve once, dial what was vetted; each redirect is a new decision.
  * `Web` is what it needs of the world; tests hand in their own, production has `realWeb` only.
  */
-import dns from 'node:dns/promises'
-import os from 'node:os'
-import { type Fault, fault, isFault } from '../../kernel/index.ts'
+import { fault, isFault } from '../../kernel/index.ts'
 import type { Access } from './access.ts'
-import { type AddressPolicy, publicOnly } from './addresses.ts'
-import { type Address, asRefusal, decideAddresses, decideUrl, literalAddress, parseTarget, type Target } from './decide.ts'
-import { type Answer, exchange, transportCause } from './http-exchange.ts'
+import { type Address, asRefusal, decideUrl, parseTarget, type Target } from './decide.ts'
+import { unreachable, vetted, type Web } from './dial.ts'
+import { type Answer, exchange } from './http-exchange.ts'
 import { limits } from './limits.ts'
 import { readPage } from './page.ts'
 import { mayBeCached, type PageCache } from './page-cache.ts'
 
-export type Web = {
-  resolve(host: string): Promise<readonly Address[]>
-  /** Asked anew for each decision: interfaces come and go. */
-  addressPolicy(): AddressPolicy
-}
 export type FetchRequest = { url: string; maxBytes?: number | undefined }
 export type FetchReply = {
   status: number
@@ -31,12 +24,6 @@ export type FetchReply = {
   cached: boolean
 }
 export type Explanation = { verdict: 'allow' | 'ask' | 'deny'; allowed: boolean; rule: string; reason: string }
-
-export const realWeb: Web = {
-  resolve: async (host) =>
-    (await dns.lookup(host, { all: true })).map(({ address, family }) => ({ address, family: family === 6 ? 6 : 4 })),
-  addressPolicy: () => publicOnly(Object.values(os.networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => address))),
-}
 
 const requestHeaders = {
   'user-agent': 'Bulkhead/0.1 (web fetch)',
@@ -70,7 +57,7 @@ export async function fetchPage(
     const bounded = AbortSignal.any([signal, watch.signal, AbortSignal.timeout(left)])
     const began = performance.now()
     try {
-      const dial = await vetted(target, web, bounded)
+      const dial = await vetted(target.host, web, bounded)
       const answer = await open(target, dial, bounded)
       const location = redirectOf(answer)
       if (location === null) {
@@ -96,10 +83,10 @@ export async function explainFetch(url: string, web: Web, access: Pick<Access, '
   // The name of a host that is not allowed (yet) is not told to a resolver.
   if (verdict !== 'allow') return { verdict, allowed: false, rule, reason }
   try {
-    await vetted(decision.target, web, AbortSignal.any([signal, AbortSignal.timeout(limits.fetchMs)]))
+    await vetted(decision.target.host, web, AbortSignal.any([signal, AbortSignal.timeout(limits.fetchMs)]))
     return { verdict, allowed: true, rule, reason }
   } catch (error) {
-    const why = isFault(error) ? error : unreachable(decision.target, error)
+    const why = isFault(error) ? error : unreachable(decision.target.host, error)
     return { verdict: 'deny', allowed: false, rule: why.rule ?? 'resolution', reason: [why.message, why.cause].filter(Boolean).join(' ') }
   }
 }
@@ -108,16 +95,6 @@ function wanted(url: string): Target {
   const form = parseTarget(url)
   if (form.ok) return form.target
   throw asRefusal(form.refusal)
-}
-
-async function vetted(target: Target, web: Web, signal: AbortSignal): Promise<readonly Address[]> {
-  const literal = literalAddress(target.host)
-  const resolved = literal
-    ? [literal]
-    : await raceAbort(web.resolve(target.host), signal).catch((error) => Promise.reject(unreachable(target, error)))
-  const decision = decideAddresses(target.host, resolved, web.addressPolicy())
-  if (decision.verdict === 'deny') throw asRefusal(decision)
-  return decision.dial
 }
 
 async function open(target: Target, dial: readonly Address[], signal: AbortSignal): Promise<Answer> {
@@ -132,7 +109,7 @@ async function open(target: Target, dial: readonly Address[], signal: AbortSigna
       signal,
     })
   } catch (error) {
-    throw unreachable(target, error)
+    throw unreachable(target.host, error)
   }
 }
 
@@ -167,7 +144,7 @@ async function read(answer: Answer, target: Target, maxBytes: number, signal: Ab
       if (size > maxBytes) break
     }
   } catch (error) {
-    throw unreachable(target, signal.aborted ? signal.reason : error)
+    throw unreachable(target.host, signal.aborted ? signal.reason : error)
   }
   const header = answer.headers['content-type']
   const page = readPage(Buffer.concat(chunks).subarray(0, maxBytes), header, size > maxBytes)
@@ -176,20 +153,4 @@ async function read(answer: Answer, target: Target, maxBytes: number, signal: Ab
     throw fault('unsupported-content', `${target.host} sent something that is not text.`, { cause, rule: 'content-type' })
   }
   return { status: answer.status, url: target.url.href, ...page, untrusted: true, cached: false }
-}
-
-function unreachable(target: Target, error: unknown): Fault {
-  if (isFault(error)) return error
-  const timedOut = error instanceof DOMException && error.name === 'TimeoutError'
-  const cause = timedOut ? `It took longer than ${limits.fetchMs / 1000} s.` : transportCause(error)
-  return fault('fetch-failed', `${target.host} could not be fetched.`, { cause })
-}
-
-function raceAbort<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason)
-    const abort = () => reject(signal.reason)
-    signal.addEventListener('abort', abort, { once: true })
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
-  })
 }

@@ -28,12 +28,14 @@ const targetCharacters = /^[\x21-\x7e]+$/
 const hopByHop = new Set(['connection', 'keep-alive', 'proxy-connection', 'proxy-authorization', 'proxy-authenticate', 'te', 'upgrade'])
 const refusedMethods = new Set(['TRACE', 'TRACK', 'CONNECT'])
 
-/** Whether a stream that begins so is HTTP/1: its first line says so at its end. Null while that is not there yet. */
+const methods = ['GET ', 'HEAD ', 'POST ', 'PUT ', 'PATCH ', 'DELETE ', 'OPTIONS ', 'CONNECT ', 'TRACE ', 'TRACK ', 'PRI ']
+
+/** Whether a stream that begins so is HTTP/1: a known method, and a first line that says so at its end. Null while that is not there yet. */
 export function looksLikeHttp(bytes: Uint8Array): boolean | null {
   const text = Buffer.from(bytes.subarray(0, limits.requestHeadBytes)).toString('latin1')
   const end = text.indexOf('\n')
-  if (end !== -1) return / HTTP\/\d+(\.\d+)?\r?$/.test(text.slice(0, end))
-  return bytes.length < limits.requestHeadBytes && /^[A-Za-z-]{0,16}($| )/.test(text) ? null : false
+  if (end !== -1) return methods.some((method) => text.startsWith(method)) && / HTTP\/\d+(\.\d+)?\r?$/.test(text.slice(0, end))
+  return bytes.length < limits.requestHeadBytes && methods.some((method) => method.startsWith(text.slice(0, method.length))) ? null : false
 }
 
 export function readHead(bytes: Uint8Array): HeadRead {

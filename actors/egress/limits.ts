@@ -37,6 +37,17 @@ export const limits = {
   headerBytes: 32 * 1024,
   /** A secret shorter than this occurs in ordinary text by chance: answers are not searched for it. Real keys are several times as long. */
   secretChars: 8,
+  /** Connections a program of the workspace has open at once in one session; a browser stays below 256. */
+  sessionTunnels: 1_024,
+  /** All together: each costs a descriptor and some 30 KiB. */
+  tunnels: 10_000,
+  tunnelConnectMs: 15_000,
+  /** What was sent to 80 or 443 and is still no whole hello or head: a client that dawdles holds a connection. */
+  tunnelFirstMs: 30_000,
+  /** Silence both ways; a database connection that is kept for later stays below an hour. */
+  tunnelIdleMs: 60 * 60_000,
+  /** Bytes on their way in one direction of a tunnel before its sender has to wait. */
+  tunnelWindow: 256 * 1024,
   /** A TLS hello with a post-quantum key share and a long list of protocols has about 2 KiB. */
   helloBytes: 64 * 1024,
   /** Request heads of tunnelled HTTP; servers accept no longer ones. */

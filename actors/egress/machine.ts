@@ -31,6 +31,7 @@ import type { Rules } from './rules.ts'
 
 type Request = Inbound<typeof protocol>
 type ModelBody = Extract<Request, { type: 'model' }>['body']
+type ConnectBody = Extract<Request, { type: 'connect' }>['body']
 type FetchBody = Extract<Request, { type: 'fetch' }>['body']
 
 export type Context = {
@@ -48,7 +49,11 @@ export type Context = {
 type Settled =
   | { type: 'forward.done'; request: number }
   | { type: 'forward.failed' | 'forward.crashed'; request: number; error?: Fault }
-  | { type: 'describe.done' | 'fetchPage.done' | 'explain.done' | 'saveRules.done' | 'readLog.done'; request: number; reply: unknown }
+  | {
+      type: 'describe.done' | 'fetchPage.done' | 'explain.done' | 'saveRules.done' | 'readLog.done' | 'tunnel.done' | 'tunnelWrite.done'
+      request: number
+      reply: unknown
+    }
   | { type: 'showRules.done'; request: number; reply: unknown; registries: readonly Registry[] }
   | {
       type:
@@ -60,6 +65,9 @@ type Settled =
         | 'saveRules.failed'
         | 'saveRules.crashed'
         | 'readLog.crashed'
+        | 'tunnel.failed'
+        | 'tunnel.crashed'
+        | 'tunnelWrite.crashed'
         | 'showRules.crashed'
       request: number
       error?: Fault
@@ -129,6 +137,8 @@ const egress = base.extend({
     forward: (_, _params: { request: number; body: ModelBody }) => {},
     fetchPage: (_, _params: FetchParams & { maxBytes: number | undefined }) => {},
     explain: (_, _params: FetchParams) => {},
+    tunnel: (_, _params: { request: number; id: string; to: ConnectBody['to']; bearer: Bearer }) => {},
+    tunnelWrite: (_, _params: { request: number; id: string; bytes: Uint8Array | null }) => {},
     showRules: (_, _params: { request: number; view: RulesView }) => {},
     readLog: (_, _params: { request: number; count: number; session: string | null }) => {},
     advancePolicy,
@@ -177,6 +187,11 @@ export const machine = egress.createMachine({
     'saveRules.done': settled,
     'saveRules.failed': settled,
     'saveRules.crashed': settled,
+    'tunnel.done': settled,
+    'tunnel.failed': settled,
+    'tunnel.crashed': settled,
+    'tunnelWrite.done': settled,
+    'tunnelWrite.crashed': settled,
     'readLog.done': settled,
     'readLog.crashed': settled,
     'showRules.done': { actions: ['advancePolicy', 'answer', 'settle'] },
@@ -223,6 +238,33 @@ export const machine = egress.createMachine({
           { guard: 'unasked' },
           { guard: 'fetchesFull', actions: 'refuseFull' },
           { actions: ['countFetch', { type: 'explain', params: ({ event }) => webParams(event.from, event.body.url) }] },
+        ],
+        connect: [
+          { guard: 'unasked' },
+          {
+            actions: {
+              type: 'tunnel',
+              params: ({ event }) => ({
+                request: event.from.request ?? -1,
+                id: tunnelId(event.from, event.body.tunnel),
+                to: event.body.to,
+                bearer: bearerOf(event.from),
+              }),
+            },
+          },
+        ],
+        'tunnel-data': [
+          { guard: 'unasked' },
+          {
+            actions: {
+              type: 'tunnelWrite',
+              params: ({ event }) => ({
+                request: event.from.request ?? -1,
+                id: tunnelId(event.from, event.body.tunnel),
+                bytes: event.body.bytes,
+              }),
+            },
+          },
         ],
         rules: [
           { guard: 'unasked' },
@@ -292,6 +334,11 @@ type FetchParams = { request: number; url: string; bearer: Bearer }
 /** The allow list is the capability's own; a capability that names no hosts allows none. */
 function webParams(from: From, url: string): FetchParams {
   return { request: from.request ?? -1, url, bearer: bearerOf(from) }
+}
+
+/** A tunnel is its opener's: the sender and the session are the kernel's word. */
+function tunnelId({ badge }: From, tunnel: number): string {
+  return `${badge.from} ${badge.session ?? ''} ${tunnel}`
 }
 
 function bearerOf({ badge }: From): Bearer {

@@ -26,5 +26,7 @@ export const manifest = {
     secrets: 'Reads the model key from an inherited descriptor; no other process has it.',
   },
   fds: ['secrets'],
+  // Each tunnel may have a few pieces on their way.
+  mailbox: 16_384,
   restart: { strategy: 'permanent' },
 } satisfies Manifest

@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import fs from 'node:fs'
 import http from 'node:http'
-import type { AddressInfo } from 'node:net'
+import net, { type AddressInfo } from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
@@ -128,5 +128,23 @@ describe.each(['inline', 'process'] as const)('%s placement', (placement) => {
       rule: 'address: loopback',
     })
     expect(await refusal(listed.request('egress', 'fetch', { url: 7 }))).toMatchObject({ code: 'malformed' })
+  })
+
+  test('a tunnel goes by the same policy and the same guard', async () => {
+    const server = net.createServer((socket) => void socket.pipe(socket))
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    cleanUp.push(() => server.close())
+    const { listed } = await start(placement)
+    // The guard has the last word in production: the loopback server is not reached, whatever the list says.
+    const refused = listed.request('egress', 'connect', {
+      tunnel: 1,
+      to: { host: 'localhost', port: (server.address() as AddressInfo).port },
+    })
+    expect(await refusal(refused)).toMatchObject({ code: 'private-address' })
+    expect(await refusal(listed.request('egress', 'connect', { tunnel: 2, to: { host: 'other.test', port: 443 } }))).toMatchObject({
+      code: 'egress-denied',
+    })
+    expect((await listed.request('egress', 'tunnel-data', { tunnel: 9, bytes: Buffer.from('x') })).body).toEqual({})
   })
 })

@@ -9,6 +9,9 @@ import { mode, ruleChange, sessionName } from './rules.ts'
 
 const headers = z.record(z.string().max(256), z.string().max(16_384))
 
+const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array && value.byteLength <= limits.partBytes, 'at most 64 KiB')
+const tunnel = z.int().min(0)
+
 const explanation = z.strictObject({
   verdict: z.enum(['allow', 'ask', 'deny']),
   /** Whether it would be fetched without a question. */
@@ -98,6 +101,24 @@ export const protocol = {
     body: z.strictObject({ url: z.string().max(limits.urlChars) }),
     reply: explanation,
   },
+  /**
+   * A TCP connection to a host: parts `open` once it stands, then `data`, then `end` when the host sends no more; the reply when both sides
+   * are done. What the client sends comes as `tunnel-data` under the same `tunnel`, a number of the sender's own choice. `to` null: the
+   * client speaks to a proxy (SOCKS5, CONNECT, plain HTTP) and says itself where to. What is sent must be for that host: see
+   * inspect-stream.ts. Refused: `egress-denied`, `private-address`, `bad-url`, `fetch-failed`, `overloaded`.
+   */
+  connect: {
+    body: z.strictObject({ tunnel, to: z.strictObject({ host: z.string().min(1).max(260), port: z.int().min(1).max(65_535) }).nullable() }),
+    part: z.discriminatedUnion('type', [
+      z.strictObject({ type: z.literal('open') }),
+      z.strictObject({ type: z.literal('data'), bytes }),
+      z.strictObject({ type: z.literal('end') }),
+    ]),
+    reply: z.strictObject({}),
+    deadlineMs: null,
+  },
+  /** Bytes for a tunnel; null: no more will come. Replies when there is room for more, also when the tunnel is over. */
+  'tunnel-data': { body: z.strictObject({ tunnel, bytes: bytes.nullable() }), reply: z.strictObject({}), deadlineMs: null },
   /** The member's rules, what bounds them, and this machine's registries, read anew. */
   rules: { body: z.strictObject({}), reply: rulesReply },
   /**

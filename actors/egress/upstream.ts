@@ -4,7 +4,8 @@
  */
 import fs from 'node:fs'
 import { type Fault, fault } from '../../kernel/index.ts'
-import { exchange, transportCause } from './http-exchange.ts'
+import { transportCause } from './dial.ts'
+import { exchange } from './http-exchange.ts'
 import { limits } from './limits.ts'
 import { answerHeaders, type Headers, upstreamHeaders, upstreamUrl } from './model-request.ts'
 import { startPracticeModel } from './practice/server.ts'
