@@ -1,26 +1,17 @@
-/** The `bulkhead` command: parses the command line, runs the verb, ends with its exit code once all output is out. */
+/**
+ * The `bulkhead` command: parses the command line, runs the verb, ends with its exit code once all output is out. Each verb loads only what it
+ * needs: `--version` must not wait for the libraries of a conversation.
+ */
 import type { VmStatus } from '../actors/vm-supervisor/protocol.ts'
 import { asFault, isFault } from '../kernel/index.ts'
 import type { InspectReport } from '../kernel/inspect.ts'
-import { acp } from './acp.ts'
 import { type Command, parseCommand, usage, UsageError } from './args.ts'
-import { check } from './check.ts'
-import { daemonStatus, openDaemon, stopDaemon } from './daemon-control.ts'
-import { doctor } from './doctor.ts'
-import { egress } from './egress.ts'
 import { exitCodes } from './exit-codes.ts'
 import { faultText } from './fault-text.ts'
-import { inspectText } from './inspect.ts'
-import { mcp } from './mcp.ts'
 import { findPlaces } from './places.ts'
-import { policy } from './policy.ts'
 import { createRenderer } from './render.ts'
-import { run } from './run.ts'
 import { styleFor } from './style.ts'
-import { terminal } from './terminal.ts'
 import { version } from './version.ts'
-import { vm } from './vm.ts'
-import { web } from './web.ts'
 
 const { stdout, stderr, env } = process
 const out = (text: string): void => void stdout.write(text)
@@ -30,8 +21,10 @@ const renderer = createRenderer({ out: stdout, err: stderr, style })
 async function perform(command: Command): Promise<number> {
   const places = findPlaces(env)
   let watching: (status: VmStatus) => void = () => {}
-  const open = (match: boolean) =>
-    openDaemon({ places, env, match, progress: renderer.status, handlers: { vm: (status) => watching(status as VmStatus) } })
+  const open = async (match: boolean) => {
+    const { openDaemon } = await import('./daemon-control.ts')
+    return openDaemon({ places, env, match, progress: renderer.status, handlers: { vm: (status) => watching(status as VmStatus) } })
+  }
   switch (command.verb) {
     case 'help':
       out(usage)
@@ -40,11 +33,11 @@ async function perform(command: Command): Promise<number> {
       out(`bulkhead ${version}\n`)
       return exitCodes.done
     case 'run':
-      return run(command)
+      return (await import('./run.ts')).run(command)
     case 'terminal':
-      return terminal(command)
+      return (await import('./terminal.ts')).terminal(command)
     case 'check':
-      return check({
+      return (await import('./check.ts')).check({
         actor: command.actor,
         json: command.json,
         out: (text) => {
@@ -54,8 +47,9 @@ async function perform(command: Command): Promise<number> {
         progress: renderer.status,
       })
     case 'acp':
-      return acp(places, await open(true))
+      return (await import('./acp.ts')).acp(places, await open(true))
     case 'web': {
+      const { web } = await import('./web.ts')
       const daemon = await open(true)
       try {
         return await web(daemon, { open: command.open && stderr.isTTY, env, out, note: renderer.note })
@@ -64,8 +58,9 @@ async function perform(command: Command): Promise<number> {
       }
     }
     case 'doctor':
-      return doctor({ json: command.json, env, style: styleFor(stdout, env), out })
+      return (await import('./doctor.ts')).doctor({ json: command.json, env, style: styleFor(stdout, env), out })
     case 'vm': {
+      const { vm } = await import('./vm.ts')
       const daemon = await open(false)
       const show = (text: string) => {
         renderer.settle()
@@ -83,6 +78,7 @@ async function perform(command: Command): Promise<number> {
       }
     }
     case 'policy': {
+      const { policy } = await import('./policy.ts')
       const daemon = await open(false)
       try {
         return await policy(daemon, command, (text) => {
@@ -94,6 +90,7 @@ async function perform(command: Command): Promise<number> {
       }
     }
     case 'egress': {
+      const { egress } = await import('./egress.ts')
       const daemon = await open(false)
       renderer.settle()
       try {
@@ -104,6 +101,7 @@ async function perform(command: Command): Promise<number> {
     }
     case 'mcp':
     case 'extension': {
+      const { mcp } = await import('./mcp.ts')
       const daemon = await open(false)
       renderer.settle()
       try {
@@ -113,6 +111,7 @@ async function perform(command: Command): Promise<number> {
       }
     }
     case 'inspect': {
+      const { inspectText } = await import('./inspect.ts')
       const daemon = await open(false)
       const report = await daemon.call<InspectReport>('inspect')
       daemon.close()
@@ -121,6 +120,7 @@ async function perform(command: Command): Promise<number> {
       return exitCodes.done
     }
     case 'daemon': {
+      const { daemonStatus, stopDaemon } = await import('./daemon-control.ts')
       if (command.action === 'start') (await open(true)).close()
       const stopped = command.action === 'stop' ? await stopDaemon(places) : false
       const status = await daemonStatus(places)

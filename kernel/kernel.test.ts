@@ -68,6 +68,13 @@ describe.each(['inline', 'thread', 'process'] as const)('%s placement', (placeme
     expect(kernel.deadLetters.counts).toEqual({})
   })
 
+  test('what came one-way is answered to nobody', async () => {
+    const { test: from, kernel, logs } = await start(placement)
+    from.send('probe', 'echo', { text: 'unasked' })
+    expect((await from.request('probe', 'echo', { text: 'asked' })).body).toMatchObject({ count: 2 })
+    expect([logs, kernel.deadLetters.counts]).toEqual([[], {}])
+  })
+
   test('a request the machine ignores in its state is refused', async () => {
     const { test: from } = await start(placement)
     expect((await refusal(from.request('probe', 'silent', {}, { deadlineMs: null }))).code).toBe('not-now')

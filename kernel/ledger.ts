@@ -5,6 +5,7 @@
 import { asFault } from './errors.ts'
 import type { Out } from './frames.ts'
 import { maxQueuedParts, partWindow } from './limits.ts'
+import { noRequest } from './no-request.ts'
 import type { Fault } from './types.ts'
 
 type Event = { type: string; [key: string]: unknown }
@@ -89,6 +90,7 @@ export function createLedger(emit: (item: Out) => void) {
     },
     /** The last word on a request; it leaves after the parts that still wait for credit. */
     answer(request: number, item: Extract<Out, { t: 'reply' | 'refuse' }>, out: Out[]): void {
+      if (request === noRequest) return
       const entry = answering.get(request)
       if (!entry) return void out.push(item)
       entry.queue.push({ item, sent: () => {} })

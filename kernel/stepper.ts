@@ -39,14 +39,11 @@ function settle(snapshot: AnyMachineSnapshot, actions: readonly { type: string; 
     const params = (action.params ?? {}) as Record<string, unknown>
     if (action.type === 'xstate.emit') commands.push({ do: 'emit', message: params['event'] as Outgoing })
     else if (action.type === 'xstate.cancel') commands.push({ do: 'dropTimer', id: String(params['sendId']) })
-    else if (action.type === 'xstate.raise')
-      commands.push({
-        do: 'timer',
-        id: String(params['id']),
-        event: params['event'] as { type: string },
-        delayMs: Number(params['delay'] ?? 0),
-      })
-    else if (action.type.startsWith('xstate.')) throw new Error(`${action.type} is not part of the machine dialect`)
+    else if (action.type === 'xstate.raise') {
+      // Without a delay the machine has seen the event already, within this step.
+      if (typeof params['delay'] !== 'number') continue
+      commands.push({ do: 'timer', id: String(params['id']), event: params['event'] as { type: string }, delayMs: params['delay'] })
+    } else if (action.type.startsWith('xstate.')) throw new Error(`${action.type} is not part of the machine dialect`)
     else commands.push({ do: 'effect', name: action.type, params })
   }
   return { snapshot, commands, handled }

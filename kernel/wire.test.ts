@@ -3,7 +3,9 @@ import { describe, expect, test } from 'vitest'
 import { maxDepth, maxFrameBytes } from './limits.ts'
 import { createDecoder, encodeFrame, findImproper, WireError } from './wire.ts'
 
-const leaf = fc.oneof(fc.string(), fc.boolean(), fc.constant(null), fc.integer(), fc.double({ noNaN: true, noDefaultInfinity: true }))
+// The sign of a zero does not travel.
+const double = fc.double({ noNaN: true, noDefaultInfinity: true }).map((number) => (number === 0 ? 0 : number))
+const leaf = fc.oneof(fc.string(), fc.boolean(), fc.constant(null), fc.integer(), double)
 const key = fc.string().filter((name) => !['__proto__', '__proto_', 'constructor', 'prototype'].includes(name))
 const value = fc.letrec((tie) => ({
   tree: fc.oneof(
@@ -32,7 +34,7 @@ describe('frames', () => {
           chunks.push(bytes.subarray(at, at + length))
           at += length
         }
-        expect(collect(chunks)).toEqual(values.map((item) => (Object.is(item, -0) ? item : item)))
+        expect(collect(chunks)).toEqual(values)
       }),
     )
   })

@@ -2,7 +2,7 @@
  * Hosts of a session: what its egress capability carries, how the member widens or narrows it, and the question about one that is not
  * listed. One capability carries them all, so a change is a new capability, and a narrower one first ends the old.
  */
-import { fault, type Fault } from '../../kernel/index.ts'
+import { fault, type Fault, noRequest } from '../../kernel/index.ts'
 import type { Policy } from '../policy/protocol.ts'
 import { canonicalHostPattern } from './host-overlap.ts'
 import { maxHosts } from './limits.ts'
@@ -13,7 +13,6 @@ import {
   andThen,
   type Context,
   type HostQuestion,
-  nobody,
   type Opening,
   refuse,
   type Session,
@@ -61,7 +60,7 @@ export function renewHosts(context: Context, id: string, narrower: boolean): Ste
 
 function renewNow(context: Context, session: Session, narrower: boolean): Step {
   const changed = narrower ? withSession(context, session.id, (now) => ({ ...now, egress: null, outgrown: [] })) : context
-  return renewEgress(changed, nobody, { ...session, ...(narrower ? { egress: null } : {}) })
+  return renewEgress(changed, noRequest, { ...session, ...(narrower ? { egress: null } : {}) })
 }
 
 /** The session is being opened: right after the task that runs, it gets the capability it may have now. */

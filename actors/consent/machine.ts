@@ -3,6 +3,7 @@
  * little course of events (opening.ts, asking.ts, sessions.ts: pure functions); the machine routes what arrives to them.
  */
 import { setup } from 'xstate'
+import { noRequest } from '../../kernel/index.ts'
 import type { Inbound, KernelEvent, Outgoing } from '../../kernel/index.ts'
 import { answered, ask, askRefused, derived, ruled, stamped, withdrawn } from './asking.ts'
 import { askHost, editHosts, explained, explainHost, hostAnswered, hostRefused, hostWithdrawn } from './hosts.ts'
@@ -87,8 +88,8 @@ function step(context: Context, event: Event): Step {
   }
 }
 
-/** Someone may send a request kind one-way: then there is no one to answer, and what would go to request -1 does not leave. */
-const requestOf = (event: Inbound<typeof protocol>): number => event.from.request ?? -1
+/** Someone may send a request kind one-way: then there is no one to answer. */
+const requestOf = (event: Inbound<typeof protocol>): number => event.from.request ?? noRequest
 
 const dialect = setup({
   types: {} as { context: Context; events: Event; emitted: Outgoing },
@@ -105,8 +106,6 @@ const advance = dialect.enqueueActions(({ context, event, enqueue }) => {
   const { context: after, out } = step(context, event)
   enqueue.assign(() => after)
   for (const item of out) {
-    // Nobody waits: a message that came one-way, or something policy set off.
-    if ((item.type === 'reply' || item.type === 'refuse') && item.request < 0) continue
     if (item.type !== 'effect') enqueue.emit(item)
     else enqueue({ type: item.name, params: { ref: item.ref } })
   }

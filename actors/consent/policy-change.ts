@@ -6,12 +6,13 @@
  *   hosts, WebFetch    -> the egress capability dies and a narrower one takes its place
  *   tools              -> standing approvals for them die; the conversation no longer offers them
  */
+import { noRequest } from '../../kernel/index.ts'
 import type { Policy } from '../policy/protocol.ts'
 import { renewHosts, tellConversation } from './hosts.ts'
 import { egressLimits, open } from './opening.ts'
 import { blockedTools, folderLimit, switchedOff, toolRule } from './policy-rules.ts'
 import { dropFolder, endSession } from './sessions.ts'
-import { andThen, type Context, nobody, refuse, type Step, stay, tell, withSession } from './state.ts'
+import { andThen, type Context, type Grant, refuse, type Step, stay, tell, withSession } from './state.ts'
 
 export function policyChanged(before: Context, policy: Policy): Step {
   const context: Context = { ...before, policy, early: [] }
@@ -62,7 +63,7 @@ function applyFolders(context: Context, id: string, _before: Policy, policy: Pol
   const told = andThen(dropped, (now) => tellConversation(now, id, policy))
   const capped = judged.filter(({ limit }) => limit === 'ro').map(({ folder }) => ({ path: folder.path, mode: 'ro' as const }))
   if (capped.length === 0) return told
-  return andThen(told, (now) => open(now, nobody, 'policy', { session: id, folders: capped, hosts: [] }))
+  return andThen(told, (now) => open(now, noRequest, 'policy', { session: id, folders: capped, hosts: [] }))
 }
 
 function applyEgress(context: Context, id: string, before: Policy, policy: Policy): Step {
@@ -79,9 +80,8 @@ function applyTools(context: Context, id: string, before: Policy, policy: Policy
   const session = context.sessions[id]
   const blocked = blockedTools(policy)
   if (!session || JSON.stringify(blockedTools(before)) === JSON.stringify(blocked)) return stay(context)
-  const over = session.grants.filter(({ kind }) =>
-    (kind === 'exec' ? ['Bash'] : ['Write', 'Edit']).some((tool) => toolRule(policy, tool) === 'blocked'),
-  )
+  const tools = ({ kind, tool }: Grant) => (kind === 'exec' ? ['Bash'] : kind === 'write' ? ['Write', 'Edit'] : [tool ?? ''])
+  const over = session.grants.filter((grant) => tools(grant).some((tool) => toolRule(policy, tool) === 'blocked'))
   const kept = withSession(context, id, (now) => ({ ...now, grants: now.grants.filter((grant) => !over.includes(grant)) }))
   const revoked = over.reduce<Step>((step, { grant }) => andThen(step, (now) => tell(now, 'kernel', 'revoke', { grant })), stay(kept))
   const { conversation } = session

@@ -55,8 +55,10 @@ function world(values: Values | null = {}) {
     info: (message) => ({ body: { root: roots.get(Number(message.to)) ?? '/work/a' } }),
     sessions: () => ({ body: { sessions: [] } }),
     'ask-member': () => null,
+    'tool-rule': () => ({ body: { decision: toolDecision, rule: null, server: 'notes', title: 'Add' } }),
   }
   const roots = new Map<number, string>()
+  let toolDecision = 'ask'
   const reply = (message: Sent): Event | null => {
     const answer = answers[message.kind ?? ''] ? answers[message.kind ?? '']?.(message) : { body: {} }
     if (answer && message.body?.kind === 'fs-gate') roots.set(answer.caps?.[0] ?? 0, message.body.params.root)
@@ -82,6 +84,7 @@ function world(values: Values | null = {}) {
   const self = {
     feed,
     hold: (kind: string) => void holding.add(kind),
+    allowTools: () => void (toolDecision = 'allow'),
     release() {
       holding.clear()
       for (const message of held.splice(0)) for (const event of answersTo(message)) feed(event)
@@ -105,6 +108,7 @@ function world(values: Values | null = {}) {
 }
 
 const exec = { tool: 'Bash', title: 'Run ls', detail: 'ls', target: { kind: 'exec', command: 'ls' } }
+const mcp = { tool: 'mcp__notes__add', title: 'Add', detail: '', target: { kind: 'mcp', tool: 'mcp__notes__add' } }
 const write = (tool = 'Write') => ({ tool, title: 'x', detail: '', target: { kind: 'write', folder: 'a', path: 'f' } })
 
 describe('the switch for the organization', () => {
@@ -277,6 +281,21 @@ describe('tools', () => {
     it.call('ask', exec, 's-new')
     expect(it.of('ask-member')).toHaveLength(1)
     expect(it.answer(it.call('ask', write(), 's-new'))?.type).toBe('reply')
+  })
+
+  test('a tool of a tool server: `ask` asks also where it is allowed for good, and a lasting approval dies with its own tool only', () => {
+    const it = world({ builtinToolPolicy: { mcp__notes__add: 'ask' } })
+    it.allowTools()
+    it.open([])
+    it.call('ask', mcp, 's-new')
+    const [question] = it.of('ask-member')
+    it.feed({ type: 'replied', ref: question?.ref, kind: 'ask-member', body: { option: 'allow-session', by: 'member' }, caps: [] })
+    const grants = () => it.context().sessions['s-new']?.grants.map(({ tool }) => tool)
+    it.policy({ disabledBuiltinTools: ['Bash', 'Write', 'Edit'] })
+    expect(grants()).toEqual(['mcp__notes__add'])
+    it.policy({ disabledBuiltinTools: ['mcp__notes__add'] })
+    expect(grants()).toEqual([])
+    expect(it.answer(it.call('ask', mcp, 's-new'))).toMatchObject({ error: { code: 'policy-denied' } })
   })
 
   test('blocked later: standing approvals die, open questions end in a refusal, the conversation is told', () => {

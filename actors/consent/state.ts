@@ -140,9 +140,6 @@ export const empty: Context = {
   early: [],
 }
 
-/** Nobody waits for what policy or an answer sets off. */
-export const nobody = -1
-
 /** A message to send, or an effect to run. */
 export type Out = Outgoing | { type: 'effect'; name: 'mint' | 'stamp' | 'pause'; ref: string }
 export type Step = { context: Context; out: readonly Out[] }

@@ -10,7 +10,7 @@
  * with the reason. No request is answered twice: an effect's outcome is the answer.
  */
 import { assign, emit, enqueueActions, setup } from 'xstate'
-import { type Fault, type From, fault, type Inbound, type KernelEvent, type Limits, type Outgoing } from '../../kernel/index.ts'
+import { type Fault, type From, fault, type Inbound, type KernelEvent, type Limits, noRequest, type Outgoing } from '../../kernel/index.ts'
 import { limits } from './limits.ts'
 import type { protocol } from './protocol.ts'
 
@@ -106,9 +106,6 @@ const fsGate = setup({
     }),
   },
 })
-
-/** In the place of a request's number when no answer is wanted. */
-const noRequest = -1
 
 const unasked = { guard: 'unasked' } as const
 const held = { guard: 'roomToHold', actions: 'hold' } as const

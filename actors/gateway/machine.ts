@@ -3,6 +3,7 @@
  * in calls.ts, turns.ts, questions.ts and events.ts as pure functions.
  */
 import { setup } from 'xstate'
+import { noRequest } from '../../kernel/index.ts'
 import type { Inbound, KernelEvent, Outgoing } from '../../kernel/index.ts'
 import type { ConversationEvent } from '../conversation/protocol.ts'
 import { callPart, called, callRefused, callReplied, callWithdrawn, connected, disconnected, joined, recalled } from './calls.ts'
@@ -33,7 +34,7 @@ function step(context: Context, event: Event): Step {
     case 'connection':
       return connected(context, event.body.conn, event.body.door)
     case 'ask-member':
-      return askMember(context, event.from.request ?? -1, event.body)
+      return askMember(context, event.from.request ?? noRequest, event.body)
     case 'serve.called':
       return called(context, event.conn, event.call, event.style, event.asked)
     case 'serve.withdrawn':

@@ -4,6 +4,7 @@
  * process is a machine of its own, in its own actor: mcp-server.
  */
 import { setup } from 'xstate'
+import { noRequest } from '../../kernel/index.ts'
 import type { Fault, Inbound, KernelEvent, Outgoing } from '../../kernel/index.ts'
 import type { ServerStatus } from '../mcp-server/protocol.ts'
 import type { Policy as InForce } from '../policy/protocol.ts'
@@ -131,8 +132,8 @@ function refOf(ref: string): [string, number] {
   return [what, Number(n)]
 }
 
-/** Someone may send a request kind one-way: then there is no one to answer, and no open request has the number -1. */
-const requestOf = (event: Inbound<typeof protocol>): number => event.from.request ?? -1
+/** Someone may send a request kind one-way: then there is no one to answer. */
+const requestOf = (event: Inbound<typeof protocol>): number => event.from.request ?? noRequest
 
 type Params<Name extends EffectCall['name']> = Extract<EffectCall, { name: Name }>['params']
 

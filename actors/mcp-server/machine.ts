@@ -9,7 +9,7 @@
  * Calls wait while it starts and are refused at once in backoff.
  */
 import { setup } from 'xstate'
-import { fault } from '../../kernel/index.ts'
+import { fault, noRequest } from '../../kernel/index.ts'
 import type { Fault, Inbound, KernelEvent, Outgoing } from '../../kernel/index.ts'
 import { healthyMs, maxCalls, maxWatchers, startMs } from './limits.ts'
 import type { LaunchSpec, protocol, ServerStatus, ToolDefinition } from './protocol.ts'
@@ -49,7 +49,7 @@ function stepping(take: (context: Context, event: Event) => Step): ReturnType<ty
   })
 }
 
-const requestOf = (event: Event): number => ('from' in event ? (event.from.request ?? -1) : -1)
+const requestOf = (event: Event): number => ('from' in event ? (event.from.request ?? noRequest) : noRequest)
 const refuseAll = (requests: readonly number[], error: Fault): Outgoing[] => requests.map((request) => ({ type: 'refuse', request, error }))
 const told = (context: Context): Outgoing[] =>
   context.watchers.map((request) => ({ type: 'partTo', request, body: { status: statusOf(context) } }))

@@ -143,7 +143,7 @@ export const about: Readonly<Record<Key, About>> = {
     effect:
       '`false`: the workspace VM is off; a running one is stopped and commands are refused with the reason. File and web tools go on.',
     example: false,
-    tested: 'actors/vm-supervisor/policy.test.ts',
+    tested: effectsTest,
   },
   allowedWorkspaceFolders: {
     type: 'array of paths, or of {path, mode: "rw" | "ro", isDefaultSelected}',

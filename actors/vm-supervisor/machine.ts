@@ -8,6 +8,7 @@
  *
  * Commands wait while a boot makes progress and are refused at once otherwise.
  */
+import { noRequest } from '../../kernel/index.ts'
 import { vocabulary } from './machine-lifecycle.ts'
 import { initialContext } from './state.ts'
 
@@ -26,7 +27,7 @@ export const machine = vocabulary.createMachine({
     replied: { guard: 'isPolicy', actions: 'rest' },
     refused: { guard: 'isPolicy', actions: 'rest' },
     'rest.done': { actions: 'watchPolicy' },
-    status: { actions: { type: 'readClock', params: ({ event }) => ({ request: event.from.request ?? -1 }) } },
+    status: { actions: { type: 'readClock', params: ({ event }) => ({ request: event.from.request ?? noRequest }) } },
     'readClock.read': { actions: 'replyStatus' },
     watch: { actions: 'addWatcher' },
     attach: { actions: 'attach' },

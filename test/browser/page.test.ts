@@ -134,6 +134,24 @@ describe('the page', () => {
     expect(existsSync(join(folder, 'denied.md'))).toBe(false)
   })
 
+  test('tool servers are among what it can reach, and what was allowed of them for the session can be taken back', async () => {
+    const { page } = browser
+    const program = join(checkout, 'node_modules', '@modelcontextprotocol', 'server-everything', 'dist', 'index.js')
+    expect((await home.call(['mcp', 'add', 'everything', '--', 'node', program, 'stdio'])).code).toBe(0)
+    const use = 'use tool mcp__everything__echo with message="ahoy there"'
+    await ask(page, use)
+    expect(await answerUntilEnd(page, '2')).toHaveLength(1)
+    const reach = page.getByRole('region', { name: 'Can reach' })
+    await reach.getByText(/^tool server, \d+ tools, no network$/).waitFor()
+    await ask(page, use)
+    expect(await answerUntilEnd(page, '1')).toEqual([])
+    await reach.getByRole('button', { name: 'Revoke call mcp__everything__echo' }).click()
+    await reach.getByText('Calls this tool without asking').waitFor({ state: 'detached' })
+    await ask(page, use)
+    expect(await answerUntilEnd(page, '1')).toHaveLength(1)
+    await home.call(['mcp', 'remove', 'everything'])
+  })
+
   test('a reload changes nothing: what was said is there, the open question too', async () => {
     const { page } = browser
     const folder = home.copyOf(sales, 'reload')
@@ -275,6 +293,10 @@ describe.each([
 /** What axe has against the page now, by its rules for WCAG 2.2 A and AA and its best practices. */
 async function violations(page: Page): Promise<string[]> {
   // Halfway through a fade, colours are not what they will be.
-  await page.waitForTimeout(300)
+  await page.evaluate(`Promise.all(
+    document.getAnimations()
+      .filter(({ effect }) => effect?.getComputedTiming().iterations !== Infinity)
+      .map(({ finished }) => finished.catch(() => null)),
+  ).then(() => null)`)
   return axeViolations(page)
 }

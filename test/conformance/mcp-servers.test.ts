@@ -5,9 +5,9 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { ReplyOf } from '../../kernel/index.ts'
 import type { ServerView, protocol } from '../../actors/mcp-host/protocol.ts'
-import { makeBundle, makePublisher, makeZip, manifestOf } from '../../actors/mcp-host/testing/bundles.ts'
+import { makeBundle, makePublisher, manifestOf } from '../../actors/mcp-host/testing/bundles.ts'
 import { startTestKernel, type TestKernel } from '../../kernel/testing/test-kernel.ts'
-import { mcpEntries } from '../harness/mcp.ts'
+import { greeterBundle, mcpEntries } from '../harness/mcp.ts'
 import { checkout } from '../harness/product.ts'
 
 const packages = join(checkout, 'node_modules')
@@ -253,30 +253,6 @@ test('mcpPersistentAlwaysAllowEnabled: what the member allowed for good asks aga
 
 describe('desktop extensions', () => {
   const publisher = makePublisher('Ada Lovelace')
-  // What a bundle brings along is its packer's doing; a server without any dependency stands for that.
-  const program = `
-    const answer = {
-      initialize: ({ protocolVersion }) => ({ protocolVersion, capabilities: { tools: {} }, serverInfo: { name: 'greeter', version: '1' } }),
-      'tools/list': () => ({ tools: [{ name: 'greet', description: 'Greets.', inputSchema: { type: 'object' } }] }),
-      'tools/call': () => ({ content: [{ type: 'text', text: 'hello ' + process.env.WHOM }] }),
-    }
-    let text = ''
-    process.stdin.on('data', (chunk) => {
-      const lines = (text + chunk).split('\\n')
-      text = lines.pop()
-      for (const { id, method, params } of lines.map((line) => JSON.parse(line)))
-        if (id !== undefined) console.log(JSON.stringify({ jsonrpc: '2.0', id, result: answer[method](params) }))
-    })`
-  const manifest = manifestOf({
-    user_config: { whom: { type: 'string', title: 'Whom', required: true } },
-    server: {
-      type: 'node',
-      entry_point: 'server/index.mjs',
-      mcp_config: { command: 'node', args: ['${__dirname}/server/index.mjs'], env: { WHOM: '${user_config.whom}' } },
-    },
-  })
-  const bundle = () =>
-    makeZip([{ name: 'manifest.json', data: JSON.stringify(manifest) }, { name: 'server/' }, { name: 'server/index.mjs', data: program }])
   const install = async (bytes: Buffer, config: object = { whom: 'Ada' }) => {
     const path = join(home, 'incoming', 'one.mcpb')
     writeFileSync(path, bytes)
@@ -284,21 +260,21 @@ describe('desktop extensions', () => {
   }
 
   test('installed, its tool called; without its settings it says what is missing', async () => {
-    expect(await install(bundle(), {})).toMatchObject({
+    expect(await install(greeterBundle(), {})).toMatchObject({
       id: 'report-maker',
       version: '1.2.0',
       missing: ['whom'],
       signature: 'it has no signature',
     })
     expect(await server('report-maker')).toMatchObject({ state: 'unusable', error: { cause: 'install it again with --config whom=…' } })
-    await install(bundle())
+    await install(greeterBundle())
     await expect.poll(() => server('report-maker'), { timeout: 20_000 }).toMatchObject({ state: 'ready', isolation: 'full' })
     expect(text(await call('mcp__report-maker__greet'))).toBe('hello Ada')
     expect(readdirSync(join(home, 'incoming'))).toEqual([])
   })
 
   test('a bundle that was changed after signing, or writes elsewhere, leaves nothing behind', async () => {
-    const changed = publisher.sign(bundle())
+    const changed = publisher.sign(greeterBundle())
     changed[60] = (changed[60] as number) ^ 1
     await expect(install(changed)).rejects.toMatchObject({
       code: 'bad-extension',
@@ -320,18 +296,18 @@ describe('desktop extensions', () => {
       code: 'disabled-by-policy',
       rule: `isDesktopExtensionSignatureRequired = true (managed settings, ${managedFile})`,
     })
-    await expect(install(bundle())).rejects.toMatchObject({ code: 'disabled-by-policy', cause: 'it has no signature' })
-    await expect(install(publisher.sign(bundle()))).rejects.toMatchObject({
+    await expect(install(greeterBundle())).rejects.toMatchObject({ code: 'disabled-by-policy', cause: 'it has no signature' })
+    await expect(install(publisher.sign(greeterBundle()))).rejects.toMatchObject({
       code: 'disabled-by-policy',
       cause: 'nobody here trusts Ada Lovelace',
     })
     writeFileSync(join(publishers, 'ada.pem'), publisher.certificate)
-    expect(await install(publisher.sign(bundle()))).toMatchObject({ signature: 'signed by Ada Lovelace' })
+    expect(await install(publisher.sign(greeterBundle()))).toMatchObject({ signature: 'signed by Ada Lovelace' })
     await expect.poll(() => server('report-maker'), { timeout: 20_000 }).toMatchObject({ state: 'ready' })
     decide({ isDesktopExtensionEnabled: false })
     await expect.poll(() => server('report-maker'), { timeout: 10_000 }).toMatchObject({ state: 'disabled' })
     await expect(call('mcp__report-maker__greet')).rejects.toMatchObject({ code: 'disabled-by-policy' })
-    await expect(install(bundle())).rejects.toMatchObject({ code: 'disabled-by-policy' })
+    await expect(install(greeterBundle())).rejects.toMatchObject({ code: 'disabled-by-policy' })
     expect(text(await call('mcp__everything__echo', { message: 'still here' }))).toContain('still here')
     decide(null)
     await expect.poll(() => server('report-maker'), { timeout: 20_000 }).toMatchObject({ state: 'ready' })

@@ -5,10 +5,14 @@
 import { execFileSync } from 'node:child_process'
 import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as wait } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { ServerView } from '../../actors/mcp-host/protocol.ts'
 import type { EffectivePolicy } from '../../actors/policy/protocol.ts'
-import { type Home, openHome, type PromptEnd } from '../harness/product.ts'
+import type { Daemon } from '../../client/connection.ts'
+import { openDaemon } from '../../client/daemon-control.ts'
+import { findPlaces } from '../../client/places.ts'
+import { greeterBundle } from '../harness/mcp.ts'
+import { checkout, type Home, openHome, type PromptEnd } from '../harness/product.ts'
 import {
   type RecordedRequest,
   type ScriptedServer,
@@ -23,6 +27,7 @@ const canRun = process.getuid?.() === 0 && existsSync('/usr/bin/bwrap')
 const etc = '/tmp/bulkhead-test-etc'
 
 let home: Home
+let daemon: Daemon | null = null
 let server: ScriptedServer
 let work: string
 
@@ -48,12 +53,32 @@ async function decide(values: object | null): Promise<void> {
       state === 'present' && entries.every(({ key, decidedBy }) => given.some(([name]) => name === key) === decidedBy.startsWith('managed'))
     )
   }
-  for (let tries = 0; !(await inForce()); tries++) {
-    if (tries > 50) throw new Error(`not in force: ${JSON.stringify(await shown())}`)
-    await wait(100)
-  }
-  // What was told and what was answered travel side by side.
-  await wait(100)
+  await expect.poll(inForce, { timeout: 20_000, message: JSON.stringify(values) }).toBe(true)
+  await heeded()
+}
+
+/**
+ * Policy told everyone who watches before it said what is in force. What consent makes of it has left consent before it answers this
+ * question, whatever the answer is.
+ */
+async function heeded(): Promise<void> {
+  daemon ??= await openDaemon({ places: findPlaces(home.env), env: home.env, match: false, progress: () => {}, handlers: {} })
+  await daemon.call('grants', { session: 'live' }).catch(() => null)
+}
+
+const serverState = async (name: string) => {
+  const { servers } = JSON.parse((await home.call(['mcp', 'list', '--json'])).stdout) as { servers: ServerView[] }
+  return servers.find((one) => one.name === name)?.state
+}
+
+/** What the processes of the folders that the session's conversation holds may do. */
+async function gates(): Promise<string[]> {
+  const { actors } = await home.inspect()
+  const { capabilities = [] } = actors.find(({ id }) => id.startsWith('conversation:live')) ?? {}
+  const held = new Set(capabilities.filter(({ revoked }) => !revoked).map(({ target }) => target))
+  return actors
+    .filter(({ id }) => id.startsWith('fs-gate:') && held.has(id))
+    .map(({ permissions }) => (permissions.fsWrite.length > 0 ? 'rw' : 'ro'))
 }
 
 /** One prompt in which the model makes the calls, and `between` happens before the last of them. */
@@ -62,6 +87,7 @@ async function calls(
   first: Turn,
   second: Turn,
   args: readonly string[] = [],
+  from: Home = home,
 ): Promise<{ run: PromptEnd; results: string[]; requests: RecordedRequest[] }> {
   const requests: RecordedRequest[] = []
   const noted =
@@ -72,26 +98,30 @@ async function calls(
       return typeof next === 'function' ? next(request) : next
     }
   server.script([noted(first), noted(second, between), noted([say('done')])])
-  const run = await home.prompt('go', ['--session', 'live', '--folder', work, '--approve', 'all', ...args])
+  const run = await from.prompt('go', ['--session', 'live', '--folder', work, '--approve', 'all', ...args])
   const results = requests.flatMap((request) => [...toolResults(request).values()].map(({ text }) => text))
   if (requests.length < 2) throw new Error(run.story)
   return { run, results, requests }
 }
+
+const managedHome = (env: NodeJS.ProcessEnv) =>
+  openHome({
+    entry: 'client',
+    wrapper: ['bwrap', '--dev-bind', '/', '/', '--bind', etc, '/etc', '--'],
+    env: { ANTHROPIC_BASE_URL: server.baseUrl, ANTHROPIC_API_KEY: 'sk-ant-made-up', ...env },
+  })
 
 describe.skipIf(!canRun)('managed policy', () => {
   beforeAll(async () => {
     rmSync(etc, { recursive: true, force: true })
     execFileSync('cp', ['-a', '/etc', etc])
     server = await startScriptedServer()
-    home = openHome({
-      entry: 'client',
-      wrapper: ['bwrap', '--dev-bind', '/', '/', '--bind', etc, '/etc', '--'],
-      env: { ANTHROPIC_BASE_URL: server.baseUrl, ANTHROPIC_API_KEY: 'sk-ant-made-up', BULKHEAD_VM: 'off' },
-    })
+    home = managedHome({ BULKHEAD_VM: 'off' })
     work = home.folder('work')
     writeFileSync(join(work, 'a.txt'), 'alpha')
   })
   afterAll(async () => {
+    daemon?.close()
     await home.close()
     await server.close()
     rmSync(etc, { recursive: true, force: true })
@@ -119,9 +149,8 @@ describe.skipIf(!canRun)('managed policy', () => {
     writeFileSync(join(home.state, 'settings.json'), '{"isLocalDevMcpEnabled": false}')
     await decide({ isEnabledForOrganization: false })
     const spoilt = async (why: string) => {
-      let now = await shown()
-      for (let tries = 0; tries < 50 && now.problems[0]?.message.includes(why) !== true; tries++) now = await shown()
-      expect(now.problems[0]?.message).toContain(why)
+      await expect.poll(async () => (await shown()).problems[0]?.message, { timeout: 20_000 }).toContain(why)
+      const now = await shown()
       expect(now.entries.filter(({ decidedBy }) => decidedBy !== 'default')).toEqual([])
       expect((await home.call(['policy', 'show'])).stdout).toContain('nothing applies, and local settings are off')
     }
@@ -160,7 +189,7 @@ describe.skipIf(!canRun)('managed policy', () => {
     const cap = async () => {
       await decide({ allowedWorkspaceFolders: [{ path: home.dir, mode: 'ro' }] })
       // It is disconnected at once; that it comes back read-only takes a new process.
-      await wait(2_000)
+      await expect.poll(gates, { timeout: 20_000 }).toEqual(['ro'])
     }
     const { results } = await calls(cap, write('one'), write('two'))
     expect(results[0]).not.toContain('Code:')
@@ -205,6 +234,52 @@ describe.skipIf(!canRun)('managed policy', () => {
     await decide({ coworkEgressAllowedHosts: [] })
     const later = await calls(async () => {}, [fetch('allowed.example')], [say('x')])
     expect(later.results[0]).toContain('Code: egress-denied')
+  })
+
+  test('isLocalDevMcpEnabled: a tool of a running server is refused under a running prompt, and works again later', async () => {
+    await decide(null)
+    const program = join(checkout, 'node_modules', '@modelcontextprotocol', 'server-everything', 'dist', 'index.js')
+    expect((await home.call(['mcp', 'add', 'everything', '--', 'node', program, 'stdio'])).code).toBe(0)
+    const echo = () => [use('mcp__everything__echo', { message: 'ahoy' })]
+    const { results } = await calls(() => decide({ isLocalDevMcpEnabled: false }), echo(), echo())
+    expect(results[0]).toContain('ahoy')
+    expect(results[1]).toMatch(/Code: disabled-by-policy[\s\S]*isLocalDevMcpEnabled = false \(managed settings, /)
+    await decide(null)
+    await expect.poll(() => serverState('everything'), { timeout: 20_000 }).toBe('ready')
+    expect((await calls(async () => {}, echo(), [say('x')])).results[0]).toContain('ahoy')
+    expect((await home.call(['mcp', 'remove', 'everything'])).code).toBe(0)
+  })
+
+  test('isDesktopExtensionEnabled: the same for a tool of an installed extension', async () => {
+    const path = join(home.dir, 'greeter.mcpb')
+    writeFileSync(path, greeterBundle())
+    const installed = await home.call(['extension', 'install', path, '--config', 'whom=Ada'])
+    expect(installed.code, installed.story).toBe(0)
+    await expect.poll(() => serverState('report-maker'), { timeout: 20_000 }).toBe('ready')
+    const greet = () => [use('mcp__report-maker__greet', {})]
+    const { results } = await calls(() => decide({ isDesktopExtensionEnabled: false }), greet(), greet())
+    expect(results[0]).toContain('hello Ada')
+    expect(results[1]).toMatch(/Code: disabled-by-policy[\s\S]*isDesktopExtensionEnabled = false \(managed settings, /)
+  })
+
+  test('secureVmFeaturesEnabled: the workspace is stopped under a running prompt, file tools go on', async () => {
+    await decide(null)
+    const own = managedHome({})
+    try {
+      const bash = () => use('Bash', { command: 'echo here' })
+      // What stops it is the supervisor, whose word its status is.
+      const forbid = async () => {
+        await decide({ secureVmFeaturesEnabled: false })
+        await expect.poll(async () => (await own.vmStatus()).pid, { timeout: 60_000 }).toBeNull()
+      }
+      const { results } = await calls(forbid, [bash()], [bash(), use('Read', { file_path: 'work/a.txt' })], [], own)
+      expect(results[0]).toContain('here')
+      expect(results[1]).toMatch(/Code: workspace-unavailable[\s\S]*policy secureVmFeaturesEnabled \(managed settings, /)
+      expect(results[2]).toContain('alpha')
+    } finally {
+      await own.close()
+      await decide(null)
+    }
   })
 
   test('isEnabledForOrganization: running sessions end, none starts, and the refusal says who decided', async () => {

@@ -27,8 +27,13 @@ $theme.subscribe((theme) => {
 })
 $keys.listen((on) => localStorage.setItem(keysKey, on ? 'on' : 'off'))
 
-export const focusInput = (): void => {
-  $view.set('conversation')
-  // After the view is drawn.
-  setTimeout(() => document.querySelector<HTMLTextAreaElement>('#input')?.focus())
+/** Moves the focus into a view: at once, so that what is typed next is not lost. */
+export function focusIn(view: View, selector: string): void {
+  $view.set(view)
+  const focus = () => document.querySelector<HTMLElement>(selector)?.focus()
+  focus()
+  // Again once the view is drawn: where there is room for one only, it was not there yet.
+  setTimeout(() => document.activeElement?.matches(selector) || focus())
 }
+
+export const focusInput = (): void => focusIn('conversation', '#input')

@@ -1,5 +1,5 @@
 /** Keys that work outside of fields and dialogs. */
-import { $keys, $overlay, $view, focusInput } from './interface.ts'
+import { $keys, $overlay, focusIn, focusInput } from './interface.ts'
 import { $running, interrupt } from './session.ts'
 import { startNew } from './sessions.tsx'
 
@@ -8,18 +8,10 @@ const chordMs = 1500
 
 let chord = Number.NEGATIVE_INFINITY
 
-function go(selector: string, view: 'control' | 'sessions'): void {
-  $view.set(view)
-  const focus = () => document.querySelector<HTMLElement>(selector)?.focus()
-  focus()
-  // Again once the view is drawn: where there is room for one only, it was not there yet.
-  setTimeout(focus)
-}
-
 const chords: Readonly<Record<string, () => void>> = {
-  f: () => go('#add-folder', 'control'),
-  r: () => go('#add-host', 'control'),
-  s: () => go('.sessions .new', 'sessions'),
+  f: () => focusIn('control', '#add-folder'),
+  r: () => focusIn('control', '#add-host'),
+  s: () => focusIn('sessions', '.sessions .new'),
 }
 const single: Readonly<Record<string, () => void>> = {
   n: startNew,

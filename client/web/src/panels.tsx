@@ -2,9 +2,9 @@
 import type { JSX } from 'preact'
 import { useState } from 'preact/hooks'
 import { $overlay } from './interface.ts'
-import { $approve, $grants, $model, $questions, $queue, $running, $session, $transcript, revoke, setApprove } from './session.ts'
+import { $approve, $grants, $model, $questions, $queue, $running, $servers, $session, $transcript, revoke, setApprove } from './session.ts'
 import type { ItemStore } from './transcript.ts'
-import type { Approve, Grant } from './types.ts'
+import type { Approve, Grant, ToolServer } from './types.ts'
 import { useStore } from './use-store.ts'
 
 /** Steps shown; earlier ones are counted. */
@@ -14,8 +14,9 @@ export function Control(): JSX.Element {
   const grants = useStore($grants)
   const model = useStore($model)
   const session = useStore($session)
+  const servers = useStore($servers)
   const seen = grants.filter(({ kind }) => kind === 'folder' || kind === 'write')
-  const reached = grants.filter(({ kind }) => kind === 'fetch' || kind === 'exec')
+  const reached = grants.filter(({ kind }) => kind === 'fetch' || kind === 'exec' || kind === 'mcp')
   return (
     <div class="panels">
       <WillDo />
@@ -38,6 +39,9 @@ export function Control(): JSX.Element {
             <strong>{model?.practice ? 'Practice model' : 'Model API'}</strong>
             <div class="fine">{model?.practice ? 'built in, on this device' : (model?.name ?? '') || 'always, to answer at all'}</div>
           </li>
+          {servers.map((server) => (
+            <ServerRow key={server.name} server={server} />
+          ))}
           {reached.map((grant) => (
             <GrantRow key={grant.id} grant={grant} />
           ))}
@@ -114,6 +118,24 @@ const kinds: Readonly<Record<Grant['kind'], string>> = {
   write: 'Changes files without asking',
   exec: 'Runs commands without asking',
   fetch: 'Web pages',
+  mcp: 'Calls this tool without asking',
+}
+
+/** Tool servers belong to the device, not to the session: they are shown here, and taken away with `bulkhead mcp`. */
+function ServerRow({ server: { name, state, network, error, tools } }: { server: ToolServer }): JSX.Element {
+  const ready = state === 'ready'
+  return (
+    <li data-server={name}>
+      <strong>{name}</strong>
+      <div class="fine">
+        <span>
+          {ready ? `tool server, ${tools.length} tools` : `tool server, ${state}`}
+          {network ? ', with network' : ', no network'}
+        </span>
+        {!ready && error && <span>{error.message}</span>}
+      </div>
+    </li>
+  )
 }
 
 function GrantRow({ grant }: { grant: Grant }): JSX.Element {

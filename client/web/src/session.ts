@@ -5,7 +5,20 @@
 import { atom } from 'nanostores'
 import { connect, type Rpc } from './json-rpc.ts'
 import { createTranscript, type Transcript } from './transcript.ts'
-import type { Approve, Asked, Fault, FolderView, Grant, ListedSession, Opened, Question, Resolution, SessionEvent, Vm } from './types.ts'
+import type {
+  Approve,
+  Asked,
+  Fault,
+  FolderView,
+  Grant,
+  ListedSession,
+  Opened,
+  Question,
+  Resolution,
+  SessionEvent,
+  ToolServer,
+  Vm,
+} from './types.ts'
 
 export type Connection = 'connecting' | 'open' | 'lost' | 'refused'
 
@@ -17,6 +30,7 @@ export const $running = atom(false)
 export const $queue = atom<readonly { id: number; text: string }[]>([])
 export const $questions = atom<readonly Asked[]>([])
 export const $grants = atom<readonly Grant[]>([])
+export const $servers = atom<readonly ToolServer[]>([])
 export const $folders = atom<readonly FolderView[]>([])
 export const $approve = atom<Approve>('ask')
 export const $model = atom<{ name: string; practice: boolean } | null>(null)
@@ -87,6 +101,7 @@ async function begin(session: string | null): Promise<void> {
   void call<{ name: string; practice: boolean } | { mode: string }>('model')
     .then((model) => 'mode' in model && $model.set({ name: '', practice: model.mode === 'practice' }))
     .catch(() => {})
+  void refreshServers()
   await refreshSessions()
   if (session !== null) await openSession(session).catch(fail)
 }
@@ -137,6 +152,10 @@ function follow(event: SessionEvent): void {
     case 'permission':
     case 'grants':
       void refreshGrants()
+      return
+    case 'tool_call':
+      // A new session is on record by now.
+      if (!$sessions.get().some(({ session }) => session === event.session)) refreshSoon()
       return
     case 'result':
       $running.set(false)
@@ -317,6 +336,11 @@ async function refreshGrants(): Promise<void> {
   if ($session.get() === session) $grants.set(grants)
 }
 
+async function refreshServers(): Promise<void> {
+  const { servers } = await call<{ servers: ToolServer[] }>('mcp/servers').catch(() => ({ servers: [] }))
+  $servers.set(servers)
+}
+
 async function refreshSessions(): Promise<void> {
   const { sessions } = await call<{ sessions: ListedSession[] }>('sessions').catch(() => ({ sessions: $sessions.get() }))
   $sessions.set(sessions)
@@ -327,5 +351,6 @@ function refreshSoon(): void {
   refreshing ??= setTimeout(() => {
     refreshing = null
     void refreshSessions()
+    void refreshServers()
   }, 300)
 }

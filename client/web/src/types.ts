@@ -7,7 +7,14 @@ export type { Fault, FolderView, Opened, Question, Resolution }
 type Common = { session: string; seq: number; ts: string; turn?: string; passing?: boolean; since?: number }
 export type SessionEvent = DaemonEvent | (Common & { type: 'prompt'; text: string }) | (Common & { type: 'grants' })
 
-export type Grant = { id: string; kind: 'folder' | 'write' | 'exec' | 'fetch'; scope: string; by: string; at: number; reason: string }
+export type Grant = {
+  id: string
+  kind: 'folder' | 'write' | 'exec' | 'fetch' | 'mcp'
+  scope: string
+  by: string
+  at: number
+  reason: string
+}
 export type ListedSession = {
   session: string
   title: string | null
@@ -18,6 +25,8 @@ export type ListedSession = {
   running: boolean
   asks: boolean
 }
+/** A tool server, as far as it is shown. */
+export type ToolServer = { name: string; state: string; network: boolean; error: Fault | null; tools: readonly { name: string }[] }
 export type Approve = 'ask' | 'edits' | 'all' | 'none'
 export type Vm = {
   state: string

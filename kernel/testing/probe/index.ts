@@ -5,6 +5,7 @@ import { spawnSync } from 'node:child_process'
 import * as Effect from 'effect/Effect'
 import { assign, emit, enqueueActions, setup } from 'xstate'
 import type { Actor, EffectContext, Effects, From, Inbound, KernelEvent, Manifest, Outgoing } from '../../types.ts'
+import { noRequest } from '../../no-request.ts'
 import { protocol } from './protocol.ts'
 
 export const manifest = {
@@ -96,7 +97,7 @@ const machine = setup({
 })
 
 function requestOf(from: From): number {
-  return from.request ?? 0
+  return from.request ?? noRequest
 }
 
 const effects = {
