@@ -9,10 +9,11 @@ import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { link, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { finishTree, leftIn, leftOut, modules, packages, recipeVersion } from '../../guest/image/recipe.ts'
+import { finishTree, leftIn, leftOut, modules, packages, recipeVersion, sourceDate } from '../../guest/image/recipe.ts'
 import { fault, isFault } from '../../kernel/index.ts'
 import { cancelled } from './image-commands.ts'
 import { takeLock } from './image-lock.ts'
+import { flush } from './flush.ts'
 import { chosenArchive, debianArchitecture } from './image-host.ts'
 import { buildKernel, buildRoot, downloadPackages } from './image-steps.ts'
 
@@ -185,6 +186,7 @@ async function recipeHash(request: Pick<ImageRequest, 'nodeBinary' | 'mirror'>):
     leftOut,
     leftIn,
     finishTree,
+    sourceDate,
   }
   return createHash('sha256')
     .update(JSON.stringify(inputs))
@@ -225,13 +227,4 @@ async function describeFile(path: string): Promise<ImageFile> {
     bytes += (chunk as Buffer).length
   }
   return { sha256: hash.digest('hex'), bytes }
-}
-
-async function flush(path: string): Promise<void> {
-  const file = await open(path, 'r')
-  try {
-    await file.sync()
-  } finally {
-    await file.close()
-  }
 }

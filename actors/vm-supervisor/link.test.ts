@@ -1,6 +1,6 @@
 import { duplexPair, type Duplex } from 'node:stream'
 import { describe, expect, it } from 'vitest'
-import { encodeFrame, FrameDecoder, type GuestMessage, type HostMessage, initialCredit, parseHostMessage } from '../../guest/wire.ts'
+import { encodeFrame, FrameDecoder, type GuestMessage, type HostMessage, initialCredit, parseHostMessage, protocolVersion } from '../../guest/wire.ts'
 import { fault } from '../../kernel/index.ts'
 import { maxFilesInFlight, maxOutputBytes } from './limits.ts'
 import { ControlLink } from './link-control.ts'
@@ -58,10 +58,10 @@ describe('control link', () => {
     const { link, say, heard } = connected()
     const ready = link.greet('2')
     await turn()
-    say({ t: 'ready', protocol: 1, epoch: '1', agent: 'a', kernel: 'k', bootMs: 1, stages: {} })
+    say({ t: 'ready', protocol: protocolVersion, epoch: '1', agent: 'a', kernel: 'k', bootMs: 1, stages: {} })
     await new Promise((resolve) => setTimeout(resolve, 300))
     expect(heard.length).toBeGreaterThan(1)
-    say({ t: 'ready', protocol: 1, epoch: '2', agent: 'a', kernel: 'k', bootMs: 7, stages: {} })
+    say({ t: 'ready', protocol: protocolVersion, epoch: '2', agent: 'a', kernel: 'k', bootMs: 7, stages: {} })
     expect((await ready).bootMs).toBe(7)
   })
 
@@ -69,7 +69,7 @@ describe('control link', () => {
     const { link, say } = connected()
     const ready = link.greet('1')
     say({ t: 'ready', protocol: 9, epoch: '1', agent: 'a', kernel: 'k', bootMs: 1, stages: {} })
-    await expect(ready).rejects.toMatchObject({ code: 'workspace-unavailable', cause: 'agent 9, supervisor 1' })
+    await expect(ready).rejects.toMatchObject({ code: 'workspace-unavailable', cause: `agent 9, supervisor ${protocolVersion}` })
   })
 
   it('streams two commands at once, text whole, and gives credit only for what was consumed', async () => {
@@ -149,10 +149,10 @@ describe('control link', () => {
     const { link, say, guest } = connected()
     say(exitOf(77))
     say({ t: 'out', id: 78, stream: 'stdout' }, bytes('x'))
-    say({ t: 'pong', n: 99 })
+    say({ t: 'pong', n: 99, busy: false })
     guest.write(new Uint8Array(16).fill(255))
     expect((await link.closed).cause).toMatch(/no frame/)
-    await expect(link.ping()).rejects.toMatchObject({ code: 'workspace-unavailable' })
+    await expect(link.ping(1)).rejects.toMatchObject({ code: 'workspace-unavailable' })
   })
 
   it('reports sessions and commands the guest refuses', async () => {
@@ -169,7 +169,7 @@ describe('control link', () => {
   it('fails everything when the VM goes', async () => {
     const { link, host } = connected()
     const exec = link.exec({ session: 's', command: 'x', cwd: null, timeoutMs: 5 }, async () => {})
-    const ping = link.ping()
+    const ping = link.ping(1)
     host.destroy()
     await expect(exec.done).rejects.toMatchObject({ code: 'workspace-unavailable' })
     await expect(ping).rejects.toMatchObject({ code: 'workspace-unavailable' })

@@ -28,9 +28,12 @@ const details: Readonly<Record<VmState, string>> = {
   stopped: 'The workspace is not running.',
   probing: 'Looking at what this machine can run.',
   image: 'Preparing the workspace image.',
+  restoring: 'Starting the workspace from its saved memory.',
   booting: 'Starting the workspace.',
   verifying: 'Checking the workspace.',
+  saving: 'Saving the memory of the new workspace, so that later starts take a moment.',
   ready: 'The workspace is ready.',
+  paused: 'The workspace is paused; the next command wakes it.',
   backoff: 'The workspace failed and will be tried again.',
   stopping: 'Stopping the workspace.',
 }

@@ -59,6 +59,7 @@ const ready = () => {
   it.feed({ type: 'probe.found', ref, hypervisor: { noJail: null }, memoryMiB: 512, cpus: 1, ms: 1 })
   it.feed({ type: 'image.ready', ref, dir: '/i/x', built: false, ms: 1 })
   it.feed({ type: 'accelerate.chosen', ref, accelerator: 'tcg', why: 'x', cached: true, ms: 1 })
+  it.feed({ type: 'lookForSnapshot.found', ref, key: 'k', ms: 1 })
   it.feed({ type: 'vm.handshake', epoch: ref, ms: 1, guestMs: 1, kernel: 'k' })
   it.feed({ type: 'verify.ok', ref, ms: 1, at: 1 })
   it.feed({ type: 'admit.ready', ref, session: 's', revision: 1 })
