@@ -26,10 +26,7 @@ const path = fc
 
 const hostMessage: fc.Arbitrary<HostMessage> = fc.oneof(
   fc.record({ t: fc.constant('hello' as const), epoch: fc.stringMatching(/^[A-Za-z0-9._-]{1,64}$/) }),
-  fc.record(
-    { t: fc.constant('wake' as const), ms: count, seed: fc.stringMatching(/^[0-9a-f]{128}$/) },
-    { requiredKeys: ['t', 'ms'] },
-  ),
+  fc.record({ t: fc.constant('wake' as const), ms: count, seed: fc.stringMatching(/^[0-9a-f]{128}$/) }, { requiredKeys: ['t', 'ms'] }),
   fc.constant({ t: 'warm' as const }),
   fc.record({
     t: fc.constant('session' as const),

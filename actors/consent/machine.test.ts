@@ -103,6 +103,8 @@ const write = (path = 'report.md') => ({
   detail: '+x',
   target: { kind: 'write', folder: 'Sales-2026', path },
 })
+const tunnelKinds = ['connect', 'tunnel-data']
+const egressKinds = ['model', 'model-info', 'fetch', 'explain']
 const exec = { tool: 'Bash', title: 'Run ls', detail: 'ls', target: { kind: 'exec', command: 'ls' } }
 
 describe('open', () => {
@@ -116,7 +118,7 @@ describe('open', () => {
     const [, conversation] = it.of('spawn')
     expect(conversation?.body.grants.map((item) => item.name)).toEqual(['egress', 'consent', 'mcp', 'journal', 'folder:Sales-2026'])
     expect(conversation?.caps?.map(({ limits }) => limits?.kinds)).toEqual([
-      undefined,
+      ['model', 'model-info', 'fetch'],
       ['ask'],
       ['tools'],
       ['append', 'read'],
@@ -124,7 +126,7 @@ describe('open', () => {
     ])
     expect(it.of('derive').map(({ caps }) => caps?.[0]?.limits)).toEqual([
       { session: 's-new', mode: 'rw' },
-      { session: 's-new', kinds: ['model', 'model-info', 'fetch', 'explain'], hosts: ['example.com', '@member', '?'] },
+      { session: 's-new', kinds: [...egressKinds, ...tunnelKinds], hosts: ['example.com', '@member', '?'] },
     ])
     expect(it.of('attach')[0]).toMatchObject({
       to: 'workspace',

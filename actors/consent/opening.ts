@@ -10,10 +10,11 @@
  */
 import { fault } from '../../kernel/index.ts'
 import type { Delegation, Fault, Outgoing } from '../../kernel/index.ts'
+import { attachNetwork, conversationEgress, egressLimits, ownHosts, permitted } from './egress-capability.ts'
 import { maxFolders, maxHosts, maxSessions, maxTries } from './limits.ts'
 import { folderKey, folderName } from './names.ts'
 import type { Policy } from '../policy/protocol.ts'
-import { allowedHosts, blockedTools, folderLimit, outsideAllowed, switchedOff, toolRule } from './policy-rules.ts'
+import { blockedTools, folderLimit, outsideAllowed, switchedOff } from './policy-rules.ts'
 import { dropFolder, endSession } from './sessions.ts'
 import {
   changeFolder,
@@ -35,29 +36,6 @@ import {
 
 /** Kinds of a folder that change nothing; a conversation holds these from the start. */
 const readKinds = ['info', 'read', 'list', 'stat', 'glob', 'grep', 'preview'] as const
-
-const toolOfKind: Readonly<Record<string, string>> = { read: 'Read', glob: 'Glob', grep: 'Grep', fetch: 'WebFetch' }
-
-function permitted<Kind extends string>(policy: Policy | null, kinds: readonly Kind[]): Kind[] {
-  return kinds.filter((kind) => policy === null || toolRule(policy, toolOfKind[kind] ?? kind) !== 'blocked')
-}
-
-/** The session's own hosts that policy allows as well. */
-function ownHosts(session: Session, policy: Policy | null): string[] {
-  return policy ? [...allowedHosts(policy, session.hosts)] : []
-}
-
-/**
- * What the session's egress capability allows: its own hosts, what the member's egress rules allow, others after a question, and fetching
- * if policy does. Egress holds all of it to policy's list once more.
- */
-export function egressLimits(session: Session, policy: Policy | null): { kinds: string[]; session: string; hosts: string[] } {
-  return {
-    kinds: permitted(policy, ['model', 'model-info', 'fetch', 'explain']),
-    session: session.id,
-    hosts: [...ownHosts(session, policy), '@member', '?'],
-  }
-}
 
 export function open(context: Context, request: number, from: string, body: OpenBody): Step {
   if (context.policy === null) return stay({ ...context, early: [...context.early, { request, body, from }] })
@@ -164,7 +142,7 @@ function message(
       return send('kernel', 'derive', {}, [{ slot: 'egress', limits, reason }])
     }
     case 'endow-egress':
-      return send('kernel', 'endow', { id: session.conversation?.id ?? '', name: 'egress' }, [{ slot: session.egress?.slot ?? 'egress' }])
+      return send('kernel', 'endow', { id: session.conversation?.id ?? '', name: 'egress' }, [conversationEgress(session)])
     case 'stop-conversation':
       return send('kernel', 'stop', { id: session.conversation?.id ?? '' })
     case 'spawn-conversation':
@@ -193,7 +171,7 @@ function spawnConversation(session: Session, ref: string, policy: Policy | null)
     {
       name: 'egress',
       reason: 'asks the model; fetches from the hosts the member allowed',
-      cap: { slot: session.egress?.slot ?? 'egress' },
+      cap: conversationEgress(session),
     },
     { name: 'consent', reason: 'asks before it changes anything', cap: { slot: 'self', limits: { kinds: ['ask'], session: id } } },
     {
@@ -361,13 +339,14 @@ export function taskDone(context: Context, ref: string, body: unknown, caps: rea
       if (slot === undefined || typeof grant !== 'number') return unexpected()
       const held = { grant, slot }
       if (task.do === 'derive-egress') {
-        return advance(
-          withSession(context, id, (session) => ({
-            ...session,
-            egress: held,
-            outgrown: session.egress ? [...session.outgrown, session.egress] : session.outgrown,
-          })),
-        )
+        const derivedNow = withSession(context, id, (session) => ({
+          ...session,
+          egress: held,
+          outgrown: session.egress ? [...session.outgrown, session.egress] : session.outgrown,
+        }))
+        const session = derivedNow.sessions[id]
+        const given = session ? attachNetwork(derivedNow, session) : stay(derivedNow)
+        return andThen(given, advance)
       }
       return advance(updateFolder(context, id, task.folder, (folder) => ({ ...folder, held })))
     }

@@ -271,6 +271,8 @@ describe('tools', () => {
       'model',
       'model-info',
       'explain',
+      'connect',
+      'tunnel-data',
     ])
     expect(Object.keys(it.of('spawn').at(-1)?.body.params.blocked ?? {})).toEqual(['Bash', 'Edit', 'Grep', 'WebFetch'])
   })

@@ -110,7 +110,7 @@ export function compileEgressPolicy({ member, sessions, managed, registries }: P
       if (byMember && mode === 'all') return verdict('allow', modeRule, 'Every public host is allowed.')
       const listed = byMember ? memberAllow.find(target) : null
       if (listed) return verdict('allow', `allow ${listed.source} (egress rules)`, `${host} is allowed by ${listed.source}.`)
-      if (mayAsk) return verdict('ask', 'hosts: not listed', `${to} is not among the allowed hosts; the member is asked.`)
+      if (mayAsk) return verdict('ask', 'hosts: not listed', `${to} is not among the allowed hosts.`)
       if (named.size === 0) return verdict('deny', 'hosts: none', 'No host is allowed.')
       return verdict('deny', 'hosts: not listed', `${to} is not among the allowed hosts (${listText(hosts)}).`)
     }

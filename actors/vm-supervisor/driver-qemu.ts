@@ -108,7 +108,10 @@ async function tryAccelerator(
 }
 
 /** Command line but for where its files are. */
-function machineOf(spec: Pick<LaunchSpec, 'accelerator' | 'cpus' | 'memoryMiB'>, files: Omit<BootArgs, keyof Machine | 'append' | 'sandbox'>): string[] {
+function machineOf(
+  spec: Pick<LaunchSpec, 'accelerator' | 'cpus' | 'memoryMiB'>,
+  files: Omit<BootArgs, keyof Machine | 'append' | 'sandbox'>,
+): string[] {
   const { accelerator, cpus, memoryMiB } = spec
   return bootArgs({ accelerator, arch, cpus, memoryMiB, append: [], sandbox: linux, ...files })
 }
@@ -140,7 +143,8 @@ async function launch(spec: LaunchSpec, pidFile: string): Promise<RunningVm> {
     kernel: join(imageDir, 'vmlinuz'),
     initrd,
     root: join(imageDir, 'root.squashfs'),
-    scratch: restored === null ? { path: join(scratchSeen, diskFile), temporary: false } : { path: join(restored, diskFile), temporary: true },
+    scratch:
+      restored === null ? { path: join(scratchSeen, diskFile), temporary: false } : { path: join(restored, diskFile), temporary: true },
     fds: { control: 3, files: 4, qmp: 5, console: 6, ...(memory === null ? {} : { incoming: 7 }) },
     saving: begin.how === 'boot-and-save',
   })

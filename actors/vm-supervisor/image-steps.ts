@@ -118,7 +118,12 @@ export async function buildRoot(context: BuildContext): Promise<void> {
     'sh',
     // LZ4: larger than zstd by a third, but an emulated processor unpacks it several times as fast, at every boot.
     ['-c', 'exec mksquashfs - "$1" -tar -comp lz4 -noappend -no-xattrs -no-progress < "$2"', 'sh', part, join(buildDir, 'root.tar')],
-    { step: 'compress the root image', signal, env: reproducible, remedy: 'Install squashfs-tools 4.5 or newer and make room on the disk, then repeat.' },
+    {
+      step: 'compress the root image',
+      signal,
+      env: reproducible,
+      remedy: 'Install squashfs-tools 4.5 or newer and make room on the disk, then repeat.',
+    },
   )
   await writeFile(join(buildDir, 'packages.json'), JSON.stringify(installedPackages(await readFile(join(buildDir, 'dpkg-status'), 'utf8'))))
   await rename(part, join(buildDir, 'root.squashfs'))

@@ -1,6 +1,14 @@
 import { duplexPair, type Duplex } from 'node:stream'
 import { describe, expect, it } from 'vitest'
-import { encodeFrame, FrameDecoder, type GuestMessage, type HostMessage, initialCredit, parseHostMessage, protocolVersion } from '../../guest/wire.ts'
+import {
+  encodeFrame,
+  FrameDecoder,
+  type GuestMessage,
+  type HostMessage,
+  initialCredit,
+  parseHostMessage,
+  protocolVersion,
+} from '../../guest/wire.ts'
 import { fault } from '../../kernel/index.ts'
 import { maxFilesInFlight, maxOutputBytes } from './limits.ts'
 import { ControlLink } from './link-control.ts'

@@ -18,7 +18,8 @@ export function deciderOf(event: MachineEvent): string | null {
 }
 
 /** A VM process is there. */
-export const hasVm = ({ state }: Pick<Context, 'state'>): boolean => ['restoring', 'booting', 'verifying', 'saving', 'ready', 'paused'].includes(state)
+export const hasVm = ({ state }: Pick<Context, 'state'>): boolean =>
+  ['restoring', 'booting', 'verifying', 'saving', 'ready', 'paused'].includes(state)
 
 /** What the VM is made of, as far as effects must be told. */
 type MachineParams = { config: Config; imageDir: string | null; accelerator: Accelerator | null; memoryMiB: number; cpus: number }
@@ -48,6 +49,7 @@ export const base = setup({
     drawJitter: (_, _params: { ref: string }) => noop(),
     readClock: (_, _params: { request: number }) => noop(),
     admit: (_, _params: { ref: string; session: string; revision: number; uid: number; folders: readonly Folder[] }) => noop(),
+    setNetwork: (_, _params: { session: string; slot: number }) => noop(),
     evict: (_, _params: { ref: string; session: string }) => noop(),
     exec: (_, _params: Waiting) => noop(),
     rest: () => noop(),

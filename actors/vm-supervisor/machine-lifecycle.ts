@@ -42,7 +42,13 @@ export const vocabulary = withSnapshots.extend({
       else if (event.type === 'verify.ok') {
         const { guest: _guest, ...steps } = timed('verify', event.ms)
         const total = Object.values(steps).reduce((sum, ms) => sum + ms, 0)
-        enqueue.assign({ timings: { ...timed('verify', event.ms), total }, readyAt: event.at, wasReady: true, hardwareFailures: 0, busy: false })
+        enqueue.assign({
+          timings: { ...timed('verify', event.ms), total },
+          readyAt: event.at,
+          wasReady: true,
+          hardwareFailures: 0,
+          busy: false,
+        })
       }
     }),
     nowHealthy: enqueueActions(({ enqueue }) => enqueue.assign({ failures: 0 })),

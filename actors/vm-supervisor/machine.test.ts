@@ -140,7 +140,16 @@ describe('a lazy start', () => {
     expect(vm.effects().filter((effect) => effect.name === 'admit')).toMatchObject([{ params: { session: 's', uid: 20_000, revision: 1 } }])
     vm.admitted('s')
     expect(ran(vm)).toMatchObject([{ params: { request, command: 'true', session: 's' } }])
-    expect(vm.context.timings).toEqual({ probe: 10, image: 5, accelerator: 1, snapshot: 2, boot: 3000, guest: 2500, verify: 3, total: 3021 })
+    expect(vm.context.timings).toEqual({
+      probe: 10,
+      image: 5,
+      accelerator: 1,
+      snapshot: 2,
+      boot: 3000,
+      guest: 2500,
+      verify: 3,
+      total: 3021,
+    })
   })
 
   it('replies to start when ready', () => {

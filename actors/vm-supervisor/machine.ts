@@ -45,6 +45,7 @@ export const machine = vocabulary.createMachine({
     watch: { actions: 'addWatcher' },
     attach: { actions: 'attach' },
     detach: { actions: 'detach' },
+    network: { actions: 'network' },
     cancelled: { actions: 'forget' },
     'exec.exited': { actions: 'finishExec' },
     'exec.failed': { actions: 'finishExec' },
@@ -273,7 +274,10 @@ export const machine = vocabulary.createMachine({
             resting: { after: { pingEvery: 'asking' } },
             asking: {
               entry: { type: 'ping', params: ({ context }) => ({ ref: String(context.epoch) }) },
-              on: { 'ping.ok': { guard: 'current', target: 'resting', actions: 'noteBusy' }, 'ping.crashed': { guard: 'current', target: 'resting' } },
+              on: {
+                'ping.ok': { guard: 'current', target: 'resting', actions: 'noteBusy' },
+                'ping.crashed': { guard: 'current', target: 'resting' },
+              },
             },
           },
         },

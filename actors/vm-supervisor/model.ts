@@ -72,6 +72,7 @@ export const model = defineModel<Context>({
       end({ type: 'admit.ready', session, revision }),
       end({ type: 'admit.failed', session, revision, error }),
     ],
+    setNetwork: () => [end({ type: 'setNetwork.done' })],
     evict: () => [end({ type: 'evict.done' })],
     exec: () => [
       end({ type: 'exec.exited', exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/' }),
@@ -125,13 +126,14 @@ export const model = defineModel<Context>({
       : item.name === 'discard'
         ? // Nobody waits for it.
           undefined
-      : isCurrent(item.params, context)
-        ? [item.name, item.params['request'] ?? item.params['session']]
-        : undefined,
+        : isCurrent(item.params, context)
+          ? [item.name, item.params['request'] ?? item.params['session']]
+          : undefined,
   always: {
     'a machine that is to be saved knows no session': ({ context }) =>
       context.how !== 'boot-and-save' ||
-      (Object.keys(context.running).length === 0 && Object.values(context.sessions).every(({ inGuest }) => inGuest === 'no' || inGuest === 'failed')),
+      (Object.keys(context.running).length === 0 &&
+        Object.values(context.sessions).every(({ inGuest }) => inGuest === 'no' || inGuest === 'failed')),
     'a request is either waiting for something named or answered': (view) => {
       const waiting = waits(view)
       return view.open.every((request) => waiting.has(request))

@@ -46,7 +46,10 @@ describe('the VM that is booted', () => {
   })
 
   it('leaves the disk as it is when it begins from a saved memory, and may start a program only when it is to be saved', () => {
-    const restored = boot({ scratch: { path: '/s/disk.raw', temporary: true }, fds: { control: 3, files: 4, qmp: 5, console: 6, incoming: 7 } })
+    const restored = boot({
+      scratch: { path: '/s/disk.raw', temporary: true },
+      fds: { control: 3, files: 4, qmp: 5, console: 6, incoming: 7 },
+    })
     expect(after(restored, '-drive')[1]).toMatch(/,snapshot=on$/)
     expect(after(restored, '-incoming')).toEqual(['fd:7'])
     expect(after(restored, '-sandbox')[0]).toContain('spawn=deny')

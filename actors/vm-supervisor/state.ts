@@ -6,7 +6,15 @@ import { backoff, retriesAtOnce, retryHintMs } from './limits.ts'
 import type { VmState, VmStatus } from './protocol.ts'
 import type { Accelerator } from './qemu-args.ts'
 
-export type Config = { home: string; imageDir: string; guestDir: string; nodeBinary: string; memoryMiB: number | null; off: boolean; snapshots: boolean }
+export type Config = {
+  home: string
+  imageDir: string
+  guestDir: string
+  nodeBinary: string
+  memoryMiB: number | null
+  off: boolean
+  snapshots: boolean
+}
 
 export type Folder = { name: string; mode: 'ro' | 'rw'; slot: Delegation['slot'] }
 export type Session = {

@@ -9,7 +9,16 @@ import { readFileSync, rmdirSync } from 'node:fs'
 import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises'
 import { totalmem } from 'node:os'
 import { join } from 'node:path'
-import { agentMemory, agentWeight, allSessionsPids, openFiles, reservedMemory, sessionMemoryShare, sessionOperations, sessionPids } from './limits.ts'
+import {
+  agentMemory,
+  agentWeight,
+  allSessionsPids,
+  openFiles,
+  reservedMemory,
+  sessionMemoryShare,
+  sessionOperations,
+  sessionPids,
+} from './limits.ts'
 
 const root = '/sys/fs/cgroup'
 const sessions = join(root, 'sessions')

@@ -40,7 +40,10 @@ describe.each(['x86_64', 'aarch64'] as const)('the filter of %s', (architecture:
   })
 
   test('allows every other call', () => {
-    const known = new Set<number>([...denied.flatMap(({ calls }) => Object.values(calls).map((pair) => pair[index] ?? -1)), examined.clone3[index]])
+    const known = new Set<number>([
+      ...denied.flatMap(({ calls }) => Object.values(calls).map((pair) => pair[index] ?? -1)),
+      examined.clone3[index],
+    ])
     const families = [examined.socket[index], examined.socketpair[index]]
     for (let number = 0; number < 600; number++)
       if (!known.has(number))
@@ -98,7 +101,9 @@ const headers = [
 /** Where the kernel's headers are installed, the numbers are compared with them. */
 test.each(headers.filter(([, path]) => existsSync(path)))('the numbers of %s are the kernel headers’', (architecture, path) => {
   const index = architecture === 'x86_64' ? 0 : 1
-  const there = new Map([...readFileSync(path, 'utf8').matchAll(/^#define __NR(?:3264)?_(\w+)\s+(\d+)/gm)].map(([, name, number]) => [name, Number(number)]))
+  const there = new Map(
+    [...readFileSync(path, 'utf8').matchAll(/^#define __NR(?:3264)?_(\w+)\s+(\d+)/gm)].map(([, name, number]) => [name, Number(number)]),
+  )
   const all = [...denied.flatMap(({ calls }) => Object.entries(calls)), ...Object.entries(examined)]
   for (const [name, numbers] of all) if (there.has(name) && numbers[index] !== null) expect(numbers[index], name).toBe(there.get(name))
 })

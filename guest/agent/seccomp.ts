@@ -2,16 +2,7 @@
  * The system call filter every command of a session runs under, as a classic BPF program (`seccomp(2)`): a deny list that answers EPERM, so
  * that programs see a plain error, and ends a process that calls by another architecture's numbers. Pure.
  */
-import {
-  type Architecture,
-  denied,
-  deniedIoctls,
-  examined,
-  families,
-  namespaceFlags,
-  personalities,
-  socketTypes,
-} from './syscalls.ts'
+import { type Architecture, denied, deniedIoctls, examined, families, namespaceFlags, personalities, socketTypes } from './syscalls.ts'
 
 export type Instruction = { code: number; jt: number; jf: number; k: number }
 
