@@ -3,12 +3,13 @@
  * report of the bench named, or a list of all reports without a name. Progress goes to stderr.
  */
 import { parseArgs } from 'node:util'
+import { egress } from './egress.ts'
 import { mainJob } from './main-job.ts'
 import { type Figure, machine, type Report, table } from './report.ts'
 
 type Bench = (runs: number, told: (text: string) => void) => Promise<Figure[]>
 
-const benches: Readonly<Record<string, Bench>> = { 'main-job': mainJob }
+const benches: Readonly<Record<string, Bench>> = { egress, 'main-job': mainJob }
 
 /** Medians of five are steady enough to compare, and a cold start of the VM takes several seconds. */
 const defaultRuns = 5

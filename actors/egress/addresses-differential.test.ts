@@ -168,8 +168,8 @@ function filteringAgentAllows(address: string): boolean {
 
 /** ipaddr.js reads `::1.2.3.4` as another address than the system does; the comparison is about ranges, not about that. */
 function hexadecimal(address: string): string {
-  return address.replace(/(\d+)\.(\d+)\.(\d+)\.(\d+)$/, (text, a, b, c, d) =>
-    address.includes(':') ? `${(Number(a) * 256 + Number(b)).toString(16)}:${(Number(c) * 256 + Number(d)).toString(16)}` : String(text),
+  return address.replace(/(\d+)\.(\d+)\.(\d+)\.(\d+)$/, (text: string, a: string, b: string, c: string, d: string) =>
+    address.includes(':') ? `${(Number(a) * 256 + Number(b)).toString(16)}:${(Number(c) * 256 + Number(d)).toString(16)}` : text,
   )
 }
 

@@ -28,7 +28,7 @@ export function createBodyReader(body: Body): BodyReader {
           const count = Math.min(state.left, bytes.length - taken)
           taken += count
           const left: number = state.left - count
-          if (left > 0) state = { ...state, left }
+          if (left > 0) state = { at: state.at, left }
           else state = state.at === 'bytes' ? { at: 'over' } : { at: 'chunk-end', line: '' }
           continue
         }

@@ -42,8 +42,9 @@ export const limits = {
   /** All together: each costs a descriptor and some 30 KiB. */
   tunnels: 10_000,
   tunnelConnectMs: 15_000,
-  /** What was sent to 80 or 443 and is still no whole hello or head: a client that dawdles holds a connection. */
-  tunnelFirstMs: 30_000,
+  /** What was sent to 80 or 443 and is still no whole hello or head: a client that dawdles holds a connection,
+   * but an emulated one on a busy machine takes half a minute. */
+  tunnelFirstMs: 60_000,
   /** Silence both ways; a database connection that is kept for later stays below an hour. */
   tunnelIdleMs: 60 * 60_000,
   /** Bytes on their way in one direction of a tunnel before its sender has to wait. */

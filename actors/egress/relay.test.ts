@@ -17,7 +17,7 @@ afterEach(() => {
 })
 
 const web: Web = {
-  resolve: async (host) => [{ address: host === 'private.example' ? '10.0.0.1' : '127.0.0.1', family: 4 }],
+  resolve: async (name) => [{ address: name === 'private.example' ? '10.0.0.1' : '127.0.0.1', family: 4 }],
   addressPolicy: () => (address) => (address === '127.0.0.1' ? 'public' : 'private'),
 }
 

@@ -10,6 +10,16 @@ export type TunnelStream = Duplex & {
   feed(bytes: Uint8Array | null): Promise<void>
 }
 
+async function settle(work: Promise<void>, done: (error?: Error | null) => void): Promise<void> {
+  let failed: Error | null = null
+  try {
+    await work
+  } catch (error) {
+    failed = error instanceof Error ? error : new Error(String(error))
+  }
+  done(failed)
+}
+
 /** `send`: bytes for the actor in pieces of at most `limits.partBytes`; null when there are no more. */
 export function createTunnelStream(send: (bytes: Uint8Array | null) => Promise<void>): TunnelStream {
   /** Those who wait for room, in the order of their bytes. */
@@ -23,10 +33,10 @@ export function createTunnelStream(send: (bytes: Uint8Array | null) => Promise<v
     writableHighWaterMark: limits.tunnelWindow,
     read: release,
     write(bytes: Uint8Array, _encoding, done) {
-      sendAll(bytes).then(() => done(), done)
+      void settle(sendAll(bytes), done)
     },
     final(done) {
-      send(null).then(() => done(), done)
+      void settle(send(null), done)
     },
     destroy(error, done) {
       release()

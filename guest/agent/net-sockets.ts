@@ -15,6 +15,8 @@ import { toolMs } from './limits.ts'
 /** Where a program that speaks to a proxy finds one: HTTP and SOCKS5 on the same port. */
 export const proxyPort = 1080
 export const resolver = '127.0.0.53'
+/** From the range of names, at its end, where no name gets. */
+const ownAddress = '198.19.255.254'
 
 export type NetSockets = { servers: readonly Server[]; names: UdpSocket; close(): void }
 
@@ -56,7 +58,8 @@ give(names, "dgram.Socket", "names")
 
 /** Makes the namespace of this holder one whose every connection ends here. Rejects with why not. */
 export async function openNetSockets(holder: Holder): Promise<NetSockets> {
-  await holder.order('ip link set lo up && ip route add local default dev lo')
+  // An address beside loopback's: resolvers that ask for configured families (AI_ADDRCONFIG) find none without.
+  await holder.order(`ip link set lo up && ip addr add ${ownAddress}/32 dev lo && ip route add local default dev lo`)
   await holder.order('ip -6 route add local default dev lo 2>/dev/null || true')
   await holder.order(`echo '${ruleset}' | nft -f -`)
   return receive(holder.pid)
