@@ -3,6 +3,7 @@ import { realpathSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { type EgressCommand, parseEgress } from './egress-args.ts'
+import { type AuditCommand, parseAudit } from './audit-args.ts'
 import { type McpCommand, parseMcp } from './mcp-args.ts'
 
 export class UsageError extends Error {}
@@ -13,6 +14,7 @@ export type Approve = (typeof approveModes)[number]
 export type SessionOptions = { folders: Folder[]; approve: Approve; hosts: string[]; session?: string; model?: string }
 const vmActions = ['status', 'start', 'stop', 'restart'] as const
 const policyActions = ['show', 'check', 'explain'] as const
+const telemetryActions = ['status', 'test'] as const
 const daemonActions = ['start', 'stop', 'status'] as const
 
 export type Command =
@@ -22,6 +24,8 @@ export type Command =
   | { verb: 'vm'; action: (typeof vmActions)[number]; json: boolean }
   | { verb: 'daemon'; action: (typeof daemonActions)[number]; json: boolean }
   | { verb: 'policy'; action: (typeof policyActions)[number]; about: string; json: boolean }
+  | { verb: 'telemetry'; action: (typeof telemetryActions)[number]; json: boolean }
+  | AuditCommand
   | { verb: 'inspect' | 'doctor'; json: boolean }
   | { verb: 'check'; actor: string | null; json: boolean }
   | McpCommand
@@ -65,6 +69,12 @@ export const usage = `Usage: bulkhead [COMMAND]
               Who runs, what each holds and why.
   policy show | check FILE | explain KEY [--json]
               What the organization and your settings allow, and who decided.
+  telemetry status | test [--json]
+              Where telemetry goes and how that is going; send a self test.
+  audit verify [--expect N:HASH] [--key FINGERPRINT] | export | query [--json]
+              The log of decisions and effects: whether it is whole; its entries as JSON lines; its entries in words.
+      --session ID, --action NAME, --since TIME, --until TIME    which entries (export, query)
+      --dir PATH                                                 another audit folder
   doctor [--json]
               What this machine has of what Bulkhead needs.
   daemon start|stop|status [--json]
@@ -104,6 +114,8 @@ export function parseCommand(args: readonly string[]): Command {
       if (prompt === '') throw new UsageError('run needs a prompt: bulkhead run --folder PATH "What to do"')
       return { verb, prompt, json: values.json === true, ...session(values) }
     }
+    case 'audit':
+      return parseAudit(rest)
     case 'web': {
       const { values, positionals } = parseWords(rest, { 'no-open': { type: 'boolean' } })
       if (positionals.length > 0) throw new UsageError('web takes no argument but --no-open.')
@@ -113,10 +125,11 @@ export function parseCommand(args: readonly string[]): Command {
       if (rest.length > 0) throw new UsageError('acp takes no argument.')
       return { verb }
     case 'vm':
+    case 'telemetry':
     case 'daemon': {
       const { values, positionals } = parseWords(rest, json)
       const [action, ...more] = positionals
-      const known: readonly string[] = verb === 'vm' ? vmActions : daemonActions
+      const known: readonly string[] = { vm: vmActions, telemetry: telemetryActions, daemon: daemonActions }[verb]
       if (action === undefined || more.length > 0 || !known.includes(action))
         throw new UsageError(`${verb} takes one of: ${known.join(', ')}.`)
       return { verb, action, json: values.json === true } as Command

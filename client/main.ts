@@ -6,6 +6,7 @@ import type { VmStatus } from '../actors/vm-supervisor/protocol.ts'
 import { asFault, isFault } from '../kernel/index.ts'
 import type { InspectReport } from '../kernel/inspect.ts'
 import { type Command, parseCommand, usage, UsageError } from './args.ts'
+import { auditDir } from '../actors/telemetry/manifest.ts'
 import { exitCodes } from './exit-codes.ts'
 import { faultText } from './fault-text.ts'
 import { findPlaces } from './places.ts'
@@ -95,6 +96,20 @@ async function perform(command: Command): Promise<number> {
       renderer.settle()
       try {
         return await egress(daemon, command, out)
+      } finally {
+        daemon.close()
+      }
+    }
+    case 'audit': {
+      const { audit } = await import('./audit.ts')
+      return audit(command, auditDir(places.home), out)
+    }
+    case 'telemetry': {
+      const { telemetry } = await import('./telemetry.ts')
+      const daemon = await open(false)
+      renderer.settle()
+      try {
+        return await telemetry(daemon, command, out)
       } finally {
         daemon.close()
       }

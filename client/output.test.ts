@@ -71,7 +71,7 @@ describe('for people', () => {
     for (const event of turn) renderer.event(event)
     expect(text().out).toBe('I look.\nDone.\n')
     expect(text().err).toBe(`Session s-1 · sales/ (read only) · hosts: a.com · approve: ask
-Model: the practice model. No ANTHROPIC_API_KEY is set, so a built-in stand-in answers; it understands plain requests only.
+Model: the practice model, a built-in stand-in for plain requests only. No ANTHROPIC_API_KEY is set.
 Workspace: booting, kernel
 ✓ Run ls  1.2 s, allowed once by member (terminal)
 ✗ Read ../x  0.0 s
@@ -90,6 +90,20 @@ Done · 2 tool calls · 0.0 s · session s-1
     expect(shown({ TERM: 'xterm', NO_COLOR: '1' })).not.toMatch(/\u001b\[\d/)
     expect(shown({ TERM: 'xterm', NO_COLOR: '1' })).toContain('\r\u001b[K… Run ls')
     expect(shown({ TERM: 'dumb' })).not.toContain('\u001b')
+  })
+
+  test('while a question has the terminal nothing else is written; it comes after', () => {
+    const { renderer, text } = captured({ TERM: 'xterm', NO_COLOR: '1' }, true)
+    renderer.event({ ...base, seq: 1, type: 'text', text: 'I ask.' })
+    renderer.hold()
+    const before = text().both
+    expect(before).toBe('I ask.\n')
+    for (const event of turn) renderer.event(event)
+    renderer.status('booting')
+    renderer.note('noted')
+    expect(text().both).toBe(before)
+    renderer.release()
+    expect(text().both).toMatch(/^I ask\.\n[\s\S]*✓ Run ls[\s\S]*Done · 2 tool calls[\s\S]*noted\n$/)
   })
 
   test('control sequences and direction overrides cannot reach the terminal', () => {

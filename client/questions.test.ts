@@ -24,7 +24,7 @@ function asker() {
     lines: linesOf(input),
     write: (text) => (shown += text),
     style: styleFor({ isTTY: false }, {}),
-    settle: () => {},
+    screen: { hold: () => {}, release: () => {} },
   })
   return { input, ask, shown: () => shown }
 }

@@ -7,16 +7,17 @@ import type { Lines } from './lines.ts'
 import { oneLine, printable } from './printable.ts'
 import type { Style } from './style.ts'
 
+/** What else writes to the terminal; it waits while a question is there. */
+type Screen = { hold(): void; release(): void }
 export type Asker = (question: Question, signal: AbortSignal) => Promise<string | null>
 
-export function createAsker(options: { lines: Lines; write(text: string): unknown; style: Style; settle(): void }): Asker {
-  const { lines, write, style, settle } = options
+export function createAsker(options: { lines: Lines; write(text: string): unknown; style: Style; screen: Screen }): Asker {
+  const { lines, write, style, screen } = options
   /** One question at a time on one terminal. */
   let last: Promise<unknown> = Promise.resolve()
 
   async function ask(question: Question, signal: AbortSignal): Promise<string | null> {
     if (signal.aborted) return null
-    settle()
     const keys = question.options.map(({ label }, at) => `  ${at + 1} ${printable(label)}`).join('\n')
     write(`\n${style.paint('bold', `Bulkhead wants to: ${oneLine(question.title, 300)}`)}\n${detail(question.detail, style)}\n${keys}\n`)
     for (;;) {
@@ -39,7 +40,14 @@ export function createAsker(options: { lines: Lines; write(text: string): unknow
   }
 
   return (question, signal) => {
-    const turn = last.then(() => ask(question, signal))
+    const turn = last.then(async () => {
+      screen.hold()
+      try {
+        return await ask(question, signal)
+      } finally {
+        screen.release()
+      }
+    })
     last = turn.catch(() => {})
     return turn
   }

@@ -6,8 +6,10 @@ import type { FolderView, SessionEvent, TurnResult } from './events.ts'
 import { faultText } from './fault-text.ts'
 import { oneLine, printable } from './printable.ts'
 import { duration, type Style } from './style.ts'
+import { createWrapper } from './wrap.ts'
 
-type Sink = { write(text: string): unknown }
+/** `columns`: of a terminal. */
+type Sink = { write(text: string): unknown; columns?: number }
 
 export type Renderer = {
   event(event: SessionEvent): void
@@ -16,6 +18,9 @@ export type Renderer = {
   note(text: string): void
   /** Before somebody else writes to the terminal. */
   settle(): void
+  /** A question has the terminal: what happens meanwhile is shown once it is released. */
+  hold(): void
+  release(): void
 }
 
 export function createRenderer(options: { out: Sink; err: Sink; style: Style; now?: () => number }): Renderer {
@@ -30,98 +35,119 @@ export function createRenderer(options: { out: Sink; err: Sink; style: Style; no
   let turnBegan = now()
   let greeted = false
   let model = ''
+  let held: (() => void)[] | null = null
+  const answer = createWrapper(() => (style.live ? (out.columns ?? 0) : 0))
 
+  /** Now, or once the question is answered. */
+  function later(action: () => void): void {
+    if (held) held.push(action)
+    else action()
+  }
   function clear(): void {
     if (drawn) err.write('\r\u001b[K')
     drawn = false
   }
   function finishText(): void {
-    if (open) out.write('\n')
+    if (open) out.write(`${answer.end()}\n`)
     open = false
   }
   function line(text: string): void {
     clear()
     finishText()
-    err.write(`${text}\n`)
+    const wrapper = createWrapper(() => (style.live ? (err.columns ?? 0) : 0))
+    err.write(`${wrapper.push(text)}${wrapper.end()}\n`)
   }
   function status(text: string): void {
     // While the answer's last line is open, a redrawn line would overwrite it.
-    if (!style.live || open) return
+    if (!style.live || open || held) return
     err.write(`\r\u001b[K${style.paint('dim', oneLine(`… ${text}`, 78))}`)
     drawn = true
   }
 
   return {
     status,
-    note: (text) => line(text),
+    note: (text) => later(() => line(text)),
     settle() {
       clear()
       finishText()
     },
-    event(event) {
-      switch (event.type) {
-        case 'session':
-          if (event.model) {
-            turnBegan = now()
-            const text = modelLine(event.model)
-            if (text !== model) line(style.paint('dim', text))
-            model = text
-          } else if (event.folders) {
-            line(
-              style.paint(
-                'dim',
-                sessionLine(event.session, event.folders, event.approve ?? 'ask', event.hosts ?? [], event.resumed === true && !greeted),
-              ),
-            )
-            greeted = true
-          }
-          return
-        case 'text': {
-          clear()
-          const text = printable(event.text.replaceAll('\r', ''))
-          out.write(text)
-          if (text !== '') open = !text.endsWith('\n')
-          return
-        }
-        case 'thinking':
-          return status('thinking')
-        case 'tool_call':
-          began.set(event.id, { title: event.title })
-          clear()
-          finishText()
-          return status(event.title)
-        case 'tool_output':
-          return status(`${began.get(event.id)?.title ?? ''}: ${event.text}`)
-        case 'permission':
-          if (event.decision === 'allow')
-            allowed.set(event.id, `allowed ${event.scope === 'once' ? 'once' : 'for this session'} by ${oneLine(event.by, 40)}`)
-          return
-        case 'tool_result': {
-          const title = oneLine(began.get(event.id)?.title ?? event.name)
-          const mark = event.ok ? style.paint('green', '✓') : style.paint('red', '✗')
-          const decision = allowed.get(event.id)
-          const facts = [duration(event.durationMs), ...(decision ? [decision] : [])].join(', ')
-          line(`${mark} ${title}  ${style.paint('dim', facts)}`)
-          if (event.error) line(`  ${oneLine(event.error.message, 160)} ${style.paint('dim', `(${event.error.code})`)}`)
-          return
-        }
-        case 'vm': {
-          const text = `Workspace: ${event.state}${event.detail ? `, ${oneLine(event.detail)}` : ''}`
-          if (event.state === workspace) return status(text)
-          workspace = event.state
-          return line(style.paint('dim', text))
-        }
-        case 'error':
-          return line(`${style.paint('red', 'Error:')} ${faultText(event.error)}`)
-        case 'usage':
-          return
-        case 'result':
-          line(style.paint('dim', `${summary(event)} · ${duration(now() - turnBegan)} · session ${event.session}`))
-          return
-        default:
-          event satisfies never
-      }
+    hold() {
+      clear()
+      finishText()
+      held ??= []
     },
+    release() {
+      const waiting = held ?? []
+      held = null
+      for (const action of waiting) action()
+    },
+    event: (event) => later(() => show(event)),
+  }
+
+  function show(event: SessionEvent): void {
+    switch (event.type) {
+      case 'session':
+        if (event.model) {
+          turnBegan = now()
+          const text = modelLine(event.model)
+          if (text !== model) line(style.paint('dim', text))
+          model = text
+        } else if (event.folders) {
+          line(
+            style.paint(
+              'dim',
+              sessionLine(event.session, event.folders, event.approve ?? 'ask', event.hosts ?? [], event.resumed === true && !greeted),
+            ),
+          )
+          greeted = true
+        }
+        return
+      case 'text': {
+        clear()
+        const text = printable(event.text.replaceAll('\r', ''))
+        if (text === '') return
+        out.write(answer.push(text))
+        open = !text.endsWith('\n')
+        return
+      }
+      case 'thinking':
+        return status('thinking')
+      case 'tool_call':
+        began.set(event.id, { title: event.title })
+        clear()
+        finishText()
+        return status(event.title)
+      case 'tool_output':
+        return status(`${began.get(event.id)?.title ?? ''}: ${event.text}`)
+      case 'permission':
+        if (event.decision === 'allow')
+          allowed.set(event.id, `allowed ${event.scope === 'once' ? 'once' : 'for this session'} by ${oneLine(event.by, 40)}`)
+        return
+      case 'tool_result': {
+        const title = oneLine(began.get(event.id)?.title ?? event.name)
+        const mark = event.ok ? style.paint('green', '✓') : style.paint('red', '✗')
+        const decision = allowed.get(event.id)
+        const facts = [duration(event.durationMs), ...(decision ? [decision] : [])].join(', ')
+        line(`${mark} ${title}  ${style.paint('dim', facts)}`)
+        if (event.error) line(`  ${oneLine(event.error.message, 160)} ${style.paint('dim', `(${event.error.code})`)}`)
+        return
+      }
+      case 'vm': {
+        const text = `Workspace: ${event.state}${event.detail ? `, ${oneLine(event.detail)}` : ''}`
+        if (event.state === workspace) return status(text)
+        workspace = event.state
+        return line(style.paint('dim', text))
+      }
+      case 'error':
+        return line(`${style.paint('red', 'Error:')} ${faultText(event.error)}`)
+      case 'usage':
+        return
+      case 'result':
+        line(style.paint('dim', `${summary(event)} · ${duration(now() - turnBegan)} · session ${event.session}`))
+        return
+      default:
+        event satisfies never
+    }
   }
 }
 
@@ -132,7 +158,7 @@ function summary({ status, toolCalls }: TurnResult): string {
 
 function modelLine({ name, practice }: { name: string; practice: boolean }): string {
   return practice
-    ? 'Model: the practice model. No ANTHROPIC_API_KEY is set, so a built-in stand-in answers; it understands plain requests only.'
+    ? 'Model: the practice model, a built-in stand-in for plain requests only. No ANTHROPIC_API_KEY is set.'
     : `Model: ${oneLine(name)}`
 }
 

@@ -22,8 +22,8 @@ export async function run(options: RunOptions, io: NodeJS.Process = process): Pr
   const renderer = createRenderer({ out: io.stdout, err: io.stderr, style })
   const json = options.json ? createJsonOutput(io.stdout) : null
   const lines = linesOf(io.stdin)
-  const ask = createAsker({ lines, write: (text) => io.stderr.write(text), style, settle: renderer.settle })
-  const turns = createTurns((event) => (json ? json.event(event) : renderer.event(event)))
+  const ask = createAsker({ lines, write: (text) => io.stderr.write(text), style, screen: renderer })
+  const turns = createTurns((event) => (json ? json.event(event) : renderer.event(event)), io.env)
   let daemon: Daemon | null = null
   let session: string | null = null
   let interrupted = false

@@ -51,9 +51,9 @@ export async function terminal(options: SessionOptions, io: NodeJS.Process = pro
   })
   /** Lines that answer a question take this way. */
   const answers = new PassThrough()
-  const answering = createAsker({ lines: linesOf(answers), write: (text) => io.stderr.write(text), style, settle: renderer.settle })
+  const answering = createAsker({ lines: linesOf(answers), write: (text) => io.stderr.write(text), style, screen: renderer })
   let asking = 0
-  const turns = createTurns(renderer.event)
+  const turns = createTurns(renderer.event, io.env)
   const typed: string[] = []
   let wake: (() => void) | null = null
   const state = { leaving: false }

@@ -15,7 +15,9 @@ export type Turns = {
   running(): boolean
 }
 
-export function createTurns(show: (event: SessionEvent) => void): Turns {
+/** @param env `TRACEPARENT` in it: the trace of the program that runs this one */
+export function createTurns(show: (event: SessionEvent) => void, { TRACEPARENT: traceparent }: NodeJS.ProcessEnv = {}): Turns {
+  const trace = traceparent ? { _meta: { traceparent: traceparent.slice(0, 100) } } : {}
   let current: { turn: string; ended(result: TurnResult): void } | null = null
   return {
     event(event) {
@@ -38,7 +40,7 @@ export function createTurns(show: (event: SessionEvent) => void): Turns {
       )
       // Answered without a result event: refused before the turn began.
       const refused = new Promise<TurnResult & { told: boolean }>((resolve) => {
-        daemon.call('prompt', { session, text, turn }).catch((error: unknown) => resolve(failed(error)))
+        daemon.call('prompt', { session, text, turn, ...trace }).catch((error: unknown) => resolve(failed(error)))
       })
       try {
         const first = await Promise.race([ended, broken, refused])

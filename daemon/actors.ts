@@ -15,6 +15,8 @@ import { manifest as mcpHost } from '../actors/mcp-host/manifest.ts'
 import { protocol as mcpHostProtocol } from '../actors/mcp-host/protocol.ts'
 import { manifest as mcpServer } from '../actors/mcp-server/manifest.ts'
 import { protocol as mcpServerProtocol } from '../actors/mcp-server/protocol.ts'
+import { manifest as telemetry } from '../actors/telemetry/manifest.ts'
+import { protocol as telemetryProtocol } from '../actors/telemetry/protocol.ts'
 import { manifest as vmSupervisor } from '../actors/vm-supervisor/manifest.ts'
 import { protocol as vmSupervisorProtocol } from '../actors/vm-supervisor/protocol.ts'
 import type { ActorEntry } from '../kernel/placement.ts'
@@ -25,8 +27,9 @@ function entry(manifest: Manifest, protocol: Protocol): ActorEntry {
   return { manifest, protocol, entry: url, load: async () => ((await import(url)) as { actor: Actor }).actor }
 }
 
-/** In start order: what others depend on comes first. */
+/** In start order: what others depend on comes first, and stops last. */
 export const entries: readonly ActorEntry[] = [
+  entry(telemetry, telemetryProtocol),
   entry(policy, policyProtocol),
   entry(egress, egressProtocol),
   entry(vmSupervisor, vmSupervisorProtocol),

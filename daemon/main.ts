@@ -14,7 +14,9 @@ import { createKernel } from '../kernel/kernel.ts'
 import { startInline } from '../kernel/placement-inline.ts'
 import { startProcess } from '../kernel/placement-process.ts'
 import { startThread } from '../kernel/placement-thread.ts'
+import { auditDir } from '../actors/telemetry/manifest.ts'
 import { entries } from './actors.ts'
+import { createHops, hopGrant } from './hops.ts'
 import { createLog } from './log.ts'
 import { fds, settings as settingsSchema } from './settings.ts'
 
@@ -23,7 +25,8 @@ const { home, runtimeDir, imageDir, vm, baseUrl } = settings
 const vmHome = join(home, 'vm')
 const egressHome = join(home, 'egress')
 const mcpFolders = ['mcp', 'extensions', 'incoming', 'plugins'].map((name) => join(home, name))
-for (const dir of [home, vmHome, egressHome, imageDir, runtimeDir, ...mcpFolders]) mkdirSync(dir, { recursive: true, mode: 0o700 })
+for (const dir of [home, vmHome, egressHome, auditDir(home), imageDir, runtimeDir, ...mcpFolders])
+  mkdirSync(dir, { recursive: true, mode: 0o700 })
 const log = createLog(process.stderr)
 // From the user database: `$HOME` and `$USER` are whatever the member says, and `~` in a policy is not theirs to move.
 const { username: user, homedir: userHome } = userInfo()
@@ -44,6 +47,7 @@ const pagePort = await openDoor('page', { host: '127.0.0.1', port: 0 }).then(
 const page = pagePort === null ? null : { port: pagePort, token: randomBytes(32).toString('base64url'), dir: join(root, 'dist', 'web') }
 
 const journal = openJournal(join(home, 'journal.sqlite'))
+const hops = createHops()
 const kernel = createKernel({
   entries,
   natives: [journal],
@@ -57,15 +61,18 @@ const kernel = createKernel({
     // Where the managed settings are is not for any setting to say.
     policy: { platform: process.platform, home, user, userHome },
     egress: { baseUrl, state: egressHome, userHome },
+    telemetry: { home },
     'mcp-host': { home, nodeBinary: process.execPath },
     gateway: { page },
     'vm-supervisor': { home: vmHome, imageDir, vm, guestDir: join(root, 'guest'), nodeBinary: process.execPath },
   },
   log,
+  onHop: hops.add,
 })
 kernel.addNative(createControl(kernel, () => void stop(0)))
 const daemon = kernel.endpoint('daemon', [
   { name: 'gateway', target: 'gateway', limits: { kinds: ['connection'] }, reason: 'hands accepted client connections over' },
+  hopGrant,
 ])
 
 let stopping = false
@@ -73,6 +80,7 @@ let stopping = false
 async function stop(status: number): Promise<void> {
   if (stopping) return
   stopping = true
+  hops.close()
   for (const door of doors) door.close()
   await kernel.stop()
   journal.close()
@@ -125,6 +133,7 @@ try {
   // The client that starts a daemon holds the start lock, so a socket that is still there belongs to nobody.
   if (existsSync(socketPath)) rmSync(socketPath)
   await kernel.start()
+  hops.connect(daemon)
   serving = true
   await openDoor('local', { path: socketPath })
   // The runtime folder is 0700 already; the socket's own mode is the second lock.

@@ -39,7 +39,15 @@ const hostMessage: fc.Arbitrary<HostMessage> = fc.oneof(
   }),
   fc.record({ t: fc.constant('unsession' as const), session }),
   fc.record(
-    { t: fc.constant('exec' as const), id: count, session, cwd: path, timeoutMs: count, stdin: fc.boolean() },
+    {
+      t: fc.constant('exec' as const),
+      id: count,
+      session,
+      cwd: path,
+      timeoutMs: count,
+      stdin: fc.boolean(),
+      trace: fc.constant('00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'),
+    },
     { requiredKeys: ['t', 'id', 'session', 'timeoutMs'] },
   ),
   fc.record({ t: fc.constant('stdin' as const), id: count, end: fc.boolean() }, { requiredKeys: ['t', 'id'] }),

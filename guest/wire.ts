@@ -56,7 +56,7 @@ export type HostMessage =
    * `timeoutMs` 0: no limit. `id` must not be in use. Without `cwd` (absolute): where the
    * session's last command ended, at first its only folder or else its home. `stdin`: keep it open for `stdin` messages.
    */
-  | { t: 'exec'; id: number; session: string; cwd?: string; timeoutMs: number; stdin?: boolean }
+  | { t: 'exec'; id: number; session: string; cwd?: string; timeoutMs: number; stdin?: boolean; trace?: string }
   /** Payload goes to the command's input; `end` closes it. */
   | { t: 'stdin'; id: number; end?: boolean }
   /** SIGKILL ends the command's whole process tree; others go to its process group. */
@@ -281,6 +281,7 @@ export function parseHostMessage(header: unknown): HostMessage | null {
       if (!isCount(o.id) || !isSessionName(o.session) || !isCount(o.timeoutMs)) return null
       if (o.cwd !== undefined && !isAbsolutePath(o.cwd)) return null
       if (o.stdin !== undefined && typeof o.stdin !== 'boolean') return null
+      if (o.trace !== undefined && !(typeof o.trace === 'string' && /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/.test(o.trace))) return null
       return {
         t: 'exec',
         id: o.id,
@@ -288,6 +289,7 @@ export function parseHostMessage(header: unknown): HostMessage | null {
         timeoutMs: o.timeoutMs,
         ...(o.cwd === undefined ? {} : { cwd: o.cwd }),
         ...(o.stdin === undefined ? {} : { stdin: o.stdin }),
+        ...(o.trace === undefined ? {} : { trace: o.trace }),
       }
     }
     case 'stdin':

@@ -100,6 +100,12 @@ export const errorCodes = {
     remedy: 'Ask for less at once, or for a file instead of an answer.',
   },
   declined: { meaning: 'The model declined the request.', remedy: 'Put it in other words, or leave out what it will not do.' },
+  // Telemetry and audit
+  'audit-failed': {
+    meaning: 'The audit log cannot be written, and what was asked must not happen without a record.',
+    remedy: 'Free disk space or correct the permissions of the audit folder in BULKHEAD_HOME, then try again.',
+  },
+  'telemetry-off': { meaning: 'Telemetry has no endpoint to go to.', remedy: 'Set `otlpEndpoint` in the managed settings.' },
   // Tool servers
   'server-unavailable': {
     meaning: 'The tool server is not running.',

@@ -1,12 +1,23 @@
 /** What travels between the kernel and an actor's host, in every placement. */
 import { z } from 'zod'
+import { traceparent } from './trace.ts'
 import type { Badge, Fault } from './types.ts'
 
 /** Kernel to host. Trusted: not validated by the host. */
 export type ToActor =
   | { t: 'start'; id: string; params: Record<string, unknown>; slots: Record<string, number> }
   /** `n` is acknowledged by the step that handled it. `handle`: a live socket of that number accompanies it. */
-  | { t: 'msg'; n: number; kind: string; body: unknown; request: number | null; badge: Badge; caps: number[]; handle?: number }
+  | {
+      t: 'msg'
+      n: number
+      kind: string
+      body: unknown
+      request: number | null
+      badge: Badge
+      caps: number[]
+      handle?: number
+      trace?: string
+    }
   | { t: 'reply'; ref: number; body: unknown; caps: number[] }
   | { t: 'refuse'; ref: number; error: Fault }
   | { t: 'part'; ref: number; body: unknown }
@@ -52,6 +63,7 @@ const out = z.discriminatedUnion('t', [
     ref: id.optional(),
     deadlineMs: z.number().positive().nullable().optional(),
     caps,
+    trace: z.string().regex(traceparent).optional(),
   }),
   z.strictObject({ t: z.literal('reply'), request: id, body: z.unknown(), caps }),
   z.strictObject({ t: z.literal('refuse'), request: id, error: fault }),

@@ -20,7 +20,8 @@ import { type Command, createStepper } from './stepper.ts'
 import type { Actor, Delegation, EffectContext, Fault, Outgoing } from './types.ts'
 
 type Event = { type: string; [key: string]: unknown }
-type Work = { event: Event; ack?: number; request?: number | null; after?: () => void }
+/** `trace`: what the step, and all it leads to, is part of. */
+type Work = { event: Event; trace: string | null; ack?: number; request?: number | null; after?: () => void }
 type Running = { abort: AbortController; ref: unknown; request: unknown }
 
 export type HostChannel = {
@@ -48,6 +49,8 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
   const timers = new Map<string, NodeJS.Timeout>()
   const running = new Set<Running>()
   const handles = new Map<number, Socket>()
+  /** Of requests this actor has not answered yet. An effect that names one works for its trace, whatever step began it. */
+  const traces = new Map<number, string>()
   const ledger = createLedger(emitOutside)
 
   /** What effects send is not part of any step; it leaves in one frame per turn of the event loop. */
@@ -71,7 +74,7 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
     stepping = false
   }
 
-  function run({ event, ack, request, after }: Work): void {
+  function run({ event, trace, ack, request, after }: Work): void {
     const out: Out[] = []
     let commands: Command[] = []
     try {
@@ -79,28 +82,32 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
       const step = stepper.step(snapshot, event)
       if (options.freeze) deepFreeze(step.snapshot.context)
       commands = step.commands
-      for (const command of commands) if (command.do === 'emit') translate(command.message, out)
+      for (const command of commands) if (command.do === 'emit') translate(command.message, out, trace)
       snapshot = step.snapshot
-      if (!step.handled && typeof request === 'number')
-        out.push({ t: 'refuse', request, error: notNow(actor.manifest.kind, snapshot.value, event.type) })
+      if (!step.handled && typeof request === 'number') refuseHere(request, notNow(actor.manifest.kind, snapshot.value, event.type), out)
     } catch (error) {
       out.length = 0
       commands = []
       out.push({ t: 'log', level: 'error', message: `step on ${event.type} failed: ${describe(error)}` })
-      if (typeof request === 'number') out.push({ t: 'refuse', request, error: asFault(error) })
+      if (typeof request === 'number') refuseHere(request, asFault(error), out)
     }
     if (out.length > 0 || ack !== undefined) channel.send({ t: 'step', out, ...(ack === undefined ? {} : { ack }) })
-    perform(commands)
+    perform(commands, trace)
     after?.()
   }
 
-  function translate(message: Outgoing, out: Out[]): void {
+  function refuseHere(request: number, error: Fault, out: Out[]): void {
+    traces.delete(request)
+    out.push({ t: 'refuse', request, error })
+  }
+
+  function translate(message: Outgoing, out: Out[], trace: string | null): void {
     switch (message.type) {
       case 'send': {
         const { to, kind, body, ref, deadlineMs, caps } = message
-        const sent: Out = { t: 'send', slot: slotOf(to), kind, body, ...delegated(caps) }
+        const sent: Out = { t: 'send', slot: slotOf(to), kind, body, ...delegated(caps), ...(trace ? { trace } : {}) }
         if (deadlineMs !== undefined) sent.deadlineMs = deadlineMs
-        if (ref !== undefined) sent.ref = ledger.openForMachine(ref, kind, (event, after) => enqueue({ event, after }))
+        if (ref !== undefined) sent.ref = ledger.openForMachine(ref, kind, (event, after) => enqueue({ event, after, trace }))
         out.push(sent)
         return
       }
@@ -111,9 +118,11 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
         for (const item of running) if (item.ref === message.ref) item.abort.abort()
         return
       case 'reply':
+        traces.delete(message.request)
         ledger.answer(message.request, { t: 'reply', request: message.request, body: message.body, ...delegated(message.caps) }, out)
         return
       case 'refuse':
+        traces.delete(message.request)
         ledger.answer(message.request, { t: 'refuse', request: message.request, error: message.error }, out)
         return
       case 'partTo':
@@ -143,9 +152,9 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
     return typeof slot === 'string' ? (slots[slot] ?? slot) : slot
   }
 
-  function perform(commands: readonly Command[]): void {
+  function perform(commands: readonly Command[], trace: string | null): void {
     for (const command of commands) {
-      if (command.do === 'effect') launch(command.name, command.params)
+      if (command.do === 'effect') launch(command.name, command.params, trace)
       else if (command.do === 'dropTimer') dropTimer(command.id)
       else if (command.do === 'timer') {
         dropTimer(command.id)
@@ -154,7 +163,7 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
           id,
           setTimeout(() => {
             timers.delete(id)
-            enqueue({ event })
+            enqueue({ event, trace })
           }, command.delayMs),
         )
       }
@@ -166,35 +175,38 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
     timers.delete(id)
   }
 
-  function launch(name: string, input: Record<string, unknown>): void {
+  function launch(name: string, input: Record<string, unknown>, stepTrace: string | null): void {
     const spec = actor.effects[name]
+    const trace = traces.get(Number(input['request'])) ?? stepTrace
     if (!spec) {
-      enqueue({ event: { type: `${name}.crashed`, error: fault('internal', `${actor.manifest.kind} has no effect ${name}.`) } })
+      enqueue({ trace, event: { type: `${name}.crashed`, error: fault('internal', `${actor.manifest.kind} has no effect ${name}.`) } })
       return
     }
     const item: Running = { abort: new AbortController(), ref: input['ref'], request: input['request'] }
     running.add(item)
     const tag = { ...('ref' in input ? { ref: input['ref'] } : {}), ...('request' in input ? { request: input['request'] } : {}) }
+    const context = contextFor(trace)
     const program = Effect.suspend(() => spec.run(input, context))
     void Effect.runPromiseExit(program, { signal: item.abort.signal }).then((exit) => {
       running.delete(item)
       if (Exit.isSuccess(exit)) {
         const { type, ...data } = exit.value
         if (!spec.outcomes.includes(type)) context.log('error', `effect ${name} ended in undeclared outcome ${type}`)
-        enqueue({ event: { ...data, ...tag, type: `${name}.${type}` } })
+        enqueue({ trace, event: { ...data, ...tag, type: `${name}.${type}` } })
       } else if (!item.abort.signal.aborted) {
         const cause = Cause.squash(exit.cause)
         context.log('error', `effect ${name} crashed: ${describe(cause)}`)
-        enqueue({ event: { ...tag, type: `${name}.crashed`, error: asFault(cause) } })
+        enqueue({ trace, event: { ...tag, type: `${name}.crashed`, error: asFault(cause) } })
       }
       if (stopping) finishStopping()
     })
   }
 
-  const context: EffectContext = {
+  const contextFor = (trace: string | null): EffectContext => ({
     get params() {
       return params
     },
+    trace,
     request: (to, kind, body, requestOptions = {}) =>
       Effect.callback<{ body: unknown; caps: readonly number[] }, Fault>((resume) => {
         const ref = ledger.openForEffect({
@@ -202,13 +214,14 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
           failed: (error) => resume(Effect.fail(error)),
           part: async (part) => requestOptions.onPart?.(part),
         })
-        const { deadlineMs } = requestOptions
+        const { deadlineMs, trace: own = trace } = requestOptions
         emitOutside({
           t: 'send',
           slot: slotOf(to),
           kind,
           body,
           ref,
+          ...(own ? { trace: own } : {}),
           ...(deadlineMs === undefined ? {} : { deadlineMs }),
           ...delegated(requestOptions.caps),
         })
@@ -216,9 +229,9 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
           if (ledger.drop(ref)) emitOutside({ t: 'cancel', ref })
         })
       }),
-    send: (to, kind, body) => emitOutside({ t: 'send', slot: slotOf(to), kind, body }),
+    send: (to, kind, body) => emitOutside({ t: 'send', slot: slotOf(to), kind, body, ...(trace ? { trace } : {}) }),
     part: (request, body) => ledger.sendPart(request, body),
-    raise: (event) => enqueue({ event }),
+    raise: (event, own) => enqueue({ event, trace: own ?? trace }),
     log: (level, message, data) => emitOutside({ t: 'log', level, message, ...(data ? { data } : {}) }),
     takeHandle(conn) {
       const socket = handles.get(conn)
@@ -226,7 +239,7 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
       handles.delete(conn)
       return socket
     },
-  }
+  })
 
   function start(frame: Extract<ToActor, { t: 'start' }>): void {
     params = frame.params
@@ -235,9 +248,9 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
     snapshot = step.snapshot
     if (options.freeze) deepFreeze(snapshot.context)
     const out: Out[] = []
-    for (const command of step.commands) if (command.do === 'emit') translate(command.message, out)
+    for (const command of step.commands) if (command.do === 'emit') translate(command.message, out, null)
     if (out.length > 0) channel.send({ t: 'step', out })
-    perform(step.commands)
+    perform(step.commands, null)
   }
 
   /** Frames wait behind a `msg` whose socket has not arrived yet: the two travel on different channels. */
@@ -254,8 +267,10 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
         return start(frame)
       case 'msg': {
         const { kind, body, request, badge, caps, n } = frame
+        const trace = frame.trace ?? null
         if (request !== null) ledger.accept(request)
-        return enqueue({ event: { type: kind, body, from: { request, badge, caps } }, ack: n, request })
+        if (request !== null && trace !== null) traces.set(request, trace)
+        return enqueue({ event: { type: kind, body, from: { request, badge, caps } }, trace, ack: n, request })
       }
       case 'reply':
         return ledger.replied(frame.ref, frame.body, frame.caps)
@@ -268,13 +283,14 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
       case 'cancel':
         ledger.finish(frame.request)
         for (const item of running) if (item.request === frame.request) item.abort.abort()
-        return enqueue({ event: { type: 'cancelled', request: frame.request } })
+        enqueue({ event: { type: 'cancelled', request: frame.request }, trace: traces.get(frame.request) ?? null })
+        return void traces.delete(frame.request)
       case 'slots':
         slots = frame.slots
         return
       case 'stop':
         stopping = true
-        if (snapshot) enqueue({ event: { type: 'stopping' } })
+        if (snapshot) enqueue({ event: { type: 'stopping' }, trace: null })
         return finishStopping()
       default:
         frame satisfies never

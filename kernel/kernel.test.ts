@@ -6,6 +6,7 @@ import type { ActorEntry } from './placement.ts'
 import { actor as probe } from './testing/probe/index.ts'
 import { protocol } from './testing/probe/protocol.ts'
 import { startTestKernel, type TestKernel } from './testing/test-kernel.ts'
+import type { Hop } from './trace.ts'
 import type { Fault, Placement } from './types.ts'
 
 const entry: ActorEntry = {
@@ -20,6 +21,7 @@ const peerProtocol = {
   slow: { body: z.unknown(), reply: z.unknown(), deadlineMs: null },
 }
 let running: TestKernel | null = null
+let hops: Hop[] = []
 
 async function start(placement: Placement, seen: string[] = []): Promise<TestKernel> {
   const peer = {
@@ -32,7 +34,8 @@ async function start(placement: Placement, seen: string[] = []): Promise<TestKer
       )
     },
   }
-  running = await startTestKernel({ actors: [entry], peers: { peer }, placement })
+  hops = []
+  running = await startTestKernel({ actors: [entry], peers: { peer }, placement, onHop: (hop) => hops.push(hop) })
   return running
 }
 
@@ -48,6 +51,20 @@ const refusal = (promise: Promise<unknown>): Promise<Fault> =>
   )
 
 describe.each(['inline', 'thread', 'process'] as const)('%s placement', (placement) => {
+  test('a trace goes on through the hops that a request causes, and nothing else is traced', async () => {
+    const { test: caller } = await start(placement)
+    const trace = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
+    await caller.request('probe', 'ask', { slot: 'peer', kind: 'echo' }, { trace })
+    await refusal(caller.request('probe', 'silent', {}, { trace: '00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01' }))
+    await caller.request('probe', 'ask', { slot: 'peer', kind: 'echo' })
+    const [inner, outer, silent] = hops
+    expect(hops).toHaveLength(3)
+    expect(outer).toMatchObject({ parentId: '00f067aa0ba902b7', kind: 'ask', from: 'test', to: 'probe', error: null })
+    expect(inner).toMatchObject({ traceId: outer?.traceId, parentId: outer?.spanId, kind: 'echo', from: 'probe', to: 'peer' })
+    expect(silent).toMatchObject({ parentId: null, error: 'not-now' })
+    expect(hops.every(({ startMs, endMs }) => endMs >= startMs)).toBe(true)
+  })
+
   test('a request gets its reply, stamped with a badge the sender did not write', async () => {
     const { test: from } = await start(placement)
     const { body } = await from.request('probe', 'echo', { text: 'hello' })

@@ -17,6 +17,7 @@ import { defaultDeadlineMs, defaultMailbox, deliveryWindow, partWindow } from '.
 import { type Live, createSupervisor } from './lifecycle.ts'
 import type { ActorEntry, StartActor } from './placement.ts'
 import { check, route, takeUse } from './router.ts'
+import { type Hop, type OpenHop, spanUnder } from './trace.ts'
 import type { Badge, Delegation, Fault, Grant, Limits, Placement, Protocol } from './types.ts'
 import { findImproper } from './wire.ts'
 
@@ -38,6 +39,7 @@ export type EndpointOptions = {
   onPart?: (body: unknown) => void
   signal?: AbortSignal
   caps?: readonly Delegation[]
+  trace?: string
 }
 
 export type KernelOptions = {
@@ -49,6 +51,8 @@ export type KernelOptions = {
   /** Parameters of singletons by kind. */
   params?: Readonly<Record<string, Record<string, unknown>>>
   log(level: string, source: string, message: string, data?: Record<string, unknown>): void
+  /** Told of each request that was part of a trace, when it is answered. Must not throw. */
+  onHop?: (hop: Hop) => void
 }
 
 type Request = {
@@ -71,6 +75,7 @@ type Item = {
   caps: Capability[]
   request: number | null
   handle?: { conn: number; socket: Socket }
+  trace?: string
 }
 type Answer = Request['answer']
 
@@ -105,6 +110,7 @@ export function createKernel(options: KernelOptions) {
       handle?: Item['handle']
       answer?: Answer
       part?: (body: unknown) => void
+      trace?: string | undefined
     },
   ): number | null {
     const refuse = (error: Fault): null => {
@@ -127,15 +133,37 @@ export function createKernel(options: KernelOptions) {
     if (live?.state === 'down' && live.degraded && more.answer)
       return refuse(fault('actor-down', `${target} keeps failing.`, { cause: live.lastExit ?? 'unknown', retryAfterMs: live.retryAfterMs }))
     takeUse(tables, cap)
-    const request = more.answer
-      ? openRequest(from, target, kind, cap, more.answer, more.part, more.deadlineMs === undefined ? schema?.deadlineMs : more.deadlineMs)
+    const span = more.answer && more.trace ? spanUnder(more.trace) : null
+    const answer = span && more.answer ? timed({ ...span, kind, from, to: target, startMs: Date.now() }, more.answer) : more.answer
+    const trace = span?.trace ?? more.trace
+    const request = answer
+      ? openRequest(from, target, kind, cap, answer, more.part, more.deadlineMs === undefined ? schema?.deadlineMs : more.deadlineMs)
       : null
-    const item: Item = { from, cap, kind, body, badge, caps, request, ...(more.handle ? { handle: more.handle } : {}) }
+    const item: Item = {
+      from,
+      cap,
+      kind,
+      body,
+      badge,
+      caps,
+      request,
+      ...(more.handle ? { handle: more.handle } : {}),
+      ...(trace ? { trace } : {}),
+    }
     if (live) {
       live.queue.push(item)
       pump(live)
     } else runNative(natives.get(target) as Native, item)
     return request
+  }
+
+  /** Tells of the hop when it is answered. */
+  function timed({ traceId, spanId, parentId, kind, from, to, startMs }: OpenHop, answer: Answer): Answer {
+    return (result) => {
+      const error = 'error' in result ? result.error.code : null
+      options.onHop?.({ traceId, spanId, parentId, kind, from, to, startMs, endMs: Date.now(), error })
+      answer(result)
+    }
   }
 
   function openRequest(
@@ -191,9 +219,19 @@ export function createKernel(options: KernelOptions) {
       const n = live.nextDelivery++
       live.outstanding.add(n)
       const caps = item.caps.map((cap) => install(tables, live.id, cap, null))
-      const { kind, body, request, badge, handle } = item
+      const { kind, body, request, badge, handle, trace } = item
       if (handle) live.port?.sendHandle(handle.conn, handle.socket)
-      live.port?.send({ t: 'msg', n, kind, body, request, badge, caps, ...(handle ? { handle: handle.conn } : {}) })
+      live.port?.send({
+        t: 'msg',
+        n,
+        kind,
+        body,
+        request,
+        badge,
+        caps,
+        ...(handle ? { handle: handle.conn } : {}),
+        ...(trace ? { trace } : {}),
+      })
     }
   }
 
@@ -234,11 +272,12 @@ export function createKernel(options: KernelOptions) {
       case 'send': {
         const { ref } = out
         const delegations = (out.caps ?? []) as Delegation[]
-        if (ref === undefined) return void send(self, out.slot, out.kind, out.body, { delegations })
+        if (ref === undefined) return void send(self, out.slot, out.kind, out.body, { delegations, trace: out.trace })
         const { incarnation } = live
         const current = () => (live.incarnation === incarnation ? live.port : null)
         const id = send(self, out.slot, out.kind, out.body, {
           delegations,
+          trace: out.trace,
           ...(out.deadlineMs === undefined ? {} : { deadlineMs: out.deadlineMs }),
           part: (body) => current()?.send({ t: 'part', ref, body }),
           answer: (result) => {
@@ -358,7 +397,7 @@ export function createKernel(options: KernelOptions) {
       for (const { name, target, limits, reason } of grants) grant(id, name, target, limits, reason)
       let received = 0
       return {
-        request: (slot, kind, body, { deadlineMs, onPart, signal, caps } = {}) =>
+        request: (slot, kind, body, { deadlineMs, onPart, signal, caps, trace } = {}) =>
           new Promise((resolve, reject) => {
             let request: number | null = null
             const answer: Answer = (result) => {
@@ -383,6 +422,7 @@ export function createKernel(options: KernelOptions) {
             request = send(id, slot, kind, body, {
               answer,
               part,
+              trace,
               ...(caps ? { delegations: caps } : {}),
               ...(deadlineMs === undefined ? {} : { deadlineMs }),
             })

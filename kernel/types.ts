@@ -120,6 +120,8 @@ export type Outgoing =
 export type EffectContext = {
   /** Params the instance was spawned with. */
   readonly params: unknown
+  /** The trace this effect works for, as a `traceparent`; what it sends is part of it. Null: none. */
+  readonly trace: string | null
   /** Sends a request and waits for its reply. Fails with the refusal. Interruption cancels it. */
   request(
     to: number | string,
@@ -131,8 +133,8 @@ export type EffectContext = {
   send(to: number | string, kind: string, body: unknown): void
   /** Streams a part of the reply to `request`; resolves when the requester has credit again. */
   part(request: number, body: unknown): Promise<void>
-  /** Sends an event to the actor's own machine (progress of a long effect). */
-  raise(event: { type: string; [key: string]: unknown }): void
+  /** Sends an event to the actor's own machine (progress of a long effect). `trace`: what follows belongs to that trace, not to the effect's. */
+  raise(event: { type: string; [key: string]: unknown }, trace?: string): void
   log(level: 'debug' | 'info' | 'warn' | 'error', message: string, data?: Record<string, unknown>): void
   /** The live socket announced by a `connection` message. Each can be taken once; throws when it is not there. */
   takeHandle(conn: number): Socket
@@ -142,6 +144,8 @@ export type RequestOptions = {
   /** Called for each streamed part in order; a returned promise holds back credit. */
   onPart?: (body: unknown) => void | Promise<void>
   caps?: readonly Delegation[]
+  /** A span of the effect's own that the request is part of. Default: the effect's `trace`. */
+  trace?: string
 }
 
 /**

@@ -187,7 +187,7 @@ export function hostWithdrawn(context: Context, request: number): Step {
 }
 
 function reply(request: number, scope: 'once' | 'session' | 'always', by: string) {
-  return { type: 'reply' as const, request, body: { scope, by } }
+  return { type: 'reply' as const, request, body: { decision: 'allow' as const, scope, by } }
 }
 
 function tooMany(): Fault {

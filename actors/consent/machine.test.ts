@@ -116,12 +116,20 @@ describe('open', () => {
       ['conversation', 's-new'],
     ])
     const [, conversation] = it.of('spawn')
-    expect(conversation?.body.grants.map((item) => item.name)).toEqual(['egress', 'consent', 'mcp', 'journal', 'folder:Sales-2026'])
+    expect(conversation?.body.grants.map((item) => item.name)).toEqual([
+      'egress',
+      'consent',
+      'mcp',
+      'journal',
+      'telemetry',
+      'folder:Sales-2026',
+    ])
     expect(conversation?.caps?.map(({ limits }) => limits?.kinds)).toEqual([
       ['model', 'model-info', 'fetch'],
       ['ask'],
       ['tools'],
       ['append', 'read'],
+      undefined,
       ['info', 'read', 'list', 'stat', 'glob', 'grep', 'preview'],
     ])
     expect(it.of('derive').map(({ caps }) => caps?.[0]?.limits)).toEqual([
@@ -425,5 +433,59 @@ describe('an actor that came back after a crash', () => {
     const told = it.of('folders').length
     it.feed(back(id))
     expect(it.of('folders').slice(told)).toMatchObject([{ body: { folders: [{}, { name: 'later', mode: 'ro' }] }, caps: [{}] }])
+  })
+})
+
+describe('on record', () => {
+  const entries = (it: ReturnType<typeof world>) =>
+    it.of('audit').map(({ body }) => body as unknown as { action: string; data: Record<string, unknown> })
+
+  test('a capability is handed out when its record is on the disk, and not before', () => {
+    let written: (() => void) | null = null
+    const it = opened('all', 'rw', {
+      audit: (message: Sent) => {
+        if (JSON.stringify(message.body).includes('permission.allowed')) {
+          written = () => it.feed({ type: 'replied', ref: message.ref, kind: 'audit', body: { n: 1 }, caps: [] })
+          return null
+        }
+        return { body: { n: 1 } }
+      },
+    })
+    const id = it.call('ask', write(), 's-new')
+    expect(it.answer(id)).toBeUndefined()
+    ;(written as unknown as () => void)()
+    expect(it.answer(id)).toMatchObject({ type: 'reply', body: { decision: 'allow' } })
+    expect(it.context().held).toEqual({})
+  })
+
+  test('what cannot be recorded is not carried out', () => {
+    const error = { code: 'audit-failed', message: 'The audit log cannot be written.', cause: 'ENOSPC', remedy: 'x' }
+    const it = opened('all', 'rw', {
+      audit: (message: Sent) => (JSON.stringify(message.body).includes('permission') ? { error } : { body: {} }),
+    })
+    expect(it.answer(it.call('ask', write(), 's-new'))).toMatchObject({ type: 'refuse', error: { code: 'audit-failed', cause: 'ENOSPC' } })
+  })
+
+  test('questions, answers, refusals by rule, folders and sessions that come and go', () => {
+    const it = opened('ask', 'ro', { 'ask-member': () => ({ body: { option: 'deny', by: 'member (terminal)' } }) })
+    it.call('ask', write(), 's-new')
+    it.call('ask', exec, 's-new')
+    it.call('approve-mode', { session: 's-new', approve: 'all' })
+    const { id = '' } = (it.context().sessions['s-new']?.folders ?? []).map(({ held }) => ({ id: String(held?.grant) }))[0] ?? {}
+    it.call('revoke', { session: 's-new', grant: id })
+    it.call('close', { session: 's-new' })
+    expect(entries(it).map(({ action }) => action)).toEqual([
+      'folder.connected',
+      'session.opened',
+      'permission.refused',
+      'permission.asked',
+      'permission.refused',
+      'session.approve-mode',
+      'folder.disconnected',
+      'session.closed',
+    ])
+    expect(entries(it)[2]?.data).toMatchObject({ session: 's-new', tool: 'Write', code: 'read-only', target: { path: 'report.md' } })
+    expect(entries(it)[4]?.data).toMatchObject({ tool: 'Bash', code: 'denied', rule: 'answer of member (terminal)' })
+    expect(entries(it)[6]?.data).toMatchObject({ because: 'revoke', root: expect.any(String) })
   })
 })

@@ -11,6 +11,7 @@ import { abandon, minted, open, taskAgain, taskDone, taskRefused } from './openi
 import type { Policy } from '../policy/protocol.ts'
 import { policyChanged } from './policy-change.ts'
 import type { protocol } from './protocol.ts'
+import { isRecordRef, recorded, released, withheld } from './recording.ts'
 import { restarted, watch, watchRef } from './restarting.ts'
 import { close, revoke } from './revoking.ts'
 import { unknownSession } from './sessions.ts'
@@ -63,6 +64,7 @@ function step(context: Context, event: Event): Step {
     case 'stamp.done':
       return stamped(context, event.ref, event.at)
     case 'replied':
+      if (isRecordRef(event.ref)) return released(context, event.ref)
       if (event.ref.startsWith('open:')) return taskDone(context, event.ref, event.body, event.caps)
       if (event.ref.startsWith('host:')) return hostAnswered(context, event.ref, event.body)
       if (event.ref.startsWith('explain:')) return explained(context, event.ref, event)
@@ -71,6 +73,7 @@ function step(context: Context, event: Event): Step {
     case 'refused':
       if (event.ref.startsWith('host:')) return hostRefused(context, event.ref, event.error)
       if (event.ref.startsWith('explain:')) return explained(context, event.ref, event)
+      if (isRecordRef(event.ref)) return withheld(context, event.ref, event.error)
       return event.ref.startsWith('open:') ? taskRefused(context, event.ref, event.error) : askRefused(context, event.ref, event.error)
     case 'cancelled':
       return andThen(
@@ -103,7 +106,7 @@ const dialect = setup({
 })
 
 const advance = dialect.enqueueActions(({ context, event, enqueue }) => {
-  const { context: after, out } = step(context, event)
+  const { context: after, out } = recorded(context, event, step(context, event))
   enqueue.assign(() => after)
   for (const item of out) {
     if (item.type !== 'effect') enqueue.emit(item)

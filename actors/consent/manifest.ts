@@ -34,6 +34,12 @@ export const manifest = {
       reason: 'connects folders to the workspace; exec is handed out per approval',
     },
     {
+      name: 'telemetry',
+      target: 'telemetry',
+      limits: { kinds: ['audit', 'event'] },
+      reason: 'puts every decision on record before it takes effect; handed to each conversation with its session',
+    },
+    {
       name: 'mcp',
       target: 'mcp-host',
       limits: { kinds: ['tools', 'call', 'tool-rule'] },

@@ -180,6 +180,7 @@ function spawnConversation(session: Session, ref: string, policy: Policy | null)
       cap: { slot: 'mcp', limits: { kinds: ['tools'], session: id } },
     },
     { name: 'journal', reason: 'keeps its history', cap: { slot: 'journal', limits: { kinds: ['append', 'read'], session: id } } },
+    { name: 'telemetry', reason: 'reports and records what it does', cap: { slot: 'telemetry', limits: { session: id } } },
     ...folders.map((folder) => ({ name: `folder:${folder.name}`, reason: `reads ${folder.name}/`, cap: readable(id, policy)(folder) })),
   ]
   return {

@@ -89,7 +89,7 @@ export const protocol = {
    */
   'ask-host': {
     body: z.strictObject({ session: z.string().max(64), host: z.string().min(1).max(260), port: z.int().min(1).max(65_535) }),
-    reply: z.strictObject({ scope: z.enum(['once', 'session', 'always']), by: z.string() }),
+    reply: z.strictObject({ decision: z.literal('allow'), scope: z.enum(['once', 'session', 'always']), by: z.string() }),
     deadlineMs: null,
   },
   /** A pattern, `*` or `@packages` for one session. Refused `no-such-session`, `bad-settings`, `overloaded`. */

@@ -126,6 +126,8 @@ export type Context = {
   policy: Policy | null
   /** Opens that wait for that. */
   early: readonly { request: number; body: OpenBody; from: string }[]
+  /** Replies that wait until the audit log has what they allow, by the ref of the entry. */
+  held: Readonly<Record<string, Extract<Outgoing, { type: 'reply' }>>>
 }
 
 export const empty: Context = {
@@ -138,6 +140,7 @@ export const empty: Context = {
   explains: {},
   policy: null,
   early: [],
+  held: {},
 }
 
 /** A message to send, or an effect to run. */

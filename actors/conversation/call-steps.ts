@@ -162,8 +162,14 @@ function run(context: Context, index: number, call: ToolCall, calls: ToolRun['ca
   return {
     context: update(context, index, { ...call, phase: 'running' }),
     out: [],
-    runs: [{ ref: callRef(context, index, 'running'), request, id: call.id, calls }],
+    runs: [{ ref: callRef(context, index, 'running'), request, id: call.id, ...(context.reports ? { audit: auditOf(call) } : {}), calls }],
   }
+}
+
+/** A read shows what it reads in its title; a change names its target. */
+function auditOf({ id, name, title, plan }: ToolCall): NonNullable<ToolRun['audit']> {
+  const change = plan?.access === 'change'
+  return { data: { tool: name, id, title, target: change ? plan.target : null }, first: change }
 }
 
 function finish(context: Context, index: number, result: CallResult): Step {

@@ -15,6 +15,10 @@ const turnSchema = z.object({
   /** The `prompt` request being worked on. */
   request: z.int(),
   text: z.string(),
+  /** Names the prompt in telemetry, a UUID; '' until known. */
+  promptId: z.string(),
+  /** How telemetry was told of each call's permission, by call id. */
+  decisions: z.record(z.string(), z.unknown()),
   /** Day of the prompt, `2026-11-24`; '' until known. */
   date: z.string(),
   /** Length of the history before this turn. */
@@ -58,11 +62,15 @@ const contextSchema = z.object({
   serverNotes: z.array(z.string()),
   /** Makes refs unique, so that a late answer to an older question is not taken for a newer one's. */
   serial: z.int(),
+  /** There is someone to report to. */
+  reports: z.boolean(),
+  /** Number of the last event reported. */
+  eventSeq: z.int(),
 })
 export type Context = Readonly<z.infer<typeof contextSchema>>
 
 /** Folders without a slot of their own name among `slots` are kept: the router refuses for them. */
-export function initialContext(input: { params: Record<string, unknown> }): Context {
+export function initialContext(input: { params: Record<string, unknown>; slots?: readonly string[] }): Context {
   const { session, folders, hosts, model, blocked } = conversationParams.parse(input.params)
   return {
     session,
@@ -81,6 +89,8 @@ export function initialContext(input: { params: Record<string, unknown> }): Cont
     serverTools: [],
     serverNotes: [],
     serial: 0,
+    reports: input.slots?.includes('telemetry') ?? false,
+    eventSeq: 0,
   }
 }
 
@@ -92,6 +102,8 @@ export function newTurn(context: Context, { request, text }: { request: number; 
   return {
     request,
     text,
+    promptId: '',
+    decisions: {},
     date: '',
     startsAt: context.messages.length,
     modelCalls: 0,

@@ -2,20 +2,21 @@
 import type { MessageCreateParamsBase } from '@anthropic-ai/sdk/resources/messages'
 import * as Effect from 'effect/Effect'
 import * as Schedule from 'effect/Schedule'
-import { asFault, type EffectContext, type Effects, type ReplyOf } from '../../kernel/index.ts'
+import { asFault, type EffectContext, type Effects, type Fault, type ReplyOf, spanUnder } from '../../kernel/index.ts'
 import type { protocol as egress } from '../egress/protocol.ts'
 import type { protocol as mcpHost } from '../mcp-host/protocol.ts'
 import { EGRESS_RETRIES, EGRESS_RETRY_MS, MAX_OUTPUT_HEAD_CHARS, MAX_OUTPUT_TAIL_CHARS, SERVER_TOOLS_DEADLINE_MS } from './limits.ts'
-import { callModel } from './model-call.ts'
+import { callModel, type ModelAttempt } from './model-call.ts'
 import { outputWindow } from './output-window.ts'
 import type { ConversationEvent } from './protocol.ts'
+import type { Span } from './report.ts'
 import type { ToolRun } from './steps.ts'
 import type { Answer } from './tools/tool.ts'
 
 type Tag = { ref: string; request: number }
 
 export const effects = {
-  /** The day, who answers, and the tools of tool servers. `ready { date, practice, serverTools, serverNotes }`, `failed { error }`. */
+  /** The day, who answers, a name for the prompt, and the tools of tool servers. `ready { date, practice, promptId, serverTools, serverNotes }`, `failed { error, promptId }`. */
   prepareTurn: {
     outcomes: ['ready', 'failed'],
     run: (_: Tag, context: EffectContext) =>
@@ -29,25 +30,30 @@ export const effects = {
         Effect.match({
           onSuccess: ([{ body }, { tools, notes }]) => ({
             type: 'ready',
+            promptId: crypto.randomUUID(),
             date: new Date().toISOString().slice(0, 10),
             practice: (body as ReplyOf<typeof egress, 'model-info'>).mode === 'practice',
             serverTools: tools,
             serverNotes: notes,
           }),
-          onFailure: (error) => ({ type: 'failed', error }),
+          onFailure: (error) => ({ type: 'failed', error, promptId: crypto.randomUUID() }),
         }),
       ),
   },
-  /** One answer of the model; text and thinking go to the prompt's requester on the way. `done ModelAnswer`, `failed { error }`. */
+  /** One answer of the model; text and thinking go to the prompt's requester on the way, failed attempts to the machine. `done ModelAnswer`, `failed { error }`. */
   callModel: {
     outcomes: ['done', 'failed'],
-    run: ({ request, body }: Tag & { body: MessageCreateParamsBase }, context: EffectContext) =>
-      Effect.tryPromise({ try: (signal) => callModel(context, request, body, signal), catch: asFault }).pipe(
+    run: ({ ref, request, body }: Tag & { body: MessageCreateParamsBase }, context: EffectContext) => {
+      const { span, inSpan } = spanOf(context)
+      const failed = (attempt: ModelAttempt): void =>
+        context.raise({ type: 'callModel.attempt', ref, request, ...attempt, at: Date.now(), span })
+      return Effect.tryPromise({ try: (signal) => callModel(inSpan, request, body, signal, failed), catch: asFault }).pipe(
         Effect.match({
-          onSuccess: (answer) => ({ type: 'done', ...answer }),
+          onSuccess: (answer) => ({ type: 'done', ...answer, at: Date.now(), span }),
           onFailure: (error) => ({ type: 'failed', error }),
         }),
-      ),
+      )
+    },
   },
   /** The messages of one tool call, all at once; command output goes to the prompt's requester on the way. `done { answers, durationMs }`, `failed { error, output, durationMs }`. */
   runTool: { outcomes: ['done', 'failed'], run: runTool },
@@ -63,8 +69,19 @@ function serverTools(context: EffectContext): Effect.Effect<ReplyOf<typeof mcpHo
   )
 }
 
-function runTool({ request, id, calls }: ToolRun, context: EffectContext): Effect.Effect<{ type: string; [key: string]: unknown }> {
+/** A span for an effect's work, and the context in which what it asks for is part of that. */
+function spanOf(context: EffectContext): { span: Span | null; inSpan: EffectContext } {
+  if (context.trace === null) return { span: null, inSpan: context }
+  const { trace, parentId } = spanUnder(context.trace)
+  return {
+    span: { trace, parent: parentId },
+    inSpan: { ...context, trace, request: (to, kind, body, options = {}) => context.request(to, kind, body, { trace, ...options }) },
+  }
+}
+
+function runTool({ request, id, audit, calls }: ToolRun, context: EffectContext): Effect.Effect<{ type: string; [key: string]: unknown }> {
   return Effect.suspend(() => {
+    const { span, inSpan } = spanOf(context)
     const began = performance.now()
     const printed = outputWindow(MAX_OUTPUT_HEAD_CHARS, MAX_OUTPUT_TAIL_CHARS)
     const durationMs = (): number => Math.round(performance.now() - began)
@@ -74,19 +91,29 @@ function runTool({ request, id, calls }: ToolRun, context: EffectContext): Effec
       return context.part(request, shown)
     }
     const answered = calls.map(({ to, kind, body, deadlineMs }) =>
-      context.request(to, kind, body, { onPart, ...(deadlineMs === undefined ? {} : { deadlineMs }) }),
+      inSpan.request(to, kind, body, { onPart, ...(deadlineMs === undefined ? {} : { deadlineMs }) }),
     )
-    return Effect.all(answered, { concurrency: 'unbounded' }).pipe(
+    return Effect.andThen(recorded(audit, inSpan), Effect.all(answered, { concurrency: 'unbounded' })).pipe(
       Effect.match({
         onSuccess: (replies) => ({
           type: 'done',
           answers: replies.map(({ body }): Answer => ({ body, output: printed.text() })),
           durationMs: durationMs(),
+          at: Date.now(),
+          span,
         }),
-        onFailure: (error) => ({ type: 'failed', error, output: printed.text(), durationMs: durationMs() }),
+        onFailure: (error) => ({ type: 'failed', error, output: printed.text(), durationMs: durationMs(), at: Date.now(), span }),
       }),
     )
   })
+}
+
+/** The audit log's entry: on the disk before a change, on its way before a read. A change that cannot be recorded does not happen. */
+function recorded(audit: ToolRun['audit'], context: EffectContext): Effect.Effect<unknown, Fault> {
+  if (!audit) return Effect.void
+  const entry = { action: 'tool.called', data: audit.data }
+  if (audit.first) return context.request('telemetry', 'audit', entry)
+  return Effect.sync(() => context.send('telemetry', 'audit', entry))
 }
 
 /** Parts of `exec` and `call`, the only kinds a tool uses that have any. */

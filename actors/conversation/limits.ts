@@ -66,6 +66,15 @@ export const SERVER_TOOLS_DEADLINE_MS = 20_000
 /** Reads of one answer that run at the same time. */
 export const MAX_PARALLEL_READS = 8
 
+/** Characters of one text that telemetry may carry, as in Claude Code. What policy lets out may be less. */
+export const MAX_REPORTED_CHARS = 61_440
+
+/**
+ * Telemetry numbers a session's events. After a restart the count goes on at this many a journal entry: far more than any turn has for one,
+ * so numbers only rise, without being kept anywhere.
+ */
+export const EVENTS_PER_ENTRY = 1_000
+
 /** Journal entries read at a time when a conversation continues. */
 export const HISTORY_PAGE = 500
 

@@ -19,7 +19,9 @@ import { type Context, initialContext, newTurn, withFolders } from './context.ts
 import { replayed } from './history.ts'
 import { HISTORY_PAGE, HISTORY_RETRY_MS } from './limits.ts'
 import { modelRequest } from './model-request.ts'
+import type { ModelAttempt } from './model-call.ts'
 import type { protocol } from './protocol.ts'
+import { reported, reportedInterrupt, type Stamp } from './report.ts'
 import {
   afterAnswer,
   callLimitFault,
@@ -41,12 +43,21 @@ import type { Answer } from './tools/tool.ts'
 
 type Tag = { ref: string; request: number }
 type Outcome =
-  | ({ type: 'prepareTurn.ready'; date: string; practice: boolean; serverTools: ServerTool[]; serverNotes: string[] } & Tag)
-  | ({ type: 'prepareTurn.failed' | 'prepareTurn.crashed'; error: unknown } & Tag)
-  | ({ type: 'callModel.done' } & ModelAnswer & Tag)
+  | ({
+      type: 'prepareTurn.ready'
+      date: string
+      practice: boolean
+      promptId: string
+      serverTools: ServerTool[]
+      serverNotes: string[]
+    } & Tag)
+  | ({ type: 'prepareTurn.failed'; error: unknown; promptId: string } & Tag)
+  | ({ type: 'prepareTurn.crashed'; error: unknown } & Tag)
+  | ({ type: 'callModel.done' } & ModelAnswer & Stamp & Tag)
+  | ({ type: 'callModel.attempt' } & ModelAttempt & Stamp & Tag)
   | ({ type: 'callModel.failed' | 'callModel.crashed'; error: unknown } & Tag)
-  | ({ type: 'runTool.done'; answers: Answer[]; durationMs: number } & Tag)
-  | ({ type: 'runTool.failed'; error: unknown; output: string; durationMs: number } & Tag)
+  | ({ type: 'runTool.done'; answers: Answer[]; durationMs: number } & Stamp & Tag)
+  | ({ type: 'runTool.failed'; error: unknown; output: string; durationMs: number } & Stamp & Tag)
   | ({ type: 'runTool.crashed'; error: unknown } & Tag)
 type Event = Inbound<typeof protocol> | KernelEvent | Outcome
 
@@ -89,6 +100,9 @@ function stepping(take: (context: Context, event: Event) => Step): ReturnType<ty
   })
 }
 
+/** A step that telemetry hears of as well. */
+const telling = (take: (context: Context, event: Event) => Step) => stepping((context, event) => reported(take(context, event), event))
+
 const changing = (change: (context: Context, event: Event) => Context) =>
   stepping((context, event) => ({ context: change(context, event), out: [], runs: [] }))
 const emitting = (say: (context: Context, event: Event) => readonly Outgoing[]) =>
@@ -126,11 +140,11 @@ export const machine = base
       beginTurn: changing((context) =>
         context.waiting ? { ...context, waiting: null, serial: context.serial + 1, turn: newTurn(context, context.waiting) } : context,
       ),
-      showModel: emitting(({ turn, model }, event) =>
-        turn && event.type === 'prepareTurn.ready'
-          ? [partEvent(turn.request, { type: 'model', name: model, practice: event.practice })]
-          : [],
-      ),
+      showModel: telling((context, event) => {
+        const { turn, model } = context
+        if (!turn || event.type !== 'prepareTurn.ready') return { context, out: [], runs: [] }
+        return { context, out: [partEvent(turn.request, { type: 'model', name: model, practice: event.practice })], runs: [] }
+      }),
       stagePrompt: changing((context, event) => {
         if (event.type !== 'prepareTurn.ready') return stagePrompt(context)
         const { date, serverTools, serverNotes } = event
@@ -148,29 +162,30 @@ export const machine = base
       countCall: changing((context) =>
         withTurn({ ...context, serial: context.serial + 1 }, { modelCalls: (context.turn?.modelCalls ?? 0) + 1 }),
       ),
-      takeAnswer: stepping((context, event) =>
+      tellAttempt: telling((context) => ({ context, out: [], runs: [] })),
+      takeAnswer: telling((context, event) =>
         event.type === 'callModel.done' ? afterAnswer(context, event) : { context, out: [], runs: [] },
       ),
-      beginCalls: stepping(beginCalls),
-      takeRun: stepping((context, event) =>
+      beginCalls: telling(beginCalls),
+      takeRun: telling((context, event) =>
         event.type === 'runTool.done' ? callRan(context, event.ref, event.answers, event.durationMs) : { context, out: [], runs: [] },
       ),
-      takeRunFailure: stepping((context, event) => {
+      takeRunFailure: telling((context, event) => {
         if (event.type === 'runTool.failed') return callFailed(context, event.ref, event.error, event.output, event.durationMs)
         return event.type === 'runTool.crashed' ? callFailed(context, event.ref, event.error, '', 0) : { context, out: [], runs: [] }
       }),
-      takeReply: stepping((context, event) => {
+      takeReply: telling((context, event) => {
         if (event.type !== 'replied') return { context, out: [], runs: [] }
         return event.kind === 'ask' ? allowed(context, event.ref, event.body, event.caps[0]) : previewed(context, event.ref, event.body)
       }),
-      takeRefusal: stepping((context, event) =>
+      takeRefusal: telling((context, event) =>
         event.type === 'refused' ? questionRefused(context, event.ref, event.error) : { context, out: [], runs: [] },
       ),
       stageResults: changing(stageResults),
-      fail: changing((context, event) => failed(context, asFault('error' in event ? event.error : null))),
+      fail: telling((context, event) => ({ context: failed(context, asFault('error' in event ? event.error : null)), out: [], runs: [] })),
       failOverLimit: changing((context) => failed(context, callLimitFault())),
       endTurn: stepping((context) => ({ context: { ...context, turn: null }, out: endTurn(context), runs: [] })),
-      interruptTurn: stepping(interruptTurn),
+      interruptTurn: stepping((context) => reportedInterrupt(interruptTurn(context), context)),
       setFolders: stepping((context, event) => {
         if (event.type !== 'folders') return { context, out: [], runs: [] }
         const { request, caps } = event.from
@@ -276,6 +291,7 @@ export const machine = base
               },
             ],
             on: {
+              'callModel.attempt': { guard: 'isMine', actions: 'tellAttempt' },
               'callModel.done': { guard: 'isMine', target: 'saving', actions: 'takeAnswer' },
               'callModel.failed': { guard: 'isMine', target: 'ending', actions: 'fail' },
               'callModel.crashed': { guard: 'isMine', target: 'ending', actions: 'fail' },

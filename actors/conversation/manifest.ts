@@ -17,6 +17,12 @@ export const manifest = {
     { name: 'mcp', target: 'mcp-host', limits: { kinds: ['tools'] }, reason: 'knows which tools of tool servers the model may be offered' },
     { name: 'journal', target: 'journal', limits: { kinds: ['append', 'read'] }, reason: 'keeps the history, and continues from it' },
     {
+      name: 'telemetry',
+      target: 'telemetry',
+      limits: { kinds: ['event', 'audit'] },
+      reason: 'reports what a prompt led to; records tool calls before they happen',
+    },
+    {
       name: 'folder:*',
       target: 'fs-gate',
       limits: { kinds: ['read', 'glob', 'grep', 'preview'] },

@@ -7,6 +7,20 @@ import { BROKEN_STREAM_RETRIES, MODEL_HEADERS_TIMEOUT_MS, MODEL_RETRIES } from '
 import type { ConversationEvent } from './protocol.ts'
 import type { ModelAnswer } from './steps.ts'
 
+/** A request that was not answered well. */
+export type ModelAttempt = {
+  /** Code of the fault it would be, and its words. */
+  code: string
+  message: string
+  /** HTTP status; null: no answer came. */
+  status: number | null
+  durationMs: number
+  /** From 1. */
+  attempt: number
+  /** No other follows it. */
+  last: boolean
+}
+
 /**
  * Rejects with a fault (`model-unreachable`, `model-refused`, or what the router refused with). Aborting `signal` cancels the
  * request at egress.
@@ -17,7 +31,9 @@ export async function callModel(
   request: number,
   body: MessageCreateParamsBase,
   signal: AbortSignal,
+  onFailure: (attempt: ModelAttempt) => void = () => {},
 ): Promise<ModelAnswer> {
+  const attempts = countAttempts(onFailure)
   let shown = false
   let delivered: Promise<void> = Promise.resolve()
   let refusal: Fault | undefined
@@ -35,9 +51,14 @@ export async function callModel(
     webhookKey: null,
     baseURL: 'https://model.invalid',
     fetch: async (input, init) => {
+      attempts.begin()
       try {
-        return await fetch(input, init)
+        const response = await fetch(input, init)
+        if (!response.ok)
+          attempts.failed(response.status, modelFault(APIError.generate(response.status, undefined, response.statusText, response.headers)))
+        return response
       } catch (error) {
+        if (!init?.signal?.aborted) attempts.failed(null, modelFault(error))
         refusal = error instanceof RefusedError ? error.fault : undefined
         // The SDK retries what `fetch` throws. A refusal by rule stays one, so it is given as an answer that is not retried.
         if (refusal && !isPassing(refusal))
@@ -62,25 +83,58 @@ export async function callModel(
       stream.on('thinking', (text) => show({ type: 'thinking', text }))
       const message = await stream.finalMessage()
       await delivered
-      return answerOf(message)
+      return { ...answerOf(message), requestId: stream.request_id ?? undefined, durationMs: attempts.durationMs() }
     } catch (error) {
       signal.throwIfAborted()
+      // The answer had begun, so no failure of this attempt is noted yet.
+      attempts.failed(null, refusal ?? modelFault(error))
       const again = attempt < BROKEN_STREAM_RETRIES && !shown && brokeOff(error)
-      if (!again) throw refusal ?? modelFault(error)
+      if (!again) {
+        attempts.end()
+        throw refusal ?? modelFault(error)
+      }
     }
   }
 }
 
+/** Tells of each attempt that failed, once it is known whether another follows. */
+function countAttempts(tell: (attempt: ModelAttempt) => void) {
+  let attempt = 0
+  let began = 0
+  let pending: Omit<ModelAttempt, 'last'> | null = null
+  const durationMs = (): number => Math.round(performance.now() - began)
+  const flush = (last: boolean): void => {
+    if (pending) tell({ ...pending, last })
+    pending = null
+  }
+  return {
+    durationMs,
+    begin() {
+      flush(false)
+      attempt++
+      began = performance.now()
+    },
+    failed(status: number | null, { code, message, cause }: Fault) {
+      pending ??= { code, message: cause ? `${message} ${cause}` : message, status, durationMs: durationMs(), attempt }
+    },
+    end: () => flush(true),
+  }
+}
+
 /** What is kept of a message: its blocks as plain data, thinking and its signature unchanged. */
-function answerOf({ content, stop_reason, stop_details, usage }: Message): ModelAnswer {
+function answerOf({ content, stop_reason, stop_details, usage }: Message): Omit<ModelAnswer, 'durationMs'> {
+  const { cache_read_input_tokens: cacheRead, cache_creation_input_tokens: cacheCreation } = usage
   return {
     content: JSON.parse(JSON.stringify(content)) as ContentBlockParam[],
     stopReason: stop_reason,
     refusal: stop_details?.explanation ?? stop_details?.category ?? undefined,
     usage: {
-      input: (usage.input_tokens ?? 0) + (usage.cache_creation_input_tokens ?? 0) + (usage.cache_read_input_tokens ?? 0),
+      input: (usage.input_tokens ?? 0) + (cacheCreation ?? 0) + (cacheRead ?? 0),
       output: usage.output_tokens ?? 0,
+      cacheRead: cacheRead ?? 0,
+      cacheCreation: cacheCreation ?? 0,
     },
+    speed: (usage as { speed?: unknown }).speed === 'fast' ? 'fast' : 'normal',
   }
 }
 

@@ -15,6 +15,8 @@ export type ToolRun = {
   ref: string
   request: number
   id: string
+  /** What the audit log has of it before it happens. `first`: it must be on the disk by then. */
+  audit?: { data: { tool: string; id: string; title: string; target: unknown }; first: boolean }
   calls: { to: number | string; kind: string; body: unknown; deadlineMs?: number | null }[]
 }
 export type Step = { context: Context; out: readonly Outgoing[]; runs: readonly ToolRun[] }
@@ -25,7 +27,12 @@ export type ModelAnswer = {
   stopReason: string | null
   /** Why the model declined, in its provider's words. */
   refusal?: string | undefined
-  usage: { input: number; output: number }
+  /** `input` is all of it, with what came from and went to the prompt cache. */
+  usage: { input: number; output: number; cacheRead: number; cacheCreation: number }
+  /** The API's name for the request. */
+  requestId?: string | undefined
+  speed: 'fast' | 'normal'
+  durationMs: number
 }
 
 export function event(request: number, body: ConversationEvent): Outgoing {
@@ -59,7 +66,7 @@ export function stagePrompt(context: Context): Context {
 export function afterAnswer(context: Context, { content, stopReason, refusal, usage }: ModelAnswer): Step {
   const { turn } = context
   if (!turn) return { context, out: [], runs: [] }
-  const out = [event(turn.request, { type: 'usage', ...usage })]
+  const out = [event(turn.request, { type: 'usage', input: usage.input, output: usage.output })]
   const end = (added: readonly Message[], ending: Turn['ending'], answer = turn.answer): Step => ({
     context: withTurn(stage(context, added), { ending, answer }),
     out,

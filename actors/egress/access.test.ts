@@ -9,7 +9,7 @@ const to = { host: 'a.example', port: 443 }
 const never = new AbortController().signal
 
 function holder(ask: AskMember = () => Promise.reject(new Error('nobody is asked'))) {
-  const log = createDecisionLog(() => 7)
+  const log = createDecisionLog(undefined, () => 7)
   const policy = createPolicyHolder(ask, log)
   return {
     policy,

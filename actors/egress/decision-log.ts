@@ -19,11 +19,14 @@ export type DecisionLog = {
   last(count: number, session: string | null): Decision[]
 }
 
-export function createDecisionLog(now: () => number = Date.now): DecisionLog {
+/** `heard`: told of each as it is made. */
+export function createDecisionLog(heard: (decision: Decision) => void = () => {}, now: () => number = Date.now): DecisionLog {
   const kept: Decision[] = []
   return {
     add(decision) {
-      kept.push({ at: now(), ...decision })
+      const made = { at: now(), ...decision }
+      kept.push(made)
+      heard(made)
       if (kept.length > 2 * limits.loggedDecisions) kept.splice(0, kept.length - limits.loggedDecisions)
     },
     last: (count, session) =>

@@ -43,23 +43,25 @@ afterAll(() => {
 function setUp() {
   const parts: unknown[] = []
   const logged: unknown[] = []
+  const sent: unknown[] = []
   const context = {
     params: {},
     part: async (_request: number, body: unknown) => void parts.push(body),
     log: (...line: unknown[]) => void logged.push(line),
+    send: (_to: string, _kind: string, entry: unknown) => void sent.push(entry),
   } as unknown as EffectContext
   const effects = createEffects({
     resolve: async () => [{ address: '127.0.0.1', family: 4 }],
     addressPolicy: () => () => 'public',
   })
-  return { effects, parts, logged, context }
+  return { effects, parts, logged, sent, context }
 }
 const body = (to: string) => ({ method: 'POST', path: to, headers: {}, body: '{}' })
 
 test('requests that come while the upstream is being opened wait for it', async () => {
   const { effects, parts, context } = setUp()
   const opening = Effect.runPromise(effects.openUpstream.run({ secrets, baseUrl }))
-  const forwarding = Effect.runPromise(effects.forward.run({ request: 1, body: body('/v1/messages') }, context))
+  const forwarding = Effect.runPromise(effects.forward.run({ request: 1, body: body('/v1/messages'), session: 's-1' }, context))
   expect(await opening).toEqual({ type: 'opened' })
   expect(await forwarding).toEqual({ type: 'done' })
   expect(parts).toMatchObject([
@@ -70,25 +72,25 @@ test('requests that come while the upstream is being opened wait for it', async 
 })
 
 test('what goes wrong is an outcome with a fault, and neither fault, part nor log holds the key', async () => {
-  const { effects, parts, logged, context } = setUp()
-  expect(await Effect.runPromise(effects.forward.run({ request: 1, body: body('/v1/x') }, context))).toMatchObject({
+  const { effects, parts, logged, sent, context } = setUp()
+  expect(await Effect.runPromise(effects.forward.run({ request: 1, body: body('/v1/x'), session: 's-1' }, context))).toMatchObject({
     type: 'failed',
     error: { code: 'model-unreachable' },
   })
   const opened = await Effect.runPromise(effects.openUpstream.run({ secrets, baseUrl: 'http://127.0.0.1:1' }))
   const results = [opened]
   for (const to of ['/v1/messages', '/v2', `/v1/${key}/../`])
-    results.push(await Effect.runPromise(effects.forward.run({ request: 1, body: body(to) }, context)))
+    results.push(await Effect.runPromise(effects.forward.run({ request: 1, body: body(to), session: 's-1' }, context)))
   results.push(await Effect.runPromise(effects.openUpstream.run({ secrets: 9999, baseUrl: null })))
   expect(results.map(({ type }) => type)).toEqual(['opened', 'failed', 'failed', 'failed', 'failed'])
-  expect(JSON.stringify([results, parts, logged])).not.toContain(key)
+  expect(JSON.stringify([results, parts, logged, sent])).not.toContain(key)
 })
 
 test('interruption ends the request at the other side', async () => {
   const { effects, context } = setUp()
   await Effect.runPromise(effects.openUpstream.run({ secrets, baseUrl }))
   const before = hungUp
-  const fiber = Effect.runFork(effects.forward.run({ request: 1, body: body('/v1/hang') }, context))
+  const fiber = Effect.runFork(effects.forward.run({ request: 1, body: body('/v1/hang'), session: 's-1' }, context))
   await new Promise((resolve) => setTimeout(resolve, 100))
   await Effect.runPromise(Fiber.interrupt(fiber))
   await expect.poll(() => hungUp).toBe(before + 1)
@@ -97,17 +99,20 @@ test('interruption ends the request at the other side', async () => {
 const bearer = (hosts: string[]) => ({ session: 's-1', hosts })
 
 test('fetch and explain', async () => {
-  const { effects, context } = setUp()
+  const { effects, context, sent } = setUp()
   await Effect.runPromise(effects.applyPolicy.run({ inputs: inputsWith({}) }, context))
   const port = new URL(baseUrl).port
+  const url = `http://page.test:${port}/`
   const page = await Effect.runPromise(
-    effects.fetchPage.run({ request: 1, url: `http://page.test:${port}/`, bearer: bearer(['page.test']), maxBytes: undefined }),
+    effects.fetchPage.run({ request: 1, url, bearer: bearer(['page.test']), maxBytes: undefined }, context),
   )
   expect(page).toMatchObject({ type: 'done', reply: { status: 200, text: 'wrong key' } })
-  const refused = await Effect.runPromise(
-    effects.fetchPage.run({ request: 1, url: `http://page.test:${port}/`, bearer: bearer([]), maxBytes: undefined }),
-  )
+  const refused = await Effect.runPromise(effects.fetchPage.run({ request: 1, url, bearer: bearer([]), maxBytes: undefined }, context))
   expect(refused).toMatchObject({ type: 'failed', error: { code: 'egress-denied' } })
+  expect(sent).toMatchObject([
+    { action: 'egress.allowed', data: { session: 's-1', status: 200 } },
+    { action: 'egress.denied', data: { session: 's-1', code: 'egress-denied', rule: expect.any(String) } },
+  ])
   expect(
     await Effect.runPromise(effects.explain.run({ request: 1, url: 'http://page.test/', bearer: bearer(['page.test']) })),
   ).toMatchObject({

@@ -29,7 +29,11 @@ export function createEffects(web: Web = realWeb) {
     if (io === null) throw fault('not-now', 'Egress is not ready to ask.')
     await answered(io, question, signal)
   }
-  const log = createDecisionLog()
+  const log = createDecisionLog(({ via, session, host, port, verdict, rule }) => {
+    // A page's whole address is put on record where it is fetched.
+    if (via === 'tunnel' && io)
+      record(io, verdict === 'allow' ? 'egress.allowed' : 'egress.denied', { session, to: `${host}:${port}`, rule })
+  })
   const tunnels = createTunnels(web)
   const pages = createPageCache<FetchReply>()
   const policy = createPolicyHolder(ask, log)
@@ -64,20 +68,39 @@ export function createEffects(web: Web = realWeb) {
     },
     forward: {
       outcomes: ['done', 'failed'],
-      run: ({ request, body }: ForRequest & { body: ModelRequest }, context) =>
+      run: ({ request, body, session }: ForRequest & { body: ModelRequest; session: string | null }, context) =>
         attempt(async (signal) => {
           const open = await upstream
+          record(context, 'egress.allowed', {
+            session,
+            to: open.info.mode === 'practice' ? 'practice model' : new URL(open.info.baseUrl).host,
+            purpose: 'model',
+          })
           await open.forward(body, (part) => context.part(request, part), signal)
           return { type: 'done' }
         }),
     },
     fetchPage: {
       outcomes: ['done', 'failed'],
-      run: ({ bearer, ...request }: ForRequest & FetchRequest & { bearer: Bearer }) =>
-        attempt(async (signal) => ({
-          type: 'done',
-          reply: await fetchPage(request, web, await policy.access(bearer, 'fetch'), signal, { pages, session: bearer.session }),
-        })),
+      run: ({ bearer, ...request }: ForRequest & FetchRequest & { bearer: Bearer }, context) =>
+        attempt(async (signal) => {
+          const { session } = bearer
+          try {
+            const reply = await fetchPage(request, web, await policy.access(bearer, 'fetch'), signal, { pages, session })
+            record(context, 'egress.allowed', { session, to: request.url, status: reply.status })
+            return { type: 'done', reply }
+          } catch (error) {
+            // A host that could not be reached was allowed; what a rule refused was not.
+            const { code, rule } = asFault(error)
+            record(context, rule === undefined ? 'egress.failed' : 'egress.denied', {
+              session,
+              to: request.url,
+              code,
+              ...(rule === undefined ? {} : { rule }),
+            })
+            throw error
+          }
+        }),
     },
     tunnel: {
       outcomes: ['done', 'failed'],
@@ -170,6 +193,11 @@ async function answered(io: EffectContext, question: Parameters<AskMember>[0], s
   const outcome = Effect.match(asked, { onSuccess: () => null, onFailure: (error): Fault | null => error })
   const refusal = await Effect.runPromise(outcome, { signal }).catch(() => fault('cancelled', 'The question was withdrawn.'))
   if (refusal !== null) throw refusal
+}
+
+/** On its way to the audit log; the answer does not wait for it. */
+function record({ send }: EffectContext, action: string, data: Record<string, unknown>): void {
+  send('telemetry', 'audit', { action, data })
 }
 
 type Done = { type: string; [key: string]: unknown }

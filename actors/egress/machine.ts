@@ -134,7 +134,7 @@ const egress = base.extend({
     openUpstream: (_, _params: { secrets: number | null; baseUrl: string | null }) => {},
     closeUpstream: () => {},
     describe: (_, _params: { request: number }) => {},
-    forward: (_, _params: { request: number; body: ModelBody }) => {},
+    forward: (_, _params: { request: number; body: ModelBody; session: string | null }) => {},
     fetchPage: (_, _params: FetchParams & { maxBytes: number | undefined }) => {},
     explain: (_, _params: FetchParams) => {},
     tunnel: (_, _params: { request: number; id: string; to: ConnectBody['to']; bearer: Bearer }) => {},
@@ -212,7 +212,13 @@ export const machine = egress.createMachine({
           { guard: 'closed', actions: 'refuseClosed' },
           { guard: 'modelsFull', actions: 'refuseFull' },
           {
-            actions: ['countModel', { type: 'forward', params: ({ event }) => ({ request: event.from.request ?? -1, body: event.body }) }],
+            actions: [
+              'countModel',
+              {
+                type: 'forward',
+                params: ({ event }) => ({ request: event.from.request ?? -1, body: event.body, session: event.from.badge.session }),
+              },
+            ],
           },
         ],
         'model-info': [
@@ -229,7 +235,10 @@ export const machine = egress.createMachine({
               'countFetch',
               {
                 type: 'fetchPage',
-                params: ({ event }) => ({ ...webParams(event.from, event.body.url), maxBytes: (event.body satisfies FetchBody).maxBytes }),
+                params: ({ event }) => ({
+                  ...webParams(event.from, event.body.url),
+                  maxBytes: (event.body satisfies FetchBody).maxBytes,
+                }),
               },
             ],
           },

@@ -13,6 +13,12 @@ export const manifest = {
       limits: { kinds: ['watch'] },
       reason: 'reaches nothing that policy forbids, and cuts what it forbids later',
     },
+    {
+      name: 'telemetry',
+      target: 'telemetry',
+      limits: { kinds: ['audit'] },
+      reason: 'puts on record what was allowed out and what was not',
+    },
     { name: 'consent', target: 'consent', limits: { kinds: ['ask-host'] }, reason: 'asks the member about a host that is not listed' },
   ],
   permissions({ state, userHome }) {

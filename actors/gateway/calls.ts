@@ -95,6 +95,10 @@ export function called(context: Context, conn: number, call: number, style: Styl
     case 'policy/check':
     case 'policy/explain':
       return relay('policy', asked.method.slice(7), asked.params)
+    case 'telemetry/status':
+      return relay('telemetry', 'status', {})
+    case 'telemetry/test':
+      return relay('telemetry', 'test', {})
     case 'mcp/servers':
     case 'mcp/add':
     case 'mcp/remove':

@@ -19,6 +19,9 @@ const egressRule = z.discriminatedUnion('change', [
   z.strictObject({ change: z.enum(['allow', 'deny', 'forget']), pattern: hostPattern }),
 ])
 
+/** `_meta` as ACP and MCP have it; keys that mean nothing here are passed over. */
+export const traceMeta = z.looseObject({ traceparent: z.string().max(100).optional() })
+
 export const clientMethods = {
   /**
    * Opens or re-opens a session and watches it: -> {session, folders, hosts, approve, resumed}. The client that opened it sees its
@@ -42,6 +45,8 @@ export const clientMethods = {
     session,
     text: z.string().min(1).max(maxPromptChars),
     turn: z.string().min(1).max(100).optional(),
+    /** As in ACP: the trace the prompt is part of. */
+    _meta: traceMeta.optional(),
     /** The turn goes on when the client that started it disconnects, and its questions wait for whoever comes; only `cancel` interrupts it. */
     stays: z.boolean().optional(),
   }),
@@ -78,6 +83,10 @@ export const clientMethods = {
   'policy/check': z.strictObject({ text: z.string().max(maxPromptChars) }),
   /** -> one key: value, who decided, type, default, effect, example. Refused `not-found`. */
   'policy/explain': z.strictObject({ key: z.string().min(1).max(200) }),
+  /** -> where telemetry goes, what was sent and lost; the audit log's head. */
+  'telemetry/status': z.strictObject({}),
+  /** Sends a self test -> {endpoint, protocol, ok, results}. Refused `telemetry-off`. */
+  'telemetry/test': z.strictObject({}),
   /** -> {servers}: every tool server with its state, its tools and what is decided about each. */
   'mcp/servers': z.strictObject({}),
   'mcp/add': z.strictObject({

@@ -13,9 +13,9 @@ import {
   RequestError,
   type Stream,
 } from '@agentclientprotocol/sdk'
-import { asFault, fault, type Fault, isFault } from '../../kernel/index.ts'
+import { asFault, fault, type Fault, isFault, newTrace, traceparent } from '../../kernel/index.ts'
 import { acpHistory, stopReason } from './acp-updates.ts'
-import { type ClientCall, clientMethods, type ClientMethod, prefix } from './client-methods.ts'
+import { type ClientCall, clientMethods, type ClientMethod, prefix, traceMeta } from './client-methods.ts'
 import { maxLineBytes, maxOpenCalls, maxUnsentNotifications } from './limits.ts'
 import type { Replay } from './session-log.ts'
 import type { Style } from './state.ts'
@@ -24,7 +24,8 @@ import type { Style } from './state.ts'
 const faultCode = -32050
 
 export type Door = {
-  called(call: number, style: Style, asked: ClientCall): void
+  /** `trace`: what the call is part of, or the beginning of a new trace. */
+  called(call: number, style: Style, asked: ClientCall, trace: string): void
   withdrawn(call: number): void
 }
 
@@ -62,13 +63,13 @@ export function serveConnection(stream: Stream & { local?: true }, destroy: () =
   let clientName = 'client'
 
   /** Hands a call to the machine and waits for its answer. */
-  function ask(style: Style, asked: ClientCall, signal: AbortSignal): Promise<unknown> {
+  function ask(style: Style, asked: ClientCall, signal: AbortSignal, meta?: unknown): Promise<unknown> {
     if (waiting.size >= maxOpenCalls) return Promise.reject(rpcError(fault('overloaded', `${maxOpenCalls} calls are open.`)))
     const call = next++
     return new Promise((resolve, reject) => {
       waiting.set(call, { resolve, reject })
       signal.addEventListener('abort', () => door.withdrawn(call), { once: true })
-      door.called(call, style, asked)
+      door.called(call, style, asked, traceOf(meta))
     })
   }
 
@@ -125,8 +126,14 @@ export function serveConnection(stream: Stream & { local?: true }, destroy: () =
       return {}
     })
     .onRequest('session/prompt', async ({ params, signal }) => {
+      const { _meta: meta } = params
       const text = params.prompt.map(plainText).join('\n\n')
-      const ended = await ask('acp', { method: 'prompt', params: clientMethods.prompt.parse({ session: params.sessionId, text }) }, signal)
+      const ended = await ask(
+        'acp',
+        { method: 'prompt', params: clientMethods.prompt.parse({ session: params.sessionId, text }) },
+        signal,
+        meta,
+      )
       const { status, error } = ended as { status: Parameters<typeof stopReason>[0]; error?: Fault }
       if (status === 'failed') throw rpcError(error ?? fault('internal', 'The turn failed.'))
       return { stopReason: stopReason(status) as 'end_turn' }
@@ -137,7 +144,7 @@ export function serveConnection(stream: Stream & { local?: true }, destroy: () =
     )
   for (const method of Object.keys(clientMethods) as ClientMethod[])
     app.onRequest(prefix + method, clientMethods[method] as { parse(params: unknown): unknown }, ({ params, signal }) =>
-      ask('bulkhead', { method, params } as ClientCall, signal),
+      ask('bulkhead', { method, params } as ClientCall, signal, metaOf(params)),
     )
 
   const connection: AgentConnection = app.connect(stream)
@@ -182,6 +189,17 @@ export function serveConnection(stream: Stream & { local?: true }, destroy: () =
     closed,
     close,
   }
+}
+
+function metaOf(params: unknown): unknown {
+  const { _meta: meta } = params as { _meta?: unknown }
+  return meta
+}
+
+/** The client's trace, if it sent one that can be used: a trace decides nothing, so a wrong one is no error. */
+function traceOf(meta: unknown): string {
+  const given = traceMeta.safeParse(meta ?? {}).data?.traceparent
+  return given !== undefined && traceparent.test(given) && !given.includes(`-${'0'.repeat(16)}-`) ? given : newTrace()
 }
 
 function rpcError(error: unknown): RequestError {

@@ -27,9 +27,9 @@ export const effects = {
     run: ({ conn, full, door: through }: { conn: number; full: boolean; door: DoorKind }, context: EffectContext) =>
       Effect.callback<{ type: string; conn: number }>((resume) => {
         const socket = context.takeHandle(conn)
-        const raise = (event: ServeEvent) => context.raise(event)
+        const raise = (event: ServeEvent, trace?: string) => context.raise(event, trace)
         const calls: Door = {
-          called: (call, style, asked) => raise({ type: 'serve.called', conn, call, style, asked }),
+          called: (call, style, asked, trace) => raise({ type: 'serve.called', conn, call, style, asked }, trace),
           withdrawn: (call) => raise({ type: 'serve.withdrawn', conn, call }),
         }
         const ended = () => resume(Effect.succeed({ type: 'closed', conn }))

@@ -10,6 +10,7 @@ import { fault } from '../../kernel/errors.ts'
 import type { NativeFrom } from '../../kernel/kernel.ts'
 import type { ActorEntry } from '../../kernel/placement.ts'
 import { startTestKernel, type TestKernel } from '../../kernel/testing/test-kernel.ts'
+import type { Hop } from '../../kernel/trace.ts'
 import { protocol as consentProtocol } from '../consent/protocol.ts'
 import { protocol as conversationProtocol } from '../conversation/protocol.ts'
 import { protocol as vmProtocol } from '../vm-supervisor/protocol.ts'
@@ -29,6 +30,7 @@ let server: Server
 let dir: string
 let turn: Turn
 let closed: string[]
+let hops: Hop[]
 const open = new Set<Socket>()
 
 async function start(placement: 'inline' | 'process'): Promise<void> {
@@ -38,7 +40,8 @@ async function start(placement: 'inline' | 'process'): Promise<void> {
     from.part({ type: 'text', text: 'hi' })
     return result
   }
-  it = await startTestKernel({ actors: [entry], placement })
+  hops = []
+  it = await startTestKernel({ actors: [entry], placement, onHop: (hop) => hops.push(hop) })
   const { kernel } = it
   kernel.addNative({
     id: 'consent',
@@ -189,6 +192,22 @@ describe('inline', () => {
     peer.socket.write(`{"jsonrpc":"2.0","method":"${'x'.repeat(5 * 1024 * 1024)}`)
     await peer.connection.closed
     expect((await connected()).connection.signal.aborted).toBe(false)
+  })
+
+  test('a prompt is part of the trace in its _meta; one that is none, or none at all, begins a new one', async () => {
+    const peer = await connected()
+    const { sessionId } = await peer.connection.agent.request('session/new', { cwd: '/tmp', mcpServers: [] })
+    const traceId = '4bf92f3577b34da6a3ce929d0e0e4736'
+    const prompt = (meta: object) =>
+      peer.connection.agent.request('session/prompt', { sessionId, prompt: [{ type: 'text', text: 'x' }], ...meta })
+    hops = []
+    await prompt({ _meta: { traceparent: `00-${traceId}-00f067aa0ba902b7-01`, other: 1 } })
+    await prompt({ _meta: { traceparent: 'nonsense' } })
+    await prompt({})
+    const [given, wrong, none] = hops.filter(({ kind }) => kind === 'prompt')
+    expect(given).toMatchObject({ traceId, parentId: '00f067aa0ba902b7' })
+    expect([wrong?.parentId, none?.parentId]).toEqual([null, null])
+    expect(new Set([given, wrong, none].map((hop) => hop?.traceId)).size).toBe(3)
   })
 
   test('cancel ends the turn as cancelled with what was said; a second prompt meanwhile is refused', async () => {

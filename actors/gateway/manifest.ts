@@ -28,6 +28,12 @@ export const manifest = {
       reason: 'shows what policy is in force and who decided',
     },
     {
+      name: 'telemetry',
+      target: 'telemetry',
+      limits: { kinds: ['status', 'test'] },
+      reason: 'shows how telemetry is going; sends a self test when asked',
+    },
+    {
       name: 'mcp',
       target: 'mcp-host',
       limits: { kinds: ['servers', 'add', 'remove', 'restart', 'approve', 'tool-mode', 'install-extension', 'remove-extension'] },

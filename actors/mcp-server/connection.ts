@@ -13,7 +13,11 @@ export type Tools = { tools: ToolDefinition[]; left: string[] }
 export type Connection = {
   info: NonNullable<ServerStatus['info']>
   listed: Tools
-  call(tool: string, input: Record<string, unknown>, options: { signal: AbortSignal; onProgress(text: string): void }): Promise<ToolResult>
+  call(
+    tool: string,
+    input: Record<string, unknown>,
+    options: { signal: AbortSignal; trace: string | null; onProgress(text: string): void },
+  ): Promise<ToolResult>
 }
 
 /** Rejects when the server does not speak MCP, or ends. `onTools`: its list changed. */
@@ -44,10 +48,11 @@ export async function openConnection(server: ServerProcess, onTools: (tools: Too
       instructions: (client.getInstructions() ?? '').slice(0, maxInstructionsChars),
     },
     listed: await list(),
-    async call(tool, input, { signal: callSignal, onProgress }) {
+    async call(tool, input, { signal: callSignal, trace, onProgress }) {
       try {
         const result = await client.callTool(
-          { name: tool, arguments: input },
+          // Unprefixed keys of `_meta` are how MCP carries trace context (SEP-414).
+          { name: tool, arguments: input, ...(trace === null ? {} : { _meta: { traceparent: trace } }) },
           {
             signal: callSignal,
             timeout: callIdleMs,

@@ -92,7 +92,7 @@ async function callTool(
     void context.part(request, { text }).finally(() => (telling = false))
   }
   try {
-    return { type: 'done', result: await live.connection.call(tool, input, { signal, onProgress }) }
+    return { type: 'done', result: await live.connection.call(tool, input, { signal, trace: context.trace, onProgress }) }
   } catch (error) {
     if (isFault(error)) return { type: 'failed', error }
     return { type: 'failed', error: fault('tool-failed', `The call of ${tool} was not answered.`, { cause: messageOf(error) }) }

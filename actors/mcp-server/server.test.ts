@@ -1,5 +1,5 @@
 /** The actor of a tool server with a real server of npm, in its own process and its jail. */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
@@ -96,4 +96,40 @@ test('a server that cannot start is said to be down, with the reason, and calls 
   })
   await expect(holder.request(slots[0] as string, 'restart', {})).rejects.toMatchObject({ code: 'server-unavailable' })
   await holder.request('kernel', 'stop', { id: 'mcp-server:broken.1' })
+})
+
+test('the trace of a call reaches the server in _meta', async () => {
+  const script = join(data, 'meta-server.cjs')
+  writeFileSync(
+    script,
+    `const answer = { initialize: ({ protocolVersion }) => ({ protocolVersion, capabilities: { tools: {} }, serverInfo: { name: 'meta', version: '1' } }),
+  'tools/list': () => ({ tools: [{ name: 'meta', inputSchema: { type: 'object' } }] }),
+  'tools/call': ({ _meta }) => ({ content: [{ type: 'text', text: JSON.stringify(_meta ?? {}) }] }) }
+require('node:readline').createInterface({ input: process.stdin }).on('line', (line) => {
+  const { id, method, params } = JSON.parse(line)
+  if (id !== undefined) console.log(JSON.stringify({ jsonrpc: '2.0', id, result: answer[method](params) }))
+})`,
+  )
+  const { slots } = await holder.request('kernel', 'spawn', {
+    kind: 'mcp-server',
+    instance: 'meta.1',
+    session: null,
+    params: {
+      name: 'meta',
+      command: 'node',
+      args: [script],
+      env: {},
+      network: false,
+      folders: [],
+      code: [data],
+      data,
+      nodeBinary: process.execPath,
+    },
+    grants: [],
+  })
+  const traceId = '4bf92f3577b34da6a3ce929d0e0e4736'
+  const call = (trace?: string) =>
+    holder.request(slots[0] as string, 'call', { tool: 'meta', input: {} }, trace === undefined ? {} : { trace })
+  expect((await call(`00-${traceId}-00f067aa0ba902b7-01`)).body).toMatchObject({ content: [{ text: expect.stringContaining(traceId) }] })
+  expect(JSON.stringify((await call()).body)).not.toContain('traceparent')
 })

@@ -41,6 +41,24 @@ export function policyPart({ effective: { values, decidedBy, failedClosed } }: K
   return { values: open, decidedBy, failedClosed }
 }
 
+/** What the audit log keeps of a change: which keys, and who decides them now. No values: some are secrets. */
+export function changeEntry(before: Known | null, { effective, sources }: Known): { action: string; data: Record<string, unknown> } {
+  const was = before?.effective
+  const changed = keyNames.filter((key) =>
+    was
+      ? JSON.stringify([was.values[key], was.decidedBy[key]]) !== JSON.stringify([effective.values[key], effective.decidedBy[key]])
+      : effective.decidedBy[key] !== 'default',
+  )
+  return {
+    action: was ? 'policy.changed' : 'policy.read',
+    data: {
+      keys: Object.fromEntries(changed.map((key) => [key, effective.decidedBy[key]])),
+      sources: sources.map(({ kind, state }) => `${kind}: ${state}`),
+      failedClosed: effective.failedClosed,
+    },
+  }
+}
+
 export function explain({ effective }: Known, name: string): PolicyExplanation | Fault {
   const key = keyOf(name)
   if (key === null)

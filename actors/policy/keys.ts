@@ -110,6 +110,7 @@ export type About = {
 }
 
 const effectsTest = 'test/e2e/policy.test.ts'
+const telemetryTest = 'test/e2e/telemetry.test.ts'
 const serversTest = 'test/conformance/mcp-servers.test.ts'
 
 export const about: Readonly<Record<Key, About>> = {
@@ -187,35 +188,42 @@ export const about: Readonly<Record<Key, About>> = {
   },
   otlpEndpoint: {
     type: 'http or https URL',
-    effect: 'Where telemetry goes. Not set: there is none, and nothing of it is loaded.',
+    effect:
+      'Where telemetry goes, see TELEMETRY.md. A change is in force at once; what waited for another collector is dropped and counted. Not set: there is none, and nothing of it is loaded.',
     example: 'https://collector.example.com:4318',
-    tested: null,
+    tested: telemetryTest,
   },
   otlpProtocol: {
     type: '"http/protobuf" | "http/json" | "grpc" (sent as http/protobuf to the same endpoint)',
     effect: 'Encoding of telemetry.',
     example: 'http/json',
-    tested: null,
+    tested: telemetryTest,
   },
   otlpHeaders: {
     type: 'object of texts',
     effect: 'Headers sent with telemetry. Values are never shown.',
     example: { authorization: 'Bearer …' },
-    tested: null,
+    tested: telemetryTest,
   },
   otlpResourceAttributes: {
     type: 'object of texts',
     effect: 'Attributes added to the resource telemetry comes from.',
     example: { 'deployment.environment': 'production' },
-    tested: null,
+    tested: telemetryTest,
   },
   otlpContentCapture: {
     type: 'array of "userPrompts" | "assistantResponses" | "toolDetails" | "toolContent" | "rawApiBodies"',
-    effect: 'Content that telemetry may carry beside metadata. `[]`: none.',
+    effect:
+      'Content that telemetry may carry beside metadata; `userPrompts` brings answers along, `rawApiBodies` adds nothing yet. `[]`: none.',
     example: ['toolDetails'],
-    tested: null,
+    tested: telemetryTest,
   },
-  otlpTracesEnabled: { type: 'boolean', effect: '`true`: traces are exported beside logs and metrics.', example: true, tested: null },
+  otlpTracesEnabled: {
+    type: 'boolean',
+    effect: '`true`: traces are exported beside logs and metrics.',
+    example: true,
+    tested: telemetryTest,
+  },
 }
 
 /** Keys whose values are secrets: shown only as present. */

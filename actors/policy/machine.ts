@@ -8,7 +8,7 @@
  */
 import { setup } from 'xstate'
 import { fault, type Inbound, type KernelEvent, type Outgoing } from '../../kernel/index.ts'
-import { check, effectiveReply, explain, type Known, know, policyPart } from './answers.ts'
+import { changeEntry, check, effectiveReply, explain, type Known, know, policyPart } from './answers.ts'
 import type { Variables } from './folder-path.ts'
 import { maxWaiting, maxWatchers, retryMs } from './limits.ts'
 import { textOf } from './places.ts'
@@ -73,8 +73,15 @@ function learn(context: Context, sources: readonly Source[]): { context: Context
   const known = know(sources, context.variables)
   const part = policyPart(known)
   const changed = context.known === null || JSON.stringify(policyPart(context.known)) !== JSON.stringify(part)
-  const told = changed ? context.watchers.map((request): Outgoing => ({ type: 'partTo', request, body: { policy: part } })) : []
-  let step: { context: Context; out: Outgoing[] } = { context: { ...context, known, waiting: [] }, out: told }
+  // Headers are not part of what watchers see; told again, whoever needs them asks for them.
+  const secretChanged =
+    context.known !== null &&
+    JSON.stringify(context.known.effective.values.otlpHeaders) !== JSON.stringify(known.effective.values.otlpHeaders)
+  const told =
+    changed || secretChanged ? context.watchers.map((request): Outgoing => ({ type: 'partTo', request, body: { policy: part } })) : []
+  const record: Outgoing[] =
+    changed || secretChanged ? [{ type: 'send', to: 'telemetry', kind: 'audit', body: changeEntry(context.known, known) }] : []
+  let step: { context: Context; out: Outgoing[] } = { context: { ...context, known, waiting: [] }, out: [...record, ...told] }
   for (const { request, ...asked } of context.waiting) {
     const next = ask(step.context, request, asked)
     step = { context: next.context, out: [...step.out, ...next.out] }

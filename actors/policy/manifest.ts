@@ -18,7 +18,9 @@ export const manifest = {
   purpose: 'Reads managed policy and local settings, and says what is in force and who decided.',
   placement: 'process',
   cardinality: 'singleton',
-  grants: [],
+  grants: [
+    { name: 'telemetry', target: 'telemetry', limits: { kinds: ['audit'] }, reason: 'puts on record which keys changed and who decided' },
+  ],
   permissions: (params) => ({ fsRead: readable(params) }),
   permissionReasons: { fsRead: 'The managed settings with the folder they are in, and the settings file of this home.' },
   restart: { strategy: 'permanent' },

@@ -277,7 +277,9 @@ async function beginning({ how, key, imageDir }: { how: How; key: string | null;
 
 async function runCommand(order: Waiting, context: EffectContext, signal: AbortSignal): Promise<Outcome> {
   if (!live) return { type: 'lost', error: gone() }
-  const handle = live.control.exec(order, (stream, text) => context.part(order.request, { type: stream, text }))
+  const handle = live.control.exec({ ...order, trace: context.trace }, (stream, text) =>
+    context.part(order.request, { type: stream, text }),
+  )
   signal.addEventListener('abort', handle.kill, { once: true })
   const release = live.listen(order.session, (text) => void context.part(order.request, { type: 'stderr', text }).catch(() => {}))
   try {

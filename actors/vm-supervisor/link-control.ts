@@ -10,7 +10,7 @@ import { helloEveryMs, maxOutputBytes } from './limits.ts'
 import { OutputFlow } from './output-flow.ts'
 
 export type Ready = Extract<GuestMessage, { t: 'ready' }>
-export type ExecOrder = { session: string; command: string; cwd: string | null; timeoutMs: number }
+export type ExecOrder = { session: string; command: string; cwd: string | null; timeoutMs: number; trace?: string | null }
 /** Called in order; output goes on when the promise resolves. */
 export type OnOutput = (stream: Stream, text: string) => Promise<void>
 export type ExecHandle = { done: Promise<ExecResult>; kill(): void }
@@ -138,8 +138,8 @@ export class ControlLink {
         window: initialCredit,
       })
       this.#execs.set(id, { flow, settle, fail })
-      const { session, cwd, timeoutMs } = order
-      this.#send({ t: 'exec', id, session, timeoutMs, ...(cwd === null ? {} : { cwd }) }, command)
+      const { session, cwd, timeoutMs, trace = null } = order
+      this.#send({ t: 'exec', id, session, timeoutMs, ...(cwd === null ? {} : { cwd }), ...(trace === null ? {} : { trace }) }, command)
     })
     return {
       done,

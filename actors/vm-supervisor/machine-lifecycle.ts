@@ -4,7 +4,7 @@ import { fault } from '../../kernel/index.ts'
 import { maxWatchers } from './limits.ts'
 import { deciderOf, policyRef } from './machine-base.ts'
 import { withSnapshots } from './machine-snapshots.ts'
-import { announce, failureOf, refuse, reply } from './messages.ts'
+import { announce, failureOf, recordOf, refuse, reply } from './messages.ts'
 import type { VmState } from './protocol.ts'
 import { backoffDelay, type How, statusOf, unavailable, without } from './state.ts'
 
@@ -14,6 +14,8 @@ export const vocabulary = withSnapshots.extend({
       const { change, out } = announce(context, { state: params.state, progress: null })
       enqueue.assign(change)
       for (const message of out) enqueue.emit(message)
+      const record = recordOf(context, params.state)
+      if (record) enqueue.emit(record)
     }),
     nextAttempt: enqueueActions(({ context, enqueue }) => {
       enqueue.assign({ epoch: context.epoch + 1, timings: {}, pid: null, readyAt: null, wasReady: false, again: false, how: 'boot' })

@@ -15,7 +15,10 @@ export const manifest = {
   purpose: 'Keeps the workspace VM ready and runs commands in it.',
   placement: 'process',
   cardinality: 'singleton',
-  grants: [{ name: 'policy', target: 'policy', limits: { kinds: ['watch'] }, reason: 'runs no VM where policy forbids it' }],
+  grants: [
+    { name: 'policy', target: 'policy', limits: { kinds: ['watch'] }, reason: 'runs no VM where policy forbids it' },
+    { name: 'telemetry', target: 'telemetry', limits: { kinds: ['audit'] }, reason: 'puts on record when the VM starts, stops and fails' },
+  ],
   permissions(params) {
     const { home, imageDir, guestDir, nodeBinary } = paths(params)
     return {

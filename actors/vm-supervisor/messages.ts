@@ -22,6 +22,23 @@ export function announce(before: Context, change: Change): { change: Change; out
   }
 }
 
+/** What the audit log keeps: that a VM runs, on what, and that it no longer does. */
+export function recordOf({ state, accelerator, lastError, epoch }: Context, now: VmState): Outgoing | null {
+  const entry = (action: string, data: Record<string, unknown>): Outgoing => ({
+    type: 'send',
+    to: 'telemetry',
+    kind: 'audit',
+    body: { action, data: { attempt: epoch, ...data } },
+  })
+  if (now === state) return null
+  if (now === 'booting') return entry('vm.starting', { accelerator })
+  if (now === 'ready') return entry('vm.started', { accelerator })
+  const died = now === 'probing' && (state === 'booting' || state === 'verifying' || state === 'ready')
+  if (now === 'backoff' || died)
+    return entry('vm.failed', { code: lastError?.code ?? 'unknown', cause: lastError?.cause ?? lastError?.message ?? null })
+  return now === 'stopped' && state === 'stopping' ? entry('vm.stopped', {}) : null
+}
+
 const details: Readonly<Record<VmState, string>> = {
   off: 'The workspace is switched off.',
   absent: 'Something the workspace needs is not installed.',

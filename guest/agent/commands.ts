@@ -141,7 +141,7 @@ export class Commands {
     let child: ChildProcess
     try {
       const stdio = [request.stdin === true ? 'pipe' : 'ignore', out.writer, err.writer, 'pipe'] as const
-      child = spawn(file, args, { stdio: [...stdio], cwd: '/', env: environment(session), detached: true })
+      child = spawn(file, args, { stdio: [...stdio], cwd: '/', env: environment(session, request.trace), detached: true })
     } finally {
       closeWriter(out.writer)
       closeWriter(err.writer)
@@ -238,8 +238,10 @@ const proxied = Object.fromEntries(
   ]),
 )
 
-function environment(session: Session): Record<string, string> {
+/** `trace`: programs that know OpenTelemetry make their spans part of it. */
+function environment(session: Session, trace: string | undefined): Record<string, string> {
   return {
+    ...(trace === undefined ? {} : { TRACEPARENT: trace }),
     HOME: session.home,
     USER: session.name,
     LOGNAME: session.name,

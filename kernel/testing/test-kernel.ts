@@ -23,6 +23,7 @@ export async function startTestKernel(options: {
   placement?: Placement | 'manifest'
   grants?: readonly Grant[]
   params?: KernelOptions['params']
+  onHop?: KernelOptions['onHop']
 }): Promise<TestKernel> {
   const logs: string[] = []
   const chosen = options.placement ?? 'inline'
@@ -41,6 +42,7 @@ export async function startTestKernel(options: {
     entries,
     natives: peers,
     params: options.params ?? {},
+    ...(options.onHop ? { onHop: options.onHop } : {}),
     placements: { inline: startInline, thread: startThread, process: startProcess },
     log: (level, source, message) => void logs.push(`${level} ${source}: ${message}`),
   })

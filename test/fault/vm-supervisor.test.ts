@@ -56,13 +56,14 @@ const status = async (kernel = started): Promise<VmStatus> => (await kernel.test
 
 async function exec(
   command: string,
-  options: { session?: string; timeoutMs?: number; signal?: AbortSignal; onPart?: (part: Part) => void } = {},
+  options: { session?: string; timeoutMs?: number; signal?: AbortSignal; trace?: string; onPart?: (part: Part) => void } = {},
 ) {
-  const { session = 'one', timeoutMs = 60_000, onPart, signal } = options
+  const { session = 'one', timeoutMs = 60_000, onPart, signal, trace } = options
   let stdout = ''
   let stderr = ''
   const { body } = await started.test.request(session, 'exec', { command, timeoutMs }, {
     ...(signal ? { signal } : {}),
+    ...(trace ? { trace } : {}),
     onPart: (part) => {
       const { type, text = '' } = part as Part
       if (type === 'stdout') stdout += text
@@ -146,6 +147,10 @@ describe('the workspace VM', () => {
     await exec('echo a; sleep 1; echo b', { onPart: (part) => part.type === 'stdout' && arrivals.push(Date.now() - began) })
     expect(arrivals.length).toBe(2)
     expect((arrivals[1] ?? 0) - (arrivals[0] ?? 0)).toBeGreaterThan(500)
+    const traceId = '4bf92f3577b34da6a3ce929d0e0e4736'
+    expect((await exec('echo "$TRACEPARENT"', { trace: `00-${traceId}-00f067aa0ba902b7-01` })).stdout).toMatch(
+      new RegExp(`^00-${traceId}-[0-9a-f]{16}-01\n$`),
+    )
     await exec('cd /tmp')
     expect((await exec('pwd')).stdout).toBe('/tmp\n')
     expect((await exec('id -u', { session: 'two' })).stdout).toBe('20001\n')

@@ -9,6 +9,7 @@ import type { Placement } from '../../kernel/types.ts'
 import { protocol as consentProtocol } from '../../actors/consent/protocol.ts'
 import { protocol as egressProtocol } from '../../actors/egress/protocol.ts'
 import { protocol as fsGateProtocol } from '../../actors/fs-gate/protocol.ts'
+import { protocol as telemetryProtocol } from '../../actors/telemetry/protocol.ts'
 import { protocol as vmProtocol } from '../../actors/vm-supervisor/protocol.ts'
 import { actor } from '../../actors/conversation/index.ts'
 import type { ConversationEvent, Folder } from '../../actors/conversation/protocol.ts'
@@ -31,6 +32,8 @@ export type Peers = {
   fetch?: (body: { url: string }) => unknown
   gate?: Handler
   exec?: Handler
+  /** The audit log, where there is one. */
+  audit?: () => void
   /** The MCP host: `tools` and `call`. */
   mcp?: Handler
   /** Which folder or workspace capability is given, and for how long; a thrown fault is the refusal. */
@@ -59,7 +62,10 @@ type Reply = { status: string; text: string; toolCalls: number; error?: { code: 
 
 const defaultFolders: Folder[] = [{ name: 'sales', root: '/home/ada/sales', mode: 'rw' }]
 
-export async function startConversation(peers: Peers, options: { placement?: Placement; folders?: Folder[] } = {}): Promise<Harness> {
+export async function startConversation(
+  peers: Peers,
+  options: { placement?: Placement; folders?: Folder[]; telemetry?: boolean } = {},
+): Promise<Harness> {
   const heard: Harness['heard'] = []
   const folders = options.folders ?? defaultFolders
   const entry: ActorEntry = {
@@ -98,6 +104,10 @@ export async function startConversation(peers: Peers, options: { placement?: Pla
   }
   for (const { name } of folders) native(`fs-gate:s-1.${name}`, fsGateProtocol, peers.gate ?? missing)
   native('vm-supervisor', vmProtocol, peers.exec ?? missing)
+  native('telemetry', telemetryProtocol, (kind) => {
+    if (kind === 'audit') peers.audit?.()
+    return { n: 1 }
+  })
   native('mcp-host', mcpProtocol, peers.mcp ?? ((kind) => (kind === 'tools' ? { tools: [], notes: [] } : missing())))
   kernel.addNative({
     id: 'consent',
@@ -124,7 +134,7 @@ export async function startConversation(peers: Peers, options: { placement?: Pla
   })
   const limits = { session: 's-1' }
   const grants = [
-    ...['kernel', 'egress', 'consent', 'journal'].map((target) => ({
+    ...['kernel', 'egress', 'consent', 'journal', ...(options.telemetry ? ['telemetry'] : [])].map((target) => ({
       name: target,
       target,
       limits: target === 'kernel' ? {} : limits,

@@ -150,6 +150,9 @@ function follow(event: SessionEvent): void {
       refreshSoon()
       return
     case 'permission':
+      refreshSoon()
+      void refreshGrants()
+      return
     case 'grants':
       void refreshGrants()
       return

@@ -1,0 +1,82 @@
+/** What the checker plays around telemetry's machine: policy that tells, goes and comes back; entries that are written or not; questions withdrawn. */
+import { defineModel, type View } from '../../checker/model.ts'
+import { type Context, machine } from './machine.ts'
+
+const from = (request: number) => ({ request, badge: { from: 'x', session: null, limits: {} }, caps: [] })
+const policy = (endpoint: string | null, traces: boolean) => ({
+  policy: {
+    values: {
+      otlpEndpoint: endpoint,
+      otlpProtocol: 'http/json',
+      otlpResourceAttributes: {},
+      otlpContentCapture: [],
+      otlpTracesEnabled: traces,
+    },
+    decidedBy: {},
+    failedClosed: false,
+  },
+})
+const watched = ({ pending }: View<Context>): boolean => pending.some((item) => item.what === 'request' && item.kind === 'watch')
+const tells = (name: string, body: object) => ({
+  name,
+  request: false,
+  when: watched,
+  event: () => ({ type: 'part', ref: 'policy', kind: 'watch', body }),
+})
+const wants = ({ settings }: Context): boolean => settings !== null && settings.endpoint !== null && settings.traces
+const answers = (name: string, outcomes: readonly string[]) => (params: { request: number }) =>
+  outcomes.map((outcome) => ({ event: { type: `${name}.${outcome}`, request: params.request, reply: {} }, ends: true }))
+
+export const model = defineModel<Context>({
+  actor: 'telemetry',
+  machine,
+  input: { params: {}, slots: [] },
+  stimuli: [
+    { name: 'audit', event: (_, request) => ({ type: 'audit', body: { action: 'a.b', data: {} }, from: from(request) }) },
+    { name: 'test', event: (_, request) => ({ type: 'test', body: {}, from: from(request) }) },
+    { name: 'tracing', event: (_, request) => ({ type: 'tracing', body: {}, from: from(request) }) },
+    {
+      name: 'cancel',
+      request: false,
+      when: ({ context }) => context.watchers.length > 0,
+      event: ({ context }) => ({ type: 'cancelled', request: context.watchers[0] }),
+    },
+    tells('on with traces', policy('http://c', true)),
+    tells('on', policy('http://c', false)),
+    tells('off', policy(null, true)),
+    { name: 'stopping', request: false, event: () => ({ type: 'stopping' }) },
+  ],
+  effects: {
+    append: (params: { request: number }) => [
+      ...answers('append', ['done'])(params),
+      { event: { type: 'append.failed', request: params.request, error: 'x' }, ends: true },
+    ],
+    selfTest: (params: { request: number }) => [
+      ...answers('selfTest', ['done'])(params),
+      { event: { type: 'selfTest.crashed', request: params.request, error: 'x' }, ends: true },
+    ],
+  },
+  // Nothing in the machine depends on how these end.
+  projectPending: (pending) =>
+    pending.what === 'effect' && (pending.name === 'configure' || pending.name === 'close') ? undefined : pending,
+  always: {
+    'who waits is worked for or watches': ({ open, context, pending }) =>
+      open.every(
+        (request) =>
+          context.watchers.includes(request) || pending.some((item) => item.what === 'effect' && item.params['request'] === request),
+      ),
+    'policy is watched, or asked again in a moment': (view) =>
+      view.value === 'stopping' || watched(view) || view.pending.some((item) => item.what === 'timer'),
+  },
+  sometimes: {
+    'traces are wanted and someone hears': ({ context }) => wants(context) && context.watchers.length > 0,
+    'switched off again': ({ context, sent }) => context.settings?.endpoint === null && (sent['on'] ?? 0) > 0,
+    stopping: ({ value }) => value === 'stopping',
+  },
+  steps: {
+    'whoever watches hears of every change': (before, _event, after, out) =>
+      wants(before.context) === wants(after.context) ||
+      after.context.watchers.every((request) => out.some((message) => message.type === 'partTo' && message.request === request)),
+  },
+  mayEnd: ({ value }) => value === 'stopping',
+})
