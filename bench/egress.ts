@@ -187,7 +187,7 @@ async function latency(way: Way): Promise<number> {
   return median(taken)
 }
 
-/** Decisions a second with as many rules on each list. */
+/** Decisions a second of processor time, with as many rules on each list: what others do on the machine is not the question. */
 function decisions(rules: number): number {
   const list = (name: string): string[] => Array.from({ length: rules }, (_, at) => `${at % 2 === 0 ? '*.' : ''}${name}${at}.example`)
   const policy = compileEgressPolicy(inputsWith({ member: { mode: 'list', allow: list('allowed'), deny: list('denied') } }))
@@ -197,12 +197,12 @@ function decisions(rules: number): number {
     port: 443,
   }))
   let allowed = 0
-  const begun = performance.now()
+  const begun = process.cpuUsage().user
   for (let at = 0; at < decisionsPerSample; at += 1) {
     const target = targets[at % targets.length]
     if (target && bearer.decide(target).verdict === 'allow') allowed += 1
   }
-  const seconds = (performance.now() - begun) / 1000
+  const seconds = (process.cpuUsage().user - begun) / 1e6
   if (allowed !== decisionsPerSample / targets.length) throw new Error(`${allowed} were allowed.`)
   return decisionsPerSample / seconds
 }

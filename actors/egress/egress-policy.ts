@@ -88,17 +88,16 @@ export function compileEgressPolicy({ member, sessions, managed, registries }: P
 
     function decide(target: HostTarget): Verdict {
       const { host, port } = target
-      const to = `${host}:${port}`
       if (mode === 'none') return verdict('deny', modeRule, 'Nothing may be reached: egress is off.')
-      if (bound && !bound.find(target)) return verdict('deny', managedRule, `${to} is not among the hosts that policy allows.`)
+      if (bound && !bound.find(target)) return verdict('deny', managedRule, `${host}:${port} is not among the hosts that policy allows.`)
       for (const { label, rules } of denied) {
         const rule = rules.find(target)
-        if (rule) return verdict('deny', `deny ${rule.source} (${label})`, `${to} is on the list of denied hosts.`)
+        if (rule) return verdict('deny', `deny ${rule.source} (${label})`, `${host}:${port} is on the list of denied hosts.`)
       }
       if (mode === 'packages') {
         const registry = registered.find(target)
         if (!registry)
-          return verdict('deny', modeRule, `${to} is not a registry of this machine's package managers (${registryList(registries)}).`)
+          return verdict('deny', modeRule, `${host}:${port} is not a registry of this machine's package managers (${registryList(registries)}).`)
         if (byMember || packages)
           return verdict('allow', `registry ${registry.source} (${sourceOf(registry.source)})`, `${host} is a package registry.`)
       }
@@ -110,9 +109,9 @@ export function compileEgressPolicy({ member, sessions, managed, registries }: P
       if (byMember && mode === 'all') return verdict('allow', modeRule, 'Every public host is allowed.')
       const listed = byMember ? memberAllow.find(target) : null
       if (listed) return verdict('allow', `allow ${listed.source} (egress rules)`, `${host} is allowed by ${listed.source}.`)
-      if (mayAsk) return verdict('ask', 'hosts: not listed', `${to} is not among the allowed hosts.`)
+      if (mayAsk) return verdict('ask', 'hosts: not listed', `${host}:${port} is not among the allowed hosts.`)
       if (named.size === 0) return verdict('deny', 'hosts: none', 'No host is allowed.')
-      return verdict('deny', 'hosts: not listed', `${to} is not among the allowed hosts (${listText(hosts)}).`)
+      return verdict('deny', 'hosts: not listed', `${host}:${port} is not among the allowed hosts (${listText(hosts)}).`)
     }
     return { decide }
   }

@@ -46,7 +46,7 @@ export function compileRules(entries: readonly string[], list: string): RuleSet 
     warnings,
     find({ host, port }) {
       const named = at(exact.get(host), port)
-      if (named || wildcards.size === 0 || isAddress(host)) return named
+      if (named || wildcards.size === 0 || endsAsAddress(host)) return named
       for (let dot = host.indexOf('.'); dot !== -1; dot = host.indexOf('.', dot + 1)) {
         const rule = at(wildcards.get(host.slice(dot + 1)), port)
         if (rule) return rule
@@ -54,6 +54,12 @@ export function compileRules(entries: readonly string[], list: string): RuleSet 
       return null
     },
   }
+}
+
+/** A canonical name does not end in a digit label or a bracket; an address does. Cheaper than reading it whole, and asked at each decision. */
+function endsAsAddress(host: string): boolean {
+  const last = host.charCodeAt(host.length - 1)
+  return last === 0x5d || (last >= 0x30 && last <= 0x39 && isAddress(host))
 }
 
 function at(ports: Ports | undefined, port: number): HostRule | null {
