@@ -282,7 +282,9 @@ async function inWorkspace(runs: number, told: (text: string) => void): Promise<
         download: async () => 64 / (await seconds(`curl -sS --noproxy '*' -o /dev/null http://a.example:${port}/`)),
         ceiling: async () => {
           const ran = await workspace.exec('bench', 'TIMEFORMAT=%R; time head -c 67108864 /dev/zero')
-          return 64 / Number(ran.stderr.trim().split('\n').at(-1))
+          const taken = Number(ran.stderr.trim().split('\n').at(-1))
+          if (!(taken > 0)) throw new Error(`no time was told: ${ran.stderr.slice(-200)}`)
+          return 64 / taken
         },
       },
       told,

@@ -145,6 +145,24 @@ describe('a host nobody decided about', () => {
   })
 })
 
+test("the session's programs get its network, no more of egress, and the narrower one after each change", () => {
+  const it = world('ask', ['b.example'])
+  const given = () => it.of('network').map(({ to, body, caps }) => ({ to, body, limits: caps?.[0]?.limits, slot: caps?.[0]?.slot }))
+  expect(given()).toEqual([
+    {
+      to: 'workspace',
+      body: { session: 's-new' },
+      limits: { kinds: ['connect', 'tunnel-data'], session: 's-new' },
+      slot: it.context().sessions['s-new']?.egress?.slot,
+    },
+  ])
+  it.call('drop-host', { session: 's-new', host: 'b.example' })
+  expect(given()).toHaveLength(2)
+  expect(given()[1]?.slot).toBe(it.context().sessions['s-new']?.egress?.slot)
+  it.feed({ type: 'part', ref: 'restarts', kind: 'watch-restarts', body: { id: 'vm-supervisor' } })
+  expect(given()).toHaveLength(3)
+})
+
 describe('the member', () => {
   test('allows a host for a session, and takes it back: the old capability dies first', () => {
     const it = world('ask')

@@ -97,7 +97,11 @@ export function compileEgressPolicy({ member, sessions, managed, registries }: P
       if (mode === 'packages') {
         const registry = registered.find(target)
         if (!registry)
-          return verdict('deny', modeRule, `${host}:${port} is not a registry of this machine's package managers (${registryList(registries)}).`)
+          return verdict(
+            'deny',
+            modeRule,
+            `${host}:${port} is not a registry of this machine's package managers (${registryList(registries)}).`,
+          )
         if (byMember || packages)
           return verdict('allow', `registry ${registry.source} (${sourceOf(registry.source)})`, `${host} is a package registry.`)
       }

@@ -37,8 +37,8 @@ export const limits = {
   headerBytes: 32 * 1024,
   /** A secret shorter than this occurs in ordinary text by chance: answers are not searched for it. Real keys are several times as long. */
   secretChars: 8,
-  /** Connections a program of the workspace has open at once in one session; a browser stays below 256. */
-  sessionTunnels: 1_024,
+  /** Connections a session's programs have open at once: a browser's own bound. Each may hold a mebibyte in the guest. */
+  sessionTunnels: 256,
   /** All together: each costs a descriptor and some 30 KiB. */
   tunnels: 10_000,
   tunnelConnectMs: 15_000,

@@ -7,7 +7,7 @@
  */
 import * as Effect from 'effect/Effect'
 import type { Delegation, EffectContext, Fault } from '../../kernel/index.ts'
-import { maxConnections, type NetMessage, netPiece, netWindow, parseNetMessage } from '../../guest/agent/net-wire.ts'
+import { maxConnections, type NetMessage, netPiece, netWindow, netWindowIn, parseNetMessage } from '../../guest/agent/net-wire.ts'
 import { connectionsPerGuest } from './limits.ts'
 
 export type NetSend = (message: NetMessage, payload?: Uint8Array) => void
@@ -69,7 +69,7 @@ export class NetLink {
       slot,
       session,
       tunnel: nextTunnel++,
-      credit: netWindow,
+      credit: netWindowIn,
       unread: 0,
       room: null,
       sending: Promise.resolve(),
@@ -117,7 +117,7 @@ export class NetLink {
     if (connection === undefined) return
     switch (message.net) {
       case 'credit':
-        connection.credit = Math.min(netWindow, connection.credit + message.bytes)
+        connection.credit = Math.min(netWindowIn, connection.credit + message.bytes)
         connection.room?.open()
         connection.room = null
         return

@@ -4,12 +4,14 @@
  *   guest -> host   open (where to), data, end, reset, credit
  *   host -> guest   data, end, reset, credit
  *
- * Each direction of a connection has `netWindow` bytes of credit to begin with; what was consumed is given back. The host believes none of
- * it: an unknown number, bytes beyond the credit, a session that is not attached end the connection.
+ * Each direction of a connection has credit to begin with, `netWindow` bytes to the host and `netWindowIn` to the guest; what was consumed
+ * is given back. The host believes none of it: an unknown number, bytes beyond the credit, a session that is not attached end the connection.
  */
 
-/** Bytes on their way in one direction of a connection, unacknowledged. */
+/** Bytes on their way to the host, unacknowledged: what a guest can make the host keep for one connection. */
 export const netWindow = 256 * 1024
+/** Bytes on their way to the guest: a round trip through an emulated machine takes tens of milliseconds. */
+export const netWindowIn = 1024 * 1024
 /** Largest piece in one frame. */
 export const netPiece = 64 * 1024
 /** Connections of one guest at a time. */
@@ -27,7 +29,7 @@ export function parseNetMessage(header: unknown): NetMessage | null {
   const { n, net } = o
   if (!isCount(n)) return null
   if (net === 'data' || net === 'end' || net === 'reset') return { n, net }
-  if (net === 'credit') return isCount(o['bytes']) && o['bytes'] <= netWindow ? { n, net, bytes: o['bytes'] } : null
+  if (net === 'credit') return isCount(o['bytes']) && o['bytes'] <= netWindowIn ? { n, net, bytes: o['bytes'] } : null
   if (net !== 'open' || typeof o['session'] !== 'string' || !/^[a-z0-9][a-z0-9_-]{0,63}$/i.test(o['session'])) return null
   if (o['to'] === null) return { n, net, session: o['session'], to: null }
   const to = parseTarget(o['to'])
