@@ -10,7 +10,7 @@ import { spawn } from 'node:child_process'
 import type { Socket as UdpSocket } from 'node:dgram'
 import type { Server } from 'node:net'
 import type { Holder } from './holder.ts'
-import { toolMs } from './limits.ts'
+import { networkMs } from './limits.ts'
 
 /** Where a program that speaks to a proxy finds one: HTTP and SOCKS5 on the same port. */
 export const proxyPort = 1080
@@ -22,6 +22,9 @@ export type NetSockets = { servers: readonly Server[]; names: UdpSocket; close()
 
 /** Loopback stays what it is: the session's own. */
 const ruleset = [
+  // Made anew: an earlier try may have ended half-way.
+  'add table inet bulkhead',
+  'delete table inet bulkhead',
   'add table inet bulkhead',
   'add chain inet bulkhead gate { type filter hook prerouting priority mangle; policy accept; }',
   'add rule inet bulkhead gate ip daddr 127.0.0.0/8 accept',
@@ -59,8 +62,8 @@ give(names, "dgram.Socket", "names")
 /** Makes the namespace of this holder one whose every connection ends here. Rejects with why not. */
 export async function openNetSockets(holder: Holder): Promise<NetSockets> {
   // An address beside loopback's: resolvers that ask for configured families (AI_ADDRCONFIG) find none without.
-  await holder.order(`ip link set lo up && ip addr add ${ownAddress}/32 dev lo && ip route add local default dev lo`)
-  await holder.order('ip -6 route add local default dev lo 2>/dev/null || true')
+  await holder.order(`ip link set lo up && ip addr replace ${ownAddress}/32 dev lo && ip route replace local default dev lo`)
+  await holder.order('ip -6 route replace local default dev lo 2>/dev/null || true')
   await holder.order(`echo '${ruleset}' | nft -f -`)
   return receive(holder.pid)
 }
@@ -82,7 +85,7 @@ function receive(pid: number): Promise<NetSockets> {
       child.kill('SIGKILL')
       reject(new Error(`the session's network could not be made: ${why} ${said.trim().split('\n').at(-1) ?? ''}`.trim()))
     }
-    const late = setTimeout(() => fail('it took too long.'), toolMs)
+    const late = setTimeout(() => fail('it took too long.'), networkMs)
     child.once('error', (error) => fail(error.message))
     child.once('exit', (code) => fail(`its helper ended with ${code}.`))
     child.on('message', (message: unknown, handle: unknown) => {

@@ -28,8 +28,8 @@ export type Slot = {
   /** Sockets of its folders' mounts, seen from outside. */
   readonly sockets: string
   readonly holder: Holder
-  /** Null when it could not be made: nothing in there is reached then. */
-  readonly net: Net | null
+  /** Null when it could not be made: nothing in there is reached then. Tried again when the slot is taken. */
+  net: Net | null
 }
 
 export class Slots {
@@ -50,6 +50,11 @@ export class Slots {
     await Promise.all(this.#spare)
   }
 
+  /** Whether all that are kept ready are whole. */
+  async complete(): Promise<boolean> {
+    return (await Promise.all(this.#spare)).every(({ net }) => net !== null)
+  }
+
   /** A slot as the session of this name and user. */
   async take(name: string, uid: number): Promise<Slot> {
     const slot = await (this.#spare.shift() ?? this.#make())
@@ -61,6 +66,7 @@ export class Slots {
       for (const own of [home, join(slot.dir, 'tmp')]) await chown(own, uid, uid)
       await this.#disk.allot(uid)
       await this.#writeUsers(slot.id, name, uid)
+      slot.net ??= await this.#openNet(slot.holder)
       if (slot.net) slot.net.owner = name
       return slot
     } catch (error) {
