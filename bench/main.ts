@@ -4,6 +4,7 @@
  */
 import { parseArgs } from 'node:util'
 import { checker } from './checker.ts'
+import { egress } from './egress.ts'
 import { files } from './files.ts'
 import { kernelBench } from './kernel.ts'
 import { mainJob } from './main-job.ts'
@@ -12,7 +13,7 @@ import { type Figure, machine, type Report, table } from './report.ts'
 
 type Bench = (runs: number, told: (text: string) => void) => Promise<Figure[]>
 
-const benches: Readonly<Record<string, Bench>> = { checker, 'main-job': mainJob, files, kernel: kernelBench, vm }
+const benches: Readonly<Record<string, Bench>> = { checker, egress, files, kernel: kernelBench, 'main-job': mainJob, vm }
 
 /** Medians of five are steady enough to compare, and a cold start of the VM takes several seconds. */
 const defaultRuns = 5

@@ -3,6 +3,7 @@ import { realpathSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { type HistoryCommand, parseHistory } from './history-args.ts'
+import { type EgressCommand, parseEgress } from './egress-args.ts'
 import { type AuditCommand, parseAudit } from './audit-args.ts'
 import { type CheckCommand, parseCheck, parseExplore } from './check-args.ts'
 import { type McpCommand, parseMcp } from './mcp-args.ts'
@@ -33,6 +34,7 @@ export type Command =
   | { verb: 'explore'; name: string; port: number }
   | { verb: 'replay'; session: string; json: boolean }
   | McpCommand
+  | EgressCommand
   | { verb: 'web'; open: boolean }
   | { verb: 'acp' }
 
@@ -69,6 +71,12 @@ export const usage = `Usage: bulkhead [COMMAND]
   extension install FILE [--config KEY=VALUE] [--network]
   extension list|remove NAME
               Desktop extensions (.mcpb, .dxt).
+  egress show | log [--count N] | explain URL [--session ID] [--json]
+              What may be reached and why; what was, and what was refused.
+  egress mode none|packages|list|all [--session ID]
+              nothing; the package registries of this machine; what is listed (other hosts are asked about); everything public.
+  egress allow|deny|forget PATTERN [--session ID]
+              A host (example.com, *.example.com, example.com:8443), at once and for what is open; denied beats allowed.
   inspect [--json]
               Who runs, what each holds and why.
   policy show | check FILE | explain KEY [--json]
@@ -162,6 +170,8 @@ export function parseCommand(args: readonly string[]): Command {
     case 'mcp':
     case 'extension':
       return parseMcp(verb, rest)
+    case 'egress':
+      return parseEgress(rest)
     case 'inspect':
     case 'doctor': {
       const { values, positionals } = parseWords(rest, json)

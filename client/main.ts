@@ -111,6 +111,16 @@ async function perform(command: Command): Promise<number> {
         daemon.close()
       }
     }
+    case 'egress': {
+      const { egress } = await import('./egress.ts')
+      const daemon = await open(false)
+      renderer.settle()
+      try {
+        return await egress(daemon, command, out)
+      } finally {
+        daemon.close()
+      }
+    }
     case 'audit': {
       const { audit } = await import('./audit.ts')
       return audit(command, auditDir(places.home), out)

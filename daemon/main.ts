@@ -26,8 +26,9 @@ const settings = settingsSchema.parse(JSON.parse(readFileSync(fds.settings, 'utf
 const { home, runtimeDir, imageDir, vm, baseUrl } = settings
 const vmHome = join(home, 'vm')
 const changes = join(home, 'changes')
+const egressHome = join(home, 'egress')
 const mcpFolders = ['mcp', 'extensions', 'incoming', 'plugins'].map((name) => join(home, name))
-for (const dir of [home, vmHome, changes, auditDir(home), imageDir, runtimeDir, ...mcpFolders])
+for (const dir of [home, vmHome, changes, egressHome, auditDir(home), imageDir, runtimeDir, ...mcpFolders])
   mkdirSync(dir, { recursive: true, mode: 0o700 })
 const log = createLog(process.stderr)
 // From the user database: `$HOME` and `$USER` are whatever the member says, and `~` in a policy is not theirs to move.
@@ -67,7 +68,7 @@ const kernel = createKernel({
   params: {
     // Where the managed settings are is not for any setting to say.
     policy: { platform: process.platform, home, user, userHome },
-    egress: { baseUrl },
+    egress: { baseUrl, state: egressHome, userHome },
     consent: { changes },
     telemetry: { home },
     'mcp-host': { home, nodeBinary: process.execPath },

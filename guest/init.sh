@@ -31,7 +31,7 @@ load() {
 # Disks on a bus of their own are found through the PCI bus, or else through ACPI.
 [ -e /sys/bus/pci/devices/0000:00:00.0 ] && load virtio_pci || load virtio_mmio
 load virtio_blk
-(load virtio_rng 9pnet_fd 9p) &
+(load virtio_rng 9pnet_fd 9p nft_tproxy) &
 load squashfs overlay
 
 # The disk appears when its driver has looked for it.

@@ -2,11 +2,13 @@
  * The language of the link between the host's supervisor and the guest's agent: frames on two virtio-serial ports.
  *
  *   frame  = u32 BE size of the rest | u16 BE size of the header | header (JSON object, UTF-8) | payload (bytes)
- *   control port: sessions, commands and their output        files port: 9P2000.L messages, one a frame
+ *   control port: sessions, commands and their output        files port: 9P2000.L messages, one a frame;
+ *                                                           connections of sessions (agent/net-wire.ts)
  *
  * Used on both sides, so it depends on nothing. Each side believes nothing of the other: sizes are checked before anything is
  * kept, headers are rebuilt field by field from what the JSON said, unknown ones are dropped by the parsers (null).
  */
+import type { NetMessage } from './agent/net-wire.ts'
 
 export const protocolVersion = 2
 
@@ -108,7 +110,7 @@ const utf8 = new TextEncoder()
 const nothing = new Uint8Array(0)
 
 /** One frame ready to be written. Throws a RangeError if header or payload is over its limit. */
-export function encodeFrame(message: HostMessage | GuestMessage | FilesMessage, payload: Uint8Array = nothing): Uint8Array {
+export function encodeFrame(message: HostMessage | GuestMessage | FilesMessage | NetMessage, payload: Uint8Array = nothing): Uint8Array {
   const header = utf8.encode(JSON.stringify(message))
   if (header.length > maxHeader) throw new RangeError(`frame header of ${header.length} bytes`)
   if (payload.length > maxPayload) throw new RangeError(`frame payload of ${payload.length} bytes`)

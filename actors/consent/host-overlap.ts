@@ -9,10 +9,25 @@ type Pattern = { host: string; wildcard: boolean; port: string | null }
 export function overlap(member: readonly string[], policy: readonly string[]): string[] {
   const found = member.flatMap((text) => {
     if (policy.includes('*')) return [text]
+    if (text === '*') return policy
+    // Words of egress, such as `@packages`: it holds what they stand for to policy's list itself.
+    if (text.startsWith('@')) return [text]
     const wanted = parse(text)
     return wanted === null ? [] : policy.flatMap((other) => common(wanted, parse(other)))
   })
   return [...new Set(found)]
+}
+
+/** A pattern in one spelling, a word of egress as it is, or null. */
+export function canonicalHostPattern(text: string): string | null {
+  if (text === '*' || text === '@packages') return text
+  const pattern = parse(text)
+  if (pattern === null || (pattern.wildcard && pattern.host.split('.').length < 2)) return null
+  return spelled(pattern)
+}
+
+function spelled({ wildcard, host, port }: Pattern): string {
+  return `${wildcard ? '*.' : ''}${host}${port === null ? '' : `:${port}`}`
 }
 
 function common(a: Pattern, b: Pattern | null): string[] {
@@ -20,7 +35,7 @@ function common(a: Pattern, b: Pattern | null): string[] {
   const narrow = within(a, b) ? a : within(b, a) ? b : null
   if (narrow === null) return []
   const port = a.port ?? b.port
-  return [`${narrow.wildcard ? '*.' : ''}${narrow.host}${port === null ? '' : `:${port}`}`]
+  return [spelled({ ...narrow, port })]
 }
 
 /** Whether every host of `inner` is one of `outer`, ports aside. */

@@ -103,6 +103,8 @@ const write = (path = 'report.md') => ({
   detail: '+x',
   target: { kind: 'write', folder: 'Sales-2026', path },
 })
+const tunnelKinds = ['connect', 'tunnel-data']
+const egressKinds = ['model', 'model-info', 'fetch', 'explain']
 const exec = { tool: 'Bash', title: 'Run ls', detail: 'ls', target: { kind: 'exec', command: 'ls' } }
 
 describe('open', () => {
@@ -123,7 +125,7 @@ describe('open', () => {
       'folder:Sales-2026',
     ])
     expect(conversation?.caps?.map(({ limits }) => limits?.kinds)).toEqual([
-      undefined,
+      ['model', 'model-info', 'fetch'],
       ['ask'],
       ['tools'],
       ['append', 'read'],
@@ -132,7 +134,7 @@ describe('open', () => {
     ])
     expect(it.of('derive').map(({ caps }) => caps?.[0]?.limits)).toEqual([
       { session: 's-new', mode: 'rw' },
-      { session: 's-new', kinds: ['model', 'model-info', 'fetch'], hosts: ['example.com'] },
+      { session: 's-new', kinds: [...egressKinds, ...tunnelKinds], hosts: ['example.com', '@member', '?'] },
     ])
     expect(it.of('attach')[0]).toMatchObject({
       to: 'workspace',
@@ -396,7 +398,7 @@ describe('taking back', () => {
     const hosts = it.answer(it.call('grants', { session: 's-new' }))?.body.grants.find((grant) => grant.kind === 'fetch')
     const id = it.call('revoke', { session: 's-new', grant: hosts?.id })
     expect(it.of('revoke')[0]?.body.grant).toBe(Number(hosts?.id))
-    expect(it.of('derive').at(-1)?.caps?.[0]?.limits).toMatchObject({ session: 's-new', hosts: [] })
+    expect(it.of('derive').at(-1)?.caps?.[0]?.limits).toMatchObject({ session: 's-new', hosts: ['@member', '?'] })
     expect(it.of('endow').length).toBe(1)
     expect(it.answer(id)?.type).toBe('reply')
   })

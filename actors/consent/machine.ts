@@ -7,6 +7,7 @@ import { noRequest } from '../../kernel/index.ts'
 import type { Inbound, KernelEvent, Outgoing } from '../../kernel/index.ts'
 import { answered, ask, askRefused, derived, ruled, stamped, withdrawn } from './asking.ts'
 import { history, historyRef, historyRefused, historyReplied, historyWithdrawn, recalled } from './histories.ts'
+import { askHost, editHosts, explained, explainHost, hostAnswered, hostRefused, hostWithdrawn } from './hosts.ts'
 import { abandon, minted, open, taskAgain, taskDone, taskRefused } from './opening.ts'
 import type { Policy } from '../policy/protocol.ts'
 import { policyChanged } from './policy-change.ts'
@@ -58,6 +59,13 @@ function step(context: Context, event: Event): Step {
       return history(context, requestOf(event), event.type, event.body)
     case 'recall.done':
       return recalled(context, event.ref, event.folders)
+    case 'ask-host':
+      return askHost(context, requestOf(event), event.body)
+    case 'allow-host':
+    case 'drop-host':
+      return editHosts(context, requestOf(event), event.body.session, event.body.host, event.type === 'allow-host')
+    case 'explain-host':
+      return explainHost(context, requestOf(event), event.body.session, event.body.url)
     case 'mint.done':
       return minted(context, event.ref, event.name, event.at)
     case 'pause.done':
@@ -68,14 +76,18 @@ function step(context: Context, event: Event): Step {
       if (isRecordRef(event.ref)) return released(context, event.ref)
       if (historyRef(event.ref)) return historyReplied(context, event.ref, event.kind, event.body, event.caps)
       if (event.ref.startsWith('open:')) return taskDone(context, event.ref, event.body, event.caps)
+      if (event.ref.startsWith('host:')) return hostAnswered(context, event.ref, event.body)
+      if (event.ref.startsWith('explain:')) return explained(context, event.ref, event)
       if (event.kind === 'tool-rule') return ruled(context, event.ref, event.body)
       return event.kind === 'derive' ? derived(context, event.ref, event.body, event.caps) : answered(context, event.ref, event.body)
     case 'refused':
+      if (event.ref.startsWith('host:')) return hostRefused(context, event.ref, event.error)
+      if (event.ref.startsWith('explain:')) return explained(context, event.ref, event)
       if (isRecordRef(event.ref)) return withheld(context, event.ref, event.error)
       if (historyRef(event.ref)) return historyRefused(context, event.ref, event.error)
       return event.ref.startsWith('open:') ? taskRefused(context, event.ref, event.error) : askRefused(context, event.ref, event.error)
     case 'cancelled':
-      return [abandon, withdrawn, historyWithdrawn].reduce((last, give) => andThen(last, (now) => give(now, event.request)), stay(context))
+      return [abandon, withdrawn, historyWithdrawn, hostWithdrawn].reduce((last, give) => andThen(last, (now) => give(now, event.request)), stay(context))
     case 'part':
       if (event.ref === policyRef) return policyChanged(context, (event.body as { policy: Policy }).policy)
       return event.ref === watchRef ? restarted(context, event.body) : stay(context)
@@ -141,6 +153,10 @@ export const machine = dialect
           redo: { actions: 'advance' },
           recent: { actions: 'advance' },
           'recall.done': { actions: 'advance' },
+          'ask-host': { actions: 'advance' },
+          'allow-host': { actions: 'advance' },
+          'drop-host': { actions: 'advance' },
+          'explain-host': { actions: 'advance' },
           'mint.done': { actions: 'advance' },
           'stamp.done': { actions: 'advance' },
           'pause.done': { actions: 'advance' },

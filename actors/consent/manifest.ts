@@ -23,13 +23,14 @@ export const manifest = {
     {
       name: 'egress',
       target: 'egress',
-      limits: { kinds: ['model', 'model-info', 'fetch'] },
-      reason: 'handed to each conversation with its session and hosts',
+      limits: { kinds: ['model', 'model-info', 'fetch', 'explain', 'connect', 'tunnel-data', 'change-rule'] },
+      reason:
+        'handed to each conversation, and to the workspace for its programs, with the session and its hosts; keeps a host the member always allows',
     },
     {
       name: 'workspace',
       target: 'vm-supervisor',
-      limits: { kinds: ['attach', 'detach', 'exec'] },
+      limits: { kinds: ['attach', 'network', 'detach', 'exec'] },
       reason: 'connects folders to the workspace; exec is handed out per approval',
     },
     {

@@ -10,10 +10,11 @@
  */
 import { fault } from '../../kernel/index.ts'
 import type { Delegation, Fault, Outgoing } from '../../kernel/index.ts'
+import { attachNetwork, conversationEgress, egressLimits, ownHosts, permitted } from './egress-capability.ts'
 import { maxFolders, maxHosts, maxSessions, maxTries } from './limits.ts'
 import { folderKey, folderName } from './names.ts'
 import type { Policy } from '../policy/protocol.ts'
-import { allowedHosts, blockedTools, folderLimit, outsideAllowed, switchedOff, toolRule } from './policy-rules.ts'
+import { blockedTools, folderLimit, outsideAllowed, switchedOff } from './policy-rules.ts'
 import { dropFolder, endSession } from './sessions.ts'
 import {
   changeFolder,
@@ -35,18 +36,6 @@ import {
 
 /** Kinds of a folder that change nothing; a conversation holds these from the start. */
 const readKinds = ['info', 'read', 'list', 'stat', 'glob', 'grep', 'preview', 'mark'] as const
-
-const toolOfKind: Readonly<Record<string, string>> = { read: 'Read', glob: 'Glob', grep: 'Grep', list: 'List', fetch: 'WebFetch' }
-
-function permitted<Kind extends string>(policy: Policy | null, kinds: readonly Kind[]): Kind[] {
-  return kinds.filter((kind) => policy === null || toolRule(policy, toolOfKind[kind] ?? kind) !== 'blocked')
-}
-
-/** What the session's egress capability allows: the hosts both member and policy allow, and fetching if policy does. */
-export function egressLimits(session: Session, policy: Policy | null): { kinds: string[]; session: string; hosts: string[] } {
-  const hosts = policy ? allowedHosts(policy, session.hosts) : []
-  return { kinds: permitted(policy, ['model', 'model-info', 'fetch']), session: session.id, hosts: [...hosts] }
-}
 
 export function open(context: Context, request: number, from: string, body: OpenBody): Step {
   if (context.policy === null) return stay({ ...context, early: [...context.early, { request, body, from }] })
@@ -148,11 +137,12 @@ function message(
       ])
     case 'derive-egress': {
       const limits = egressLimits(session, policy)
-      const reason = limits.hosts.length === 0 ? 'model API only' : `model API and ${limits.hosts.join(', ')}`
+      const own = ownHosts(session, policy)
+      const reason = `model API, hosts of the egress rules${own.length === 0 ? '' : `, and ${own.join(', ')}`}`
       return send('kernel', 'derive', {}, [{ slot: 'egress', limits, reason }])
     }
     case 'endow-egress':
-      return send('kernel', 'endow', { id: session.conversation?.id ?? '', name: 'egress' }, [{ slot: session.egress?.slot ?? 'egress' }])
+      return send('kernel', 'endow', { id: session.conversation?.id ?? '', name: 'egress' }, [conversationEgress(session)])
     case 'stop-conversation':
       return send('kernel', 'stop', { id: session.conversation?.id ?? '' })
     case 'spawn-conversation':
@@ -174,14 +164,14 @@ function message(
 
 function spawnConversation(session: Session, ref: string, policy: Policy | null): Outgoing {
   const { id, model } = session
-  const { hosts } = egressLimits(session, policy)
+  const hosts = ownHosts(session, policy)
   const blocked = policy ? blockedTools(policy) : {}
   const folders = connected(session)
   const given: { name: string; reason: string; cap: Delegation }[] = [
     {
       name: 'egress',
       reason: 'asks the model; fetches from the hosts the member allowed',
-      cap: { slot: session.egress?.slot ?? 'egress' },
+      cap: conversationEgress(session),
     },
     { name: 'consent', reason: 'asks before it changes anything', cap: { slot: 'self', limits: { kinds: ['ask'], session: id } } },
     {
@@ -350,13 +340,14 @@ export function taskDone(context: Context, ref: string, body: unknown, caps: rea
       if (slot === undefined || typeof grant !== 'number') return unexpected()
       const held = { grant, slot }
       if (task.do === 'derive-egress') {
-        return advance(
-          withSession(context, id, (session) => ({
-            ...session,
-            egress: held,
-            outgrown: session.egress ? [...session.outgrown, session.egress] : session.outgrown,
-          })),
-        )
+        const derivedNow = withSession(context, id, (session) => ({
+          ...session,
+          egress: held,
+          outgrown: session.egress ? [...session.outgrown, session.egress] : session.outgrown,
+        }))
+        const session = derivedNow.sessions[id]
+        const given = session ? attachNetwork(derivedNow, session) : stay(derivedNow)
+        return andThen(given, advance)
       }
       return advance(updateFolder(context, id, task.folder, (folder) => ({ ...folder, held })))
     }
@@ -442,7 +433,7 @@ function finish(context: Context, opening: Opening): Step {
         body: {
           session: session.id,
           folders: session.folders.map(view),
-          hosts: egressLimits(session, context.policy).hosts,
+          hosts: ownHosts(session, context.policy),
           approve: session.approve,
           resumed: opening.resumed,
         },

@@ -8,22 +8,12 @@
  */
 import { noRequest } from '../../kernel/index.ts'
 import type { Policy } from '../policy/protocol.ts'
-import { egressLimits, open, renewEgress, view } from './opening.ts'
-import { allowedHosts, blockedTools, folderLimit, switchedOff, toolRule } from './policy-rules.ts'
+import { renewHosts, tellConversation } from './hosts.ts'
+import { egressLimits } from './egress-capability.ts'
+import { open } from './opening.ts'
+import { blockedTools, folderLimit, switchedOff, toolRule } from './policy-rules.ts'
 import { dropFolder, endSession } from './sessions.ts'
-import {
-  andThen,
-  type Context,
-  type Grant,
-  type Opening,
-  refuse,
-  type Session,
-  type Step,
-  stay,
-  type Task,
-  tell,
-  withSession,
-} from './state.ts'
+import { andThen, type Context, type Grant, refuse, type Step, stay, tell, withSession } from './state.ts'
 
 export function policyChanged(before: Context, policy: Policy): Step {
   const context: Context = { ...before, policy, early: [] }
@@ -77,14 +67,6 @@ function applyFolders(context: Context, id: string, _before: Policy, policy: Pol
   return andThen(told, (now) => open(now, noRequest, 'policy', { session: id, folders: capped, hosts: [] }))
 }
 
-/** The folders it still has and the hosts it may reach now. */
-function tellConversation(context: Context, id: string, policy: Policy): Step {
-  const session = context.sessions[id]
-  if (!session?.conversation) return stay(context)
-  const folders = session.folders.filter(({ held }) => held).map(view)
-  return tell(context, session.conversation.slot, 'folders', { folders, hosts: [...allowedHosts(policy, session.hosts)] })
-}
-
 function applyEgress(context: Context, id: string, before: Policy, policy: Policy): Step {
   const session = context.sessions[id]
   if (!session) return stay(context)
@@ -92,27 +74,7 @@ function applyEgress(context: Context, id: string, before: Policy, policy: Polic
   const is = egressLimits(session, policy)
   if (JSON.stringify(was) === JSON.stringify(is)) return stay(context)
   const narrower = was.hosts.some((host) => !is.hosts.includes(host)) || was.kinds.length > is.kinds.length
-  const gone = narrower ? [...session.outgrown, ...(session.egress ? [session.egress] : [])] : []
-  const revoked = gone.reduce<Step>((step, { grant }) => andThen(step, (now) => tell(now, 'kernel', 'revoke', { grant })), stay(context))
-  const opening = Object.values(context.openings).find((item) => item.session === id)
-  const renewed = andThen(revoked, (now) => (opening ? stay(renewLater(now, opening)) : renewNow(now, session, narrower)))
-  return andThen(renewed, (now) => tellConversation(now, id, policy))
-}
-
-function renewNow(context: Context, session: Session, narrower: boolean): Step {
-  const changed = narrower ? withSession(context, session.id, (now) => ({ ...now, egress: null, outgrown: [] })) : context
-  return renewEgress(changed, noRequest, { ...session, ...(narrower ? { egress: null } : {}) })
-}
-
-/** The session is being opened: right after the task that runs, it gets the capability it may have now. */
-function renewLater(context: Context, opening: Opening): Context {
-  const [running, ...rest] = opening.tasks
-  if (!running) return context
-  const others = rest.filter((task) => task.do !== 'derive-egress' && task.do !== 'endow-egress')
-  const spawns = others.some((task) => task.do === 'spawn-conversation')
-  const has = running.do === 'spawn-conversation' || context.sessions[opening.session ?? '']?.conversation != null
-  const tasks: Task[] = [running, { do: 'derive-egress' }, ...(has && !spawns ? [{ do: 'endow-egress' } as const] : []), ...others]
-  return { ...context, openings: { ...context.openings, [opening.ref]: { ...opening, tasks } } }
+  return renewHosts(context, id, narrower)
 }
 
 function applyTools(context: Context, id: string, before: Policy, policy: Policy): Step {

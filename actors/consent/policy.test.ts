@@ -220,7 +220,7 @@ describe('hosts', () => {
   test('a session gets what both lists allow', () => {
     const it = world({ coworkEgressAllowedHosts: ['*.example.com'] })
     expect(it.answer(it.open([], ['a.example.com', 'other.org']))).toMatchObject({ body: { hosts: ['a.example.com'] } })
-    expect(it.of('derive')[0]?.caps[0]?.limits.hosts).toEqual(['a.example.com'])
+    expect(it.of('derive')[0]?.caps[0]?.limits.hosts).toEqual(['a.example.com', '@member', '?'])
     expect(it.of('spawn').at(-1)?.body.params.hosts).toEqual(['a.example.com'])
   })
 
@@ -231,13 +231,13 @@ describe('hosts', () => {
     it.forget()
     it.policy({ coworkEgressAllowedHosts: [] })
     expect(it.of('revoke').map(({ body }) => body.grant)).toEqual([before])
-    expect(it.of('derive').at(-1)?.caps[0]?.limits.hosts).toEqual([])
+    expect(it.of('derive').at(-1)?.caps[0]?.limits.hosts).toEqual(['@member', '?'])
     expect(it.of('endow')).toHaveLength(1)
     expect(it.of('folders').at(-1)?.body.hosts).toEqual([])
     it.forget()
     it.policy({})
     expect(it.of('revoke')).toEqual([])
-    expect(it.of('derive').at(-1)?.caps[0]?.limits.hosts).toEqual(['a.example.com', 'other.org'])
+    expect(it.of('derive').at(-1)?.caps[0]?.limits.hosts).toEqual(['a.example.com', 'other.org', '@member', '?'])
   })
 
   test('a narrower list while the session opens: the conversation ends up with the narrow one', () => {
@@ -247,7 +247,10 @@ describe('hosts', () => {
     it.policy({ coworkEgressAllowedHosts: [] })
     it.release()
     expect(it.answer(id)).toMatchObject({ type: 'reply', body: { hosts: [] } })
-    expect(it.of('derive').map(({ caps }) => caps[0]?.limits.hosts)).toEqual([['a.example.com'], []])
+    expect(it.of('derive').map(({ caps }) => caps[0]?.limits.hosts)).toEqual([
+      ['a.example.com', '@member', '?'],
+      ['@member', '?'],
+    ])
     expect(it.of('endow')).toHaveLength(1)
   })
 })
@@ -264,7 +267,13 @@ describe('tools', () => {
     const [egress, , , , , folder] = it.of('spawn').at(-1)?.caps ?? []
     expect(folder?.limits.kinds).not.toContain('grep')
     expect(egress).toBeDefined()
-    expect(it.of('derive').find(({ caps }) => caps[0]?.slot === 'egress')?.caps[0]?.limits.kinds).toEqual(['model', 'model-info'])
+    expect(it.of('derive').find(({ caps }) => caps[0]?.slot === 'egress')?.caps[0]?.limits.kinds).toEqual([
+      'model',
+      'model-info',
+      'explain',
+      'connect',
+      'tunnel-data',
+    ])
     expect(Object.keys(it.of('spawn').at(-1)?.body.params.blocked ?? {})).toEqual(['Bash', 'Edit', 'Grep', 'WebFetch'])
   })
 

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod'
 import type { Protocol } from '../../kernel/index.ts'
+import type { HostExplanation } from '../egress/protocol.ts'
 import { maxDetail, maxFolders, maxHosts, openDeadlineMs } from './limits.ts'
 
 const sessionName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,39}$/, 'lower-case letters, digits and hyphens, at most 40')
@@ -136,4 +137,19 @@ export const protocol = {
     reply: z.strictObject({ decision: z.literal('allow'), scope: z.enum(['once', 'session']), by: z.string() }),
     deadlineMs: null,
   },
+  /**
+   * From egress: a session wants to reach a host nobody decided about. Takes as long as the member takes; cancelling it takes the question
+   * off their screens. Refusals: `no-such-session`, `denied` (the member, or the approve mode), `no-one-to-ask`, `overloaded`.
+   */
+  'ask-host': {
+    body: z.strictObject({ session: z.string().max(64), host: z.string().min(1).max(260), port: z.int().min(1).max(65_535) }),
+    reply: z.strictObject({ decision: z.literal('allow'), scope: z.enum(['once', 'session', 'always']), by: z.string() }),
+    deadlineMs: null,
+  },
+  /** A pattern, `*` or `@packages` for one session. Refused `no-such-session`, `bad-settings`, `overloaded`. */
+  'allow-host': { body: z.strictObject({ session: sessionName, host: z.string().min(1).max(260) }), reply: z.strictObject({}) },
+  /** Takes one back, effective before the next message is delivered. Refused `no-such-session`, `not-found`. */
+  'drop-host': { body: z.strictObject({ session: sessionName, host: z.string().min(1).max(260) }), reply: z.strictObject({}) },
+  /** What a fetch of this session would be told of the address: egress's answer. */
+  'explain-host': { body: z.strictObject({ session: sessionName, url: z.string().max(8192) }), reply: z.custom<HostExplanation>() },
 } satisfies Protocol

@@ -7,11 +7,11 @@
  * So nobody can use a capability whose grant is not on record. When the log cannot be written, the reply becomes a refusal.
  */
 import { fault, type Fault } from '../../kernel/index.ts'
-import type { Ask, Context, Out, Session, Step } from './state.ts'
+import type { Ask, Context, HostQuestion, Out, Session, Step } from './state.ts'
 
 type Entry = { action: string; session: string | null; data: Record<string, unknown> }
 type Event = { type: string; ref?: unknown; body?: unknown; from?: { request: number | null; badge: { session: string | null } } }
-type Wish = Pick<Ask, 'session' | 'tool' | 'title' | 'target'>
+type Wish = Pick<Ask, 'session' | 'tool' | 'title'> & { target: Ask['target'] | { kind: 'host'; to: string } }
 
 const recordPrefix = 'audit:'
 const isRecord = ({ ref }: Event): boolean => typeof ref === 'string' && ref.startsWith(recordPrefix)
@@ -62,6 +62,8 @@ function send({ action, session, data }: Entry): Extract<Out, { type: 'send' }> 
 function wishOf(before: Context, event: Event, request: number): Wish | null {
   const asked = Object.values(before.asks).find((item) => item.request === request)
   if (asked) return asked
+  const host = Object.values(before.hostQuestions).find((item) => item.request === request)
+  if (host) return hostWish(host)
   if (event.type !== 'ask' || event.from?.request !== request) return null
   return { ...(event.body as Wish), session: event.from.badge.session ?? '' }
 }
@@ -84,6 +86,13 @@ function entryOf(message: Extract<Out, { type: 'reply' | 'refuse' }>, wish: Wish
   return null
 }
 
+const hostWish = ({ session, to }: HostQuestion): Wish => ({
+  session,
+  tool: 'Network',
+  title: `Reach ${to}`,
+  target: { kind: 'host', to },
+})
+
 const shown = ({ tool, title, target }: Wish): Record<string, unknown> => ({ tool, title, target })
 
 /** What the step changed that is not an answer to anyone. */
@@ -93,7 +102,10 @@ function changes(before: Context, after: Context, event: Event): Entry[] {
   )
   const ids = new Set([...Object.keys(before.sessions), ...Object.keys(after.sessions)])
   const kept = [...ids].flatMap((id) => sessionChanges(id, before.sessions[id], after.sessions[id], event))
-  return [...asked, ...kept]
+  const hosts = Object.entries(after.hostQuestions).flatMap(([ref, question]): Entry[] =>
+    before.hostQuestions[ref] ? [] : [{ action: 'permission.asked', session: question.session, data: shown(hostWish(question)) }],
+  )
+  return [...asked, ...hosts, ...kept]
 }
 
 function sessionChanges(id: string, was: Session | undefined, is: Session | undefined, { type }: Event): Entry[] {

@@ -1,5 +1,6 @@
 /** An actor came back after a crash and remembers nothing: what sessions had given it is given again. */
 import { blockedTools } from './policy-rules.ts'
+import { attachNetwork } from './egress-capability.ts'
 import { attachFolders, connected, readable, view } from './opening.ts'
 import type { Outgoing } from '../../kernel/index.ts'
 import { andThen, type Context, type Session, type Step, stay, tell } from './state.ts'
@@ -13,7 +14,14 @@ export function restarted(context: Context, body: unknown): Step {
   const actor = typeof body === 'object' && body !== null && 'id' in body ? body.id : null
   const sessions = Object.values(context.sessions)
   if (actor === 'vm-supervisor')
-    return sessions.reduce((step, session) => andThen(step, (now) => attachFolders(now, session, connected(session))), stay(context))
+    return sessions.reduce(
+      (step, session) =>
+        andThen(
+          andThen(step, (now) => attachFolders(now, session, connected(session))),
+          (now) => attachNetwork(now, session),
+        ),
+      stay(context),
+    )
   const owner = sessions.find(({ folders }) => folders.some((folder) => folder.actor?.id === actor))
   // Its mount in the workspace holds handles the new gate does not know: the workspace gets a new capability and mounts anew.
   if (owner)

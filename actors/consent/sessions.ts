@@ -24,14 +24,16 @@ export function endSession(context: Context, id: string): Step {
   const session = context.sessions[id]
   if (!session) return stay(context)
   const questions = Object.entries(context.asks).filter(([, ask]) => ask.session === id)
+  const aboutHosts = Object.entries(context.hostQuestions).filter(([, question]) => question.session === id)
   const forgotten: Context = {
     ...context,
     sessions: without(context.sessions, id),
+    hostQuestions: Object.fromEntries(Object.entries(context.hostQuestions).filter(([, question]) => question.session !== id)),
     asks: Object.fromEntries(Object.entries(context.asks).filter(([, ask]) => ask.session !== id)),
   }
   const refused: Step = {
     context: forgotten,
-    out: questions.flatMap(([ref, { request }]) => [
+    out: [...questions, ...aboutHosts].flatMap(([ref, { request }]) => [
       { type: 'cancel', ref } as const,
       refuse(request, fault('cancelled', 'The session was closed.')),
     ]),

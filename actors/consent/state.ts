@@ -72,6 +72,9 @@ export type Ask = {
   decision: { scope: 'once' | 'session'; by: string; at: number | null } | null
 }
 
+/** Egress asks about a host nobody decided about; `to` as `host:port`. */
+export type HostQuestion = { request: number; session: string; to: string }
+
 export type Want = { path: string; mode: Mode }
 export type OpenBody = {
   session?: string | undefined
@@ -151,6 +154,9 @@ export type Context = {
   /** Opens that wait for another one of the same session. */
   waiting: readonly { request: number; body: OpenBody; from: string }[]
   asks: Readonly<Record<string, Ask>>
+  hostQuestions: Readonly<Record<string, HostQuestion>>
+  /** Requests that wait for egress's explanation. */
+  explains: Readonly<Record<string, number>>
   /** What is in force; null until policy has told, and until then nothing is opened. */
   policy: Policy | null
   /** Opens that wait for that. */
@@ -167,6 +173,8 @@ export const empty: Context = {
   openings: {},
   waiting: [],
   asks: {},
+  hostQuestions: {},
+  explains: {},
   policy: null,
   early: [],
   held: {},

@@ -57,9 +57,6 @@ export const MAX_PRESENTED = 50
 /** Time for a deletion, ms: a tree of a hundred thousand files, each kept for undo. */
 export const DELETE_DEADLINE_MS = 120_000
 
-/** Time for a web page, ms: slow hosts exist; the egress actor has its own limits inside this one. */
-export const FETCH_DEADLINE_MS = 60_000
-
 /** Default and largest `timeout` of `Bash`, ms, as in Claude Code. */
 export const DEFAULT_COMMAND_MS = 120_000
 export const MAX_COMMAND_MS = 600_000

@@ -2,9 +2,9 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { publicOnly } from './addresses.ts'
 import { decideAddresses, decideUrl } from './decide.ts'
-import { compilePolicy } from './host-grammar.ts'
+import { accessTo } from './testing/access.ts'
 
-const policy = compilePolicy({ allow: ['example.com', '*.example.org', '127.0.0.1', '[::1]', 'b.com'] })
+const policy = await accessTo(['example.com', '*.example.org', '127.0.0.1', '[::1]', 'b.com'])
 
 describe('decideUrl', () => {
   test.each([
@@ -20,8 +20,8 @@ describe('decideUrl', () => {
     ['https://example.com//evil.com/', 'https://example.com//evil.com/', 443],
   ])('%s', (text, href, port) => {
     const decision = decideUrl(text, policy)
-    expect(decision).toMatchObject({ allowed: true, target: { port } })
-    expect(decision.allowed && decision.target.url.href).toBe(href)
+    expect(decision).toMatchObject({ verdict: 'allow', target: { port } })
+    expect(decision.verdict !== 'deny' && decision.target.url.href).toBe(href)
   })
 
   test.each([
@@ -55,12 +55,12 @@ describe('decideUrl', () => {
     ['https://evil-example.com/', 'hosts: not listed'],
     ['https://example.org/', 'hosts: not listed'],
   ])('refuses %j by %s', (text, rule) => {
-    expect(decideUrl(text, policy)).toMatchObject({ allowed: false, rule })
+    expect(decideUrl(text, policy)).toMatchObject({ verdict: 'deny', rule })
   })
 
-  test('nothing listed: nothing allowed', () => {
-    expect(decideUrl('https://example.com/', compilePolicy({ allow: [] }))).toMatchObject({
-      allowed: false,
+  test('nothing listed: nothing allowed', async () => {
+    expect(decideUrl('https://example.com/', await accessTo([]))).toMatchObject({
+      verdict: 'deny',
       code: 'egress-denied',
       rule: 'hosts: none',
     })
@@ -77,7 +77,7 @@ describe('decideUrl', () => {
         ),
         (text) => {
           const decision = decideUrl(text, policy)
-          if (decision.allowed) expect(decision.target.url.hostname).toBe(decision.target.host)
+          if (decision.verdict !== 'deny') expect(decision.target.url.hostname).toBe(decision.target.host)
         },
       ),
       { numRuns: 2_000 },
@@ -90,18 +90,18 @@ describe('decideAddresses', () => {
   const v4 = (address: string) => ({ address, family: 4 }) as const
   test('denied addresses of a mixed answer are dropped', () => {
     expect(decideAddresses('x', [v4('10.0.0.1'), v4('8.8.8.8'), v4('127.0.0.1')], judge)).toMatchObject({
-      allowed: true,
+      verdict: 'allow',
       dial: [v4('8.8.8.8')],
     })
   })
   test('only denied addresses: refused with their classes', () => {
     expect(decideAddresses('x', [v4('10.0.0.1'), v4('127.0.0.1')], judge)).toMatchObject({
-      allowed: false,
+      verdict: 'deny',
       code: 'private-address',
       rule: 'address: private, loopback',
     })
   })
   test('no address', () => {
-    expect(decideAddresses('x', [], judge)).toMatchObject({ allowed: false, code: 'fetch-failed' })
+    expect(decideAddresses('x', [], judge)).toMatchObject({ verdict: 'deny', code: 'fetch-failed' })
   })
 })

@@ -10,6 +10,7 @@ import * as Fiber from 'effect/Fiber'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { EffectContext } from '../../kernel/index.ts'
 import { createEffects } from './effects.ts'
+import { inputsWith } from './testing/access.ts'
 
 const key = 'sk-test-000111222'
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'egress-'))
@@ -95,25 +96,26 @@ test('interruption ends the request at the other side', async () => {
   await expect.poll(() => hungUp).toBe(before + 1)
 })
 
+const bearer = (hosts: string[]) => ({ session: 's-1', hosts })
+
 test('fetch and explain', async () => {
   const { effects, context, sent } = setUp()
+  await Effect.runPromise(effects.applyPolicy.run({ inputs: inputsWith({}) }, context))
   const port = new URL(baseUrl).port
+  const url = `http://page.test:${port}/`
   const page = await Effect.runPromise(
-    effects.fetchPage.run(
-      { request: 1, url: `http://page.test:${port}/`, hosts: ['page.test'], maxBytes: undefined, session: 's-1' },
-      context,
-    ),
+    effects.fetchPage.run({ request: 1, url, bearer: bearer(['page.test']), maxBytes: undefined }, context),
   )
   expect(page).toMatchObject({ type: 'done', reply: { status: 200, text: 'wrong key' } })
-  const refused = await Effect.runPromise(
-    effects.fetchPage.run({ request: 1, url: `http://page.test:${port}/`, hosts: [], maxBytes: undefined, session: 's-1' }, context),
-  )
+  const refused = await Effect.runPromise(effects.fetchPage.run({ request: 1, url, bearer: bearer([]), maxBytes: undefined }, context))
   expect(refused).toMatchObject({ type: 'failed', error: { code: 'egress-denied' } })
   expect(sent).toMatchObject([
     { action: 'egress.allowed', data: { session: 's-1', status: 200 } },
     { action: 'egress.denied', data: { session: 's-1', code: 'egress-denied', rule: expect.any(String) } },
   ])
-  expect(await Effect.runPromise(effects.explain.run({ request: 1, url: 'http://page.test/', hosts: ['page.test'] }))).toMatchObject({
+  expect(
+    await Effect.runPromise(effects.explain.run({ request: 1, url: 'http://page.test/', bearer: bearer(['page.test']) })),
+  ).toMatchObject({
     reply: { allowed: true },
   })
 })

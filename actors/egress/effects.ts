@@ -1,7 +1,19 @@
 /** What egress does to the world, as Effect programs around the I/O files of this folder. */
 import * as Effect from 'effect/Effect'
 import { asFault, type EffectContext, type Effects, type Fault, fault } from '../../kernel/index.ts'
-import { explainFetch, type FetchRequest, fetchPage, realWeb, type Web } from './fetch-page.ts'
+import { type AskMember, createPolicyHolder } from './access.ts'
+import { createDecisionLog } from './decision-log.ts'
+import type { Bearer, PolicyInputs } from './egress-policy.ts'
+import { realWeb, type Web } from './dial.ts'
+import { explainFetch, type FetchReply, type FetchRequest, fetchPage } from './fetch-page.ts'
+import { limits } from './limits.ts'
+import { createPageCache } from './page-cache.ts'
+import type { RulesView } from './policy-state.ts'
+import { readRegistries } from './registry-files.ts'
+import type { HostTarget } from './rule-set.ts'
+import type { Rules } from './rules.ts'
+import { loadRules, saveRules } from './rules-file.ts'
+import { createTunnels } from './tunnels.ts'
 import { type ModelRequest, openUpstream, readModelKey, type Upstream } from './upstream.ts'
 
 type ForRequest = { request: number }
@@ -11,6 +23,22 @@ export function createEffects(web: Web = realWeb) {
   // The upstream holds the key; it stays here, out of the machine's context. A promise, because requests may come before it is open.
   let upstream: Promise<Upstream> = Promise.reject(fault('model-unreachable', 'The way to the model API is not open yet.'))
   upstream.catch(() => undefined)
+
+  let io: EffectContext | null = null
+  const ask: AskMember = async (question, signal) => {
+    if (io === null) throw fault('not-now', 'Egress is not ready to ask.')
+    await answered(io, question, signal)
+  }
+  const log = createDecisionLog(({ via, session, host, port, verdict, rule }) => {
+    // A page's whole address is put on record where it is fetched.
+    if (via === 'tunnel' && io)
+      record(io, verdict === 'allow' ? 'egress.allowed' : 'egress.denied', { session, to: `${host}:${port}`, rule })
+  })
+  const tunnels = createTunnels(web)
+  const pages = createPageCache<FetchReply>()
+  const policy = createPolicyHolder(ask, log)
+  /** One at a time, in the order the rules changed. */
+  let saving: Promise<void> = Promise.resolve()
 
   const closeUpstream = async () => {
     const open = await upstream.catch(() => null)
@@ -56,18 +84,19 @@ export function createEffects(web: Web = realWeb) {
     fetchPage: {
       outcomes: ['done', 'failed'],
       outside: true,
-      run: ({ session, ...params }: ForRequest & FetchRequest & { session: string | null }, context) =>
+      run: ({ bearer, ...request }: ForRequest & FetchRequest & { bearer: Bearer }, context) =>
         attempt(async (signal) => {
+          const { session } = bearer
           try {
-            const reply = await fetchPage(params, web, signal)
-            record(context, 'egress.allowed', { session, to: params.url, status: reply.status })
+            const reply = await fetchPage(request, web, await policy.access(bearer, 'fetch'), signal, { pages, session })
+            record(context, 'egress.allowed', { session, to: request.url, status: reply.status })
             return { type: 'done', reply }
           } catch (error) {
             // A host that could not be reached was allowed; what a rule refused was not.
             const { code, rule } = asFault(error)
             record(context, rule === undefined ? 'egress.failed' : 'egress.denied', {
               session,
-              to: params.url,
+              to: request.url,
               code,
               ...(rule === undefined ? {} : { rule }),
             })
@@ -75,15 +104,98 @@ export function createEffects(web: Web = realWeb) {
           }
         }),
     },
+    tunnel: {
+      outcomes: ['done', 'failed'],
+      run: ({ request, id, to, bearer }: ForRequest & { id: string; to: HostTarget | null; bearer: Bearer }, context) =>
+        attempt(async (signal) => {
+          const why = await tunnels.open(id, to, await policy.access(bearer, 'tunnel'), signal, (part) => context.part(request, part))
+          if (why !== null) throw why
+          return { type: 'done', reply: {} }
+        }),
+    },
+    tunnelWrite: {
+      outcomes: ['done'],
+      run: ({ id, bytes }: ForRequest & { id: string; bytes: Uint8Array | null }) =>
+        Effect.promise(async () => {
+          await tunnels.feed(id, bytes)
+          return { type: 'done', reply: {} }
+        }),
+    },
     explain: {
       outcomes: ['done'],
-      run: (params: ForRequest & { url: string; hosts: readonly string[] }) =>
-        Effect.promise(async (signal) => ({ type: 'done', reply: await explainFetch(params, web, signal) })),
+      run: ({ url, bearer }: ForRequest & { url: string; bearer: Bearer }) =>
+        Effect.promise(async (signal) => ({
+          type: 'done',
+          reply: await explainFetch(url, web, await policy.access(bearer, 'fetch'), signal),
+        })),
     },
+    /** The member's rules and this machine's registries, from disk. */
+    loadPolicy: {
+      outcomes: ['loaded'],
+      run: (_params, { params }) =>
+        Effect.promise(async () => {
+          const { rules, problem } = await loadRules(placesOf(params).state)
+          return { type: 'loaded', rules, problem, registries: readRegistries(placesOf(params).userHome) }
+        }),
+    },
+    /** When it ends, what the policy no longer allows has ended. */
+    applyPolicy: {
+      outcomes: ['applied'],
+      run: ({ inputs }: { inputs: PolicyInputs }, context) =>
+        Effect.sync(() => {
+          io = context
+          policy.apply(inputs)
+          for (const warning of policy.warnings()) context.log('warn', warning)
+          return { type: 'applied' }
+        }),
+    },
+    saveRules: {
+      outcomes: ['done', 'failed'],
+      run: ({ rules }: ForRequest & { rules: Rules }, { params }) =>
+        Effect.promise(async (): Promise<Done> => {
+          const saved = saving.then(() => saveRules(placesOf(params).state, rules))
+          saving = saved.catch(() => undefined)
+          try {
+            await saved
+            return { type: 'done', reply: {} }
+          } catch (error) {
+            const cause = error instanceof Error ? error.message : String(error)
+            return { type: 'failed', error: fault('io-failed', 'The rule is in force but could not be saved.', { cause }) }
+          }
+        }),
+    },
+    showRules: {
+      outcomes: ['done'],
+      run: ({ view }: ForRequest & { view: RulesView }, { params }) =>
+        Effect.sync(() => {
+          const registries = readRegistries(placesOf(params).userHome)
+          return { type: 'done', registries, reply: { ...view, registries, warnings: [...policy.warnings()] } }
+        }),
+    },
+    readLog: {
+      outcomes: ['done'],
+      run: ({ count, session }: ForRequest & { count: number; session: string | null }) =>
+        Effect.sync(() => ({ type: 'done', reply: { decisions: log.last(count, session) } })),
+    },
+    rest: { outcomes: ['done'], run: () => Effect.as(Effect.sleep(limits.policyRetryMs), { type: 'done' }) },
   } satisfies Effects
 }
 
 export const effects = createEffects()
+
+/** Where the rules are kept, and whose package managers count. */
+function placesOf(params: unknown): { state: string; userHome: string } {
+  const { state, userHome } = params as { state?: unknown; userHome?: unknown }
+  return { state: String(state), userHome: String(userHome) }
+}
+
+/** Consent puts the question to the member. Resolves when the host is allowed. */
+async function answered(io: EffectContext, question: Parameters<AskMember>[0], signal: AbortSignal): Promise<void> {
+  const asked = io.request('consent', 'ask-host', question, { deadlineMs: null })
+  const outcome = Effect.match(asked, { onSuccess: () => null, onFailure: (error): Fault | null => error })
+  const refusal = await Effect.runPromise(outcome, { signal }).catch(() => fault('cancelled', 'The question was withdrawn.'))
+  if (refusal !== null) throw refusal
+}
 
 /** On its way to the audit log; the answer does not wait for it. */
 function record({ send }: EffectContext, action: string, data: Record<string, unknown>): void {

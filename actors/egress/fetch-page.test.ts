@@ -4,8 +4,13 @@ import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import zlib from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { type Access, createPolicyHolder } from './access.ts'
 import { classify } from './addresses.ts'
-import { explainFetch, fetchPage, realWeb, type Web } from './fetch-page.ts'
+import { createDecisionLog } from './decision-log.ts'
+import { realWeb, type Web } from './dial.ts'
+import { explainFetch, type FetchReply, fetchPage } from './fetch-page.ts'
+import { createPageCache } from './page-cache.ts'
+import { accessTo, inputsWith } from './testing/access.ts'
 
 let server: http.Server
 let port: number
@@ -55,6 +60,7 @@ beforeAll(async () => {
       response.writeHead(200, { 'content-type': 'text/plain', 'content-length': '100' }).write('half')
       return setTimeout(() => response.destroy(), 20)
     }
+    if (path === '/unkept') return response.setHeader('cache-control', 'max-age=60, no-store').end('x')
     if (path === '/hang') return undefined
     return response.end('plain')
   })
@@ -73,10 +79,11 @@ beforeEach(() => {
 })
 
 const hosts = ['example.test', '*.example.test', 'private.test', 'mixed.test', 'nowhere.test', '127.0.0.1']
-const run = (url: string, more: { hosts?: string[]; maxBytes?: number; web?: Web; signal?: AbortSignal } = {}) =>
+const run = async (url: string, more: { hosts?: string[]; maxBytes?: number; web?: Web; access?: Access; signal?: AbortSignal } = {}) =>
   fetchPage(
-    { url, hosts: more.hosts ?? hosts, maxBytes: more.maxBytes },
+    { url, maxBytes: more.maxBytes },
     more.web ?? loopbackIsFine,
+    more.access ?? (await accessTo(more.hosts ?? hosts)),
     more.signal ?? new AbortController().signal,
   )
 
@@ -88,6 +95,8 @@ test('HTML as Markdown', async () => {
     title: 'T',
     text: '# Hello',
     truncated: false,
+    untrusted: true,
+    cached: false,
   })
   expect(seen[0]?.host).toBe(`example.test:${port}`)
   expect(lookups).toEqual(['example.test'])
@@ -165,9 +174,36 @@ test('abort ends a fetch that hangs', async () => {
   await expect(run(`${base}/hang`, { signal: abort.signal })).rejects.toMatchObject({ code: 'fetch-failed' })
 })
 
+test('a policy that no longer allows the host ends a fetch that is under way', async () => {
+  const holder = createPolicyHolder(() => Promise.reject(new Error('not asked')), createDecisionLog())
+  holder.apply(inputsWith({}))
+  const access = await holder.access({ session: 's-1', hosts }, 'fetch')
+  const fetching = run(`${base}/hang`, { access })
+  await expect.poll(() => seen.length).toBe(1)
+  holder.apply(inputsWith({ member: { mode: 'list', allow: [], deny: ['unrelated.test'] } }))
+  holder.apply(inputsWith({ member: { mode: 'list', allow: [], deny: ['example.test'] } }))
+  await expect(fetching).rejects.toMatchObject({ code: 'egress-denied', rule: 'deny example.test (egress rules)' })
+})
+
+test('a page fetched a moment ago is not fetched again, by the same session, while its host is allowed', async () => {
+  const pages = createPageCache<FetchReply>()
+  const get = async (session: string, url: string, list = hosts) =>
+    fetchPage({ url }, loopbackIsFine, await accessTo(list), new AbortController().signal, { pages, session })
+  expect(await get('a', `${base}/same`)).toMatchObject({ text: '# Hello', cached: false })
+  expect(await get('a', `${base}/same`)).toMatchObject({ text: '# Hello', cached: true })
+  expect(seen).toHaveLength(2)
+  expect(await get('b', `${base}/same`)).toMatchObject({ cached: false })
+  await expect(get('a', `${base}/same`, ['other.test'])).rejects.toMatchObject({ code: 'egress-denied' })
+  expect(await get('a', `${base}/missing`)).toMatchObject({ status: 404 })
+  expect(await get('a', `${base}/missing`)).toMatchObject({ cached: false })
+  expect(await get('a', `${base}/unkept`)).toMatchObject({ cached: false })
+  expect(await get('a', `${base}/unkept`)).toMatchObject({ cached: false })
+})
+
 test('explain says what fetch would be told', async () => {
-  const explain = (url: string, list = hosts) => explainFetch({ url, hosts: list }, loopbackIsFine, new AbortController().signal)
+  const explain = async (url: string, list = hosts) => explainFetch(url, loopbackIsFine, await accessTo(list), new AbortController().signal)
   expect(await explain(`${base}/x`)).toEqual({
+    verdict: 'allow',
     allowed: true,
     rule: 'allow example.test',
     reason: 'example.test is allowed by example.test.',
@@ -177,5 +213,8 @@ test('explain says what fetch would be told', async () => {
   expect(await explain('https://private.test/')).toMatchObject({ allowed: false, rule: 'address: private' })
   expect(await explain('https://nowhere.test/')).toMatchObject({ allowed: false, rule: 'resolution' })
   expect(await explain('gopher://x/')).toMatchObject({ allowed: false, rule: 'scheme' })
+  lookups.length = 0
+  expect(await explain('https://unknown.test/', ['?'])).toMatchObject({ verdict: 'ask', allowed: false })
+  expect(lookups).toEqual([])
   expect(seen).toEqual([])
 })

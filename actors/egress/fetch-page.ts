@@ -2,30 +2,28 @@
  * Fetches one page (I/O): decide, resolve once, dial what was vetted; each redirect is a new decision.
  * `Web` is what it needs of the world; tests hand in their own, production has `realWeb` only.
  */
-import dns from 'node:dns/promises'
-import os from 'node:os'
-import { type Fault, fault, isFault } from '../../kernel/index.ts'
-import { type AddressPolicy, publicOnly } from './addresses.ts'
-import { type Address, asRefusal, decideAddresses, decideUrl, literalAddress, type Target } from './decide.ts'
-import { compilePolicy, type HostPolicy } from './host-grammar.ts'
-import { type Answer, exchange, transportCause } from './http-exchange.ts'
+import { fault, isFault } from '../../kernel/index.ts'
+import type { Access } from './access.ts'
+import { type Address, asRefusal, decideUrl, parseTarget, type Target } from './decide.ts'
+import { unreachable, vetted, type Web } from './dial.ts'
+import { type Answer, exchange } from './http-exchange.ts'
 import { limits } from './limits.ts'
 import { readPage } from './page.ts'
+import { mayBeCached, type PageCache } from './page-cache.ts'
 
-export type Web = {
-  resolve(host: string): Promise<readonly Address[]>
-  /** Asked anew for each decision: interfaces come and go. */
-  addressPolicy(): AddressPolicy
+export type FetchRequest = { url: string; maxBytes?: number | undefined }
+export type FetchReply = {
+  status: number
+  url: string
+  contentType: string
+  title?: string
+  text: string
+  truncated: boolean
+  /** Whoever wrote the page decided what it says: never an instruction. */
+  untrusted: true
+  cached: boolean
 }
-export type FetchRequest = { url: string; maxBytes?: number | undefined; hosts: readonly string[] }
-export type FetchReply = { status: number; url: string; contentType: string; title?: string; text: string; truncated: boolean }
-export type Explanation = { allowed: boolean; rule: string; reason: string }
-
-export const realWeb: Web = {
-  resolve: async (host) =>
-    (await dns.lookup(host, { all: true })).map(({ address, family }) => ({ address, family: family === 6 ? 6 : 4 })),
-  addressPolicy: () => publicOnly(Object.values(os.networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => address))),
-}
+export type Explanation = { verdict: 'allow' | 'ask' | 'deny'; allowed: boolean; rule: string; reason: string }
 
 const requestHeaders = {
   'user-agent': 'Bulkhead/0.1 (web fetch)',
@@ -33,55 +31,70 @@ const requestHeaders = {
   'accept-language': 'en, *;q=0.5',
 }
 
-/** Rejects with a fault. Aborting `signal` ends it at any point. */
-export async function fetchPage(request: FetchRequest, web: Web, signal: AbortSignal): Promise<FetchReply> {
-  const bounded = AbortSignal.any([signal, AbortSignal.timeout(limits.fetchMs)])
-  const policy = compilePolicy({ allow: request.hosts })
-  let target = allowedTarget(request.url, policy)
+/** Rejects with a fault. Aborting `signal` ends it at any point, and so does a policy that no longer allows the host. */
+export async function fetchPage(
+  request: FetchRequest,
+  web: Web,
+  access: Access,
+  signal: AbortSignal,
+  cache?: { pages: PageCache<FetchReply>; session: string | null },
+): Promise<FetchReply> {
+  let target = wanted(request.url)
+  const maxBytes = request.maxBytes ?? limits.fetchBytes
+  const key = `${target.url.href} ${maxBytes}`
+  const known = cache?.pages.get(cache.session, key)
+  if (known) {
+    for (const before of known.targets) await access.permit(before, signal)
+    return { ...known.page, cached: true }
+  }
+  const targets: Target[] = []
+  // The time a member takes to answer is not the host's.
+  let left: number = limits.fetchMs
   for (let hop = 0; ; hop += 1) {
-    const dial = await vetted(target, web, bounded)
-    const answer = await open(target, dial, bounded)
-    const location = redirectOf(answer)
-    if (location === null) return await read(answer, target, request.maxBytes ?? limits.fetchBytes)
-    answer.body.destroy()
-    if (hop >= limits.redirects)
-      throw fault('fetch-failed', `${target.host} redirects more than ${limits.redirects} times.`, { rule: 'redirect-limit' })
-    target = redirectTarget(location, target, policy)
+    await access.permit(target, signal)
+    targets.push(target)
+    const watch = access.watch(target)
+    const bounded = AbortSignal.any([signal, watch.signal, AbortSignal.timeout(left)])
+    const began = performance.now()
+    try {
+      const dial = await vetted(target.host, web, bounded)
+      const answer = await open(target, dial, bounded)
+      const location = redirectOf(answer)
+      if (location === null) {
+        const page = await read(answer, target, maxBytes, bounded)
+        if (mayBeCached(page.status, answer.headers['cache-control'])) cache?.pages.put(cache.session, key, { page, targets })
+        return page
+      }
+      answer.body.destroy()
+      if (hop >= limits.redirects)
+        throw fault('fetch-failed', `${target.host} redirects more than ${limits.redirects} times.`, { rule: 'redirect-limit' })
+      target = redirectTarget(location, target)
+    } finally {
+      watch.release()
+    }
+    left = Math.max(1, left - Math.round(performance.now() - began))
   }
 }
 
 /** Never rejects: an address that cannot be judged is not allowed, with the reason. */
-export async function explainFetch(
-  request: { url: string; hosts: readonly string[] },
-  web: Web,
-  signal: AbortSignal,
-): Promise<Explanation> {
-  const decision = decideUrl(request.url, compilePolicy({ allow: request.hosts }))
-  if (!decision.allowed) return { allowed: false, rule: decision.rule, reason: decision.reason }
+export async function explainFetch(url: string, web: Web, access: Pick<Access, 'decide'>, signal: AbortSignal): Promise<Explanation> {
+  const decision = decideUrl(url, access)
+  const { verdict, rule, reason } = decision
+  // The name of a host that is not allowed (yet) is not told to a resolver.
+  if (verdict !== 'allow') return { verdict, allowed: false, rule, reason }
   try {
-    await vetted(decision.target, web, AbortSignal.any([signal, AbortSignal.timeout(limits.fetchMs)]))
-    return { allowed: true, rule: decision.rule, reason: decision.reason }
+    await vetted(decision.target.host, web, AbortSignal.any([signal, AbortSignal.timeout(limits.fetchMs)]))
+    return { verdict, allowed: true, rule, reason }
   } catch (error) {
-    const why = isFault(error) ? error : unreachable(decision.target, error)
-    return { allowed: false, rule: why.rule ?? 'resolution', reason: [why.message, why.cause].filter(Boolean).join(' ') }
+    const why = isFault(error) ? error : unreachable(decision.target.host, error)
+    return { verdict: 'deny', allowed: false, rule: why.rule ?? 'resolution', reason: [why.message, why.cause].filter(Boolean).join(' ') }
   }
 }
 
-function allowedTarget(url: string, policy: HostPolicy): Target {
-  const decision = decideUrl(url, policy)
-  if (decision.allowed) return decision.target
-  const [warning] = policy.warnings
-  throw { ...asRefusal(decision), ...(warning ? { cause: warning } : {}) }
-}
-
-async function vetted(target: Target, web: Web, signal: AbortSignal): Promise<readonly Address[]> {
-  const literal = literalAddress(target.host)
-  const resolved = literal
-    ? [literal]
-    : await raceAbort(web.resolve(target.host), signal).catch((error) => Promise.reject(unreachable(target, error)))
-  const decision = decideAddresses(target.host, resolved, web.addressPolicy())
-  if (!decision.allowed) throw asRefusal(decision)
-  return decision.dial
+function wanted(url: string): Target {
+  const form = parseTarget(url)
+  if (form.ok) return form.target
+  throw asRefusal(form.refusal)
 }
 
 async function open(target: Target, dial: readonly Address[], signal: AbortSignal): Promise<Answer> {
@@ -96,7 +109,7 @@ async function open(target: Target, dial: readonly Address[], signal: AbortSigna
       signal,
     })
   } catch (error) {
-    throw unreachable(target, error)
+    throw unreachable(target.host, error)
   }
 }
 
@@ -104,7 +117,7 @@ function redirectOf({ status, headers }: Answer): string | null {
   return [301, 302, 303, 307, 308].includes(status) && headers.location ? headers.location : null
 }
 
-function redirectTarget(location: string, from: Target, policy: HostPolicy): Target {
+function redirectTarget(location: string, from: Target): Target {
   const resolved = URL.canParse(location, from.url) ? new URL(location, from.url) : null
   if (!resolved) throw fault('fetch-failed', `${from.host} redirects to something that is not an address.`, { rule: 'redirect-form' })
   resolved.hash = ''
@@ -118,10 +131,10 @@ function redirectTarget(location: string, from: Target, policy: HostPolicy): Tar
   if (from.secure && resolved.protocol === 'http:') {
     throw fault('fetch-failed', `${from.host} redirects from https to http.`, { cause: resolved.href, rule: 'redirect-no-downgrade' })
   }
-  return allowedTarget(resolved.href, policy)
+  return wanted(resolved.href)
 }
 
-async function read(answer: Answer, target: Target, maxBytes: number): Promise<FetchReply> {
+async function read(answer: Answer, target: Target, maxBytes: number, signal: AbortSignal): Promise<FetchReply> {
   const chunks: Uint8Array[] = []
   let size = 0
   try {
@@ -131,7 +144,7 @@ async function read(answer: Answer, target: Target, maxBytes: number): Promise<F
       if (size > maxBytes) break
     }
   } catch (error) {
-    throw unreachable(target, error)
+    throw unreachable(target.host, signal.aborted ? signal.reason : error)
   }
   const header = answer.headers['content-type']
   const page = readPage(Buffer.concat(chunks).subarray(0, maxBytes), header, size > maxBytes)
@@ -139,21 +152,5 @@ async function read(answer: Answer, target: Target, maxBytes: number): Promise<F
     const cause = `The server calls it ${header ?? 'nothing in particular'}.`
     throw fault('unsupported-content', `${target.host} sent something that is not text.`, { cause, rule: 'content-type' })
   }
-  return { status: answer.status, url: target.url.href, ...page }
-}
-
-function unreachable(target: Target, error: unknown): Fault {
-  if (isFault(error)) return error
-  const timedOut = error instanceof DOMException && error.name === 'TimeoutError'
-  const cause = timedOut ? `It took longer than ${limits.fetchMs / 1000} s.` : transportCause(error)
-  return fault('fetch-failed', `${target.host} could not be fetched.`, { cause })
-}
-
-function raceAbort<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason)
-    const abort = () => reject(signal.reason)
-    signal.addEventListener('abort', abort, { once: true })
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
-  })
+  return { status: answer.status, url: target.url.href, ...page, untrusted: true, cached: false }
 }

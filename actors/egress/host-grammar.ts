@@ -7,7 +7,7 @@
  * cuts at `@`, `\` and `#`. What it would repair is refused here, so that filter, dialler and reader see the same name.
  *
  * Patterns: exact host, `*.example.com` (any depth, not the apex, base of at least two labels), an IPv4 address, a bracketed
- * IPv6 address; each with an optional `:port`. Without a port any port matches. Deny beats allow. Nothing listed: nothing allowed.
+ * IPv6 address; each with an optional `:port`. Without a port any port matches.
  */
 import { limits } from './limits.ts'
 
@@ -15,8 +15,6 @@ export type Authority = { host: string; port: number | null }
 export type Parsed<T> = { ok: true; value: T } | { ok: false; why: string }
 
 export type HostRule = { source: string; host: string; wildcard: boolean; port: number | null }
-export type HostPolicy = { allow: readonly HostRule[]; deny: readonly HostRule[]; warnings: readonly string[] }
-export type HostDecision = { allowed: boolean; rule: string; reason: string }
 
 const asciiLabel = /^[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?$/
 const numericLabel = /^(\d+|0x[0-9a-f]*)$/
@@ -65,38 +63,9 @@ export function parsePattern(source: string): Parsed<HostRule> {
   return { ok: true, value: { source, host, wildcard, port } }
 }
 
-/** Bad entries are dropped one by one, each with a warning; they never widen or void the rest. */
-export function compilePolicy(lists: { allow: readonly string[]; deny?: readonly string[] }): HostPolicy {
-  const warnings: string[] = []
-  const compile = (entries: readonly string[], list: string) =>
-    entries.flatMap((entry) => {
-      const rule = parsePattern(entry)
-      if (rule.ok) return [rule.value]
-      warnings.push(`${list} entry ${JSON.stringify(entry.slice(0, 80))} is ignored: ${rule.why}`)
-      return []
-    })
-  return { allow: compile(lists.allow, 'allow'), deny: compile(lists.deny ?? [], 'deny'), warnings }
-}
-
-/** `target.host` must be canonical and `target.port` the port that will be dialled. */
-export function decideHost(policy: HostPolicy, target: { host: string; port: number }): HostDecision {
-  const denied = policy.deny.find((rule) => matches(rule, target))
-  if (denied) return { allowed: false, rule: `deny ${denied.source}`, reason: `${target.host} is on the list of denied hosts.` }
-  const allowed = policy.allow.find((rule) => matches(rule, target))
-  if (allowed) return { allowed: true, rule: `allow ${allowed.source}`, reason: `${target.host} is allowed by ${allowed.source}.` }
-  if (policy.allow.length === 0) return { allowed: false, rule: 'hosts: none', reason: 'No host is allowed.' }
-  const list = policy.allow.map((rule) => rule.source).join(', ')
-  return { allowed: false, rule: 'hosts: not listed', reason: `${target.host}:${target.port} is not among the allowed hosts (${list}).` }
-}
-
 /** Whether a canonical host is an address literal. */
 export function isAddress(host: string): boolean {
   return host.startsWith('[') || /^\d+\.\d+\.\d+\.\d+$/.test(host)
-}
-
-function matches(rule: HostRule, target: { host: string; port: number }): boolean {
-  if (rule.port !== null && rule.port !== target.port) return false
-  return rule.wildcard ? target.host.endsWith(`.${rule.host}`) : target.host === rule.host
 }
 
 function canonicalIpv6(text: string): Parsed<string> {

@@ -4,10 +4,10 @@
  */
 import http from 'node:http'
 import https from 'node:https'
-import type { LookupFunction } from 'node:net'
 import { type Duplex, pipeline, type Readable } from 'node:stream'
 import zlib from 'node:zlib'
 import type { Address } from './decide.ts'
+import { fixedLookup } from './dial.ts'
 import { limits } from './limits.ts'
 
 export type Exchange = {
@@ -57,23 +57,6 @@ export function exchange(options: Exchange): Promise<Answer> {
     })
     request.end(body)
   })
-}
-
-/** What went wrong, in few words and without anything the caller sent. */
-export function transportCause(error: unknown): string {
-  if (error instanceof AggregateError && error.errors.length > 0) return transportCause(error.errors[0])
-  if (!(error instanceof Error)) return 'the connection failed'
-  const code = 'code' in error && typeof error.code === 'string' ? error.code : null
-  return code && !error.message.includes(code) ? `${code}: ${error.message}` : error.message
-}
-
-function fixedLookup(dial: readonly Address[]): LookupFunction {
-  return (_hostname, options, callback) => {
-    const [first] = dial
-    if (!first) return callback(new Error('nothing to dial'), '', 4)
-    if (options.all) return callback(null, [...dial])
-    return callback(null, first.address, first.family)
-  }
 }
 
 /** Null for an encoding that was not asked for. */

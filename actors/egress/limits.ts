@@ -25,12 +25,48 @@ export const limits = {
   fetchMs: 30_000,
   fetchConnectMs: 10_000,
   fetchInFlight: 32,
+  /** A page fetched again within this time is the same page, unless its server says otherwise. */
+  cachedMs: 15 * 60_000,
+  /** Text of all cached pages together: forty of the longest. */
+  cachedChars: 16 * 1024 * 1024,
   /** Same-host redirects followed; a longer chain is a loop. */
   redirects: 5,
   /** Longest URL accepted; browsers and servers agree on about this much. */
   urlChars: 8192,
   /** Response heads larger than this are refused (Node's own default is 16 KiB). */
   headerBytes: 32 * 1024,
+  /** A secret shorter than this occurs in ordinary text by chance: answers are not searched for it. Real keys are several times as long. */
+  secretChars: 8,
+  /** Connections a session's programs have open at once: a browser's own bound. Each may hold a mebibyte in the guest. */
+  sessionTunnels: 256,
+  /** All together: each costs a descriptor and some 30 KiB. */
+  tunnels: 10_000,
+  tunnelConnectMs: 15_000,
+  /** What was sent to 80 or 443 and is still no whole hello or head: a client that dawdles holds a connection,
+   * but an emulated one on a busy machine takes half a minute. */
+  tunnelFirstMs: 60_000,
+  /** Silence both ways; a database connection that is kept for later stays below an hour. */
+  tunnelIdleMs: 60 * 60_000,
+  /** Bytes on their way in one direction of a tunnel before its sender has to wait. */
+  tunnelWindow: 256 * 1024,
+  /** A TLS hello with a post-quantum key share and a long list of protocols has about 2 KiB. */
+  helloBytes: 64 * 1024,
+  /** Request heads of tunnelled HTTP; servers accept no longer ones. */
+  requestHeadBytes: 32 * 1024,
+  requestFields: 100,
+  /** Longest host pattern: the longest name, a wildcard, a port. */
+  patternChars: 263,
+  /** Patterns on one list of the member's. Decisions do not slow down with them; reading and showing them does. */
+  rules: 10_000,
+  /** Sessions with rules of their own: each is small, and none may be forgotten for another. */
+  sessionsWithRules: 1_000,
+  rulesFileBytes: 32 * 1024 * 1024,
+  /** Decisions kept for `bulkhead egress log`: a day of a busy session. */
+  loggedDecisions: 2_000,
+  /** Pause before policy is asked again when its actor went down. What it said last stays in force meanwhile. */
+  policyRetryMs: 500,
+  /** A package manager's configuration file; real ones have a few lines, npm's own definitions about 70 KiB. */
+  registryFileBytes: 1024 * 1024,
   /** DNS limits (RFC 1035). */
   hostChars: 253,
   labelChars: 63,

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { fault } from '../../kernel/index.ts'
 import { limits } from './limits.ts'
 import { machine } from './machine.ts'
+import { closedRules, type RuleChange, startRules } from './rules.ts'
 
 type Event = Parameters<typeof transition<typeof machine>>[2]
 const input = { params: { fds: { secrets: 9 }, baseUrl: null }, slots: [] }
@@ -47,7 +48,11 @@ const fetching = (request: number, hosts?: string[]): Event => ({
 
 test('opens the upstream first, and takes requests meanwhile', () => {
   const egress = start()
-  expect(egress.initial).toEqual([{ effect: 'openUpstream', params: { secrets: 9, baseUrl: null } }])
+  expect(egress.initial).toEqual([
+    { type: 'send', to: 'policy', kind: 'watch', body: {}, ref: 'policy', deadlineMs: null },
+    { effect: 'loadPolicy' },
+    { effect: 'openUpstream', params: { secrets: 9, baseUrl: null } },
+  ])
   expect(egress.send(model(1))).toMatchObject([{ effect: 'forward', params: { request: 1 } }])
   egress.send({ type: 'openUpstream.opened' })
   expect(egress.state()).toEqual({ up: 'serving' })
@@ -56,10 +61,12 @@ test('opens the upstream first, and takes requests meanwhile', () => {
 
 test("the allow list is the capability's, never the body's; none is none", () => {
   const egress = start()
-  expect(egress.send(fetching(1, ['example.com']))).toMatchObject([{ effect: 'fetchPage', params: { request: 1, hosts: ['example.com'] } }])
-  expect(egress.send(fetching(2))).toMatchObject([{ effect: 'fetchPage', params: { request: 2, hosts: [] } }])
+  expect(egress.send(fetching(1, ['example.com']))).toMatchObject([
+    { effect: 'fetchPage', params: { request: 1, bearer: { session: 's', hosts: ['example.com'] } } },
+  ])
+  expect(egress.send(fetching(2))).toMatchObject([{ effect: 'fetchPage', params: { request: 2, bearer: { hosts: [] } } }])
   expect(egress.send({ type: 'explain', body: { url: 'x' }, from: from(3, ['a.b']) })).toMatchObject([
-    { effect: 'explain', params: { hosts: ['a.b'] } },
+    { effect: 'explain', params: { bearer: { hosts: ['a.b'] } } },
   ])
 })
 
@@ -105,4 +112,76 @@ test('a message without a request does nothing; when stopping nothing new is tak
   expect(egress.send(model(null))).toEqual([])
   expect(egress.send({ type: 'stopping' })).toEqual([{ effect: 'closeUpstream', params: undefined }])
   expect(egress.send(model(1))).toEqual([])
+})
+
+const managed = (hosts: string[] | null): Event => ({
+  type: 'part',
+  ref: 'policy',
+  kind: 'watch',
+  body: { policy: { values: { coworkEgressAllowedHosts: hosts }, decidedBy: {}, failedClosed: false } },
+})
+const rulesLoaded: Event = { type: 'loadPolicy.loaded', rules: startRules, problem: null, registries: [] }
+const change = (request: number, rule: RuleChange, session: string | null = null): Event => ({
+  type: 'change-rule',
+  body: { rule, session },
+  from: from(request),
+})
+
+test('policy is put in force once rules and managed policy are known, whichever comes first, and again at every change', () => {
+  for (const events of [
+    [managed(['a.b']), rulesLoaded],
+    [rulesLoaded, managed(['a.b'])],
+  ] as const) {
+    const egress = start()
+    expect(egress.send(events[0])).toEqual([])
+    expect(egress.send(events[1])).toMatchObject([
+      { effect: 'applyPolicy', params: { inputs: { ...startRules, registries: [], managed: { hosts: ['a.b'] } } } },
+    ])
+    expect(egress.send(managed(null))).toMatchObject([{ effect: 'applyPolicy', params: { inputs: { managed: { hosts: null } } } }])
+  }
+})
+
+test('a rule is in force before it is saved, and told when it is', () => {
+  const egress = start()
+  expect(egress.send(change(1, { change: 'deny', pattern: 'a.b' }))).toMatchObject([{ type: 'refuse', error: { code: 'not-now' } }])
+  egress.send(managed(null))
+  egress.send(rulesLoaded)
+  const inForce = { member: { deny: ['a.b'] } }
+  expect(egress.send(change(2, { change: 'deny', pattern: 'a.b' }))).toMatchObject([
+    { effect: 'applyPolicy', params: { inputs: inForce } },
+    { effect: 'saveRules', params: { request: 2, rules: inForce } },
+  ])
+  expect(egress.send({ type: 'saveRules.done', request: 2, reply: {} })).toEqual([{ type: 'reply', request: 2, body: {} }])
+  expect(egress.send(change(3, { change: 'deny', pattern: 'a b' }))).toMatchObject([{ type: 'refuse', error: { code: 'bad-settings' } }])
+})
+
+test('rules that could not be read are not written over', () => {
+  const egress = start()
+  egress.send(managed(null))
+  egress.send({ type: 'loadPolicy.loaded', rules: closedRules, problem: 'broken', registries: [] })
+  expect(egress.send(change(1, { change: 'allow', pattern: 'a.b' }))).toMatchObject([
+    { type: 'refuse', error: { code: 'bad-settings', cause: 'broken' } },
+  ])
+})
+
+test("policy's actor that goes down is asked again; what it said stays in force", () => {
+  const egress = start()
+  egress.send(managed([]))
+  expect(egress.send({ type: 'refused', ref: 'policy', kind: 'watch', error: fault('actor-down', 'x') })).toMatchObject([
+    { effect: 'rest' },
+  ])
+  expect(egress.send({ type: 'rest.done' })).toMatchObject([{ type: 'send', to: 'policy', kind: 'watch' }])
+  expect(egress.context().policy.managed).toMatchObject({ hosts: [] })
+})
+
+test('registries that changed since are put in force when the rules are shown', () => {
+  const egress = start()
+  egress.send(managed(null))
+  egress.send(rulesLoaded)
+  const registries = [{ manager: 'npm' as const, pattern: 'r.example:443', source: '/etc/npmrc' }]
+  expect(egress.send({ type: 'rules', body: {}, from: from(1) })).toMatchObject([{ effect: 'showRules', params: { view: startRules } }])
+  expect(egress.send({ type: 'showRules.done', request: 1, reply: { x: 1 }, registries })).toMatchObject([
+    { effect: 'applyPolicy', params: { inputs: { registries } } },
+    { type: 'reply', request: 1, body: { x: 1 } },
+  ])
 })

@@ -1,18 +1,37 @@
 /**
- * Egress as a machine. Web fetches need nothing but the network and are served from the start. Model requests need the
- * upstream: while it is being opened their effect waits for it, while it cannot be opened they are refused with the reason.
+ * Egress as a machine. Web fetches need nothing but the network and the policy, and are served from the start (their effects wait for the
+ * policy). Model requests need the upstream: while it is being opened their effect waits for it, while it cannot be opened they are
+ * refused with the reason.
  *
  *   starting --opened--> serving          starting --failed--> closed --after reopen--> starting
  *
- * In flight is bounded; more is refused with `overloaded`. The key never enters the context.
+ * Beside that, in every state: the member's rules and the managed policy arrive, change, and are put in force (policy-state.ts). In
+ * flight is bounded; more is refused with `overloaded`. The key never enters the context.
  */
 import { assign, emit, setup } from 'xstate'
 import { type Fault, type From, fault, type Inbound, type KernelEvent, type Outgoing } from '../../kernel/index.ts'
+import type { Bearer, PolicyInputs } from './egress-policy.ts'
 import { limits } from './limits.ts'
+import {
+  changed,
+  loaded,
+  managedChanged,
+  noPolicyYet,
+  policyRef,
+  type PolicyState,
+  type PolicyStep,
+  registriesRead,
+  type RulesView,
+  rulesView,
+  watchPolicy,
+} from './policy-state.ts'
 import type { protocol } from './protocol.ts'
+import type { Registry } from './registries.ts'
+import type { Rules } from './rules.ts'
 
 type Request = Inbound<typeof protocol>
 type ModelBody = Extract<Request, { type: 'model' }>['body']
+type ConnectBody = Extract<Request, { type: 'connect' }>['body']
 type FetchBody = Extract<Request, { type: 'fetch' }>['body']
 
 export type Context = {
@@ -21,6 +40,7 @@ export type Context = {
   baseUrl: string | null
   /** Why the upstream is closed, for those who ask meanwhile. */
   trouble: Fault | null
+  policy: PolicyState
   /** Requests whose effect runs. */
   models: readonly number[]
   fetches: readonly number[]
@@ -29,9 +49,26 @@ export type Context = {
 type Settled =
   | { type: 'forward.done'; request: number }
   | { type: 'forward.failed' | 'forward.crashed'; request: number; error?: Fault }
-  | { type: 'describe.done' | 'fetchPage.done' | 'explain.done'; request: number; reply: unknown }
   | {
-      type: 'describe.failed' | 'describe.crashed' | 'fetchPage.failed' | 'fetchPage.crashed' | 'explain.crashed'
+      type: 'describe.done' | 'fetchPage.done' | 'explain.done' | 'saveRules.done' | 'readLog.done' | 'tunnel.done' | 'tunnelWrite.done'
+      request: number
+      reply: unknown
+    }
+  | { type: 'showRules.done'; request: number; reply: unknown; registries: readonly Registry[] }
+  | {
+      type:
+        | 'describe.failed'
+        | 'describe.crashed'
+        | 'fetchPage.failed'
+        | 'fetchPage.crashed'
+        | 'explain.crashed'
+        | 'saveRules.failed'
+        | 'saveRules.crashed'
+        | 'readLog.crashed'
+        | 'tunnel.failed'
+        | 'tunnel.crashed'
+        | 'tunnelWrite.crashed'
+        | 'showRules.crashed'
       request: number
       error?: Fault
     }
@@ -40,13 +77,50 @@ type Outcome =
   | { type: 'openUpstream.opened' }
   | { type: 'openUpstream.failed' | 'openUpstream.crashed'; error?: Fault }
   | { type: 'closeUpstream.closed' | 'closeUpstream.crashed' }
+  | { type: 'loadPolicy.loaded'; rules: Rules; problem: string | null; registries: readonly Registry[] }
+  | { type: 'loadPolicy.crashed' | 'applyPolicy.applied' | 'applyPolicy.crashed' | 'rest.done' }
   | Settled
 
 type Events = Request | KernelEvent | Outcome
 type Input = { params: Record<string, unknown>; slots: readonly string[] }
 
-const egress = setup({
+const base = setup({
   types: {} as { context: Context; events: Events; emitted: Outgoing; input: Input },
+  actions: {
+    // Effects: the runtime runs them by name.
+    loadPolicy: () => {},
+    applyPolicy: (_, _params: { inputs: PolicyInputs }) => {},
+    saveRules: (_, _params: { request: number; rules: Rules }) => {},
+    rest: () => {},
+  },
+})
+
+/** One step of the policy's own state: what becomes of it, what is put in force, what is saved, what is answered. */
+const advancePolicy = base.enqueueActions(({ context, event, enqueue }) => {
+  const { state, inForce, save, refuse: error } = policyStep(context.policy, event)
+  const request = requestOf(event)
+  enqueue.assign({ policy: () => state })
+  if (inForce) enqueue({ type: 'applyPolicy', params: { inputs: inForce } })
+  if (save) enqueue({ type: 'saveRules', params: { request: request ?? -1, rules: save } })
+  if (error && request !== null) enqueue.emit({ type: 'refuse', request, error })
+})
+
+function policyStep(state: PolicyState, event: Events): PolicyStep {
+  switch (event.type) {
+    case 'loadPolicy.loaded':
+      return loaded(state, event)
+    case 'part':
+      return managedChanged(state, event.body)
+    case 'change-rule':
+      return changed(state, event.body.rule, event.body.session)
+    case 'showRules.done':
+      return registriesRead(state, event.registries)
+    default:
+      return { state }
+  }
+}
+
+const egress = base.extend({
   delays: { reopen: limits.reopenMs },
   guards: {
     /** A message nobody waits for has no answer to give, and nothing else to do. */
@@ -54,18 +128,21 @@ const egress = setup({
     modelsFull: ({ context }) => context.models.length >= limits.modelInFlight,
     fetchesFull: ({ context }) => context.fetches.length >= limits.fetchInFlight,
     closed: ({ context }) => context.trouble !== null,
+    fromPolicy: ({ event }) => 'ref' in event && event.ref === policyRef,
   },
   actions: {
-    // Effects: the runtime runs them by name.
     openUpstream: (_, _params: { secrets: number | null; baseUrl: string | null }) => {},
     closeUpstream: () => {},
     describe: (_, _params: { request: number }) => {},
     forward: (_, _params: { request: number; body: ModelBody; session: string | null }) => {},
-    fetchPage: (
-      _,
-      _params: { request: number; url: string; maxBytes: number | undefined; hosts: readonly string[]; session: string | null },
-    ) => {},
-    explain: (_, _params: { request: number; url: string; hosts: readonly string[] }) => {},
+    fetchPage: (_, _params: FetchParams & { maxBytes: number | undefined }) => {},
+    explain: (_, _params: FetchParams) => {},
+    tunnel: (_, _params: { request: number; id: string; to: ConnectBody['to']; bearer: Bearer }) => {},
+    tunnelWrite: (_, _params: { request: number; id: string; bytes: Uint8Array | null }) => {},
+    showRules: (_, _params: { request: number; view: RulesView }) => {},
+    readLog: (_, _params: { request: number; count: number; session: string | null }) => {},
+    advancePolicy,
+    watchPolicy: emit(watchPolicy),
 
     countModel: assign(({ context, event }) => ({ models: [...context.models, requestOf(event) ?? -1] })),
     countFetch: assign(({ context, event }) => ({ fetches: [...context.fetches, requestOf(event) ?? -1] })),
@@ -92,7 +169,8 @@ const settled = { actions: ['answer', 'settle'] } as const
 
 export const machine = egress.createMachine({
   id: 'egress',
-  context: ({ input }) => ({ ...startParams(input.params), trouble: null, models: [], fetches: [] }),
+  context: ({ input }) => ({ ...startParams(input.params), trouble: null, policy: noPolicyYet, models: [], fetches: [] }),
+  entry: ['watchPolicy', 'loadPolicy'],
   initial: 'up',
   on: {
     'forward.done': settled,
@@ -106,6 +184,24 @@ export const machine = egress.createMachine({
     'fetchPage.crashed': settled,
     'explain.done': settled,
     'explain.crashed': settled,
+    'saveRules.done': settled,
+    'saveRules.failed': settled,
+    'saveRules.crashed': settled,
+    'tunnel.done': settled,
+    'tunnel.failed': settled,
+    'tunnel.crashed': settled,
+    'tunnelWrite.done': settled,
+    'tunnelWrite.crashed': settled,
+    'readLog.done': settled,
+    'readLog.crashed': settled,
+    'showRules.done': { actions: ['advancePolicy', 'answer', 'settle'] },
+    'showRules.crashed': settled,
+    'loadPolicy.loaded': { actions: 'advancePolicy' },
+    part: { guard: 'fromPolicy', actions: 'advancePolicy' },
+    // Policy's actor went down: asked again, in a moment; what it said last stays in force.
+    replied: { guard: 'fromPolicy', actions: 'rest' },
+    refused: { guard: 'fromPolicy', actions: 'rest' },
+    'rest.done': { actions: 'watchPolicy' },
     cancelled: { actions: 'settle' },
   },
   states: {
@@ -141,7 +237,6 @@ export const machine = egress.createMachine({
                 type: 'fetchPage',
                 params: ({ event }) => ({
                   ...webParams(event.from, event.body.url),
-                  session: event.from.badge.session,
                   maxBytes: (event.body satisfies FetchBody).maxBytes,
                 }),
               },
@@ -152,6 +247,47 @@ export const machine = egress.createMachine({
           { guard: 'unasked' },
           { guard: 'fetchesFull', actions: 'refuseFull' },
           { actions: ['countFetch', { type: 'explain', params: ({ event }) => webParams(event.from, event.body.url) }] },
+        ],
+        connect: [
+          { guard: 'unasked' },
+          {
+            actions: {
+              type: 'tunnel',
+              params: ({ event }) => ({
+                request: event.from.request ?? -1,
+                id: tunnelId(event.from, event.body.tunnel),
+                to: event.body.to,
+                bearer: bearerOf(event.from),
+              }),
+            },
+          },
+        ],
+        'tunnel-data': [
+          { guard: 'unasked' },
+          {
+            actions: {
+              type: 'tunnelWrite',
+              params: ({ event }) => ({
+                request: event.from.request ?? -1,
+                id: tunnelId(event.from, event.body.tunnel),
+                bytes: event.body.bytes,
+              }),
+            },
+          },
+        ],
+        rules: [
+          { guard: 'unasked' },
+          {
+            actions: {
+              type: 'showRules',
+              params: ({ context, event }) => ({ request: event.from.request ?? -1, view: rulesView(context.policy) }),
+            },
+          },
+        ],
+        'change-rule': { actions: 'advancePolicy' },
+        log: [
+          { guard: 'unasked' },
+          { actions: { type: 'readLog', params: ({ event }) => ({ request: event.from.request ?? -1, ...event.body }) } },
         ],
         stopping: 'stopped',
       },
@@ -202,9 +338,20 @@ function without(context: Context, request: number): Partial<Context> {
   return { models: context.models.filter(other), fetches: context.fetches.filter(other) }
 }
 
+type FetchParams = { request: number; url: string; bearer: Bearer }
+
 /** The allow list is the capability's own; a capability that names no hosts allows none. */
-function webParams(from: From, url: string): { request: number; url: string; hosts: readonly string[] } {
-  return { request: from.request ?? -1, url, hosts: from.badge.limits.hosts ?? [] }
+function webParams(from: From, url: string): FetchParams {
+  return { request: from.request ?? -1, url, bearer: bearerOf(from) }
+}
+
+/** A tunnel is its opener's: the sender and the session are the kernel's word. */
+function tunnelId({ badge }: From, tunnel: number): string {
+  return `${badge.from} ${badge.session ?? ''} ${tunnel}`
+}
+
+function bearerOf({ badge }: From): Bearer {
+  return { session: badge.session, hosts: badge.limits.hosts ?? [] }
 }
 
 function startParams(params: Record<string, unknown>): { secrets: number | null; baseUrl: string | null } {

@@ -84,9 +84,12 @@ test("callers' credentials and connection headers do not travel; the key takes t
     'x-stainless-lang': 'js',
     accept: '*/*',
   }
-  expect(upstreamHeaders({ ...given, 'X-Api-Key': 'placeholder' }, 'real')).toEqual({ ...kept, 'x-api-key': 'real' })
-  expect(upstreamHeaders({ ...given, Authorization: 'Bearer placeholder' }, 'real')).toEqual({ ...kept, authorization: 'Bearer real' })
-  expect(upstreamHeaders(given, 'real')).toEqual({ ...kept, 'x-api-key': 'real' })
+  expect(upstreamHeaders({ ...given, 'X-Api-Key': 'placeholder' }, 'real-key')).toEqual({ ...kept, 'x-api-key': 'real-key' })
+  expect(upstreamHeaders({ ...given, Authorization: 'Bearer placeholder' }, 'real-key')).toEqual({
+    ...kept,
+    authorization: 'Bearer real-key',
+  })
+  expect(upstreamHeaders(given, 'real-key')).toEqual({ ...kept, 'x-api-key': 'real-key' })
   expect(upstreamHeaders({ ...given, authorization: 'Bearer mine', 'x-api-key': 'mine' }, null)).toEqual(kept)
 })
 
@@ -100,9 +103,9 @@ test('of the answer, cookies and connection headers stay, and an echoed key is m
         'set-cookie': ['a'],
         connection: 'close',
         'content-encoding': 'gzip',
-        'x-echo': 'key=real!',
+        'x-echo': 'key=real-key!',
       },
-      'real',
+      'real-key',
     ),
   ).toEqual({
     'content-type': 'text/event-stream',
@@ -121,7 +124,7 @@ test('a secret is cut out however the stream is split', () => {
       (pieces, sizes) => {
         const text = pieces.join('')
         const source = Buffer.from(text)
-        const scrubber = createScrubber(secret)
+        const scrubber = createScrubber([secret])
         const out: Uint8Array[] = []
         for (let at = 0; at < source.length; ) {
           const { value: size } = sizes.next() as { value: number }

@@ -1,5 +1,6 @@
 /** A caller's request to the model API, made safe to forward: path, headers, key. Pure. */
 import { type Fault, fault } from '../../kernel/index.ts'
+import { withoutSecrets } from './scrub.ts'
 
 export type Headers = Record<string, string>
 
@@ -45,11 +46,7 @@ export function answerHeaders(headers: Readonly<Record<string, string | string[]
   const out: Headers = {}
   for (const [name, value] of Object.entries(headers)) {
     if (value === undefined || heldBack.test(name)) continue
-    out[name] = withoutKey(Array.isArray(value) ? value.join(', ') : value, key)
+    out[name] = withoutSecrets(Array.isArray(value) ? value.join(', ') : value, key === null ? [] : [key])
   }
   return out
-}
-
-export function withoutKey(text: string, key: string | null): string {
-  return key === null ? text : text.replaceAll(key, '[key]')
 }

@@ -19,7 +19,8 @@ export function readPage(bytes: Uint8Array, header: string | undefined, cut: boo
   if (!looksLikeText(bytes, charset)) return null
   const declaredText = type === '' || type === 'application/octet-stream' || textTypes.test(type) || htmlTypes.test(type)
   if (!declaredText) return null
-  const source = decode(bytes, charset ?? sniffCharset(bytes))
+  // A byte order mark says more about the bytes than whoever wrote the header.
+  const source = decode(bytes, markedCharset(bytes) ?? charset ?? declaredCharset(bytes))
   const html = htmlTypes.test(type) || ((type === '' || type === 'application/octet-stream') && /^\s*(<!doctype html|<html)/i.test(source))
   const contentType = html ? type || 'text/html' : type || 'text/plain'
   if (!html) return { contentType, ...clip(source, cut) }
@@ -94,9 +95,13 @@ function looksLikeText(bytes: Uint8Array, charset: string | null): boolean {
   return !bytes.subarray(0, 4096).includes(0)
 }
 
-function sniffCharset(bytes: Uint8Array): string {
+function markedCharset(bytes: Uint8Array): string | null {
   if (startsWith(bytes, [0xff, 0xfe])) return 'utf-16le'
   if (startsWith(bytes, [0xfe, 0xff])) return 'utf-16be'
+  return startsWith(bytes, [0xef, 0xbb, 0xbf]) ? 'utf-8' : null
+}
+
+function declaredCharset(bytes: Uint8Array): string {
   const head = new TextDecoder('latin1').decode(bytes.subarray(0, 2048))
   return /<meta[^>]+charset\s*=\s*["']?([\w-]+)/i.exec(head)?.[1] ?? 'utf-8'
 }

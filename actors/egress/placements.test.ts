@@ -2,15 +2,16 @@
 import { once } from 'node:events'
 import fs from 'node:fs'
 import http from 'node:http'
-import type { AddressInfo } from 'node:net'
+import net, { type AddressInfo } from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { createControl } from '../../kernel/control.ts'
-import { createKernel, type Endpoint, type Kernel } from '../../kernel/kernel.ts'
+import { createKernel, type Endpoint, type Kernel, type Native } from '../../kernel/kernel.ts'
 import { startInline } from '../../kernel/placement-inline.ts'
 import { startProcess } from '../../kernel/placement-process.ts'
 import { startThread } from '../../kernel/placement-thread.ts'
+import { protocol as policyProtocol } from '../policy/protocol.ts'
 import { actor } from './index.ts'
 import { manifest } from './manifest.ts'
 import { protocol } from './protocol.ts'
@@ -23,16 +24,29 @@ afterEach(async () => {
   for (const undo of cleanUp.splice(0).toReversed()) await undo()
 })
 
+/** Stands for policy's actor: no restrictions, for as long as anyone watches. */
+const policy: Native = {
+  id: 'policy',
+  protocol: policyProtocol,
+  handle: async (_kind, _body, { part, signal }) => {
+    part({ policy: { values: { coworkEgressAllowedHosts: null }, decidedBy: {}, failedClosed: false } })
+    await new Promise((resolve) => signal.addEventListener('abort', resolve))
+    return { body: {} }
+  },
+}
+
 async function start(placement: 'inline' | 'process', options: { secrets?: string; baseUrl?: string } = {}) {
   const logs: string[] = []
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'egress-'))
+  const state = path.join(dir, 'egress')
+  fs.mkdirSync(state)
   fs.writeFileSync(path.join(dir, 'secrets'), options.secrets ?? '{}')
   const fd = fs.openSync(path.join(dir, 'secrets'), 'r')
   const kernel: Kernel = createKernel({
     entries: [{ manifest: { ...manifest, placement }, protocol, entry, load: async () => actor }],
-    natives: [],
+    natives: [policy],
     fds: { secrets: fd },
-    params: { egress: { baseUrl: options.baseUrl ?? null } },
+    params: { egress: { baseUrl: options.baseUrl ?? null, state, userHome: dir } },
     placements: { inline: startInline, thread: startThread, process: startProcess },
     log: (level, source, message) => void logs.push(`${level} ${source}: ${message}`),
   })
@@ -114,5 +128,23 @@ describe.each(['inline', 'process'] as const)('%s placement', (placement) => {
       rule: 'address: loopback',
     })
     expect(await refusal(listed.request('egress', 'fetch', { url: 7 }))).toMatchObject({ code: 'malformed' })
+  })
+
+  test('a tunnel goes by the same policy and the same guard', async () => {
+    const server = net.createServer((socket) => void socket.pipe(socket))
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    cleanUp.push(() => server.close())
+    const { listed } = await start(placement)
+    // The guard has the last word in production: the loopback server is not reached, whatever the list says.
+    const refused = listed.request('egress', 'connect', {
+      tunnel: 1,
+      to: { host: 'localhost', port: (server.address() as AddressInfo).port },
+    })
+    expect(await refusal(refused)).toMatchObject({ code: 'private-address' })
+    expect(await refusal(listed.request('egress', 'connect', { tunnel: 2, to: { host: 'other.test', port: 443 } }))).toMatchObject({
+      code: 'egress-denied',
+    })
+    expect((await listed.request('egress', 'tunnel-data', { tunnel: 9, bytes: Buffer.from('x') })).body).toEqual({})
   })
 })

@@ -5,8 +5,47 @@
 import { z } from 'zod'
 import type { Protocol } from '../../kernel/index.ts'
 import { limits } from './limits.ts'
+import { mode, ruleChange, sessionName } from './rules.ts'
 
 const headers = z.record(z.string().max(256), z.string().max(16_384))
+
+const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array && value.byteLength <= limits.partBytes, 'at most 64 KiB')
+const tunnel = z.int().min(0)
+
+const explanation = z.strictObject({
+  verdict: z.enum(['allow', 'ask', 'deny']),
+  /** Whether it would be fetched without a question. */
+  allowed: z.boolean(),
+  rule: z.string(),
+  reason: z.string(),
+})
+export type HostExplanation = z.infer<typeof explanation>
+
+const lists = { allow: z.array(z.string()), deny: z.array(z.string()) }
+const rulesReply = z.strictObject({
+  member: z.strictObject({ mode, ...lists }),
+  sessions: z.record(z.string(), z.strictObject({ mode: mode.nullable(), deny: lists.deny })),
+  /** `hosts` null: policy does not restrict. `failedClosed`: managed policy cannot be used, so the member's rules widen nothing. */
+  managed: z.strictObject({ hosts: z.array(z.string()).nullable(), decidedBy: z.string(), failedClosed: z.boolean() }),
+  registries: z.array(z.strictObject({ manager: z.enum(['npm', 'pip', 'apt', 'cargo']), pattern: z.string(), source: z.string() })),
+  /** Entries that are ignored, and why. */
+  warnings: z.array(z.string()),
+  /** Why the file of rules cannot be used; nothing is allowed then. */
+  problem: z.string().nullable(),
+})
+export type EgressRules = z.infer<typeof rulesReply>
+
+const decision = z.strictObject({
+  /** Epoch milliseconds. */
+  at: z.number(),
+  session: z.string().nullable(),
+  via: z.enum(['fetch', 'tunnel']),
+  host: z.string(),
+  port: z.int(),
+  verdict: z.enum(['allow', 'deny']),
+  rule: z.string(),
+})
+export type EgressDecision = z.infer<typeof decision>
 
 export const protocol = {
   /**
@@ -34,8 +73,9 @@ export const protocol = {
     reply: z.strictObject({ mode: z.enum(['api', 'practice']), baseUrl: z.string() }),
   },
   /**
-   * One page as text. The capability's `hosts` limit is the allow list; none or empty allows nothing.
-   * Refused: `bad-url`, `egress-denied`, `private-address`, `cross-host-redirect`, `unsupported-content`, `fetch-failed`, `overloaded`.
+   * One page as text. The capability's `hosts` limit says what may be reached: patterns, and `*` (every public host), `@packages` (this
+   * machine's registries), `@member` (what the member's rules allow), `?` (other hosts are asked about); none or empty allows nothing.
+   * No deadline: where the member is asked it takes as long as the member does. Refused: `bad-url`, `egress-denied`, `private-address`, `cross-host-redirect`, `unsupported-content`, `fetch-failed`, `overloaded`.
    */
   fetch: {
     body: z.strictObject({ url: z.string().max(limits.urlChars), maxBytes: z.int().min(1).max(limits.fetchMaxBytes).optional() }),
@@ -49,12 +89,49 @@ export const protocol = {
       /** Markdown when the page is HTML, else its text. Untrusted content. */
       text: z.string(),
       truncated: z.boolean(),
+      /** For the rule that what was read must not decide what is done: see the threat model. */
+      untrusted: z.literal(true),
+      /** Fetched by this session a few minutes ago; the host was decided about anew. */
+      cached: z.boolean(),
     }),
-    deadlineMs: 60_000,
+    deadlineMs: null,
   },
-  /** What `fetch` of this address would be told, and why, without fetching it. */
+  /** What `fetch` of this address would be told, and why, without fetching it. The name of a host that is not allowed is not looked up. */
   explain: {
     body: z.strictObject({ url: z.string().max(limits.urlChars) }),
-    reply: z.strictObject({ allowed: z.boolean(), rule: z.string(), reason: z.string() }),
+    reply: explanation,
+  },
+  /**
+   * A TCP connection to a host: parts `open` once it stands, then `data`, then `end` when the host sends no more; the reply when both sides
+   * are done. What the client sends comes as `tunnel-data` under the same `tunnel`, a number of the sender's own choice. `to` null: the
+   * client speaks to a proxy (SOCKS5, CONNECT, plain HTTP) and says itself where to. What is sent must be for that host: see
+   * inspect-stream.ts. Refused: `egress-denied`, `private-address`, `bad-url`, `fetch-failed`, `overloaded`.
+   */
+  connect: {
+    body: z.strictObject({ tunnel, to: z.strictObject({ host: z.string().min(1).max(260), port: z.int().min(1).max(65_535) }).nullable() }),
+    part: z.discriminatedUnion('type', [
+      z.strictObject({ type: z.literal('open') }),
+      z.strictObject({ type: z.literal('data'), bytes }),
+      z.strictObject({ type: z.literal('end') }),
+    ]),
+    reply: z.strictObject({}),
+    deadlineMs: null,
+  },
+  /** Bytes for a tunnel; null: no more will come. Replies when there is room for more, also when the tunnel is over. */
+  'tunnel-data': { body: z.strictObject({ tunnel, bytes: bytes.nullable() }), reply: z.strictObject({}), deadlineMs: null },
+  /** The member's rules, what bounds them, and this machine's registries, read anew. */
+  rules: { body: z.strictObject({}), reply: rulesReply },
+  /**
+   * Changes the member's rules: in force when it replies, for what is open too, and saved. Refused `bad-settings` (no pattern, or the file
+   * of rules cannot be read), `overloaded`, `io-failed` (in force but not saved).
+   */
+  'change-rule': {
+    body: z.strictObject({ rule: ruleChange, session: sessionName.nullable() }),
+    reply: z.strictObject({}),
+  },
+  /** The last decisions, oldest first; of one session if named. */
+  log: {
+    body: z.strictObject({ count: z.int().min(1).max(limits.loggedDecisions), session: sessionName.nullable() }),
+    reply: z.strictObject({ decisions: z.array(decision) }),
   },
 } satisfies Protocol

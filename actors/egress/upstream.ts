@@ -4,11 +4,12 @@
  */
 import fs from 'node:fs'
 import { type Fault, fault } from '../../kernel/index.ts'
-import { exchange, transportCause } from './http-exchange.ts'
+import { transportCause } from './dial.ts'
+import { exchange } from './http-exchange.ts'
 import { limits } from './limits.ts'
-import { answerHeaders, type Headers, upstreamHeaders, upstreamUrl, withoutKey } from './model-request.ts'
+import { answerHeaders, type Headers, upstreamHeaders, upstreamUrl } from './model-request.ts'
 import { startPracticeModel } from './practice/server.ts'
-import { createScrubber } from './scrub.ts'
+import { createScrubber, withoutSecrets } from './scrub.ts'
 
 export type ModelRequest = { method: string; path: string; headers: Headers; body: string }
 export type ModelPart = { type: 'head'; status: number; headers: Headers } | { type: 'chunk'; bytes: Uint8Array }
@@ -60,9 +61,10 @@ function parseBase(text: string): URL {
 }
 
 function upstream(info: UpstreamInfo, base: URL, key: string | null): Upstream {
+  const secrets = key === null ? [] : [key]
   const unreachable = (error: unknown): Fault =>
     fault('model-unreachable', `The model API at ${base.host} could not be reached.`, {
-      cause: withoutKey(transportCause(error), key),
+      cause: withoutSecrets(transportCause(error), secrets),
       retryAfterMs: limits.reopenMs,
     })
 
@@ -81,7 +83,7 @@ function upstream(info: UpstreamInfo, base: URL, key: string | null): Upstream {
       })
     }
     await emit({ type: 'head', status: answer.status, headers: answerHeaders(answer.headers, key) })
-    const scrubber = createScrubber(key)
+    const scrubber = createScrubber(secrets)
     const send = async (bytes: Uint8Array) => {
       for (let at = 0; at < bytes.byteLength; at += limits.partBytes) {
         await emit({ type: 'chunk', bytes: bytes.subarray(at, at + limits.partBytes) })

@@ -115,6 +115,17 @@ export function called(context: Context, conn: number, call: number, style: Styl
     case 'mcp/restart':
     case 'mcp/install-extension':
       return relay('mcp', asked.method.slice(4), asked.params, null)
+    case 'egress/rules':
+    case 'egress/change-rule':
+    case 'egress/log':
+      return relay('egress', asked.method.slice(7), asked.params)
+    case 'egress/explain': {
+      const { session, url } = asked.params
+      return session === null ? relay('egress', 'explain', { url }) : relay('consent', 'explain-host', { session, url })
+    }
+    case 'egress/allow-host':
+    case 'egress/drop-host':
+      return send(context, { conn, call, kind: 'change', session: asked.params.session }, 'consent', asked.method.slice(7), asked.params)
     case 'shutdown':
       return stay(context, { type: 'send', to: 'kernel', kind: 'shutdown', body: {} }, answer(conn, call, {}))
     default:

@@ -15,6 +15,12 @@ const session = z.string().min(1).max(100)
 const folder = z.string().min(1).max(4096)
 const what = z.string().min(1).max(200)
 
+const hostPattern = z.string().min(1).max(263)
+const egressRule = z.discriminatedUnion('change', [
+  z.strictObject({ change: z.literal('mode'), mode: z.enum(['none', 'packages', 'list', 'all']).nullable() }),
+  z.strictObject({ change: z.enum(['allow', 'deny', 'forget']), pattern: hostPattern }),
+])
+
 /** `_meta` as ACP and MCP have it; keys that mean nothing here are passed over. */
 export const traceMeta = z.looseObject({ traceparent: z.string().max(100).optional() })
 
@@ -125,6 +131,17 @@ export const clientMethods = {
     network: z.boolean().default(false),
   }),
   'mcp/remove-extension': z.strictObject({ id: z.string().max(300) }),
+  /** -> {member, sessions, managed, registries, warnings, problem}: what decides about hosts. */
+  'egress/rules': z.strictObject({}),
+  /** Changes the member's rules, of the device or of one session -> {} once in force and saved. */
+  'egress/change-rule': z.strictObject({ rule: egressRule, session: session.nullable() }),
+  /** -> {decisions}: the last ones, oldest first. */
+  'egress/log': z.strictObject({ count: z.int().min(1).max(2_000).default(100), session: session.nullable() }),
+  /** What a fetch of the address would be told, by the device's rules or as a session -> {verdict, allowed, rule, reason}. */
+  'egress/explain': z.strictObject({ url: z.string().min(1).max(8192), session: session.nullable() }),
+  /** Adds a host pattern to a session's grants, or takes one back -> {}. */
+  'egress/allow-host': z.strictObject({ session, host: z.string().min(1).max(260) }),
+  'egress/drop-host': z.strictObject({ session, host: z.string().min(1).max(260) }),
   /** Ends the daemon in order. */
   shutdown: z.strictObject({}),
 } as const

@@ -12,8 +12,23 @@ export const manifest = {
     {
       name: 'consent',
       target: 'consent',
-      limits: { kinds: ['open', 'close', 'grants', 'revoke', 'approve-mode', 'changes', 'undo', 'redo', 'recent'] },
-      reason: 'opens sessions, shows and takes back their grants and their changes',
+      limits: {
+        kinds: [
+          'open',
+          'close',
+          'grants',
+          'revoke',
+          'approve-mode',
+          'changes',
+          'undo',
+          'redo',
+          'recent',
+          'allow-host',
+          'drop-host',
+          'explain-host',
+        ],
+      },
+      reason: 'opens sessions, shows and takes back their grants and their changes, edits and explains the hosts they may reach',
     },
     {
       name: 'vm',
@@ -45,7 +60,13 @@ export const manifest = {
       limits: { kinds: ['inspect', 'shutdown'] },
       reason: 'shows who holds what; ends the daemon when the member says so',
     },
-    { name: 'egress', target: 'egress', limits: { kinds: ['model-info'] }, reason: 'shows who answers' },
+    {
+      name: 'egress',
+      target: 'egress',
+      // What a session without hosts of its own would be told.
+      limits: { kinds: ['model-info', 'rules', 'change-rule', 'log', 'explain'], hosts: ['@member', '?'] },
+      reason: 'shows who answers; shows and changes the egress rules when the member says so',
+    },
     {
       name: 'journal',
       target: 'journal',

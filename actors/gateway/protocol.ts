@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import type { Protocol } from '../../kernel/index.ts'
 
-const option = z.strictObject({ id: z.string(), label: z.string(), scope: z.enum(['once', 'session']).nullable() })
+const option = z.strictObject({ id: z.string(), label: z.string(), scope: z.enum(['once', 'session', 'always']).nullable() })
 
 export const protocol = {
   /**

@@ -1,6 +1,7 @@
 /** Questions to the member. Everyone who watches is asked; the first answer wins and the others are told whose it was. */
 import { fault } from '../../kernel/index.ts'
 import { toolKind } from './acp-updates.ts'
+import { announce } from './events.ts'
 import type { Option } from './protocol.ts'
 import { andThen, type Context, effect, type Out, type Question, type Session, type Step, stay, without } from './state.ts'
 
@@ -29,7 +30,7 @@ const refOf = (question: string, conn: number): string => `${question}@${conn}`
 
 function show(question: Question, conn: number): Out {
   const { id, session, tool, title, detail, toolCall, options } = question
-  const kinds = { once: 'allow_once', session: 'allow_always' } as const
+  const kinds = { once: 'allow_once', session: 'allow_always', always: 'allow_always' } as const
   const params = {
     sessionId: session,
     toolCall: {
@@ -55,7 +56,10 @@ export function memberAnswered(context: Context, id: string, conn: number, optio
   // Not one of the options: that client's mistake must not end the question for the others.
   if (!question.options.some((known) => known.id === option)) return gaveNoAnswer(context, id, conn)
   const resolved = resolve(context, question, conn, { option, by })
-  return andThen(resolved, (now) => stay(now, { type: 'reply', request: question.request, body: { option, by } }))
+  const replied = andThen(resolved, (now) => stay(now, { type: 'reply', request: question.request, body: { option, by } }))
+  // An answer that stands is a grant.
+  const scope = question.options.find(({ id: known }) => known === option)?.scope ?? 'once'
+  return scope === 'once' ? replied : andThen(replied, (now) => announce(now, question.session, { type: 'grants' }))
 }
 
 /** That client left or declined to answer; when it was the last one, nobody is there to ask, unless the turn waits for whoever comes. */

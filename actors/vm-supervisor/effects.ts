@@ -16,6 +16,8 @@ import type { Config, Folder, How, Waiting } from './state.ts'
 
 /** This process serves one supervisor, which has at most one VM. */
 let live: LiveVm | null = null
+/** Egress as each session may use it. */
+const networks = new Map<string, number>()
 let found: { driver: Driver; hypervisor: Hypervisor } | null = null
 
 type Outcome = { type: string; [key: string]: unknown }
@@ -147,10 +149,12 @@ export const effects = {
           scratchDir = params.how === 'boot-and-save' ? await beginSnapshot(params.imageDir) : join(params.config.home, `scratch-${ref}`)
           if (params.how !== 'boot-and-save') await prepareScratch(scratchDir)
           const spec = { ...(await specOf(params)), begin, scratchDir }
-          const ended = await LiveVm.run(found.driver, spec, ref, context, signal, (vm) => {
+          const hold = (vm: LiveVm | null): void => {
             // A successor may be there already when one that was killed is finally gone.
             if (vm !== null || live?.epoch === ref) live = vm
-          })
+          }
+          const networkOf = (session: string) => networks.get(session) ?? null
+          const ended = await LiveVm.run(found.driver, spec, ref, context, signal, hold, networkOf)
           return { type: 'exited', ...ended }
         } catch (error) {
           return { type: 'exited', code: null, signal: null, detail: hostFault(error).cause ?? asFault(error).message }
@@ -245,10 +249,21 @@ export const effects = {
       }),
   },
 
+  /** From now on the session's connections go by this capability of egress. */
+  setNetwork: {
+    outcomes: ['done'],
+    run: ({ session, slot }: { session: string; slot: number }) =>
+      Effect.sync(() => {
+        networks.set(session, slot)
+        return { type: 'done' }
+      }),
+  },
+
   evict: {
     outcomes: ['done'],
     run: ({ session }: { session: string }) =>
       Effect.sync(() => {
+        networks.delete(session)
         live?.evict(session)
         return { type: 'done' }
       }),
@@ -274,11 +289,14 @@ async function runCommand(order: Waiting, context: EffectContext, signal: AbortS
     context.part(order.request, { type: stream, text }),
   )
   signal.addEventListener('abort', handle.kill, { once: true })
+  const release = live.listen(order.session, (text) => void context.part(order.request, { type: 'stderr', text }).catch(() => {}))
   try {
     return { type: 'exited', ...(await handle.done) }
   } catch (error) {
     const reason = asFault(error)
     return { type: reason.code === 'workspace-unavailable' ? 'lost' : 'failed', error: reason }
+  } finally {
+    release()
   }
 }
 

@@ -38,6 +38,7 @@ export type EffectEvent =
   | { type: 'admit.ready'; ref: string; session: string; revision: number }
   | { type: 'admit.failed'; ref: string; session: string; revision: number; error: Fault }
   | { type: 'evict.done'; ref: string }
+  | { type: 'setNetwork.done' }
   | ({ type: 'exec.exited'; request: number } & ExecResult)
   | { type: 'exec.failed'; request: number; error: Fault }
   | { type: 'exec.lost'; request: number; error: Fault }
@@ -62,6 +63,7 @@ export type EffectEvent =
         | 'verify.crashed'
         | 'admit.crashed'
         | 'evict.crashed'
+        | 'setNetwork.crashed'
         | 'exec.crashed'
         | 'ping.crashed'
         | 'drawJitter.crashed'

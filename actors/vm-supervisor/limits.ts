@@ -9,6 +9,9 @@ export const maxRunning = 64
 /** Clients that may watch the state at a time. */
 export const maxWatchers = 64
 
+/** Connections of the guest at a time, whatever it claims: egress bounds each session below that. */
+export const connectionsPerGuest = 4_096
+
 /** Sessions that may be attached at a time. */
 export const maxSessions = 256
 

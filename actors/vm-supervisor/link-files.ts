@@ -7,6 +7,7 @@
  */
 import type { Duplex } from 'node:stream'
 import { asFault } from '../../kernel/index.ts'
+import type { NetMessage } from '../../guest/agent/net-wire.ts'
 import { channelName, encodeFrame, FrameDecoder, parseChannelName, parseFilesMessage } from '../../guest/wire.ts'
 import { maxFilesInFlight } from './limits.ts'
 import { errnoOf, errorFrame, tagOf } from './ninep.ts'
@@ -30,6 +31,8 @@ export class FilesLink {
   readonly #decoder = new FrameDecoder()
   readonly #gateOf: (session: string, folder: string) => Gate | null
   readonly #epoch: string
+  /** Takes frames that are not about folders. */
+  readonly #other: (header: unknown, payload: Uint8Array) => void
   /** Connections a gate has heard of. */
   readonly #open = new Map<string, Gate>()
   /** Proofs under way, by what must come back. */
@@ -38,7 +41,13 @@ export class FilesLink {
   #ended = false
 
   /** `epoch` keeps the connections of one boot apart from those of the next at the gates. */
-  constructor(stream: Duplex, epoch: string, gateOf: (session: string, folder: string) => Gate | null) {
+  constructor(
+    stream: Duplex,
+    epoch: string,
+    gateOf: (session: string, folder: string) => Gate | null,
+    other: (header: unknown, payload: Uint8Array) => void = () => {},
+  ) {
+    this.#other = other
     this.#stream = stream
     this.#epoch = epoch
     this.#gateOf = gateOf
@@ -55,6 +64,11 @@ export class FilesLink {
       this.#echoes.set(Buffer.from(nonce).toString('hex'), { resolve, reject })
       this.#stream.write(encodeFrame({ c: echoChannel, op: 'echo' }, nonce))
     })
+  }
+
+  /** For what else travels on the port. */
+  send(message: NetMessage, payload?: Uint8Array): void {
+    if (!this.#ended) this.#stream.write(encodeFrame(message, payload))
   }
 
   end(): void {
@@ -74,7 +88,10 @@ export class FilesLink {
         continue
       }
       const message = parseFilesMessage(decoded.frame.header)
-      if (!message) continue
+      if (!message) {
+        this.#other(decoded.frame.header, decoded.frame.payload)
+        continue
+      }
       if (message.op === 'msg') void this.#serve(message.c, decoded.frame.payload)
       else if (message.op === 'echo') this.#echoed(decoded.frame.payload)
       else this.#closeConn(message.c)

@@ -3,11 +3,12 @@
  */
 import { randomBytes } from 'node:crypto'
 import * as Effect from 'effect/Effect'
-import { type EffectContext, fault } from '../../kernel/index.ts'
+import { type EffectContext, type Fault, fault } from '../../kernel/index.ts'
 import type { Driver, LaunchSpec, RunningVm } from './driver.ts'
 import { lossMs, maxStderr, ninepDeadlineMs, progressEveryMs, quitMs, shutdownMs } from './limits.ts'
 import { ControlLink } from './link-control.ts'
 import { FilesLink, type Gate } from './link-files.ts'
+import { NetLink, type NetworkOf } from './link-net.ts'
 import { publishSnapshot } from './snapshots.ts'
 import { deathFault, type Folder } from './state.ts'
 
@@ -20,6 +21,9 @@ export class LiveVm {
   readonly control: ControlLink
   readonly #vm: RunningVm
   readonly #files: FilesLink
+  readonly #net: NetLink
+  /** Who hears what a session's programs were refused. */
+  readonly #listeners = new Map<string, Set<(text: string) => void>>()
   readonly #context: EffectContext
   readonly #sessions = new Map<string, Served>()
   /** The guest's last words on its console. */
@@ -30,7 +34,13 @@ export class LiveVm {
   readonly #scratchDir: string
   readonly imageDir: string
 
-  constructor(epoch: string, vm: RunningVm, spec: Pick<LaunchSpec, 'scratchDir' | 'imageDir'>, context: EffectContext) {
+  constructor(
+    epoch: string,
+    vm: RunningVm,
+    spec: Pick<LaunchSpec, 'scratchDir' | 'imageDir'>,
+    networkOf: NetworkOf,
+    context: EffectContext,
+  ) {
     this.epoch = epoch
     this.#scratchDir = spec.scratchDir
     this.imageDir = spec.imageDir
@@ -44,7 +54,18 @@ export class LiveVm {
     vm.console.setEncoding('utf8')
     vm.console.on('data', (text: string) => this.#hear(text))
     vm.console.on('error', () => {})
-    this.#files = new FilesLink(vm.files, epoch, (session, folder) => this.#gateOf(session, folder))
+    this.#net = new NetLink(
+      (message, payload) => this.#files.send(message, payload),
+      networkOf,
+      context,
+      (session, to, error) => this.#tell(session, to, error),
+    )
+    this.#files = new FilesLink(
+      vm.files,
+      epoch,
+      (session, folder) => this.#gateOf(session, folder),
+      (header, payload) => void this.#net.receive(header, payload),
+    )
   }
 
   /** Starts a VM and stays until it has ended, reporting its steps; an abort kills it. */
@@ -55,10 +76,11 @@ export class LiveVm {
     context: EffectContext,
     signal: AbortSignal,
     hold: (vm: LiveVm | null) => void,
+    networkOf: NetworkOf,
   ): Promise<Ended> {
     const began = performance.now()
     const vm = await driver.launch(spec)
-    const live = new LiveVm(epoch, vm, spec, context)
+    const live = new LiveVm(epoch, vm, spec, networkOf, context)
     hold(live)
     signal.addEventListener('abort', () => live.kill('interrupted'), { once: true })
     if (signal.aborted) live.kill('interrupted')
@@ -90,6 +112,7 @@ export class LiveVm {
     // An oops is printed in full whatever the log level; without it nobody could say what the guest died of.
     if (live.#lastWords() !== '') context.log('error', `guest console:\n${live.#console.trim()}`)
     live.control.end(deathFault(ended, true))
+    live.#net.end()
     live.#files.end()
     return ended
   }
@@ -127,6 +150,22 @@ export class LiveVm {
     await this.#vm.resume()
     this.#paused = false
     await this.control.wake(Date.now())
+  }
+
+  /** Hears, until released, what the session's programs were refused: they only see a connection end. */
+  listen(session: string, told: (text: string) => void): () => void {
+    const listeners = this.#listeners.get(session) ?? new Set()
+    this.#listeners.set(session, listeners.add(told))
+    return () => {
+      listeners.delete(told)
+      if (listeners.size === 0) this.#listeners.delete(session)
+    }
+  }
+
+  #tell(session: string, to: string, { code, message, cause, rule }: Fault): void {
+    if (code === 'cancelled') return
+    const why = [message, cause, rule && `(${rule})`].filter((part) => part !== undefined && part !== '').join(' ')
+    for (const told of this.#listeners.get(session) ?? []) told(`bulkhead: no connection to ${to}: ${why}\n`)
   }
 
   evict(session: string): void {

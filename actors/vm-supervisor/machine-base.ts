@@ -49,6 +49,7 @@ export const base = setup({
     drawJitter: (_, _params: { ref: string }) => noop(),
     readClock: (_, _params: { request: number }) => noop(),
     admit: (_, _params: { ref: string; session: string; revision: number; uid: number; folders: readonly Folder[] }) => noop(),
+    setNetwork: (_, _params: { session: string; slot: number }) => noop(),
     evict: (_, _params: { ref: string; session: string }) => noop(),
     exec: (_, _params: Waiting) => noop(),
     rest: () => noop(),

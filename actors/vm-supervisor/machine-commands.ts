@@ -34,6 +34,14 @@ export const withCommands = base.extend({
       })
       if (request !== null) enqueue.emit(reply(request, {}))
     }),
+    network: base.enqueueActions(({ event, enqueue }) => {
+      if (event.type !== 'network') return
+      const { request, caps } = event.from
+      const [slot] = caps
+      const wrong = slot === undefined || caps.length > 1 ? fault('malformed', 'One capability must travel with network.') : null
+      if (slot !== undefined && wrong === null) enqueue({ type: 'setNetwork', params: { session: event.body.session, slot } })
+      if (request !== null) enqueue.emit(wrong === null ? reply(request, {}) : refuse(request, wrong))
+    }),
     detach: enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'detach') return
       const { session } = event.body

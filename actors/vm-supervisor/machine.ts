@@ -46,6 +46,7 @@ export const machine = vocabulary.createMachine({
     watch: { actions: 'addWatcher' },
     attach: { actions: 'attach' },
     detach: { actions: 'detach' },
+    network: { actions: 'network' },
     cancelled: { actions: 'forget' },
     'exec.exited': { actions: 'finishExec' },
     'exec.failed': { actions: 'finishExec' },

@@ -73,6 +73,7 @@ export const model = defineModel<Context>({
       end({ type: 'admit.ready', session, revision }),
       end({ type: 'admit.failed', session, revision, error }),
     ],
+    setNetwork: () => [end({ type: 'setNetwork.done' })],
     evict: () => [end({ type: 'evict.done' })],
     exec: () => [
       end({ type: 'exec.exited', exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/' }),

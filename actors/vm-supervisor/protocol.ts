@@ -73,6 +73,11 @@ export const protocol = {
    * same order. Legal in every state; the guest hears of it as soon as there is one. Refused `malformed` when capabilities and folders differ.
    */
   attach: { body: z.strictObject({ session: sessionName, folders: z.array(folder).max(64) }), reply: z.strictObject({}) },
+  /**
+   * Gives the session's programs a network: one capability of egress travels with it and takes the place of the one before. Without one
+   * every connection is refused. Legal in every state. Refused `malformed` without exactly one capability.
+   */
+  network: { body: z.strictObject({ session: sessionName }), reply: z.strictObject({}) },
   /** Ends everything of the session in the guest. Legal in every state, also for an unknown session. */
   detach: { body: z.strictObject({ session: sessionName }), reply: z.strictObject({}) },
   /**

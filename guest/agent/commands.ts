@@ -7,6 +7,7 @@ import { commandCgroup, inCgroup, killCgroup, processesOf, ranOutOfMemory, remov
 import { closeWriter, openPipe } from './fifos.ts'
 import { leftoverQuietMs, maxArgument, maxCommands, maxSessionCommands, termGraceMs } from './limits.ts'
 import { Output } from './output.ts'
+import { proxyPort } from './net-sockets.ts'
 import { encodeFilter, filterFor } from './seccomp.ts'
 import { inSession, type Session, type Sessions } from './sessions.ts'
 import { commandsDir } from './slots.ts'
@@ -225,6 +226,18 @@ function homeFolder(session: Session): string {
   return only !== undefined && more.length === 0 ? join(session.home, 'mnt', only) : session.home
 }
 
+const proxied = Object.fromEntries(
+  Object.entries({
+    http_proxy: `http://127.0.0.1:${proxyPort}`,
+    https_proxy: `http://127.0.0.1:${proxyPort}`,
+    all_proxy: `socks5h://127.0.0.1:${proxyPort}`,
+    no_proxy: 'localhost,127.0.0.1,::1',
+  }).flatMap(([name, value]) => [
+    [name, value],
+    [name.toUpperCase(), value],
+  ]),
+)
+
 /** `trace`: programs that know OpenTelemetry make their spans part of it. */
 function environment(session: Session, trace: string | undefined): Record<string, string> {
   return {
@@ -244,6 +257,8 @@ function environment(session: Session, trace: string | undefined): Record<string
     PYTHONDONTWRITEBYTECODE: '1',
     PYTHONUTF8: '1',
     PYTHONUNBUFFERED: '1',
+    // Every connection is carried anyway; through the proxy a refusal comes with its reason.
+    ...proxied,
   }
 }
 

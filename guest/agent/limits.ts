@@ -38,5 +38,7 @@ export const leftoverQuietMs = 150
 export const outputPiece = 64 * 1024
 /** Longest a tool of the agent's own (mount, nsenter, date …) may take, ms. A mount waits for the host. */
 export const toolMs = 20_000
+/** Longest the helper that makes a session's sockets may take, ms: an interpreter starts, which takes an emulated machine seconds. */
+export const networkMs = 60_000
 /** A command longer than this goes through a file: the kernel takes 128 KiB in one argument. */
 export const maxArgument = 96 * 1024

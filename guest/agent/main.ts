@@ -1,4 +1,5 @@
 /** The guest's agent: serves the host's control port and carries 9P over the files port. Runs as root, for as long as the machine. */
+import { writeFile } from 'node:fs/promises'
 import { controlPort, filesPort } from '../wire.ts'
 import { prepareCgroups } from './cgroups.ts'
 import { Commands, prepareFilter } from './commands.ts'
@@ -6,6 +7,8 @@ import { Control } from './control.ts'
 import { prepareDisk } from './disk.ts'
 import { prepareFifos } from './fifos.ts'
 import { Machine } from './machine.ts'
+import { NetBridge } from './net-bridge.ts'
+import { resolver } from './net-sockets.ts'
 import { NinepBridge } from './ninep-bridge.ts'
 import { Port } from './port.ts'
 import { Sessions } from './sessions.ts'
@@ -24,14 +27,26 @@ process.on('uncaughtException', (error) => {
 const complaints: string[] = []
 const [disk] = await Promise.all([prepareDisk((message) => complaints.push(message)), prepareCgroups(), prepareFifos(), prepareFilter()])
 const bridge = new NinepBridge(files)
-const slots = new Slots(disk)
+const nets = new NetBridge((message, payload) => files.send(message, payload))
+// Where every session finds its own resolver.
+await writeFile('/etc/resolv.conf', `nameserver ${resolver}\n`)
+const slots = new Slots(disk, nets)
 const sessions = new Sessions(bridge, slots)
 const send = control.send.bind(control)
 const commands = new Commands(sessions, send)
 const warm = (): Promise<string> => warmUp(slots, sessions, commands)
 const link = new Control({ sessions, commands, machine: new Machine(), warm, send })
 
-await files.listen({ frame: (header, payload) => bridge.fromHost(header, payload), lost: () => bridge.closeAll() })
+await files.listen({
+  frame(header, payload) {
+    bridge.fromHost(header, payload)
+    nets.fromHost(header, payload)
+  },
+  lost() {
+    bridge.closeAll()
+    nets.closeAll()
+  },
+})
 await control.listen({ frame: (header, payload) => link.fromHost(header, payload), lost: () => link.announce() })
 link.announce()
 for (const message of complaints) send({ t: 'log', level: 'warn', message })

@@ -8,6 +8,7 @@
 import { constants, open, readv, write, writeSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { FrameDecoder, encodeFrame, type FilesMessage, type GuestMessage } from '../wire.ts'
+import type { NetMessage } from './net-wire.ts'
 
 const openFile = promisify(open)
 
@@ -53,7 +54,7 @@ export class Port {
   }
 
   /** Queues a frame. What bounds the queue is the sender's business (credit, 9P tags). */
-  send(message: GuestMessage | FilesMessage, payload?: Uint8Array): void {
+  send(message: GuestMessage | FilesMessage | NetMessage, payload?: Uint8Array): void {
     const frame = encodeFrame(message, payload)
     if (this.#direct && !this.#writing && this.#fd >= 0 && frame.length <= directSize) {
       const written = writeNow(this.#fd, frame)

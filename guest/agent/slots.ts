@@ -14,6 +14,7 @@ import { removeCgroup, slotCgroup } from './cgroups.ts'
 import { type Disk, scratchDir } from './disk.ts'
 import { Holder } from './holder.ts'
 import { refillMs, sharedMemory, spareSlots } from './limits.ts'
+import type { Net, NetBridge } from './net-bridge.ts'
 import { insideDir, socketsDir } from './ninep-bridge.ts'
 
 export const commandsDir = '/run/commands'
@@ -27,22 +28,31 @@ export type Slot = {
   /** Sockets of its folders' mounts, seen from outside. */
   readonly sockets: string
   readonly holder: Holder
+  /** Null when it could not be made: nothing in there is reached then. Tried again when the slot is taken. */
+  net: Net | null
 }
 
 export class Slots {
   readonly #disk: Disk
+  readonly #nets: NetBridge
   readonly #spare: Promise<Slot>[] = []
   readonly #bases = { passwd: '', group: '' }
   #next = 1
 
-  constructor(disk: Disk) {
+  constructor(disk: Disk, nets: NetBridge) {
     this.#disk = disk
+    this.#nets = nets
   }
 
   /** Makes slots until there are as many as are kept ready. Rejects when one cannot be made. */
   async fill(): Promise<void> {
     while (this.#spare.length < spareSlots) this.#spare.push(this.#make())
     await Promise.all(this.#spare)
+  }
+
+  /** Whether all that are kept ready are whole. */
+  async complete(): Promise<boolean> {
+    return (await Promise.all(this.#spare)).every(({ net }) => net !== null)
   }
 
   /** A slot as the session of this name and user. */
@@ -56,6 +66,8 @@ export class Slots {
       for (const own of [home, join(slot.dir, 'tmp')]) await chown(own, uid, uid)
       await this.#disk.allot(uid)
       await this.#writeUsers(slot.id, name, uid)
+      slot.net ??= await this.#openNet(slot.holder)
+      if (slot.net) slot.net.owner = name
       return slot
     } catch (error) {
       await this.remove(slot)
@@ -82,10 +94,20 @@ export class Slots {
       const holder = await Holder.start(join(cgroup, 'base'), jail(dir, sockets, join(filesDir, id)))
       // Whoever is in there sees its own processes and no others, not even that there are some.
       await holder.order('mount -o remount,nosuid,nodev,noexec,hidepid=invisible /proc')
-      return { id, cgroup, dir, sockets, holder }
+      return { id, cgroup, dir, sockets, holder, net: await this.#openNet(holder) }
     } catch (error) {
       await this.remove({ id, cgroup, dir, sockets })
       throw error
+    }
+  }
+
+  /** Without a network a session still reads and writes. */
+  async #openNet(holder: Holder): Promise<Net | null> {
+    try {
+      return await this.#nets.open(holder)
+    } catch (error) {
+      console.error(`bulkhead: agent: ${error instanceof Error ? error.message : String(error)}`)
+      return null
     }
   }
 

@@ -22,7 +22,7 @@ export async function warmUp(slots: Slots, sessions: Sessions, commands: Command
       await sessions.remove(name)
     }
     await slots.fill()
-    return ''
+    return (await slots.complete()) ? '' : 'a session’s network could not be made'
   } catch (error) {
     return error instanceof Error ? error.message : String(error)
   }

@@ -32,6 +32,7 @@ export const packages = [
   'jq',
   'less',
   'mount',
+  'nftables',
   'patch',
   'procps',
   'ripgrep',
@@ -70,6 +71,8 @@ export const modules: readonly { name: string; optional?: boolean }[] = [
   { name: 'crc32c_generic', optional: true },
   { name: 'ext4' },
   { name: 'quota_v2', optional: true },
+  // Connections of sessions, handed to the agent.
+  { name: 'nft_tproxy' },
   // Connected folders.
   { name: '9pnet_fd' },
   { name: '9p' },

@@ -9,7 +9,7 @@ type ExecReply = ReplyOf<typeof vmSupervisor, 'exec'>
 export const bash = tool({
   name: 'Bash',
   description:
-    'Runs a command with bash in the workspace, a Linux virtual machine that sees the connected folders under /sessions/…/mnt and has Python 3. It has no network. Files that the device itself would run or obey, such as .git/hooks, .envrc or .vscode/tasks.json, cannot be written from there: use Write, which asks for exactly that. The member is asked first. Use the file tools for reading and editing files.',
+    'Runs a command with bash in the workspace, a Linux virtual machine that sees the connected folders under /sessions/…/mnt and has Python 3. Its programs reach allowed hosts only. Files that the device itself would run or obey, such as .git/hooks, .envrc or .vscode/tasks.json, cannot be written from there: use Write, which asks for exactly that. The member is asked first. Use the file tools for reading and editing files.',
   input: z.strictObject({
     command: z.string().min(1).max(MAX_COMMAND_CHARS).describe('The command'),
     description: z.string().optional().describe('What it does, in five to ten words'),

@@ -1,7 +1,6 @@
 import { z } from 'zod'
 import type { ReplyOf } from '../../../kernel/index.ts'
 import type { protocol as egress } from '../../egress/protocol.ts'
-import { FETCH_DEADLINE_MS } from '../limits.ts'
 import { tool } from './tool.ts'
 
 type FetchReply = ReplyOf<typeof egress, 'fetch'>
@@ -18,7 +17,7 @@ export const webFetch = tool({
     return {
       access: 'read',
       title: `Fetch ${url}`,
-      calls: [{ at: { slot: 'egress' }, kind: 'fetch', body: { url }, deadlineMs: FETCH_DEADLINE_MS }],
+      calls: [{ at: { slot: 'egress' }, kind: 'fetch', body: { url }, deadlineMs: null }],
     }
   },
   present({ prompt }, [answer]) {
