@@ -49,7 +49,10 @@ export const maxLogLine = 4_000
 /** Slots an actor may hold before dead ones (revoked, used up) are forgotten. Each approval adds one; 256 keeps the reasons of recent ones. */
 export const maxSlots = 256
 
-/** Lines of the message log that are written together at most, and after which its size is looked at. A line is some hundred bytes. */
+/** Characters of events after which the size of the message log is looked at: it is within its bound by this much. */
+export const trimEveryChars = 4 * 1024 * 1024
+
+/** Lines of the message log that are written together at most. A line is some hundred bytes. */
 export const maxBufferedLines = 2_000
 
 /** The message log with its indexes, bytes. Some weeks of daily work; the oldest go first. */
@@ -57,6 +60,12 @@ export const maxMessageLogBytes = 256 * 1024 * 1024
 
 /** Lines after which an actor's span ends with a snapshot, so that old ones can go and a replay of a long run can begin in its middle. */
 export const linesPerSpan = 5_000
+
+/** Characters of notes after which a span ends all the same: steps that carry whole files fill one faster. */
+export const spanChars = 8 * 1024 * 1024
+
+/** Characters of one span after which the kernel keeps no more of it: an actor that never ends its span must not fill the disk. */
+export const maxSpanChars = 128 * 1024 * 1024
 
 /** Events kept of one session in the journal. More is not a conversation; appending refuses and says so. */
 export const maxSessionEvents = 200_000

@@ -10,7 +10,7 @@
  */
 import { DatabaseSync } from 'node:sqlite'
 import { fault } from './errors.ts'
-import { maxBufferedLines, maxMessageLogBytes } from './limits.ts'
+import { maxBufferedLines, maxMessageLogBytes, trimEveryChars } from './limits.ts'
 import type { Line } from './transcript.ts'
 
 /** In BULKHEAD_HOME. */
@@ -81,8 +81,8 @@ export function openMessageLog(file: string, options: { version: string; onFailu
         for (const { span, n, ts, session, line } of lines)
           insertLine?.run(span, n, ts, session, line.event, line.value, line.did.join('\n'), line.digest, line.error)
         db.exec('COMMIT')
-        written += lines.length
-        if (written > maxBufferedLines) {
+        for (const { line } of lines) written += line.event.length
+        if (written > trimEveryChars) {
           written = 0
           trim()
         }

@@ -1,6 +1,6 @@
 /** The host's part of the message log: turns steps into notes, and ends a span with a snapshot now and then. */
 import type { Note } from './frames.ts'
-import { linesPerSpan } from './limits.ts'
+import { linesPerSpan, spanChars } from './limits.ts'
 import type { Command, Snapshot, Stepper } from './stepper.ts'
 import { describe, digest, encode } from './transcript.ts'
 
@@ -9,6 +9,7 @@ type Recorded = { note: Note } | null
 export function createRecorder(stepper: Stepper) {
   let salt: string | null = null
   let lines = 0
+  let chars = 0
 
   return {
     get on() {
@@ -36,7 +37,10 @@ export function createRecorder(stepper: Stepper) {
       const note: Note = { value: encode(value, salt), did: describe(commands), digest: digest(value, commands), error }
       if (event) note.event = encode(event, salt)
       lines++
-      if (lines % linesPerSpan === 0) {
+      chars += note.event?.length ?? 0
+      if (lines >= linesPerSpan || chars >= spanChars) {
+        lines = 0
+        chars = 0
         const persisted = stepper.persist(snapshot)
         if (persisted) note.begins = encode({ snapshot: persisted }, salt)
       }

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import type { Note } from './frames.ts'
 import type { Delivery, Live } from './lifecycle.ts'
 import type { MessageLog } from './message-log.ts'
+import { maxSpanChars } from './limits.ts'
 import { encode } from './transcript.ts'
 
 type Recording<Item> = {
@@ -11,17 +12,20 @@ type Recording<Item> = {
   whenDurable(tell: () => void): void
 }
 
+/** Where an actor's lines go now; `id` null once its log broke off. */
+type Current = { incarnation: number; id: number | null; n: number; chars: number }
+
 export function recording<Item>(log: MessageLog | null): Recording<Item> {
   if (!log) return { transcript: null, noted: () => {}, whenDurable: (tell) => tell() }
   const salt = randomBytes(16).toString('base64url')
-  /** Where each actor's lines go now; null once its log broke off. */
-  const spans = new WeakMap<object, { incarnation: number; id: number | null; n: number }>()
+  const spans = new WeakMap<object, Current>()
 
-  function begin(live: Live<Item>, begins: string): { incarnation: number; id: number | null; n: number } {
+  function begin(live: Live<Item>, begins: string): Current {
     const { session } = live.params
     const span = {
       incarnation: live.incarnation,
       n: 0,
+      chars: 0,
       id:
         log?.begin({
           actor: live.id,
@@ -45,6 +49,8 @@ export function recording<Item>(log: MessageLog | null): Recording<Item> {
       const current = known?.incarnation === live.incarnation ? known : null
       const isStart = current === null
       const span = current ?? begin(live, begins ?? '{}')
+      span.chars += input.length + value.length + did.reduce((sum, text) => sum + text.length, 0)
+      if (span.chars > maxSpanChars) span.id = null
       if (span.id !== null) log.add(span.id, span.n++, delivery?.from.badge.session ?? null, { event: input, value, did, digest, error })
       if (begins !== undefined && !isStart) begin(live, begins)
     },

@@ -150,6 +150,26 @@ describe('a session', () => {
     honest.close()
   })
 
+  test('whose lines are not what the host writes is said to be unreadable, and the rest is taken again', async () => {
+    const log = open('e.sqlite')
+    const actor = shelf(() => 0)
+    const { kernel, put } = await run(actor, log)
+    await put({})
+    await kernel.stop()
+    const span = log.begin({
+      actor: 'liar',
+      kind: 'shelf',
+      incarnation: 1,
+      session: 's-1',
+      begins: '{"snapshot":{"nodes":["nowhere"],"history":{}}}',
+    })
+    log.add(span ?? 0, 0, 's-1', { event: '{', value: '', did: [], digest: '', error: null })
+    const other = log.begin({ actor: 'liar', kind: 'shelf', incarnation: 2, session: 's-1', begins: '{"input":{}}' })
+    log.add(other ?? 0, 0, 's-1', { event: '{', value: '', did: [], digest: '', error: null })
+    expect(await again(log, actor)).toMatchObject({ divergences: [], skipped: [{ actor: 'liar' }, { actor: 'liar' }], spans: 3 })
+    log.close()
+  })
+
   test('of many steps ends one span and begins the next with a snapshot, and each is taken again', async () => {
     const log = openMessageLog(':memory:', { version: 'test' })
     const kernel = createKernel({
