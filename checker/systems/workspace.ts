@@ -84,7 +84,7 @@ export function system(size: 'small' | 'full'): SystemModel {
         model: {
           ...supervisor,
           // The session's own client sends the command; attach and what members do stay around it.
-          stimuli: supervisor.stimuli.filter(({ name }) => ['attach', ...(full ? ['stop', 'restart'] : [])].includes(name)),
+          stimuli: supervisor.stimuli.filter(({ name }) => ['attach', ...(full ? ['restart'] : [])].includes(name)),
         },
       },
       shell: {
