@@ -43,12 +43,10 @@ until [ -b /dev/vda ]; do
 done
 $b mkdir /lower /scratch /new
 $b mount -t squashfs -o ro,nodev,nosuid /dev/vda /lower || fail 'root image cannot be mounted'
-# A second disk, formatted by the host, takes what is written; without one it is memory, so little of it that the disk is
-# full before a session's memory is: a full disk is an error a program can report.
-[ -b /dev/vdb ] && load ext4
-if ! { [ -b /dev/vdb ] && $b mount -t ext4 -o nodev,nosuid,noatime /dev/vdb /scratch; }; then
-  $b mount -t tmpfs -o nodev,nosuid,mode=0755,size=35% scratch /scratch
-fi
+# What the system itself writes is kept in memory: little, for sessions write on a disk of their own, which the agent prepares. Without one
+# they write here too, and it is full before a session's memory is: a full disk is an error a program can report.
+if [ -b /dev/vdb ]; then for module in crc32c_generic ext4; do [ -e /modules/$module.order ] && load $module; done; [ -e /modules/quota_v2.order ] && load quota_v2; fi
+$b mount -t tmpfs -o nodev,nosuid,mode=0755,size=35% scratch /scratch
 $b mkdir -p /scratch/upper /scratch/work
 $b mount -t overlay -o nodev,nosuid,lowerdir=/lower,upperdir=/scratch/upper,workdir=/scratch/work root /new || fail 'root cannot be mounted'
 stage root

@@ -6,7 +6,7 @@ import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/p
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { gunzip, zstdDecompress } from 'node:zlib'
-import { finishTree, leftIn, leftOut, modules, packages } from '../../guest/image/recipe.ts'
+import { finishTree, leftIn, leftOut, modules, packages, sourceDate } from '../../guest/image/recipe.ts'
 import { fault } from '../../kernel/index.ts'
 import { runCommand } from './image-commands.ts'
 import { debianArchitecture, type ResolvedArchive } from './image-host.ts'
@@ -20,6 +20,9 @@ export type BuildContext = {
   report: (progress: ImageProgress) => void
   signal: AbortSignal
 }
+
+/** mmdebstrap and mksquashfs take their dates from it. */
+const reproducible = { SOURCE_DATE_EPOCH: String(sourceDate) }
 
 const offline =
   "Check the network and the machine's apt sources (`apt-get update` must work), or set BULKHEAD_DEBIAN_MIRROR; then repeat: what was downloaded is kept."
@@ -102,7 +105,7 @@ export async function buildRoot(context: BuildContext): Promise<void> {
       remedy: asRoot ? offline : `${offline} If user namespaces are disabled here, run set-up once as root.`,
       signal,
       // Without root the unpacking user is another one, who may not enter this folder.
-      env: asRoot ? { TMPDIR: tree } : { TMPDIR: '/var/tmp' },
+      env: { TMPDIR: asRoot ? tree : '/var/tmp', ...reproducible },
       onLine: (line) => {
         const told = /^I: (downloading|extracting|installing|creating)(.*)$/.exec(line)
         if (told !== null) report({ step: 'root', detail: `${told[1]}${told[2]}` })
@@ -115,7 +118,12 @@ export async function buildRoot(context: BuildContext): Promise<void> {
     'sh',
     // LZ4: larger than zstd by a third, but an emulated processor unpacks it several times as fast, at every boot.
     ['-c', 'exec mksquashfs - "$1" -tar -comp lz4 -noappend -no-xattrs -no-progress < "$2"', 'sh', part, join(buildDir, 'root.tar')],
-    { step: 'compress the root image', signal, remedy: 'Install squashfs-tools 4.5 or newer and make room on the disk, then repeat.' },
+    {
+      step: 'compress the root image',
+      signal,
+      env: reproducible,
+      remedy: 'Install squashfs-tools 4.5 or newer and make room on the disk, then repeat.',
+    },
   )
   await writeFile(join(buildDir, 'packages.json'), JSON.stringify(installedPackages(await readFile(join(buildDir, 'dpkg-status'), 'utf8'))))
   await rename(part, join(buildDir, 'root.squashfs'))

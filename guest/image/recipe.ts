@@ -4,7 +4,10 @@
  */
 
 /** Raise it when the builder makes something else of the same inputs. */
-export const recipeVersion = 4
+export const recipeVersion = 5
+
+/** Every file of an image bears this date at the latest, so that the same packages make the same image. Seconds since 1970. */
+export const sourceDate = 1_735_689_600
 
 /** The Debian release images are made of, whatever release the host runs. */
 export const debianSuite = 'trixie'
@@ -40,7 +43,11 @@ export const packages = [
   'xz-utils',
   'zip',
   'python3',
+  'python3-pip',
   'python3-venv',
+  // The scratch disk is formatted and divided among sessions in there.
+  'e2fsprogs',
+  'quota',
   // Node needs them.
   'libatomic1',
   'libstdc++6',
@@ -60,7 +67,9 @@ export const modules: readonly { name: string; optional?: boolean }[] = [
   // Root image, its writable layer, a scratch disk.
   { name: 'squashfs' },
   { name: 'overlay' },
+  { name: 'crc32c_generic', optional: true },
   { name: 'ext4' },
+  { name: 'quota_v2', optional: true },
   // Connected folders.
   { name: '9pnet_fd' },
   { name: '9p' },
