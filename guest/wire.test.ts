@@ -26,7 +26,8 @@ const path = fc
 
 const hostMessage: fc.Arbitrary<HostMessage> = fc.oneof(
   fc.record({ t: fc.constant('hello' as const), epoch: fc.stringMatching(/^[A-Za-z0-9._-]{1,64}$/) }),
-  fc.record({ t: fc.constant('clock' as const), ms: count }),
+  fc.record({ t: fc.constant('wake' as const), ms: count, seed: fc.stringMatching(/^[0-9a-f]{128}$/) }, { requiredKeys: ['t', 'ms'] }),
+  fc.constant({ t: 'warm' as const }),
   fc.record({
     t: fc.constant('session' as const),
     session,
@@ -52,7 +53,7 @@ const hostMessage: fc.Arbitrary<HostMessage> = fc.oneof(
   fc.record({ t: fc.constant('stdin' as const), id: count, end: fc.boolean() }, { requiredKeys: ['t', 'id'] }),
   fc.record({ t: fc.constant('signal' as const), id: count, signal: fc.constantFrom('SIGINT' as const, 'SIGKILL' as const) }),
   fc.record({ t: fc.constant('credit' as const), id: count, bytes: count }),
-  fc.record({ t: fc.constant('ping' as const), n: count }),
+  fc.record({ t: fc.constant('ping' as const), n: count, ms: count }),
   fc.constant({ t: 'shutdown' as const }),
 )
 
@@ -90,7 +91,9 @@ const guestMessage: fc.Arbitrary<GuestMessage> = fc.oneof(
     durationMs: count,
     cwd: path,
   }),
-  fc.record({ t: fc.constant('pong' as const), n: count }),
+  fc.record({ t: fc.constant('pong' as const), n: count, busy: fc.boolean() }),
+  fc.constant({ t: 'awake' as const }),
+  fc.record({ t: fc.constant('warmed' as const), problem: fc.string() }),
 )
 
 function frames(decoded: Decoded[]): { header: unknown; payload: number[] }[] {
@@ -135,14 +138,14 @@ describe('frames', () => {
       new DataView(sizes.buffer).setUint16(4, header)
       const decoder = new FrameDecoder()
       expect(decoder.push(sizes)).toMatchObject([{ ok: false, fatal: true }])
-      expect(decoder.push(encodeFrame({ t: 'ping', n: 1 }))).toEqual([])
+      expect(decoder.push(encodeFrame({ t: 'ping', n: 1, ms: 0 }))).toEqual([])
       decoder.reset()
-      expect(decoder.push(encodeFrame({ t: 'ping', n: 1 }))).toMatchObject([{ ok: true }])
+      expect(decoder.push(encodeFrame({ t: 'ping', n: 1, ms: 0 }))).toMatchObject([{ ok: true }])
     }
   })
 
   test('it says how much of a frame is missing', () => {
-    const frame = encodeFrame({ t: 'ping', n: 1 }, new Uint8Array(100))
+    const frame = encodeFrame({ t: 'ping', n: 1, ms: 0 }, new Uint8Array(100))
     const decoder = new FrameDecoder()
     expect(decoder.missing).toBe(0)
     decoder.push(frame.slice(0, 3))
@@ -156,7 +159,7 @@ describe('frames', () => {
   test('the largest frame passes, a larger one cannot be written', () => {
     const payload = new Uint8Array(maxPayload).fill(7)
     expect(new FrameDecoder().push(encodeFrame({ c: 's/f#1', op: 'msg' }, payload))).toMatchObject([{ ok: true }])
-    expect(() => encodeFrame({ t: 'ping', n: 1 }, new Uint8Array(maxPayload + 1))).toThrow(RangeError)
+    expect(() => encodeFrame({ t: 'ping', n: 1, ms: 0 }, new Uint8Array(maxPayload + 1))).toThrow(RangeError)
     expect(() => encodeFrame({ t: 'log', level: 'info', message: 'x'.repeat(70_000) })).toThrow(RangeError)
   })
 
@@ -165,10 +168,10 @@ describe('frames', () => {
     new DataView(bad.buffer).setUint32(0, 5)
     new DataView(bad.buffer).setUint16(4, 3)
     bad.set([0xff, 0x7b, 0x22], 6)
-    const decoded = new FrameDecoder().push(Buffer.concat([bad, encodeFrame({ t: 'ping', n: 2 })]))
+    const decoded = new FrameDecoder().push(Buffer.concat([bad, encodeFrame({ t: 'ping', n: 2, ms: 0 })]))
     expect(decoded).toMatchObject([
       { ok: false, fatal: false },
-      { ok: true, frame: { header: { t: 'ping', n: 2 } } },
+      { ok: true, frame: { header: { t: 'ping', n: 2, ms: 0 } } },
     ])
   })
 
@@ -228,7 +231,7 @@ describe('messages', () => {
       },
     ])
       expect(parseHostMessage({ ...right, ...wrong })).toBeNull()
-    expect(parseHostMessage(JSON.parse('{"t":"ping","n":1,"__proto__":{"x":1}}'))).toEqual({ t: 'ping', n: 1 })
+    expect(parseHostMessage(JSON.parse('{"t":"ping","n":1,"ms":0,"__proto__":{"x":1}}'))).toEqual({ t: 'ping', n: 1, ms: 0 })
     expect(
       parseGuestMessage({ t: 'exit', id: 1, code: 256, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/' }),
     ).toBeNull()

@@ -8,7 +8,7 @@
  * kept, headers are rebuilt field by field from what the JSON said, unknown ones are dropped by the parsers (null).
  */
 
-export const protocolVersion = 1
+export const protocolVersion = 2
 
 export const controlPort = 'bulkhead.control'
 export const filesPort = 'bulkhead.files'
@@ -38,8 +38,13 @@ export type SignalName = 'SIGHUP' | 'SIGINT' | 'SIGQUIT' | 'SIGTERM' | 'SIGKILL'
 export type HostMessage =
   /** Starts afresh: sessions of an earlier epoch are ended; answered by `ready`. May be resent. */
   | { t: 'hello'; epoch: string }
-  /** Wall clock, epoch milliseconds. */
-  | { t: 'clock'; ms: number }
+  /**
+   * What a machine needs that may be a copy of another's memory: the time (epoch ms), and fresh randomness (`seed`, 64 bytes in hex), from
+   * which it also makes a new machine id. Answered by `awake`. Without a seed only the clock is set.
+   */
+  | { t: 'wake'; ms: number; seed?: string }
+  /** Makes what sessions will need and runs a command once, before the memory is saved; answered by `warmed`. */
+  | { t: 'warm' }
   /** Makes the session, or sets its folders to exactly these; answered by `sessioned` or `failed`. */
   | { t: 'session'; session: string; uid: number; folders: FolderMount[] }
   /** Ends everything of the session; answered by `unsessioned`. */
@@ -56,7 +61,8 @@ export type HostMessage =
   | { t: 'signal'; id: number; signal: SignalName }
   /** Allows `bytes` more of output, both streams together. */
   | { t: 'credit'; id: number; bytes: number }
-  | { t: 'ping'; n: number }
+  /** `ms`: the time, by which the guest sets its clock right. */
+  | { t: 'ping'; n: number; ms: number }
   /** Ends all sessions and powers the machine off. */
   | { t: 'shutdown' }
 
@@ -77,14 +83,21 @@ export type GuestMessage =
   | { t: 'out'; id: number; stream: Stream }
   /** After the last `out`. `code` null when a signal ended it. `oom`: the kernel killed something of it for memory. `cwd`: where it ended. */
   | { t: 'exit'; id: number; code: number | null; signal: string | null; timedOut: boolean; oom: boolean; durationMs: number; cwd: string }
-  | { t: 'pong'; n: number }
+  /** `busy`: processes of sessions run, commands under way or not. */
+  | { t: 'pong'; n: number; busy: boolean }
+  | { t: 'awake' }
+  /** `problem`: what could not be made ready, or ''. */
+  | { t: 'warmed'; problem: string }
   /** For the host's log only. */
   | { t: 'log'; level: 'info' | 'warn' | 'error'; message: string }
 
 export type FailureCode = 'no-such-session' | 'bad-message' | 'mount-failed' | 'bad-cwd' | 'busy' | 'failed'
 
-/** Files port, both ways. `c` names one mount's connection (`channelName`); payload of `msg`: one 9P message, size field included. */
-export type FilesMessage = { c: string; op: 'msg' | 'close' }
+/**
+ * Files port, both ways. `c` names one mount's connection (`channelName`); payload of `msg`: one 9P message, size field included. An `echo`
+ * comes back with its payload: the host's proof that the port works.
+ */
+export type FilesMessage = { c: string; op: 'msg' | 'close' | 'echo' }
 
 export type Frame = { header: unknown; payload: Uint8Array }
 
@@ -250,8 +263,11 @@ export function parseHostMessage(header: unknown): HostMessage | null {
   switch (o.t) {
     case 'hello':
       return isToken(o.epoch) ? { t: 'hello', epoch: o.epoch } : null
-    case 'clock':
-      return isCount(o.ms) ? { t: 'clock', ms: o.ms } : null
+    case 'wake':
+      if (!isCount(o.ms) || (o.seed !== undefined && !isSeed(o.seed))) return null
+      return o.seed === undefined ? { t: 'wake', ms: o.ms } : { t: 'wake', ms: o.ms, seed: o.seed }
+    case 'warm':
+      return { t: 'warm' }
     case 'session': {
       const folders = parseFolders(o.folders)
       if (!isSessionName(o.session) || !isCount(o.uid) || o.uid < firstUid || o.uid > lastUid || folders === null) return null
@@ -282,7 +298,7 @@ export function parseHostMessage(header: unknown): HostMessage | null {
     case 'credit':
       return isCount(o.id) && isCount(o.bytes) ? { t: 'credit', id: o.id, bytes: o.bytes } : null
     case 'ping':
-      return isCount(o.n) ? { t: 'ping', n: o.n } : null
+      return isCount(o.n) && isCount(o.ms) ? { t: 'ping', n: o.n, ms: o.ms } : null
     case 'shutdown':
       return { t: 'shutdown' }
     default:
@@ -330,7 +346,11 @@ export function parseGuestMessage(header: unknown): GuestMessage | null {
       return { t: 'exit', id, code, signal: signal === null ? null : signal.slice(0, 16), timedOut, oom, durationMs, cwd }
     }
     case 'pong':
-      return isCount(o.n) ? { t: 'pong', n: o.n } : null
+      return isCount(o.n) && typeof o.busy === 'boolean' ? { t: 'pong', n: o.n, busy: o.busy } : null
+    case 'awake':
+      return { t: 'awake' }
+    case 'warmed':
+      return isText(o.problem) ? { t: 'warmed', problem: cut(o.problem) } : null
     case 'log':
       if ((o.level !== 'info' && o.level !== 'warn' && o.level !== 'error') || !isText(o.message)) return null
       return { t: 'log', level: o.level, message: cut(o.message) }
@@ -343,7 +363,7 @@ export function parseGuestMessage(header: unknown): GuestMessage | null {
 export function parseFilesMessage(header: unknown): FilesMessage | null {
   const o = asRecord(header)
   if (o === null || typeof o.c !== 'string' || parseChannelName(o.c) === null) return null
-  return o.op === 'msg' || o.op === 'close' ? { c: o.c, op: o.op } : null
+  return o.op === 'msg' || o.op === 'close' || o.op === 'echo' ? { c: o.c, op: o.op } : null
 }
 
 function asRecord(value: unknown): Record<string, unknown> | null {
@@ -356,6 +376,10 @@ function isCount(value: unknown): value is number {
 
 function isToken(value: unknown): value is string {
   return typeof value === 'string' && /^[A-Za-z0-9._-]{1,64}$/.test(value)
+}
+
+function isSeed(value: unknown): value is string {
+  return typeof value === 'string' && /^[0-9a-f]{128}$/.test(value)
 }
 
 function isText(value: unknown): value is string {

@@ -2,17 +2,27 @@
  * Control groups: the agent in one of its own, each session in one, each command in one below that.
  *
  *   /sys/fs/cgroup/agent                       protected from reclaim
- *   /sys/fs/cgroup/sessions/<name>/base        what holds the session's namespaces
- *   /sys/fs/cgroup/sessions/<name>/c<id>       a command and everything it started
+ *   /sys/fs/cgroup/sessions/<slot>/base        what holds the session's namespaces
+ *   /sys/fs/cgroup/sessions/<slot>/c<id>       a command and everything it started
  */
 import { readFileSync, rmdirSync } from 'node:fs'
 import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises'
 import { totalmem } from 'node:os'
 import { join } from 'node:path'
-import { agentMemory, agentWeight, reservedMemory, sessionPids } from './limits.ts'
+import {
+  agentMemory,
+  agentWeight,
+  allSessionsPids,
+  openFiles,
+  reservedMemory,
+  sessionMemoryShare,
+  sessionOperations,
+  sessionPids,
+} from './limits.ts'
 
 const root = '/sys/fs/cgroup'
 const sessions = join(root, 'sessions')
+const controllers = '+memory +pids +cpu +io'
 
 /** Puts the agent in its own group and ends whatever an earlier agent left running. */
 export async function prepareCgroups(): Promise<void> {
@@ -20,31 +30,48 @@ export async function prepareCgroups(): Promise<void> {
   await mkdir(sessions, { recursive: true })
   await killCgroup(sessions)
   for (const name of await childGroups(sessions)) await removeCgroup(join(sessions, name))
-  await writeFile(join(root, 'cgroup.subtree_control'), '+memory +pids +cpu')
+  await writeFile(join(root, 'cgroup.subtree_control'), controllers)
   await writeFile(join(root, 'agent/cgroup.procs'), String(process.pid))
   await writeFile(join(root, 'agent/memory.min'), String(agentMemory))
   await writeFile(join(root, 'agent/cpu.weight'), String(agentWeight))
-  await writeFile(join(sessions, 'memory.max'), String(Math.max(totalmem() - reservedMemory, totalmem() / 2)))
-  await writeFile(join(sessions, 'cgroup.subtree_control'), '+memory +pids +cpu')
+  await writeFile(join(sessions, 'memory.max'), String(sessionsMemory()))
+  await writeFile(join(sessions, 'pids.max'), String(allSessionsPids))
+  await writeFile(join(sessions, 'cgroup.subtree_control'), controllers)
   await writeFile('/proc/self/oom_score_adj', '-1000')
 }
 
-/** The group of a session, made. */
-export async function sessionCgroup(session: string): Promise<string> {
-  const group = join(sessions, session)
+/** Of all sessions together, bytes. */
+function sessionsMemory(): number {
+  return Math.floor(Math.max(totalmem() - reservedMemory, totalmem() / 2))
+}
+
+/** The group of a slot, made. */
+export async function slotCgroup(id: string): Promise<string> {
+  const group = join(sessions, id)
   await mkdir(group, { recursive: true })
   await writeFile(join(group, 'pids.max'), String(sessionPids))
-  await writeFile(join(group, 'cgroup.subtree_control'), '+memory +pids +cpu')
+  await writeFile(join(group, 'memory.max'), String(Math.floor(sessionsMemory() * sessionMemoryShare)))
+  const disk = await readFile('/sys/block/vdb/dev', 'utf8').catch(() => null)
+  if (disk !== null) await writeFile(join(group, 'io.max'), `${disk.trim()} riops=${sessionOperations} wiops=${sessionOperations}`)
+  await writeFile(join(group, 'cgroup.subtree_control'), controllers)
   await mkdir(join(group, 'base'), { recursive: true })
   return group
 }
 
 /** The group of a command, made. Out of memory ends the whole command, not a random process of it. */
-export async function commandCgroup(sessionGroup: string, id: number): Promise<string> {
-  const group = join(sessionGroup, `c${id}`)
+export async function commandCgroup(slotGroup: string, id: number): Promise<string> {
+  const group = join(slotGroup, `c${id}`)
   await mkdir(group)
   await writeFile(join(group, 'memory.oom.group'), '1')
   return group
+}
+
+/** Whether a process runs in a session besides those that hold the sessions' namespaces. */
+export async function sessionsBusy(): Promise<boolean> {
+  for (const slot of await childGroups(sessions))
+    for (const name of await childGroups(join(sessions, slot)))
+      if (name !== 'base' && processesOf(join(sessions, slot, name)).length > 0) return true
+  return false
 }
 
 /** SIGKILL to everything in the group and below. */
@@ -108,10 +135,10 @@ export function signalCgroup(group: string, signal: NodeJS.Signals, except: numb
 
 /**
  * Command line that enters `group` and then becomes `command`. By a shell, so that not even the first fork of the command is
- * outside. It also gives up the agent's protection from the out-of-memory killer.
+ * outside. It also gives up the agent's protection from the out-of-memory killer, and bounds what is inherited.
  */
 export function inCgroup(group: string, command: readonly string[]): [string, string[]] {
-  const enter = 'echo 0 > "$1"/cgroup.procs && echo 0 > /proc/self/oom_score_adj && shift && exec "$@"'
+  const enter = `echo 0 > "$1"/cgroup.procs && echo 0 > /proc/self/oom_score_adj && ulimit -c 0 && ulimit -n ${openFiles} && shift && exec "$@"`
   return ['/bin/sh', ['-c', enter, 'sh', group, ...command]]
 }
 

@@ -1,13 +1,15 @@
 /** Runs commands in sessions and tells the host how they go. */
 import { spawn, type ChildProcess } from 'node:child_process'
-import { chmod, chown, rm, writeFile } from 'node:fs/promises'
+import { chown, mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { initialCredit, maxCommand, type GuestMessage, type HostMessage, type SignalName } from '../wire.ts'
 import { commandCgroup, inCgroup, killCgroup, processesOf, ranOutOfMemory, removeIfEmpty, signalCgroup } from './cgroups.ts'
 import { closeWriter, openPipe } from './fifos.ts'
 import { leftoverQuietMs, maxArgument, maxCommands, maxSessionCommands, termGraceMs } from './limits.ts'
 import { Output } from './output.ts'
+import { encodeFilter, filterFor } from './seccomp.ts'
 import { inSession, type Session, type Sessions } from './sessions.ts'
+import { commandsDir } from './slots.ts'
 
 type Exec = Extract<HostMessage, { t: 'exec' }>
 type Running = {
@@ -18,6 +20,15 @@ type Running = {
   timedOut: boolean
   timer: NodeJS.Timeout | undefined
 }
+/** In the root image's writable layer, where every session can read it and none can write. */
+const filterFile = '/usr/local/lib/bulkhead/seccomp.bpf'
+
+/** Call once before the first command. */
+export async function prepareFilter(): Promise<void> {
+  await mkdir('/usr/local/lib/bulkhead', { recursive: true })
+  await writeFile(filterFile, encodeFilter(filterFor(process.arch === 'arm64' ? 'aarch64' : 'x86_64')), { mode: 0o644 })
+}
+
 type Send = (message: GuestMessage, payload?: Uint8Array) => void
 
 /**
@@ -49,15 +60,19 @@ export class Commands {
     this.#send = send
   }
 
-  /** `command`: UTF-8. Answers by messages; never rejects. */
-  async exec(request: Exec, command: Uint8Array): Promise<void> {
+  /** `command`: UTF-8. Answers by messages, the last of which is also what it resolves with; never rejects. */
+  async exec(request: Exec, command: Uint8Array): Promise<GuestMessage> {
     const { id } = request
-    const failed = (code: Extract<GuestMessage, { t: 'failed' }>['code'], message: string): void => {
+    const answer = (message: GuestMessage): GuestMessage => {
+      this.#send(message)
+      return message
+    }
+    const failed = (code: Extract<GuestMessage, { t: 'failed' }>['code'], message: string): GuestMessage => {
       this.#running.delete(id)
       this.#early.delete(id)
-      this.#send({ t: 'failed', re: 'exec', id, session: request.session, code, message })
+      return answer({ t: 'failed', re: 'exec', id, session: request.session, code, message })
     }
-    if (this.#running.has(id)) return this.#send({ t: 'failed', re: 'exec', id, code: 'bad-message', message: 'the id is in use' })
+    if (this.#running.has(id)) return answer({ t: 'failed', re: 'exec', id, code: 'bad-message', message: 'the id is in use' })
     if (command.length > maxCommand) return failed('bad-message', `the command is longer than ${maxCommand} bytes`)
     const others = [...this.#running.values()].filter((one) => one?.session === request.session)
     if (this.#running.size >= maxCommands || others.length >= maxSessionCommands) return failed('busy', 'too many commands at a time')
@@ -66,10 +81,9 @@ export class Commands {
       const session = await this.#sessions.get(request.session)
       if (session === null) return failed('no-such-session', `there is no session ${request.session}`)
       const result = await this.#run(request, session, Buffer.from(command).toString('utf8'))
-      if (result === 'bad-cwd') failed('bad-cwd', `there is no folder ${request.cwd}`)
-      else this.#send(result)
+      return result === 'bad-cwd' ? failed('bad-cwd', `there is no folder ${request.cwd}`) : answer(result)
     } catch (error) {
-      failed('failed', error instanceof Error ? error.message : String(error))
+      return failed('failed', error instanceof Error ? error.message : String(error))
     } finally {
       this.#running.delete(id)
       this.#early.delete(id)
@@ -107,7 +121,7 @@ export class Commands {
   async #run(request: Exec, session: Session, command: string): Promise<GuestMessage | 'bad-cwd'> {
     const { id } = request
     const start = performance.now()
-    const cgroup = await commandCgroup(session.cgroup, id)
+    const cgroup = await commandCgroup(session.slot.cgroup, id)
     const script = command.length > maxArgument ? await writeScript(session, id, command) : null
     const [out, err] = await Promise.all([openPipe(session.uid), openPipe(session.uid)])
     const home = homeFolder(session)
@@ -121,7 +135,7 @@ export class Commands {
       request.cwd === undefined ? home : '',
     ]
     const ids = ['--reuid', String(session.uid), '--regid', String(session.uid), '--clear-groups']
-    const rights = ['--no-new-privs', '--inh-caps=-all', '--ambient-caps=-all', '--bounding-set=-all']
+    const rights = ['--no-new-privs', '--inh-caps=-all', '--ambient-caps=-all', '--bounding-set=-all', '--seccomp-filter', filterFile]
     const [file, args] = inCgroup(cgroup, inSession(session, ['setpriv', ...ids, ...rights, ...shell]))
     let child: ChildProcess
     try {
@@ -173,7 +187,7 @@ export class Commands {
     } finally {
       clearTimeout(running.timer)
       output.discard()
-      if (script !== null) await rm(script, { force: true })
+      if (script !== null) await rm(join(session.slot.dir, 'commands', String(id)), { force: true })
       this.#tidy(cgroup)
     }
   }
@@ -221,7 +235,7 @@ function environment(session: Session, trace: string | undefined): Record<string
     SHELL: '/bin/bash',
     PATH: '/usr/local/bin:/usr/bin:/bin',
     LANG: 'C.UTF-8',
-    TMPDIR: join(session.home, 'tmp'),
+    TMPDIR: '/tmp',
     // Nobody is there to page, to answer or to look at a prompt.
     PAGER: 'cat',
     GIT_PAGER: 'cat',
@@ -233,13 +247,12 @@ function environment(session: Session, trace: string | undefined): Record<string
   }
 }
 
-async function writeScript(session: Session, id: number, command: string): Promise<string> {
-  const path = join(session.home, 'tmp', `.command-${id}`)
-  await rm(path, { force: true })
-  await writeFile(path, command, { flag: 'wx', mode: 0o600 })
-  await chown(path, session.uid, session.uid)
-  await chmod(path, 0o400)
-  return path
+/** Where the session cannot put anything of its own in the way. Returns the path inside. */
+async function writeScript({ slot, uid }: Session, id: number, command: string): Promise<string> {
+  const path = join(slot.dir, 'commands', String(id))
+  await writeFile(path, command, { flag: 'wx', mode: 0o400 })
+  await chown(path, uid, uid)
+  return join(commandsDir, String(id))
 }
 
 /** What the shell last wrote on descriptor 3, once it is gone. Background processes may keep it open, so its end is not waited for. */

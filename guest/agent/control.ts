@@ -1,5 +1,6 @@
 /** Acts on the host's control messages. Each is checked whole before anything is done; what is not understood is logged. */
 import { protocolVersion, parseHostMessage, type GuestMessage, type HostMessage } from '../wire.ts'
+import { sessionsBusy } from './cgroups.ts'
 import type { Commands } from './commands.ts'
 import type { Machine } from './machine.ts'
 import type { Sessions } from './sessions.ts'
@@ -8,6 +9,8 @@ export type ControlParts = {
   sessions: Sessions
   commands: Commands
   machine: Machine
+  /** What could not be made ready, or ''. */
+  warm(): Promise<string>
   send(message: GuestMessage, payload?: Uint8Array): void
 }
 
@@ -40,8 +43,11 @@ export class Control {
         if (fresh) await sessions.removeAll()
         return this.#ready(message.epoch)
       }
-      case 'clock':
-        return machine.setClock(message.ms)
+      case 'wake':
+        await machine.wake(message.ms, message.seed)
+        return send({ t: 'awake' })
+      case 'warm':
+        return send({ t: 'warmed', problem: await this.#parts.warm() })
       case 'session':
         try {
           await sessions.set(message.session, message.uid, message.folders)
@@ -60,7 +66,8 @@ export class Control {
         await sessions.remove(message.session)
         return send({ t: 'unsessioned', session: message.session })
       case 'exec':
-        return commands.exec(message, payload)
+        await commands.exec(message, payload)
+        return
       case 'stdin':
         return commands.stdin(message.id, payload, message.end === true)
       case 'signal':
@@ -68,7 +75,8 @@ export class Control {
       case 'credit':
         return commands.credit(message.id, message.bytes)
       case 'ping':
-        return send({ t: 'pong', n: message.n })
+        await machine.wake(message.ms, undefined)
+        return send({ t: 'pong', n: message.n, busy: await sessionsBusy() })
       case 'shutdown':
         await sessions.removeAll()
         return machine.powerOff()

@@ -6,7 +6,24 @@ export const maxSessions = 64
 export const maxSessionCommands = 32
 export const maxCommands = 128
 /** Processes and threads of one session: enough for a parallel build, too few to fill the machine's table. */
-export const sessionPids = 1024
+export const sessionPids = 512
+/** Of all sessions together: the kernel's own table holds 32,768. */
+export const allSessionsPids = 8_192
+/** What one session may take of the memory all of them may: the rest is for its neighbours. */
+export const sessionMemoryShare = 0.8
+/** Disk operations a second of one session: far more than a build needs, less than would keep the others waiting. */
+export const sessionOperations = 20_000
+/** Open files of one process. */
+export const openFiles = 16_384
+/** Shared memory (`/dev/shm`) of one session, bytes: it is memory no process owns, which only ends with the session. */
+export const sharedMemory = 64 * 1024 * 1024
+/** Of the scratch disk, what one session may fill; and how many files it may have. */
+export const quotaShare = 0.5
+export const sessionFiles = 250_000
+/** Slots kept ready. Two sessions are often begun at once; a third waits as long as it always did. */
+export const spareSlots = 2
+/** After a slot is taken, before the next is made, ms: the command it was taken for has the processor first. */
+export const refillMs = 10_000
 /** Memory kept from sessions for the kernel and the agent, bytes. */
 export const reservedMemory = 160 * 1024 * 1024
 /** Protected from reclaim for the agent, bytes. */

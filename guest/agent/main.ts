@@ -1,13 +1,16 @@
 /** The guest's agent: serves the host's control port and carries 9P over the files port. Runs as root, for as long as the machine. */
 import { controlPort, filesPort } from '../wire.ts'
 import { prepareCgroups } from './cgroups.ts'
-import { Commands } from './commands.ts'
+import { Commands, prepareFilter } from './commands.ts'
 import { Control } from './control.ts'
+import { prepareDisk } from './disk.ts'
 import { prepareFifos } from './fifos.ts'
 import { Machine } from './machine.ts'
 import { NinepBridge } from './ninep-bridge.ts'
 import { Port } from './port.ts'
 import { Sessions } from './sessions.ts'
+import { Slots } from './slots.ts'
+import { warmUp } from './warm-up.ts'
 
 process.umask(0o022)
 const control = new Port(`/dev/virtio-ports/${controlPort}`)
@@ -18,12 +21,17 @@ process.on('uncaughtException', (error) => {
   process.exit(1)
 })
 
-await Promise.all([prepareCgroups(), prepareFifos()])
+const complaints: string[] = []
+const [disk] = await Promise.all([prepareDisk((message) => complaints.push(message)), prepareCgroups(), prepareFifos(), prepareFilter()])
 const bridge = new NinepBridge(files)
-const sessions = new Sessions(bridge)
+const slots = new Slots(disk)
+const sessions = new Sessions(bridge, slots)
 const send = control.send.bind(control)
-const link = new Control({ sessions, commands: new Commands(sessions, send), machine: new Machine(), send })
+const commands = new Commands(sessions, send)
+const warm = (): Promise<string> => warmUp(slots, sessions, commands)
+const link = new Control({ sessions, commands, machine: new Machine(), warm, send })
 
 await files.listen({ frame: (header, payload) => bridge.fromHost(header, payload), lost: () => bridge.closeAll() })
 await control.listen({ frame: (header, payload) => link.fromHost(header, payload), lost: () => link.announce() })
 link.announce()
+for (const message of complaints) send({ t: 'log', level: 'warn', message })

@@ -2,14 +2,14 @@
  * Carries connected folders: the guest's 9P client connects to a socket here, each of its messages goes to the host over the
  * files port and each answer comes back. The bridge looks at sizes only; what a message may do is decided on the host.
  */
-import { mkdir, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { channelName, parseFilesMessage } from '../wire.ts'
 import { NinepFrames } from './ninep-frames.ts'
 import type { Port } from './port.ts'
 
-/** Where the sockets are; only root may enter. Each session sees its own folder of it, at `insideDir`. */
+/** Where the sockets are; only root may enter. Each slot sees its own folder of it, at `insideDir`. */
 export const socketsDir = '/run/bulkhead/9p'
 export const insideDir = '/run/9p'
 
@@ -28,18 +28,17 @@ export class NinepBridge {
   /** An answer, or the end of a connection, from the host. Anything else is ignored. */
   fromHost(header: unknown, payload: Uint8Array): void {
     const message = parseFilesMessage(header)
+    if (message?.op === 'echo') return this.#port.send(message, payload)
     const socket = message === null ? undefined : this.#connections.get(message.c)
     if (message === null || socket === undefined) return
     if (message.op === 'msg') socket.write(payload)
     else socket.destroy()
   }
 
-  /** Makes a socket for one client, the session's folder mount. */
-  async open(session: string, folder: string): Promise<Channel> {
+  /** Makes a socket in `dir` for one client, the session's folder mount. */
+  async open(session: string, folder: string, dir: string): Promise<Channel> {
     const n = this.#next++
     const c = channelName(session, folder, n)
-    const dir = join(socketsDir, session)
-    await mkdir(dir, { recursive: true, mode: 0o700 })
     const path = join(dir, `${n}`)
     const server = createServer((socket) => {
       server.close()

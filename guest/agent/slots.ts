@@ -1,0 +1,132 @@
+/**
+ * Places for sessions, made before anyone needs them: making namespaces is the slow part of a session. A slot has no owner yet; a session
+ * takes one, gets its name and its user, and no slot is ever used twice.
+ *
+ *   /scratch/slots/<id>/sessions  /sessions inside: in it, once there is an owner, its home, 0700
+ *   /scratch/slots/<id>/tmp       /tmp and /var/tmp inside
+ *   /scratch/slots/<id>/commands  /run/commands: commands too long for an argument
+ *
+ * Its owner may put anything anywhere below its home and its tmp: the agent touches neither from outside once they are given away.
+ */
+import { chmod, chown, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { removeCgroup, slotCgroup } from './cgroups.ts'
+import { type Disk, scratchDir } from './disk.ts'
+import { Holder } from './holder.ts'
+import { refillMs, sharedMemory, spareSlots } from './limits.ts'
+import { insideDir, socketsDir } from './ninep-bridge.ts'
+
+export const commandsDir = '/run/commands'
+const filesDir = '/run/bulkhead/slots'
+
+export type Slot = {
+  readonly id: string
+  readonly cgroup: string
+  /** Its folders, seen from outside. */
+  readonly dir: string
+  /** Sockets of its folders' mounts, seen from outside. */
+  readonly sockets: string
+  readonly holder: Holder
+}
+
+export class Slots {
+  readonly #disk: Disk
+  readonly #spare: Promise<Slot>[] = []
+  readonly #bases = { passwd: '', group: '' }
+  #next = 1
+
+  constructor(disk: Disk) {
+    this.#disk = disk
+  }
+
+  /** Makes slots until there are as many as are kept ready. Rejects when one cannot be made. */
+  async fill(): Promise<void> {
+    while (this.#spare.length < spareSlots) this.#spare.push(this.#make())
+    await Promise.all(this.#spare)
+  }
+
+  /** A slot as the session of this name and user. */
+  async take(name: string, uid: number): Promise<Slot> {
+    const slot = await (this.#spare.shift() ?? this.#make())
+    setTimeout(() => void this.fill().catch(() => this.#spare.splice(0)), refillMs).unref()
+    try {
+      const home = join(slot.dir, 'sessions', name)
+      await mkdir(home, { mode: 0o700 })
+      await mkdir(join(home, 'mnt'))
+      for (const own of [home, join(slot.dir, 'tmp')]) await chown(own, uid, uid)
+      await this.#disk.allot(uid)
+      await this.#writeUsers(slot.id, name, uid)
+      return slot
+    } catch (error) {
+      await this.remove(slot)
+      throw error
+    }
+  }
+
+  /** Kills everything in it and removes what it left. */
+  async remove(slot: Pick<Slot, 'id' | 'cgroup' | 'dir' | 'sockets'>): Promise<void> {
+    await removeCgroup(slot.cgroup)
+    for (const dir of [slot.dir, join(filesDir, slot.id), slot.sockets]) await rm(dir, { recursive: true, force: true }).catch(() => {})
+  }
+
+  async #make(): Promise<Slot> {
+    const id = `s${this.#next++}`
+    const dir = join(scratchDir, 'slots', id)
+    const sockets = join(socketsDir, id)
+    const cgroup = await slotCgroup(id)
+    try {
+      for (const name of ['sessions', 'tmp', 'commands']) await mkdir(join(dir, name), { recursive: true })
+      await chmod(join(dir, 'tmp'), 0o700)
+      await mkdir(sockets, { recursive: true, mode: 0o700 })
+      await this.#writeUsers(id, 'nobody-yet', 65_534)
+      const holder = await Holder.start(join(cgroup, 'base'), jail(dir, sockets, join(filesDir, id)))
+      // Whoever is in there sees its own processes and no others, not even that there are some.
+      await holder.order('mount -o remount,nosuid,nodev,noexec,hidepid=invisible /proc')
+      return { id, cgroup, dir, sockets, holder }
+    } catch (error) {
+      await this.remove({ id, cgroup, dir, sockets })
+      throw error
+    }
+  }
+
+  /** Each session has its own list of users: the system's and itself. */
+  async #writeUsers(id: string, name: string, uid: number): Promise<void> {
+    const bases = this.#bases
+    if (bases.passwd === '') {
+      bases.passwd = await readFile('/etc/passwd', 'utf8')
+      bases.group = await readFile('/etc/group', 'utf8')
+    }
+    const taken = bases.passwd.startsWith(`${name}:`) || bases.passwd.includes(`\n${name}:`)
+    const user = /^[a-z][a-z0-9_-]{0,31}$/.test(name) && !taken ? name : `u${uid}`
+    const files = join(filesDir, id)
+    await mkdir(files, { recursive: true })
+    await writeFile(join(files, 'passwd'), `${bases.passwd}${user}:x:${uid}:${uid}::/sessions/${name}:/bin/bash\n`)
+    await writeFile(join(files, 'group'), `${bases.group}${user}:x:${uid}:\n`)
+  }
+}
+
+/** Everything a session's processes can see. */
+function jail(dir: string, sockets: string, files: string): string[] {
+  const namespaces = ['pid', 'ipc', 'uts', 'net', 'cgroup'].map((kind) => `--unshare-${kind}`)
+  // biome-ignore format: one place a line
+  return [
+    'bwrap', ...namespaces, '--die-with-parent', '--hostname', 'workspace',
+    '--ro-bind', '/', '/',
+    '--proc', '/proc',
+    '--dev', '/dev',
+    '--perms', '1777', '--size', String(sharedMemory), '--tmpfs', '/dev/shm',
+    // The control groups' names, and the devices, are nobody's business in there; how many processors there are is asked for.
+    '--tmpfs', '/sys',
+    '--ro-bind-try', '/sys/devices/system/cpu', '/sys/devices/system/cpu',
+    '--remount-ro', '/sys',
+    '--tmpfs', '/run',
+    '--tmpfs', '/scratch', '--remount-ro', '/scratch',
+    '--bind', join(dir, 'sessions'), '/sessions',
+    '--bind', join(dir, 'tmp'), '/tmp',
+    '--bind', join(dir, 'tmp'), '/var/tmp',
+    '--ro-bind', join(dir, 'commands'), commandsDir,
+    '--bind', sockets, insideDir,
+    '--ro-bind', join(files, 'passwd'), '/etc/passwd',
+    '--ro-bind', join(files, 'group'), '/etc/group',
+  ]
+}
