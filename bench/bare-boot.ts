@@ -3,13 +3,13 @@
  * loads the disk driver, mounts the root image, runs the image's shell, and says so on the console.
  */
 import { spawn } from 'node:child_process'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { findImage, type Image } from '../actors/vm-supervisor/image.ts'
 import { writeCpio } from '../actors/vm-supervisor/image-cpio.ts'
-import { maxCpus, memoryMiB } from '../actors/vm-supervisor/limits.ts'
+import { maxCpus, memoryMiB, scratchBytes } from '../actors/vm-supervisor/limits.ts'
 import { type Accelerator, type Architecture, bootArgs } from '../actors/vm-supervisor/qemu-args.ts'
 import { imagePlace } from '../setup/places.js'
 
@@ -46,18 +46,21 @@ export async function prepareBareBoot(): Promise<BareBoot> {
   if (!image) throw new Error('The workspace image is not there; `npm start -- setup` builds it.')
   const dir = await mkdtemp(join(tmpdir(), 'bulkhead-bench-'))
   const initrd = join(dir, 'initrd.img')
+  const scratch = join(dir, 'disk.raw')
+  await writeFile(scratch, '')
+  await truncate(scratch, scratchBytes)
   await writeFile(
     initrd,
     Buffer.concat([await readFile(image.initrd), writeCpio([{ path: 'init', type: 'file', mode: 0o755, data: Buffer.from(init) }])]),
   )
   return {
-    sample: (accelerator) => bootOnce(image, initrd, accelerator),
+    sample: (accelerator) => bootOnce(image, initrd, scratch, accelerator),
     close: () => rm(dir, { recursive: true, force: true }),
   }
 }
 
 /** Milliseconds from the start of QEMU to the first word of a program of the root image. */
-function bootOnce({ kernel, root }: Image, initrd: string, accelerator: Accelerator): Promise<number> {
+function bootOnce({ kernel, root }: Image, initrd: string, scratch: string, accelerator: Accelerator): Promise<number> {
   const arch: Architecture = process.arch === 'arm64' ? 'aarch64' : 'x86_64'
   const args = bootArgs({
     accelerator,
@@ -67,6 +70,8 @@ function bootOnce({ kernel, root }: Image, initrd: string, accelerator: Accelera
     kernel,
     initrd,
     root,
+    scratch: { path: scratch, temporary: false },
+    saving: false,
     append: [],
     fds: { control: 3, files: 4, qmp: 5, console: 6 },
     sandbox: process.platform === 'linux',

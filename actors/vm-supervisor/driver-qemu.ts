@@ -1,31 +1,40 @@
 /** QEMU as the hypervisor. Its sockets are socket pairs made at spawn: nothing on disk to guess, race or leave behind. */
 import { type ChildProcess, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { closeSync, openSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
+import { cpus as processors, release } from 'node:os'
 import { basename, join } from 'node:path'
 import type { Duplex, Readable } from 'node:stream'
 import { fault, type Fault } from '../../kernel/index.ts'
 import type { Driver, Hypervisor, LaunchSpec, RunningVm, Verdict } from './driver.ts'
 import { jailArgs } from './jail.ts'
-import { maxStderr } from './limits.ts'
+import { maxStderr, overheadMiB, savePollMs, scratchBytes } from './limits.ts'
 import { mark, reap, unmark } from './orphans.ts'
 import { keepVerdict, readVerdict, verdictKey, watchBoot } from './probe.ts'
-import { type Accelerator, type Architecture, bootArgs, controlDevice, probeArgs } from './qemu-args.ts'
+import { type Accelerator, type Architecture, type BootArgs, bootArgs, controlDevice, probeArgs } from './qemu-args.ts'
 import { QmpClient } from './qmp.ts'
+import { diskFile, memoryFile } from './snapshots.ts'
 
 /** The supervisor's own environment is empty; programs are looked for where systems keep them. */
 const environment = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/homebrew/bin' }
+
+/** Where a jailed QEMU sees the one folder it may write in. */
+const scratchInside = '/scratch'
 
 const linux = process.platform === 'linux'
 const arch: Architecture = process.arch === 'arm64' ? 'aarch64' : 'x86_64'
 const hardware: Accelerator | null =
   ({ linux: 'kvm', darwin: 'hvf', win32: 'whpx' }[process.platform as string] as Accelerator | undefined) ?? null
 
+/** QEMU's default would take its time; this is more than memory can give. Bytes a second. */
+const unlimited = 2 ** 40
+
 type Exit = { code: number | null; signal: string | null; stderr: string }
 
 export function qemuDriver(home: string): Driver {
   const binary = `qemu-system-${arch}`
   const pidFile = join(home, 'qemu.json')
-  const verdictFile = join(home, 'accelerator.json')
 
   return {
     async find() {
@@ -39,6 +48,8 @@ export function qemuDriver(home: string): Driver {
     },
 
     async accelerate({ hypervisor, imageDir, avoidHardware, signal }): Promise<Verdict> {
+      // Beside the image: its kernel is what is tried, and another home need not try it again.
+      const verdictFile = join(imageDir, 'accelerator.json')
       const key = verdictKey(hypervisor.version, basename(imageDir))
       const keep = async (accelerator: Accelerator, why: string): Promise<Verdict> => {
         await keepVerdict(verdictFile, { key, accelerator, why }).catch(() => {})
@@ -52,6 +63,8 @@ export function qemuDriver(home: string): Driver {
       if (signal.aborted) return { accelerator: 'tcg', why: 'interrupted', cached: false }
       return why === null ? keep(hardware, 'it ran the kernel') : keep('tcg', `${hardware} does not run the kernel here: ${why}`)
     },
+
+    snapshotKey,
 
     launch: (spec) => launch(spec, pidFile),
 
@@ -85,7 +98,7 @@ async function tryAccelerator(
   signal: AbortSignal,
 ): Promise<string | null> {
   const args = probeArgs({ accelerator, arch, cpus: 1, memoryMiB: 256, kernel, fds: { console: 3 }, sandbox: linux })
-  const child = start(hypervisor, [kernel], args, ['pipe'])
+  const child = start(hypervisor, { device: deviceOf(accelerator), readable: [kernel], args, stdio: ['pipe'], env: environment })
   const exit = exitOf(child)
   try {
     const ended = exit.then(({ code, signal: by, stderr }) => lastLine(stderr) ?? `QEMU ended with ${by ?? `code ${code}`}`)
@@ -95,30 +108,66 @@ async function tryAccelerator(
   }
 }
 
+/** Command line but for where its files are. */
+function machineOf(
+  spec: Pick<LaunchSpec, 'accelerator' | 'cpus' | 'memoryMiB'>,
+  files: Omit<BootArgs, keyof Machine | 'append' | 'sandbox'>,
+): string[] {
+  const { accelerator, cpus, memoryMiB } = spec
+  return bootArgs({ accelerator, arch, cpus, memoryMiB, append: [], sandbox: linux, ...files })
+}
+type Machine = Pick<BootArgs, 'accelerator' | 'arch' | 'cpus' | 'memoryMiB'>
+
+function snapshotKey(spec: Omit<LaunchSpec, 'begin' | 'scratchDir'>): string {
+  const machine = machineOf(spec, {
+    kernel: 'kernel',
+    initrd: 'initrd',
+    root: 'root',
+    scratch: { path: 'scratch', temporary: false },
+    fds: { control: 3, files: 4, qmp: 5, console: 6 },
+    saving: false,
+  })
+  // The names of the image and of the initrd are hashes of their content. Real processors differ, an emulated one does not.
+  const files = [basename(spec.imageDir), basename(spec.initrd)]
+  const processor = spec.accelerator === 'tcg' ? [] : [processors()[0]?.model ?? '', release()]
+  const parts = [spec.hypervisor.version, machine, files, processor, scratchBytes]
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 24)
+}
+
 async function launch(spec: LaunchSpec, pidFile: string): Promise<RunningVm> {
-  const { hypervisor, accelerator, cpus, memoryMiB, imageDir, initrd } = spec
+  const { hypervisor, accelerator, imageDir, initrd, begin, scratchDir } = spec
   const jailed = hypervisor.noJail === null
-  const args = bootArgs({
-    accelerator,
-    arch,
-    cpus,
-    memoryMiB,
+  const scratchSeen = jailed ? scratchInside : scratchDir
+  const restored = begin.how === 'restore' ? begin.snapshot : null
+  const memory = restored === null ? null : openSync(join(restored, memoryFile), 'r')
+  const args = machineOf(spec, {
     kernel: join(imageDir, 'vmlinuz'),
     initrd,
     root: join(imageDir, 'root.squashfs'),
-    append: [],
-    fds: { control: 3, files: 4, qmp: 5, console: 6 },
-    sandbox: linux,
+    scratch:
+      restored === null ? { path: join(scratchSeen, diskFile), temporary: false } : { path: join(restored, diskFile), temporary: true },
+    fds: { control: 3, files: 4, qmp: 5, console: 6, ...(memory === null ? {} : { incoming: 7 }) },
+    saving: begin.how === 'boot-and-save',
   })
-  const child = start(
-    hypervisor,
-    [imageDir, initrd],
-    args,
-    ['pipe', 'pipe', 'pipe', 'pipe', ...(jailed ? (['pipe'] as const) : [])],
-    jailed ? 7 : undefined,
-  )
+  const infoFd = memory === null ? 7 : 8
+  let child: ChildProcess
+  try {
+    child = start(hypervisor, {
+      memoryMiB: spec.memoryMiB,
+      device: deviceOf(accelerator),
+      readable: [imageDir, initrd, ...(restored === null ? [] : [restored])],
+      writable: { path: scratchDir, at: scratchInside },
+      args,
+      stdio: ['pipe', 'pipe', 'pipe', 'pipe', ...(memory === null ? [] : [memory]), ...(jailed ? (['pipe'] as const) : [])],
+      ...(jailed ? { infoFd } : {}),
+      // Where a temporary disk is made.
+      env: { ...environment, TMPDIR: scratchSeen },
+    })
+  } finally {
+    if (memory !== null) closeSync(memory)
+  }
   const exited = exitOf(child)
-  const pid = jailed ? await jailedPid(pipeOf(child, 7), exited) : child.pid
+  const pid = jailed ? await jailedPid(pipeOf(child, infoFd), exited) : child.pid
   if (pid === undefined || pid === null) {
     child.kill('SIGKILL')
     const { stderr, code, signal } = await exited
@@ -145,6 +194,23 @@ async function launch(spec: LaunchSpec, pidFile: string): Promise<RunningVm> {
       await qmp.ready
       return opened + readBytes(await qmp.execute('query-blockstats'))
     },
+    async pause() {
+      await qmp.execute('stop')
+    },
+    async resume() {
+      await qmp.execute('cont')
+    },
+    async save() {
+      // Not stopped before: QEMU stops it itself for the last of it, and one that was running then runs on by itself when it is restored.
+      await qmp.execute('migrate-set-parameters', { 'max-bandwidth': unlimited })
+      await qmp.execute('migrate', { uri: `exec:exec cat > ${quoted(join(scratchSeen, memoryFile))}` })
+      for (;;) {
+        const { status, 'error-desc': why } = (await qmp.execute('query-migrate')) as { status?: string; 'error-desc'?: string }
+        if (status === 'completed') return
+        if (status === 'failed' || status === 'cancelled') throw new Error(why ?? `saving the memory ${status}`)
+        await new Promise((resolve) => setTimeout(resolve, savePollMs))
+      }
+    },
     async quit() {
       await qmp.execute('quit')
     },
@@ -160,24 +226,46 @@ async function launch(spec: LaunchSpec, pidFile: string): Promise<RunningVm> {
       }
     },
     exited: exited.then(async (exit) => {
-      await unmark(pidFile).catch(() => {})
+      await unmark(pidFile, pid).catch(() => {})
       return exit
     }),
   }
 }
 
-/** `pipes`: descriptors from 3 on. */
-function start(
-  hypervisor: Hypervisor,
-  readable: readonly string[],
-  args: readonly string[],
-  pipes: 'pipe'[],
-  infoFd?: number,
-): ChildProcess {
-  const stdio: ('ignore' | 'pipe')[] = ['ignore', 'ignore', 'pipe', ...pipes]
-  if (hypervisor.noJail !== null) return spawn(hypervisor.binary, args, { stdio, env: environment, cwd: '/' })
-  const jail = jailArgs({ readable, devices: ['/dev/kvm'], ...(infoFd === undefined ? {} : { infoFd }) })
-  return spawn('bwrap', [...jail, hypervisor.binary, ...args], { stdio, env: environment, cwd: '/' })
+type Start = {
+  /** Of the accelerator, if it has one. */
+  device?: string | undefined
+  /** The guest's; bounds what QEMU may take. */
+  memoryMiB?: number
+  readable: readonly string[]
+  writable?: { path: string; at: string }
+  args: readonly string[]
+  /** Descriptors from 3 on. */
+  stdio: ('pipe' | number)[]
+  infoFd?: number
+  env: Record<string, string>
+}
+
+function start(hypervisor: Hypervisor, { memoryMiB, device, readable, writable, args, stdio: more, infoFd, env }: Start): ChildProcess {
+  const stdio: ('ignore' | 'pipe' | number)[] = ['ignore', 'ignore', 'pipe', ...more]
+  if (hypervisor.noJail !== null) return spawn(hypervisor.binary, args, { stdio, env, cwd: '/' })
+  const jail = jailArgs({
+    readable,
+    devices: device === undefined ? [] : [device],
+    ...(writable === undefined ? {} : { writable }),
+    ...(infoFd === undefined ? {} : { infoFd }),
+  })
+  // The jail's own programs replace each other: the process stays the same.
+  const bounds = memoryMiB === undefined ? [] : ['prlimit', `--as=${(memoryMiB + overheadMiB) * 1024 * 1024}`, '--core=0', '--']
+  const [command = '', ...rest] = [...bounds, 'bwrap', ...jail, hypervisor.binary, ...args]
+  return spawn(command, rest, { stdio, env, cwd: '/' })
+}
+
+const deviceOf = (accelerator: Accelerator): string | undefined => (accelerator === 'kvm' ? '/dev/kvm' : undefined)
+
+/** One word for the shell that QEMU starts. */
+function quoted(path: string): string {
+  return `'${path.replaceAll("'", "'\\''")}'`
 }
 
 /** The host's end of a socket pair asked for at spawn. */

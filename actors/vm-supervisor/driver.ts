@@ -22,6 +22,10 @@ export type LaunchSpec = {
   imageDir: string
   /** The image's initrd with the agent's archive appended. */
   initrd: string
+  /** A folder of this VM's own for what it writes. */
+  scratchDir: string
+  /** How it begins: from a saved memory, from nothing, or from nothing and to be saved. */
+  begin: { how: 'restore'; snapshot: string } | { how: 'boot' } | { how: 'boot-and-save' }
 }
 
 export type RunningVm = {
@@ -34,6 +38,11 @@ export type RunningVm = {
   agentGone: Promise<void>
   /** A number that grows while the guest makes progress (bytes read from its disk, ports opened). Rejects once it has ended. */
   progress(): Promise<number>
+  /** Stops the virtual processors, and lets them go on. */
+  pause(): Promise<void>
+  resume(): Promise<void>
+  /** Writes the whole machine's memory to `memory` in its scratch folder and leaves it stopped. */
+  save(): Promise<void>
   /** Asks the hypervisor to end. Resolves when asked. */
   quit(): Promise<void>
   /** Ends it at once. */
@@ -42,6 +51,8 @@ export type RunningVm = {
 }
 
 export type Driver = {
+  /** Everything a saved memory depends on: two VMs with the same key can take each other's. */
+  snapshotKey(spec: Omit<LaunchSpec, 'begin' | 'scratchDir'>): string
   /** Finds the hypervisor and tries its jail. */
   find(): Promise<{ ok: true; hypervisor: Hypervisor } | { ok: false; error: Fault }>
   /** Which accelerator runs this kernel here; by experiment, remembered. `avoidHardware`: it failed in practice, remember that instead. */

@@ -1,15 +1,18 @@
 /** What the machine's commands do. Decisions are the machine's; the one running VM is held here. */
+import { rm } from 'node:fs/promises'
 import { availableParallelism, freemem } from 'node:os'
+import { join } from 'node:path'
 import * as Effect from 'effect/Effect'
 import { asFault, type EffectContext, type Effects, type Fault, fault, isFault } from '../../kernel/index.ts'
-import type { Driver, Hypervisor } from './driver.ts'
+import type { Driver, Hypervisor, LaunchSpec } from './driver.ts'
 import { qemuDriver } from './driver-qemu.ts'
-import { buildImage, type ImageProgress } from './image.ts'
+import { buildImage, type ImageProgress, markGood, previousGood } from './image.ts'
 import { joinedInitrd } from './initrd.ts'
-import { admitMs, maxCpus, memoryMiB, pingSilentMs, policyRetryMs } from './limits.ts'
+import { admitMs, maxCpus, memoryMiB, memoryStepMiB, policyRetryMs } from './limits.ts'
 import { LiveVm } from './live-vm.ts'
 import type { Accelerator } from './qemu-args.ts'
-import type { Config, Folder, Waiting } from './state.ts'
+import { beginSnapshot, discardSnapshot, findSnapshot, prepareScratch } from './snapshots.ts'
+import type { Config, Folder, How, Waiting } from './state.ts'
 
 /** This process serves one supervisor, which has at most one VM. */
 let live: LiveVm | null = null
@@ -43,7 +46,22 @@ const since = (start: number): number => Math.round(performance.now() - start)
 function chosenMemory(asked: number | null): number {
   if (asked !== null) return Math.max(256, Math.round(asked))
   const free = freemem() / 1024 / 1024 / memoryMiB.freeShare
-  return Math.round(Math.min(memoryMiB.usual, Math.max(memoryMiB.least, free)))
+  const stepped = Math.floor(free / memoryStepMiB) * memoryStepMiB
+  return Math.min(memoryMiB.usual, Math.max(memoryMiB.least, stepped))
+}
+
+type Machine = { ref: string; config: Config; imageDir: string; accelerator: Accelerator; memoryMiB: number; cpus: number }
+
+async function specOf({
+  config,
+  imageDir,
+  accelerator,
+  memoryMiB: memory,
+  cpus,
+}: Machine): Promise<Omit<LaunchSpec, 'begin' | 'scratchDir'>> {
+  if (!found) throw new Error('no hypervisor was found')
+  const initrd = await joinedInitrd(config.home, imageDir, config.guestDir)
+  return { hypervisor: found.hypervisor, accelerator, cpus, memoryMiB: memory, imageDir, initrd }
 }
 
 function progressText({ detail, fraction }: ImageProgress): string {
@@ -71,10 +89,15 @@ export const effects = {
 
   image: {
     outcomes: ['ready', 'failed'],
-    run: ({ ref, config }: { ref: string; config: Config }, context) =>
+    run: ({ ref, config, rollback }: { ref: string; config: Config; rollback: boolean }, context) =>
       attempt(async (signal) => {
         const start = performance.now()
         const { imageDir, nodeBinary, guestDir } = config
+        const previous = rollback ? await previousGood({ imageDir, nodeBinary }) : null
+        if (previous !== null) {
+          context.log('warn', 'the image does not start; the one before it is used', { image: previous.manifest.recipe })
+          return { type: 'ready', dir: previous.dir, built: false, rolledBack: true, ms: since(start) }
+        }
         let built = false
         let shown = ''
         const onProgress = (progress: ImageProgress): void => {
@@ -84,7 +107,7 @@ export const effects = {
           shown = text
         }
         const image = await buildImage({ imageDir, nodeBinary, guestDir, onProgress, signal })
-        return { type: 'ready', dir: image.dir, built, ms: since(start) }
+        return { type: 'ready', dir: image.dir, built, rolledBack: false, ms: since(start) }
       }, 'failed'),
   },
 
@@ -99,16 +122,31 @@ export const effects = {
       }),
   },
 
+  lookForSnapshot: {
+    outcomes: ['found', 'none'],
+    run: (params: Machine) =>
+      Effect.promise(async () => {
+        const start = performance.now()
+        if (!found) throw new Error('no hypervisor was found')
+        const key = found.driver.snapshotKey(await specOf(params))
+        const there = params.config.snapshots && (await findSnapshot(params.imageDir, key)) !== null
+        return { type: there ? 'found' : 'none', key, ms: since(start) }
+      }),
+  },
+
   /** Ends only when the VM has ended. */
   runVm: {
     outcomes: ['exited'],
-    run: (params: { ref: string; config: Config; imageDir: string; accelerator: Accelerator; memoryMiB: number; cpus: number }, context) =>
+    run: (params: Machine & { how: How; key: string | null }, context) =>
       Effect.promise(async (signal) => {
-        const { ref, config, imageDir, accelerator, cpus } = params
+        const { ref } = params
+        let scratchDir: string | null = null
         try {
           if (!found) throw new Error('no hypervisor was found')
-          const initrd = await joinedInitrd(config.home, imageDir, config.guestDir)
-          const spec = { hypervisor: found.hypervisor, accelerator, cpus, memoryMiB: params.memoryMiB, imageDir, initrd }
+          const begin = await beginning(params)
+          scratchDir = params.how === 'boot-and-save' ? await beginSnapshot(params.imageDir) : join(params.config.home, `scratch-${ref}`)
+          if (params.how !== 'boot-and-save') await prepareScratch(scratchDir)
+          const spec = { ...(await specOf(params)), begin, scratchDir }
           const ended = await LiveVm.run(found.driver, spec, ref, context, signal, (vm) => {
             // A successor may be there already when one that was killed is finally gone.
             if (vm !== null || live?.epoch === ref) live = vm
@@ -116,6 +154,9 @@ export const effects = {
           return { type: 'exited', ...ended }
         } catch (error) {
           return { type: 'exited', code: null, signal: null, detail: hostFault(error).cause ?? asFault(error).message }
+        } finally {
+          // Not waited for: that it ended is news the machine needs at once.
+          if (scratchDir !== null) rm(scratchDir, { recursive: true, force: true }).catch(() => {})
         }
       }),
   },
@@ -126,14 +167,55 @@ export const effects = {
       attempt(async () => {
         const start = performance.now()
         if (!live) throw gone()
-        await live.control.ping()
+        await live.prove()
+        await markGood(live.imageDir)
         return { type: 'ok', ms: since(start), at: Date.now() }
+      }, 'failed'),
+  },
+
+  save: {
+    outcomes: ['saved', 'failed'],
+    run: ({ imageDir, key }: { imageDir: string; key: string }) =>
+      attempt(async () => {
+        const start = performance.now()
+        if (!live) throw gone()
+        await live.save(imageDir, key)
+        return { type: 'saved', ms: since(start) }
+      }, 'failed'),
+  },
+
+  discard: {
+    outcomes: ['done'],
+    run: ({ imageDir, key }: { imageDir: string; key: string }, context) =>
+      Effect.promise(async () => {
+        context.log('warn', 'a saved memory did not work and is discarded', { key })
+        await discardSnapshot(imageDir, key).catch(() => {})
+        return { type: 'done' }
+      }),
+  },
+
+  pause: {
+    outcomes: ['done', 'failed'],
+    run: () =>
+      attempt(async () => {
+        await live?.pause()
+        return { type: 'done' }
+      }, 'failed'),
+  },
+
+  resume: {
+    outcomes: ['done', 'failed'],
+    run: () =>
+      attempt(async () => {
+        if (!live) throw gone()
+        await live.resume()
+        return { type: 'done' }
       }, 'failed'),
   },
 
   ping: {
     outcomes: ['ok', 'silent'],
-    run: () => Effect.promise(pingOutcome),
+    run: ({ silentMs }: { silentMs: number }) => Effect.promise(() => pingOutcome(silentMs)),
   },
 
   halt: {
@@ -178,6 +260,13 @@ export const effects = {
   },
 } satisfies Effects
 
+async function beginning({ how, key, imageDir }: { how: How; key: string | null; imageDir: string }): Promise<LaunchSpec['begin']> {
+  if (how !== 'restore') return { how }
+  const snapshot = key === null ? null : await findSnapshot(imageDir, key)
+  if (snapshot === null) throw new Error('the saved memory is gone')
+  return { how, snapshot }
+}
+
 async function runCommand(order: Waiting, context: EffectContext, signal: AbortSignal): Promise<Outcome> {
   if (!live) return { type: 'lost', error: gone() }
   const handle = live.control.exec({ ...order, trace: context.trace }, (stream, text) =>
@@ -193,21 +282,21 @@ async function runCommand(order: Waiting, context: EffectContext, signal: AbortS
 }
 
 /** Waits for the answer as long as the guest sends anything at all: a busy guest is slow, a hung one silent. */
-async function pingOutcome(): Promise<Outcome> {
+async function pingOutcome(silentMs: number): Promise<Outcome> {
   const vm = live
-  if (!vm) return { type: 'ok' }
+  if (!vm) return { type: 'ok', busy: false }
   let heard = vm.control.received
   let timer: NodeJS.Timeout | undefined
   const silence = new Promise<Outcome>((resolve) => {
     timer = setInterval(() => {
       if (vm.control.received === heard) resolve({ type: 'silent' })
       heard = vm.control.received
-    }, pingSilentMs)
+    }, silentMs)
   })
-  const answer = vm.control.ping().then(
-    (): Outcome => ({ type: 'ok' }),
+  const answer = vm.control.ping(Date.now()).then(
+    (busy): Outcome => ({ type: 'ok', busy }),
     // The VM's end is reported by the effect that ran it.
-    (): Outcome => ({ type: 'ok' }),
+    (): Outcome => ({ type: 'ok', busy: false }),
   )
   try {
     return await Promise.race([answer, silence])

@@ -16,23 +16,32 @@ export type ExecResult = {
 export type EffectEvent =
   | { type: 'probe.found'; ref: string; hypervisor: Hypervisor; memoryMiB: number; cpus: number; ms: number }
   | { type: 'probe.missing'; ref: string; error: Fault }
-  | { type: 'image.ready'; ref: string; dir: string; built: boolean; ms: number }
+  | { type: 'image.ready'; ref: string; dir: string; built: boolean; rolledBack: boolean; ms: number }
   | { type: 'image.failed'; ref: string; error: Fault }
   | { type: 'image.progress'; epoch: string; text: string }
   | { type: 'accelerate.chosen'; ref: string; accelerator: Accelerator; why: string; cached: boolean; ms: number }
+  | { type: 'lookForSnapshot.found'; ref: string; key: string; ms: number }
+  | { type: 'lookForSnapshot.none'; ref: string; key: string; ms: number }
   | { type: 'vm.spawned'; epoch: string; pid: number }
   | { type: 'vm.progress'; epoch: string; text: string }
   | { type: 'vm.handshake'; epoch: string; ms: number; guestMs: number; kernel: string }
   | { type: 'runVm.exited'; ref: string; code: number | null; signal: string | null; detail: string }
   | { type: 'verify.ok'; ref: string; ms: number; at: number }
   | { type: 'verify.failed'; ref: string; error: Fault }
+  | { type: 'save.saved'; ref: string; ms: number }
+  | { type: 'save.failed'; ref: string; error: Fault }
+  | { type: 'pause.done'; ref: string }
+  | { type: 'pause.failed'; ref: string; error: Fault }
+  | { type: 'resume.done'; ref: string }
+  | { type: 'resume.failed'; ref: string; error: Fault }
+  | { type: 'discard.done' }
   | { type: 'admit.ready'; ref: string; session: string; revision: number }
   | { type: 'admit.failed'; ref: string; session: string; revision: number; error: Fault }
   | { type: 'evict.done'; ref: string }
   | ({ type: 'exec.exited'; request: number } & ExecResult)
   | { type: 'exec.failed'; request: number; error: Fault }
   | { type: 'exec.lost'; request: number; error: Fault }
-  | { type: 'ping.ok'; ref: string }
+  | { type: 'ping.ok'; ref: string; busy: boolean }
   | { type: 'ping.silent'; ref: string }
   | { type: 'drawJitter.drawn'; ref: string; fraction: number }
   | { type: 'readClock.read'; request: number; at: number }
@@ -44,7 +53,12 @@ export type EffectEvent =
         | 'probe.crashed'
         | 'image.crashed'
         | 'accelerate.crashed'
+        | 'lookForSnapshot.crashed'
         | 'runVm.crashed'
+        | 'save.crashed'
+        | 'pause.crashed'
+        | 'resume.crashed'
+        | 'discard.crashed'
         | 'verify.crashed'
         | 'admit.crashed'
         | 'evict.crashed'

@@ -5,6 +5,8 @@ export type JailArgs = {
   readable: readonly string[]
   /** Device nodes it needs (`/dev/kvm`). */
   devices: readonly string[]
+  /** Folder it may write in, and where that is inside. */
+  writable?: { path: string; at: string }
   /** Descriptor on which bwrap writes `{"child-pid": n}`. */
   infoFd?: number
 }
@@ -13,7 +15,7 @@ export type JailArgs = {
  * Own user, mount, process, network, IPC and host-name namespaces; programs and libraries read-only; nothing of the member's files; no
  * `/proc`; dies with the supervisor. QEMU is its process 1, so that killing either ends both.
  */
-export function jailArgs({ readable, devices, infoFd }: JailArgs): string[] {
+export function jailArgs({ readable, writable, devices, infoFd }: JailArgs): string[] {
   // biome-ignore format: one option a line
   return [
     ...(infoFd === undefined ? [] : ['--info-fd', String(infoFd)]),
@@ -28,6 +30,7 @@ export function jailArgs({ readable, devices, infoFd }: JailArgs): string[] {
     '--dev', '/dev',
     ...devices.flatMap((path) => ['--dev-bind-try', path, path]),
     ...readable.flatMap((path) => ['--ro-bind', path, path]),
+    ...(writable ? ['--bind', writable.path, writable.at] : []),
     '--chdir', '/',
     '--',
   ]

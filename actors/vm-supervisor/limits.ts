@@ -113,3 +113,45 @@ export const maxStderr = 4_000
 
 /** Pause before policy is asked again when its actor went down, ms. */
 export const policyRetryMs = 500
+
+/** Nominal size of the disk sessions write to, bytes. It is sparse: it takes from the host what is written and no more. */
+export const scratchBytes = 8 * 1024 ** 3
+
+/** Saved memories kept for an image (each some 200 MB): of this version and of those that were used last. */
+export const keptSnapshots = 4
+
+/** Between looks at how far saving the memory is, ms; it takes a fraction of a second. */
+export const savePollMs = 20
+
+/** A start from a saved memory that has not answered after this long does not work, ms; a good one answers within a second. */
+export const restoreStallMs = 15_000
+
+/** Making the guest ready for being saved, and saving it, ms: a command has to run in there, and some 200 MB must reach the disk. */
+export const saveStallMs = 120_000
+
+/**
+ * After this many failures in a row no memory is saved: one may be the death of the VM before, or of a saved memory that no longer works; two
+ * say that saving is no use, and just boot. It is saved again once the VM has been healthy.
+ */
+export const failuresWithoutSaving = 2
+
+/** How often a VM is looked at whether it is in use, ms; one that is not is paused. Waking it takes milliseconds. */
+export const pauseAfterMs = 60_000
+
+/** A VM paused for this long is stopped and gives its memory back, ms. */
+export const stopAfterMs = 30 * 60_000
+
+/** Steps of the guest's memory, MiB: a saved memory fits one size only, so that small changes of what is free must not change it. */
+export const memoryStepMiB = 256
+
+/** An image used this recently is somebody's, even if it is not the newest, ms. */
+export const imageInUseMs = 24 * 60 * 60_000
+
+/** Boots of an image that fail in a row before the one before it is used: the first two may be anything. */
+export const failuresBeforeRollback = 3
+
+/**
+ * Address space of QEMU beyond the guest's memory, MiB: its programs and libraries, the translation cache, threads' stacks, which take 0.8 GiB
+ * of it under emulation. What a hostile guest makes of QEMU cannot take the host's memory.
+ */
+export const overheadMiB = 3_072

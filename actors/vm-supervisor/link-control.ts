@@ -24,7 +24,9 @@ export class ControlLink {
   readonly #onLog: (level: 'info' | 'warn' | 'error', message: string) => void
   readonly #execs = new Map<number, Execution>()
   readonly #sessions = new Map<string, Waiter[]>()
-  readonly #pings = new Map<number, Waiter>()
+  readonly #pings = new Map<number, { resolve: (busy: boolean) => void; reject: (error: Fault) => void }>()
+  readonly #awake: Waiter[] = []
+  #warm: Waiter | null = null
   #next = 1
   #ready: ((ready: Ready) => void) | null = null
   #epoch = ''
@@ -78,8 +80,20 @@ export class ControlLink {
     }
   }
 
-  clock(ms: number): void {
-    this.#send({ t: 'clock', ms })
+  /** Gives the guest the time and, with a seed, fresh randomness and a machine id of its own. Resolves when it has them. */
+  wake(ms: number, seed?: string): Promise<void> {
+    return this.#wait((waiter) => {
+      this.#awake.push(waiter)
+      this.#send(seed === undefined ? { t: 'wake', ms } : { t: 'wake', ms, seed })
+    })
+  }
+
+  /** Has the guest make ready what sessions will need. Rejects when that did not work. */
+  warm(): Promise<void> {
+    return this.#wait((waiter) => {
+      this.#warm = waiter
+      this.#send({ t: 'warm' })
+    })
   }
 
   /** Asks the guest to end its sessions and power off. */
@@ -87,12 +101,13 @@ export class ControlLink {
     this.#send({ t: 'shutdown' })
   }
 
-  /** Resolves with the answer. */
-  ping(): Promise<void> {
+  /** Tells the time and resolves with whether something runs in the guest's sessions, commands under way or not. */
+  ping(ms: number): Promise<boolean> {
     const n = this.#next++
-    return this.#wait((waiter) => {
-      this.#pings.set(n, waiter)
-      this.#send({ t: 'ping', n })
+    if (this.#ended) return Promise.reject(this.#ended)
+    return new Promise((resolve, reject) => {
+      this.#pings.set(n, { resolve, reject })
+      this.#send({ t: 'ping', n, ms })
     })
   }
 
@@ -141,7 +156,7 @@ export class ControlLink {
     this.#stream.destroy()
     for (const { fail } of this.#execs.values()) fail(error)
     for (const { reject } of [...this.#sessions.values()].flat()) reject(error)
-    for (const { reject } of this.#pings.values()) reject(error)
+    for (const { reject } of [...this.#pings.values(), ...this.#awake.splice(0), ...(this.#warm ? [this.#warm] : [])]) reject(error)
     this.#execs.clear()
     this.#sessions.clear()
     this.#pings.clear()
@@ -176,9 +191,18 @@ export class ControlLink {
         if (message.epoch === this.#epoch) this.#ready?.(message)
         return
       case 'pong':
-        this.#pings.get(message.n)?.resolve()
+        this.#pings.get(message.n)?.resolve(message.busy)
         this.#pings.delete(message.n)
         return
+      case 'awake':
+        return this.#awake.shift()?.resolve()
+      case 'warmed': {
+        const waiter = this.#warm
+        this.#warm = null
+        if (message.problem === '') waiter?.resolve()
+        else waiter?.reject(fault('workspace-unavailable', 'The workspace could not make itself ready.', { cause: message.problem }))
+        return
+      }
       case 'sessioned':
         return this.#sessionDone(message.session, (waiter) => waiter.resolve())
       case 'failed':

@@ -7,12 +7,17 @@
  */
 import type { Duplex } from 'node:stream'
 import { asFault } from '../../kernel/index.ts'
-import { encodeFrame, FrameDecoder, parseChannelName, parseFilesMessage } from '../../guest/wire.ts'
+import { channelName, encodeFrame, FrameDecoder, parseChannelName, parseFilesMessage } from '../../guest/wire.ts'
 import { maxFilesInFlight } from './limits.ts'
 import { errnoOf, errorFrame, tagOf } from './ninep.ts'
 
 const EACCES = 13
+/** Longest proof the host ever sends, bytes. */
+const maxNonce = 64
 const EIO = 5
+
+/** A channel's name of the right form that is no session's. */
+const echoChannel = channelName('echo', 'echo', 0)
 
 export type Gate = {
   /** The answer to one 9P message. Rejects with a fault. */
@@ -27,6 +32,8 @@ export class FilesLink {
   readonly #epoch: string
   /** Connections a gate has heard of. */
   readonly #open = new Map<string, Gate>()
+  /** Proofs under way, by what must come back. */
+  readonly #echoes = new Map<string, { resolve: () => void; reject: (error: Error) => void }>()
   #inFlight = 0
   #ended = false
 
@@ -41,9 +48,20 @@ export class FilesLink {
     for (const event of ['end', 'close']) stream.on(event, () => this.end())
   }
 
+  /** Resolves when the guest has sent `nonce` back over this port. Rejects when the link ends first. */
+  echo(nonce: Uint8Array): Promise<void> {
+    if (this.#ended) return Promise.reject(new Error('the files port is closed'))
+    return new Promise((resolve, reject) => {
+      this.#echoes.set(Buffer.from(nonce).toString('hex'), { resolve, reject })
+      this.#stream.write(encodeFrame({ c: echoChannel, op: 'echo' }, nonce))
+    })
+  }
+
   end(): void {
     if (this.#ended) return
     this.#ended = true
+    for (const { reject } of this.#echoes.values()) reject(new Error('the files port closed'))
+    this.#echoes.clear()
     this.#stream.destroy()
     for (const [conn, gate] of this.#open) gate.close(conn)
     this.#open.clear()
@@ -58,9 +76,17 @@ export class FilesLink {
       const message = parseFilesMessage(decoded.frame.header)
       if (!message) continue
       if (message.op === 'msg') void this.#serve(message.c, decoded.frame.payload)
+      else if (message.op === 'echo') this.#echoed(decoded.frame.payload)
       else this.#closeConn(message.c)
     }
     this.#pace()
+  }
+
+  #echoed(payload: Uint8Array): void {
+    if (payload.length > maxNonce) return
+    const nonce = Buffer.from(payload).toString('hex')
+    this.#echoes.get(nonce)?.resolve()
+    this.#echoes.delete(nonce)
   }
 
   async #serve(c: string, frame: Uint8Array): Promise<void> {

@@ -1,6 +1,15 @@
 import { duplexPair, type Duplex } from 'node:stream'
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { encodeFrame, FrameDecoder, type GuestMessage, type HostMessage, initialCredit, parseHostMessage } from '../../guest/wire.ts'
+import {
+  encodeFrame,
+  FrameDecoder,
+  type GuestMessage,
+  type HostMessage,
+  initialCredit,
+  parseHostMessage,
+  protocolVersion,
+} from '../../guest/wire.ts'
 import { fault } from '../../kernel/index.ts'
 import { maxFilesInFlight, maxOutputBytes } from './limits.ts'
 import { ControlLink } from './link-control.ts'
@@ -58,10 +67,10 @@ describe('control link', () => {
     const { link, say, heard } = connected()
     const ready = link.greet('2')
     await turn()
-    say({ t: 'ready', protocol: 1, epoch: '1', agent: 'a', kernel: 'k', bootMs: 1, stages: {} })
+    say({ t: 'ready', protocol: protocolVersion, epoch: '1', agent: 'a', kernel: 'k', bootMs: 1, stages: {} })
     await new Promise((resolve) => setTimeout(resolve, 300))
     expect(heard.length).toBeGreaterThan(1)
-    say({ t: 'ready', protocol: 1, epoch: '2', agent: 'a', kernel: 'k', bootMs: 7, stages: {} })
+    say({ t: 'ready', protocol: protocolVersion, epoch: '2', agent: 'a', kernel: 'k', bootMs: 7, stages: {} })
     expect((await ready).bootMs).toBe(7)
   })
 
@@ -69,7 +78,7 @@ describe('control link', () => {
     const { link, say } = connected()
     const ready = link.greet('1')
     say({ t: 'ready', protocol: 9, epoch: '1', agent: 'a', kernel: 'k', bootMs: 1, stages: {} })
-    await expect(ready).rejects.toMatchObject({ code: 'workspace-unavailable', cause: 'agent 9, supervisor 1' })
+    await expect(ready).rejects.toMatchObject({ code: 'workspace-unavailable', cause: `agent 9, supervisor ${protocolVersion}` })
   })
 
   it('streams two commands at once, text whole, and gives credit only for what was consumed', async () => {
@@ -149,10 +158,10 @@ describe('control link', () => {
     const { link, say, guest } = connected()
     say(exitOf(77))
     say({ t: 'out', id: 78, stream: 'stdout' }, bytes('x'))
-    say({ t: 'pong', n: 99 })
+    say({ t: 'pong', n: 99, busy: false })
     guest.write(new Uint8Array(16).fill(255))
     expect((await link.closed).cause).toMatch(/no frame/)
-    await expect(link.ping()).rejects.toMatchObject({ code: 'workspace-unavailable' })
+    await expect(link.ping(1)).rejects.toMatchObject({ code: 'workspace-unavailable' })
   })
 
   it('reports sessions and commands the guest refuses', async () => {
@@ -169,7 +178,7 @@ describe('control link', () => {
   it('fails everything when the VM goes', async () => {
     const { link, host } = connected()
     const exec = link.exec({ session: 's', command: 'x', cwd: null, timeoutMs: 5 }, async () => {})
-    const ping = link.ping()
+    const ping = link.ping(1)
     host.destroy()
     await expect(exec.done).rejects.toMatchObject({ code: 'workspace-unavailable' })
     await expect(ping).rejects.toMatchObject({ code: 'workspace-unavailable' })
@@ -248,5 +257,80 @@ describe('files link', () => {
     expect(open.length).toBe(20)
     link.end()
     expect(closed).toEqual(['3:s/data#1'])
+  })
+})
+
+describe('a hostile agent', () => {
+  const id = fc.constantFrom(-1, 0, 1, 2, 3, 1e9, '1', null)
+  const text = fc.constantFrom('s', '../x', '', 'x'.repeat(200), '__proto__', null)
+  /** The right words with wrong, repeated, contradicting or missing fields. */
+  const words = fc.record(
+    {
+      t: fc.constantFrom(
+        'ready',
+        'sessioned',
+        'unsessioned',
+        'failed',
+        'started',
+        'out',
+        'exit',
+        'pong',
+        'awake',
+        'warmed',
+        'log',
+        'nonsense',
+      ),
+      id,
+      n: id,
+      session: text,
+      epoch: fc.constantFrom('1', '2', 'none', null),
+      stream: fc.constantFrom('stdout', 'stderr', 'stdin'),
+      code: fc.constantFrom(0, 256, null, 'failed'),
+      signal: fc.constantFrom(null, 'SIGKILL', 9),
+      timedOut: fc.boolean(),
+      oom: fc.boolean(),
+      busy: fc.boolean(),
+      durationMs: id,
+      cwd: fc.constantFrom('/x', 'x', '/x\0', null),
+      problem: text,
+      message: text,
+      level: fc.constantFrom('info', 'error', 'fatal'),
+      protocol: fc.constantFrom(protocolVersion, 9),
+      re: fc.constantFrom('session', 'exec', 'x'),
+    },
+    { requiredKeys: ['t'] },
+  )
+  const frame = fc.oneof(
+    {
+      weight: 4,
+      arbitrary: fc.tuple(words, fc.uint8Array({ maxLength: 300 })).map(([said, payload]) => encodeFrame(said as never, payload)),
+    },
+    { weight: 1, arbitrary: fc.uint8Array({ maxLength: 64 }) },
+  )
+
+  it('cannot make the host throw, answer for another command, or pass on more than it was allowed', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(frame, { maxLength: 40 }), fc.integer({ min: 1, max: 50 }), async (frames, piece) => {
+        const { link, guest } = connected()
+        let passed = 0
+        const exec = link.exec({ session: 's', command: 'x', cwd: null, timeoutMs: 5 }, async (_, said) => {
+          passed += said.length
+        })
+        const other = link.exec({ session: 's', command: 'y', cwd: null, timeoutMs: 5 }, async () => {})
+        const settled = [exec.done, other.done, link.ping(1), link.wake(1), link.session('s', 20_000, [])].map((one) =>
+          one.then(
+            (value) => ({ value }),
+            (error: { code?: string }) => ({ error }),
+          ),
+        )
+        const stream = Buffer.concat(frames)
+        for (let at = 0; at < stream.length; at += piece * 7) guest.write(stream.subarray(at, at + piece * 7))
+        await turn()
+        link.end(fault('workspace-unavailable', 'over'))
+        for (const result of await Promise.all(settled)) if ('error' in result) expect(result.error.code).toMatch(/^[a-z-]+$/)
+        expect(passed).toBeLessThanOrEqual(initialCredit + stream.length)
+      }),
+      { numRuns: 150 },
+    )
   })
 })

@@ -1,12 +1,14 @@
 /**
  * The VM that runs now, as effects see it. At most one at a time; the machine decides about it, this holds its open ends.
  */
+import { randomBytes } from 'node:crypto'
 import * as Effect from 'effect/Effect'
 import { type EffectContext, fault } from '../../kernel/index.ts'
 import type { Driver, LaunchSpec, RunningVm } from './driver.ts'
 import { lossMs, maxStderr, ninepDeadlineMs, progressEveryMs, quitMs, shutdownMs } from './limits.ts'
 import { ControlLink } from './link-control.ts'
 import { FilesLink, type Gate } from './link-files.ts'
+import { publishSnapshot } from './snapshots.ts'
 import { deathFault, type Folder } from './state.ts'
 
 type Served = { uid: number; folders: ReadonlyMap<string, Folder> }
@@ -24,9 +26,14 @@ export class LiveVm {
   #console = ''
   /** Why it was ended, when it was. */
   #reason = ''
+  #paused = false
+  readonly #scratchDir: string
+  readonly imageDir: string
 
-  constructor(epoch: string, vm: RunningVm, context: EffectContext) {
+  constructor(epoch: string, vm: RunningVm, spec: Pick<LaunchSpec, 'scratchDir' | 'imageDir'>, context: EffectContext) {
     this.epoch = epoch
+    this.#scratchDir = spec.scratchDir
+    this.imageDir = spec.imageDir
     this.#vm = vm
     this.#context = context
     this.control = new ControlLink(
@@ -51,7 +58,7 @@ export class LiveVm {
   ): Promise<Ended> {
     const began = performance.now()
     const vm = await driver.launch(spec)
-    const live = new LiveVm(epoch, vm, context)
+    const live = new LiveVm(epoch, vm, spec, context)
     hold(live)
     signal.addEventListener('abort', () => live.kill('interrupted'), { once: true })
     if (signal.aborted) live.kill('interrupted')
@@ -62,7 +69,6 @@ export class LiveVm {
         stopReporting()
         // Commands died with it, and nobody in the guest can say so: a new VM is the clean answer.
         void vm.agentGone.then(() => live.kill('the guest agent ended'))
-        live.control.clock(Date.now())
         context.log('info', 'guest ready', { agent: ready.agent, kernel: ready.kernel, bootMs: ready.bootMs, stages: ready.stages })
         context.raise({
           type: 'vm.handshake',
@@ -99,6 +105,30 @@ export class LiveVm {
     )
   }
 
+  /** Gives it the time and a seed of its own, and sees that both ports carry. Rejects when it is not to be used. */
+  async prove(): Promise<void> {
+    await Promise.all([this.control.wake(Date.now(), randomBytes(64).toString('hex')), this.#files.echo(randomBytes(32))])
+  }
+
+  /** Leaves it stopped, and of no more use. */
+  async save(imageDir: string, key: string): Promise<void> {
+    await this.control.warm()
+    await this.#vm.save()
+    await publishSnapshot(imageDir, key, this.#scratchDir)
+  }
+
+  async pause(): Promise<void> {
+    this.#paused = true
+    await this.#vm.pause()
+  }
+
+  /** Its clock stood still meanwhile. */
+  async resume(): Promise<void> {
+    await this.#vm.resume()
+    this.#paused = false
+    await this.control.wake(Date.now())
+  }
+
   evict(session: string): void {
     this.#sessions.delete(session)
     this.control.unsession(session)
@@ -107,8 +137,11 @@ export class LiveVm {
   /** Ends it in good order, and in any case: the guest first, then QEMU, then SIGKILL. */
   async halt(): Promise<void> {
     this.#reason = 'stopped'
-    this.control.shutdown()
-    if (await this.#endsWithin(shutdownMs)) return
+    // One that stands still cannot power off.
+    if (!this.#paused) {
+      this.control.shutdown()
+      if (await this.#endsWithin(shutdownMs)) return
+    }
     this.#vm.quit().catch(() => {})
     if (await this.#endsWithin(quitMs)) return
     this.kill('did not stop')

@@ -3,9 +3,9 @@ import { setup } from 'xstate'
 import type { Outgoing } from '../../kernel/index.ts'
 import type { Policy } from '../policy/protocol.ts'
 import type { MachineEvent } from './events.ts'
-import { absentRestMs, bootStallMs, healthyMs, imageStallMs, pingEveryMs, retriesAtOnce, stopMs, verifyStallMs } from './limits.ts'
+import { absentRestMs, bootStallMs, failuresWithoutSaving, healthyMs, imageStallMs, restoreStallMs, retriesAtOnce, saveStallMs, stopAfterMs, stopMs, verifyStallMs } from './limits.ts' // biome-ignore format: one line
 import type { Accelerator } from './qemu-args.ts'
-import type { Config, Context, Folder, Waiting } from './state.ts'
+import type { Config, Context, Folder, How, Waiting } from './state.ts'
 
 /** The request under which policy tells what is in force. */
 export const policyRef = 'policy'
@@ -17,7 +17,12 @@ export function deciderOf(event: MachineEvent): string | null {
   return policy.values.secureVmFeaturesEnabled ? null : (policy.decidedBy['secureVmFeaturesEnabled'] ?? 'policy')
 }
 
-const hasVm = ({ state }: Context): boolean => ['booting', 'verifying', 'ready'].includes(state)
+/** A VM process is there. */
+export const hasVm = ({ state }: Pick<Context, 'state'>): boolean =>
+  ['restoring', 'booting', 'verifying', 'saving', 'ready', 'paused'].includes(state)
+
+/** What the VM is made of, as far as effects must be told. */
+type MachineParams = { config: Config; imageDir: string | null; accelerator: Accelerator | null; memoryMiB: number; cpus: number }
 
 const noop = (): void => {}
 
@@ -30,14 +35,16 @@ export const base = setup({
   },
   actions: {
     probe: (_, _params: { ref: string; config: Config }) => noop(),
-    image: (_, _params: { ref: string; config: Config }) => noop(),
+    image: (_, _params: { ref: string; config: Config; rollback: boolean }) => noop(),
     accelerate: (_, _params: { ref: string; imageDir: string | null; avoidHardware: boolean }) => noop(),
-    runVm: (
-      _,
-      _params: { ref: string; config: Config; imageDir: string | null; accelerator: Accelerator | null; memoryMiB: number; cpus: number },
-    ) => noop(),
+    lookForSnapshot: (_, _params: { ref: string } & MachineParams) => noop(),
+    runVm: (_, _params: { ref: string; how: How; key: string | null } & MachineParams) => noop(),
+    save: (_, _params: { ref: string; imageDir: string | null; key: string | null }) => noop(),
+    discard: (_, _params: { imageDir: string | null; key: string | null }) => noop(),
+    pause: (_, _params: { ref: string }) => noop(),
+    resume: (_, _params: { ref: string }) => noop(),
     verify: (_, _params: { ref: string }) => noop(),
-    ping: (_, _params: { ref: string }) => noop(),
+    ping: (_, _params: { ref: string; silentMs: number }) => noop(),
     halt: (_, _params: { ref: string }) => noop(),
     drawJitter: (_, _params: { ref: string }) => noop(),
     readClock: (_, _params: { request: number }) => noop(),
@@ -57,6 +64,10 @@ export const base = setup({
       if ('epoch' in event) return event.epoch === String(context.epoch)
       return true
     },
+    maySave: ({ context }) => context.config.snapshots && context.failures < failuresWithoutSaving,
+    restores: ({ context }) => context.how === 'restore',
+    saves: ({ context }) => context.how === 'boot-and-save',
+    isIdle: ({ context }) => !context.busy && context.waiting.length === 0 && Object.keys(context.running).length === 0,
     retryAtOnce: ({ context }) => context.failures <= retriesAtOnce,
     wantsAgain: ({ context, event }) => context.again && (!('ref' in event) || event.ref === String(context.epoch)),
     knowsSession: ({ context, event }) =>
@@ -66,8 +77,12 @@ export const base = setup({
     imageStall: imageStallMs,
     bootStall: bootStallMs,
     verifyStall: verifyStallMs,
+    restoreStall: restoreStallMs,
+    saveStall: saveStallMs,
+    pauseAfter: ({ context }) => context.config.timers.pauseAfterMs,
+    stopAfter: stopAfterMs,
     absentRest: absentRestMs,
-    pingEvery: pingEveryMs,
+    pingEvery: ({ context }) => context.config.timers.pingEveryMs,
     healthy: healthyMs,
     stopLimit: stopMs,
     backoff: ({ context }) => context.delayMs,

@@ -45,11 +45,12 @@ export const withCommands = base.extend({
     evictDetached: base.enqueueActions(({ context, event, enqueue }) => {
       if (event.type === 'detach') enqueue({ type: 'evict', params: { ref: String(context.epoch), session: event.body.session } })
     }),
-    /** Tells the guest of every session it does not know yet. */
+    /** Tells the guest of every session a command waits for that it does not know yet, and of those whose folders changed. */
     admitSessions: base.enqueueActions(({ context, enqueue }) => {
       const sessions: Record<string, Session> = { ...context.sessions }
       for (const [name, session] of Object.entries(context.sessions)) {
-        if (session.inGuest !== 'no') continue
+        const wanted = context.waiting.some((item) => item.session === name)
+        if (session.inGuest !== 'stale' && !(session.inGuest === 'no' && wanted)) continue
         sessions[name] = { ...session, inGuest: 'pending' }
         const { revision, uid, folders } = session
         enqueue({ type: 'admit', params: { ref: String(context.epoch), session: name, revision, uid, folders } })
@@ -96,7 +97,7 @@ export const withCommands = base.extend({
         return
       }
       enqueue.assign({ waiting: [...context.waiting, asWaiting(event, request, badge.session)] })
-      if (context.state !== 'ready' && context.state !== 'stopped' && context.state !== 'absent')
+      if (!['ready', 'stopped', 'absent', 'paused'].includes(context.state))
         enqueue.emit({
           type: 'partTo',
           request,

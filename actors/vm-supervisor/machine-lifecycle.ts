@@ -3,12 +3,12 @@ import { enqueueActions } from 'xstate'
 import { fault } from '../../kernel/index.ts'
 import { maxWatchers } from './limits.ts'
 import { deciderOf, policyRef } from './machine-base.ts'
-import { withCommands } from './machine-commands.ts'
+import { withSnapshots } from './machine-snapshots.ts'
 import { announce, failureOf, recordOf, refuse, reply } from './messages.ts'
 import type { VmState } from './protocol.ts'
-import { backoffDelay, statusOf, unavailable, without } from './state.ts'
+import { backoffDelay, type How, statusOf, unavailable, without } from './state.ts'
 
-export const vocabulary = withCommands.extend({
+export const vocabulary = withSnapshots.extend({
   actions: {
     become: enqueueActions(({ context, enqueue }, params: { state: VmState }) => {
       const { change, out } = announce(context, { state: params.state, progress: null })
@@ -18,7 +18,7 @@ export const vocabulary = withCommands.extend({
       if (record) enqueue.emit(record)
     }),
     nextAttempt: enqueueActions(({ context, enqueue }) => {
-      enqueue.assign({ epoch: context.epoch + 1, timings: {}, pid: null, readyAt: null, wasReady: false, again: false })
+      enqueue.assign({ epoch: context.epoch + 1, timings: {}, pid: null, readyAt: null, wasReady: false, again: false, how: 'boot' })
     }),
     noteProgress: enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'image.progress' && event.type !== 'vm.progress') return
@@ -31,18 +31,34 @@ export const vocabulary = withCommands.extend({
       if (event.type === 'probe.found') {
         const { hypervisor, memoryMiB, cpus } = event
         enqueue.assign({ hypervisor, memoryMiB, cpus, timings: timed('probe', event.ms) })
-      } else if (event.type === 'image.ready') enqueue.assign({ imageDir: event.dir, timings: timed('image', event.ms) })
+      } else if (event.type === 'image.ready')
+        enqueue.assign({ imageDir: event.dir, rolledBack: event.rolledBack, timings: timed('image', event.ms) })
       else if (event.type === 'accelerate.chosen')
         enqueue.assign({ accelerator: event.accelerator, acceleratorWhy: event.why, timings: timed('accelerator', event.ms) })
+      else if (event.type === 'lookForSnapshot.found' || event.type === 'lookForSnapshot.none')
+        enqueue.assign({ snapshotKey: event.key, timings: timed('snapshot', event.ms) })
       else if (event.type === 'vm.spawned') enqueue.assign({ pid: event.pid })
-      else if (event.type === 'vm.handshake') enqueue.assign({ timings: { ...timed('boot', event.ms), guest: event.guestMs } })
+      else if (event.type === 'vm.handshake')
+        enqueue.assign({
+          timings: context.how === 'restore' ? timed('restore', event.ms) : { ...timed('boot', event.ms), guest: event.guestMs },
+        })
       else if (event.type === 'verify.ok') {
         const { guest: _guest, ...steps } = timed('verify', event.ms)
         const total = Object.values(steps).reduce((sum, ms) => sum + ms, 0)
-        enqueue.assign({ timings: { ...timed('verify', event.ms), total }, readyAt: event.at, wasReady: true, hardwareFailures: 0 })
+        enqueue.assign({
+          timings: { ...timed('verify', event.ms), total },
+          readyAt: event.at,
+          wasReady: true,
+          hardwareFailures: 0,
+          busy: false,
+        })
       }
     }),
     nowHealthy: enqueueActions(({ enqueue }) => enqueue.assign({ failures: 0 })),
+    begin: enqueueActions(({ enqueue }, params: { how: How }) => enqueue.assign({ how: params.how })),
+    noteBusy: enqueueActions(({ event, enqueue }) => {
+      if (event.type === 'ping.ok') enqueue.assign({ busy: event.busy })
+    }),
 
     // Requests about the VM itself.
     addStarter: enqueueActions(({ context, event, enqueue }) => {

@@ -1,111 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { fault } from '../../kernel/errors.ts'
-import { type Command, createStepper } from '../../kernel/stepper.ts'
-import type { Badge, Outgoing } from '../../kernel/types.ts'
-import type { MachineEvent } from './events.ts'
+import { drive, ran, readyWithSession } from '../../test/harness/vm-machine.ts'
 import { maxWaiting, retriesAtOnce } from './limits.ts'
-import { machine } from './machine.ts'
-import { backoffDelay, type Context } from './state.ts'
-
-const params = { home: '/h', imageDir: '/i', guestDir: '/g', nodeBinary: '/n', vm: 'auto' }
-const badge = (session: string | null): Badge => ({ from: 'consent', session, limits: {} })
-
-/** The machine under a test's hand: what it said, which effects it asked for, which timers run. */
-function drive(overrides: Record<string, unknown> = {}) {
-  const stepper = createStepper(machine)
-  let { snapshot, commands } = stepper.initial({ params: { ...params, ...overrides }, slots: [] })
-  const timers = new Map<string, { event: { type: string }; delayMs: number }>()
-  let said: Outgoing[] = []
-  let effects: { name: string; params: Record<string, unknown> }[] = []
-  let request = 100
-  const settle = (list: Command[]) => {
-    for (const command of list) {
-      if (command.do === 'emit') said.push(command.message)
-      else if (command.do === 'effect') effects.push(command)
-      else if (command.do === 'timer') timers.set(command.id, command)
-      else timers.delete(command.id)
-    }
-  }
-  settle(commands)
-  const send = (event: MachineEvent | { type: string }) => {
-    ;({ snapshot, commands } = stepper.step(snapshot, event))
-    settle(commands)
-  }
-  const ask = (type: string, body: unknown = {}, session: string | null = null, caps: number[] = []): number => {
-    request++
-    send({ type, body, from: { request, badge: badge(session), caps } } as MachineEvent)
-    return request
-  }
-  const self = {
-    send,
-    ask,
-    get context(): Context {
-      return snapshot.context as Context
-    },
-    get state() {
-      return (snapshot.context as Context).state
-    },
-    get ref() {
-      return String((snapshot.context as Context).epoch)
-    },
-    said: () => {
-      const list = said
-      said = []
-      return list
-    },
-    effects: () => {
-      const list = effects
-      effects = []
-      return list
-    },
-    answerTo: (id: number) => said.filter((message) => 'request' in message && message.request === id && message.type !== 'partTo'),
-    timers,
-    fire(name: string) {
-      const found = [...timers].find(([, timer]) => timer.event.type.includes(name))
-      if (!found) throw new Error(`no timer ${name}: ${[...timers.values()].map((timer) => timer.event.type).join()}`)
-      timers.delete(found[0])
-      send(found[1].event)
-      return found[1].delayMs
-    },
-    attach: (session: string) => ask('attach', { session, folders: [{ name: 'data', mode: 'rw' }] }, null, [7]),
-    exec: (session: string | null = 's') => ask('exec', { command: 'true', timeoutMs: 1000 }, session),
-    found: () =>
-      send({
-        type: 'probe.found',
-        ref: self.ref,
-        hypervisor: { binary: 'q', version: '7', noJail: null },
-        memoryMiB: 1024,
-        cpus: 2,
-        ms: 10,
-      }),
-    toBooting: () => {
-      self.found()
-      send({ type: 'image.ready', ref: self.ref, dir: '/i/x', built: false, ms: 5 })
-      send({ type: 'accelerate.chosen', ref: self.ref, accelerator: 'tcg', why: 'no kvm', cached: true, ms: 1 })
-    },
-    toReady: () => {
-      self.toBooting()
-      send({ type: 'vm.spawned', epoch: self.ref, pid: 42 })
-      send({ type: 'vm.handshake', epoch: self.ref, ms: 3000, guestMs: 2500, kernel: '6.12' })
-      send({ type: 'verify.ok', ref: self.ref, ms: 3, at: 1_000_000 })
-    },
-    admitted: (session: string) =>
-      send({ type: 'admit.ready', ref: self.ref, session, revision: self.context.sessions[session]?.revision ?? 0 }),
-    die: () => send({ type: 'runVm.exited', ref: self.ref, code: null, signal: 'SIGKILL', detail: '' }),
-  }
-  return self
-}
-
-function readyWithSession() {
-  const vm = drive()
-  vm.attach('s')
-  const first = vm.exec()
-  vm.toReady()
-  vm.admitted('s')
-  return { vm, first }
-}
-
-const ran = (vm: ReturnType<typeof drive>) => vm.effects().filter((effect) => effect.name === 'exec')
+import { backoffDelay } from './state.ts'
 
 describe('a lazy start', () => {
   it('does nothing until something needs it', () => {
@@ -126,8 +23,9 @@ describe('a lazy start', () => {
     const parts = vm.said().filter((message) => message.type === 'partTo' && message.request === request)
     expect(parts.map((part) => (part as { body: { state: string } }).body.state)).toEqual(['probing', 'image', 'image'])
     expect(parts.at(-1)).toMatchObject({ body: { progress: 'unpacking' } })
-    vm.send({ type: 'image.ready', ref: vm.ref, dir: '/i/x', built: true, ms: 5 })
+    vm.send({ type: 'image.ready', ref: vm.ref, dir: '/i/x', built: true, rolledBack: false, ms: 5 })
     vm.send({ type: 'accelerate.chosen', ref: vm.ref, accelerator: 'tcg', why: 'no kvm', cached: false, ms: 1 })
+    vm.send({ type: 'lookForSnapshot.none', ref: vm.ref, key: 'k', ms: 2 })
     expect(vm.state).toBe('booting')
     vm.send({ type: 'vm.handshake', epoch: vm.ref, ms: 3000, guestMs: 2500, kernel: '6.12' })
     expect(vm.state).toBe('verifying')
@@ -135,7 +33,16 @@ describe('a lazy start', () => {
     expect(vm.effects().filter((effect) => effect.name === 'admit')).toMatchObject([{ params: { session: 's', uid: 20_000, revision: 1 } }])
     vm.admitted('s')
     expect(ran(vm)).toMatchObject([{ params: { request, command: 'true', session: 's' } }])
-    expect(vm.context.timings).toEqual({ probe: 10, image: 5, accelerator: 1, boot: 3000, guest: 2500, verify: 3, total: 3019 })
+    expect(vm.context.timings).toEqual({
+      probe: 10,
+      image: 5,
+      accelerator: 1,
+      snapshot: 2,
+      boot: 3000,
+      guest: 2500,
+      verify: 3,
+      total: 3021,
+    })
   })
 
   it('replies to start when ready', () => {
@@ -309,13 +216,14 @@ describe('a VM that dies', () => {
     vm.ask('start')
     for (let i = 0; i < 2; i++) {
       vm.found()
-      vm.send({ type: 'image.ready', ref: vm.ref, dir: '/i', built: false, ms: 1 })
+      vm.send({ type: 'image.ready', ref: vm.ref, dir: '/i', built: false, rolledBack: false, ms: 1 })
       vm.send({ type: 'accelerate.chosen', ref: vm.ref, accelerator: 'kvm', why: 'works', cached: true, ms: 1 })
+      vm.send({ type: 'lookForSnapshot.none', ref: vm.ref, key: 'k', ms: 2 })
       vm.die()
     }
     vm.effects()
     vm.found()
-    vm.send({ type: 'image.ready', ref: vm.ref, dir: '/i', built: false, ms: 1 })
+    vm.send({ type: 'image.ready', ref: vm.ref, dir: '/i', built: false, rolledBack: false, ms: 1 })
     expect(vm.effects().at(-1)).toMatchObject({ name: 'accelerate', params: { avoidHardware: true } })
   })
 })

@@ -8,9 +8,23 @@
  *
  * Commands wait while a boot makes progress and are refused at once otherwise.
  */
+import { and } from 'xstate'
 import { noRequest } from '../../kernel/index.ts'
+import { failuresBeforeRollback } from './limits.ts'
 import { vocabulary } from './machine-lifecycle.ts'
-import { initialContext } from './state.ts'
+import { type Context, initialContext } from './state.ts'
+
+const machineParams = ({ config, imageDir, accelerator, memoryMiB, cpus }: Context) => ({ config, imageDir, accelerator, memoryMiB, cpus })
+
+const runVm = {
+  type: 'runVm',
+  params: ({ context }: { context: Context }) => ({
+    ref: String(context.epoch),
+    how: context.how,
+    key: context.snapshotKey,
+    ...machineParams(context),
+  }),
+} as const
 
 export const machine = vocabulary.createMachine({
   id: 'vm-supervisor',
@@ -82,7 +96,7 @@ export const machine = vocabulary.createMachine({
     },
 
     working: {
-      entry: 'nextAttempt',
+      entry: ['nextAttempt', 'forgetGuestSessions'],
       initial: 'probing',
       on: {
         exec: { actions: 'queueExec' },
@@ -105,7 +119,14 @@ export const machine = vocabulary.createMachine({
         image: {
           entry: [
             { type: 'become', params: { state: 'image' } },
-            { type: 'image', params: ({ context }) => ({ ref: String(context.epoch), config: context.config }) },
+            {
+              type: 'image',
+              params: ({ context }) => ({
+                ref: String(context.epoch),
+                config: context.config,
+                rollback: context.rolledBack || context.failures >= failuresBeforeRollback,
+              }),
+            },
           ],
           initial: 'moving',
           states: { moving: { after: { imageStall: { target: '#vm-supervisor.backoff', actions: ['interruptAttempt', 'noteFailure'] } } } },
@@ -130,26 +151,48 @@ export const machine = vocabulary.createMachine({
             },
           ],
           on: {
-            'accelerate.chosen': { guard: 'current', target: 'booting', actions: 'noteStep' },
+            'accelerate.chosen': { guard: 'current', target: 'choosing', actions: 'noteStep' },
             'accelerate.crashed': { guard: 'current', target: '#vm-supervisor.backoff', actions: 'noteFailure' },
             stop: { target: '#vm-supervisor.abandoning', actions: 'addStopper' },
           },
         },
-        booting: {
+        /** From a saved memory, if there is one that fits. */
+        choosing: {
           entry: [
-            { type: 'become', params: { state: 'booting' } },
-            {
-              type: 'runVm',
-              params: ({ context: { epoch, config, imageDir, accelerator, memoryMiB, cpus } }) => ({
-                ref: String(epoch),
-                config,
-                imageDir,
-                accelerator,
-                memoryMiB,
-                cpus,
-              }),
-            },
+            { type: 'become', params: { state: 'probing' } },
+            { type: 'lookForSnapshot', params: ({ context }) => ({ ref: String(context.epoch), ...machineParams(context) }) },
           ],
+          on: {
+            'lookForSnapshot.found': {
+              guard: 'current',
+              target: 'restoring',
+              actions: ['noteStep', { type: 'begin', params: { how: 'restore' } }],
+            },
+            'lookForSnapshot.none': [
+              {
+                guard: and(['current', 'maySave']),
+                target: 'booting',
+                actions: ['noteStep', { type: 'begin', params: { how: 'boot-and-save' } }],
+              },
+              { guard: 'current', target: 'booting', actions: 'noteStep' },
+            ],
+            'lookForSnapshot.crashed': { guard: 'current', target: 'booting' },
+            stop: { target: '#vm-supervisor.abandoning', actions: 'addStopper' },
+          },
+        },
+        restoring: {
+          entry: [{ type: 'become', params: { state: 'restoring' } }, runVm],
+          after: { restoreStall: { target: '#vm-supervisor.failed', actions: ['noteFailure', 'interruptAttempt'] } },
+          on: {
+            'vm.spawned': { guard: 'current', actions: 'noteStep' },
+            'vm.handshake': { guard: 'current', target: 'verifying', actions: 'noteStep' },
+            'runVm.exited': { guard: 'current', target: '#vm-supervisor.failed', actions: 'noteFailure' },
+            'runVm.crashed': { guard: 'current', target: '#vm-supervisor.failed', actions: 'noteFailure' },
+            stop: { target: '#vm-supervisor.stopping', actions: ['addStopper', 'wantStopped'] },
+          },
+        },
+        booting: {
+          entry: [{ type: 'become', params: { state: 'booting' } }, runVm],
           initial: 'moving',
           states: { moving: { after: { bootStall: { target: '#vm-supervisor.failed', actions: ['noteFailure', 'interruptAttempt'] } } } },
           on: {
@@ -168,9 +211,41 @@ export const machine = vocabulary.createMachine({
           ],
           after: { verifyStall: { target: '#vm-supervisor.failed', actions: ['noteFailure', 'interruptAttempt'] } },
           on: {
-            'verify.ok': { guard: 'current', target: '#vm-supervisor.ready', actions: 'noteStep' },
+            'verify.ok': [
+              { guard: and(['current', 'saves']), target: 'saving' },
+              { guard: 'current', target: '#vm-supervisor.ready', actions: 'noteStep' },
+            ],
             'verify.failed': { guard: 'current', target: '#vm-supervisor.failed', actions: ['noteFailure', 'interruptAttempt'] },
             'verify.crashed': { guard: 'current', target: '#vm-supervisor.failed', actions: ['noteFailure', 'interruptAttempt'] },
+            'runVm.exited': { guard: 'current', target: '#vm-supervisor.failed', actions: 'noteFailure' },
+            'runVm.crashed': { guard: 'current', target: '#vm-supervisor.failed', actions: 'noteFailure' },
+            stop: { target: '#vm-supervisor.stopping', actions: ['addStopper', 'wantStopped'] },
+          },
+        },
+        /** A machine that was saved ends; the next attempt goes on from what was saved, or boots if that did not work. */
+        saving: {
+          entry: [
+            { type: 'become', params: { state: 'saving' } },
+            {
+              type: 'save',
+              params: ({ context }) => ({ ref: String(context.epoch), imageDir: context.imageDir, key: context.snapshotKey }),
+            },
+          ],
+          after: { saveStall: { target: '#vm-supervisor.working', actions: ['noteSaveFailure', 'interruptAttempt'], reenter: true } },
+          on: {
+            'save.saved': { guard: 'current', target: '#vm-supervisor.working', actions: 'interruptAttempt', reenter: true },
+            'save.failed': {
+              guard: 'current',
+              target: '#vm-supervisor.working',
+              actions: ['noteSaveFailure', 'interruptAttempt'],
+              reenter: true,
+            },
+            'save.crashed': {
+              guard: 'current',
+              target: '#vm-supervisor.working',
+              actions: ['noteSaveFailure', 'interruptAttempt'],
+              reenter: true,
+            },
             'runVm.exited': { guard: 'current', target: '#vm-supervisor.failed', actions: 'noteFailure' },
             'runVm.crashed': { guard: 'current', target: '#vm-supervisor.failed', actions: 'noteFailure' },
             stop: { target: '#vm-supervisor.stopping', actions: ['addStopper', 'wantStopped'] },
@@ -180,7 +255,7 @@ export const machine = vocabulary.createMachine({
     },
 
     ready: {
-      entry: [{ type: 'become', params: { state: 'ready' } }, 'replyStarters', 'forgetGuestSessions', 'admitSessions', 'runWaiting'],
+      entry: [{ type: 'become', params: { state: 'ready' } }, 'replyStarters', 'admitSessions', 'runWaiting'],
       type: 'parallel',
       on: {
         attach: { actions: ['attach', 'admitSessions'] },
@@ -205,8 +280,27 @@ export const machine = vocabulary.createMachine({
           states: {
             resting: { after: { pingEvery: 'asking' } },
             asking: {
-              entry: { type: 'ping', params: ({ context }) => ({ ref: String(context.epoch) }) },
-              on: { 'ping.ok': { guard: 'current', target: 'resting' }, 'ping.crashed': { guard: 'current', target: 'resting' } },
+              entry: {
+                type: 'ping',
+                params: ({ context }) => ({ ref: String(context.epoch), silentMs: context.config.timers.pingSilentMs }),
+              },
+              on: {
+                'ping.ok': { guard: 'current', target: 'resting', actions: 'noteBusy' },
+                'ping.crashed': { guard: 'current', target: 'resting' },
+              },
+            },
+          },
+        },
+        idleness: {
+          initial: 'watched',
+          states: {
+            watched: {
+              after: {
+                pauseAfter: [
+                  { guard: 'isIdle', target: '#vm-supervisor.paused' },
+                  { target: 'watched', reenter: true },
+                ],
+              },
             },
           },
         },
@@ -214,8 +308,47 @@ export const machine = vocabulary.createMachine({
       },
     },
 
+    /** Its processors stand still. Whatever needs them wakes it; long unused, it is stopped. */
+    paused: {
+      entry: [
+        { type: 'become', params: { state: 'paused' } },
+        { type: 'pause', params: ({ context }) => ({ ref: String(context.epoch) }) },
+      ],
+      after: { stopAfter: { target: 'stopping', actions: 'wantStopped' } },
+      on: {
+        attach: { actions: 'attach' },
+        detach: { target: 'waking', actions: ['detach', 'evictDetached'] },
+        exec: [{ guard: 'knowsSession', target: 'waking', actions: ['retryFailedSession', 'queueExec'] }, { actions: 'queueExec' }],
+        start: { target: 'waking', actions: ['addStarter'] },
+        restart: { target: 'stopping', actions: ['addStarter', 'wantAgain'] },
+        stop: { target: 'stopping', actions: ['addStopper', 'wantStopped'] },
+        'pause.failed': { guard: 'current', target: 'failed', actions: ['noteFailure', 'interruptAttempt'] },
+        'pause.crashed': { guard: 'current', target: 'failed', actions: ['noteFailure', 'interruptAttempt'] },
+        'runVm.exited': { guard: 'current', target: 'failed', actions: 'noteFailure' },
+        'runVm.crashed': { guard: 'current', target: 'failed', actions: 'noteFailure' },
+      },
+    },
+
+    waking: {
+      entry: { type: 'resume', params: ({ context }) => ({ ref: String(context.epoch) }) },
+      after: { verifyStall: { target: 'failed', actions: ['noteFailure', 'interruptAttempt'] } },
+      on: {
+        exec: { actions: ['queueExec'] },
+        detach: { actions: ['detach', 'evictDetached'] },
+        start: { actions: 'addStarter' },
+        restart: { target: 'stopping', actions: ['addStarter', 'wantAgain'] },
+        stop: { target: 'stopping', actions: ['addStopper', 'wantStopped'] },
+        'resume.done': { guard: 'current', target: 'ready' },
+        'resume.failed': { guard: 'current', target: 'failed', actions: ['noteFailure', 'interruptAttempt'] },
+        'resume.crashed': { guard: 'current', target: 'failed', actions: ['noteFailure', 'interruptAttempt'] },
+        'runVm.exited': { guard: 'current', target: 'failed', actions: 'noteFailure' },
+        'runVm.crashed': { guard: 'current', target: 'failed', actions: 'noteFailure' },
+      },
+    },
+
     /** After `noteFailure`: the first ones since it was healthy are tried again at once, commands keep waiting. */
     failed: {
+      entry: 'discardFailed',
       always: [{ guard: 'retryAtOnce', target: 'working' }, { target: 'backoff' }],
     },
 

@@ -31,9 +31,11 @@ export function recordOf({ state, accelerator, lastError, epoch }: Context, now:
     body: { action, data: { attempt: epoch, ...data } },
   })
   if (now === state) return null
-  if (now === 'booting') return entry('vm.starting', { accelerator })
-  if (now === 'ready') return entry('vm.started', { accelerator })
-  const died = now === 'probing' && (state === 'booting' || state === 'verifying' || state === 'ready')
+  if (now === 'booting' || now === 'restoring')
+    return entry('vm.starting', { accelerator, from: now === 'restoring' ? 'saved memory' : 'nothing' })
+  // One that was paused had been started before.
+  if (now === 'ready') return state === 'paused' ? null : entry('vm.started', { accelerator })
+  const died = now === 'probing' && ['restoring', 'booting', 'verifying', 'ready', 'paused'].includes(state)
   if (now === 'backoff' || died)
     return entry('vm.failed', { code: lastError?.code ?? 'unknown', cause: lastError?.cause ?? lastError?.message ?? null })
   return now === 'stopped' && state === 'stopping' ? entry('vm.stopped', {}) : null
@@ -45,9 +47,12 @@ const details: Readonly<Record<VmState, string>> = {
   stopped: 'The workspace is not running.',
   probing: 'Looking at what this machine can run.',
   image: 'Preparing the workspace image.',
+  restoring: 'Starting the workspace from its saved memory.',
   booting: 'Starting the workspace.',
   verifying: 'Checking the workspace.',
+  saving: 'Saving the memory of the new workspace, so that later starts take a moment.',
   ready: 'The workspace is ready.',
+  paused: 'The workspace is paused; the next command wakes it.',
   backoff: 'The workspace failed and will be tried again.',
   stopping: 'Stopping the workspace.',
 }

@@ -1,6 +1,7 @@
 /** What the checker plays around the supervisor's machine, and what must hold. One session, one command, one stop, one restart, one caller that gives up. */
 import { defineModel, type View } from '../../checker/model.ts'
 import { machine } from './machine.ts'
+import { hasVm } from './machine-base.ts'
 import type { Context } from './state.ts'
 
 const error = { code: 'internal', message: 'made up', remedy: 'none' }
@@ -8,6 +9,7 @@ const from = (request: number, session: string | null = null) => ({ request, bad
 const end = (event: { type: string; [key: string]: unknown }) => ({ event, ends: true })
 const goesOn = (event: { type: string; [key: string]: unknown }) => ({ event, ends: false })
 const refOf = (params: { ref: string }): string => params.ref
+const starts = ({ state }: Context): boolean => state === 'booting' || state === 'restoring'
 const answered = (state: string) => (view: View<Context>) => view.context.state === state
 
 /** Guards drop the outcome of an effect of an earlier attempt; admissions go by session and revision. */
@@ -45,19 +47,27 @@ export const model = defineModel<Context>({
       end({ type: 'probe.missing', error }),
       end({ type: 'probe.crashed', error }),
     ],
-    image: () => [end({ type: 'image.ready', dir: '/i/x', built: false, ms: 1 }), end({ type: 'image.failed', error })],
+    image: () => [end({ type: 'image.ready', dir: '/i/x', built: false, rolledBack: false, ms: 1 }), end({ type: 'image.failed', error })],
     accelerate: () => [
       end({ type: 'accelerate.chosen', accelerator: 'tcg', why: 'x', cached: true, ms: 1 }),
       end({ type: 'accelerate.crashed', error }),
     ],
+    lookForSnapshot: () => [
+      end({ type: 'lookForSnapshot.found', key: 'k', ms: 1 }),
+      end({ type: 'lookForSnapshot.none', key: 'k', ms: 1 }),
+    ],
     runVm: (params: { ref: string }, { context }) => [
-      ...(context.state === 'booting' && context.pid === null ? [goesOn({ type: 'vm.spawned', epoch: refOf(params), pid: 7 })] : []),
-      ...(context.state === 'booting' && context.pid !== null
+      ...(starts(context) && context.pid === null ? [goesOn({ type: 'vm.spawned', epoch: refOf(params), pid: 7 })] : []),
+      ...(starts(context) && context.pid !== null
         ? [goesOn({ type: 'vm.handshake', epoch: refOf(params), ms: 1, guestMs: 1, kernel: 'k' })]
         : []),
       end({ type: 'runVm.exited', code: null, signal: 'SIGKILL', detail: '' }),
     ],
     verify: () => [end({ type: 'verify.ok', ms: 1, at: 1 }), end({ type: 'verify.failed', error })],
+    save: () => [end({ type: 'save.saved', ms: 1 }), end({ type: 'save.failed', error })],
+    discard: () => [end({ type: 'discard.done' })],
+    pause: () => [end({ type: 'pause.done' }), end({ type: 'pause.failed', error })],
+    resume: () => [end({ type: 'resume.done' }), end({ type: 'resume.failed', error })],
     admit: ({ session, revision }: { session: string; revision: number }) => [
       end({ type: 'admit.ready', session, revision }),
       end({ type: 'admit.failed', session, revision, error }),
@@ -67,7 +77,7 @@ export const model = defineModel<Context>({
       end({ type: 'exec.exited', exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/' }),
       end({ type: 'exec.lost', error }),
     ],
-    ping: () => [end({ type: 'ping.ok' }), end({ type: 'ping.silent' })],
+    ping: () => [end({ type: 'ping.ok', busy: false }), end({ type: 'ping.silent' })],
     drawJitter: () => [end({ type: 'drawJitter.drawn', fraction: 0 })],
     halt: () => [end({ type: 'halt.done' })],
   },
@@ -77,6 +87,7 @@ export const model = defineModel<Context>({
   project: ({
     failures,
     hardwareFailures,
+    how,
     restarts,
     state,
     wasReady,
@@ -104,16 +115,24 @@ export const model = defineModel<Context>({
     failed: lastError !== null,
     failures: Math.min(failures, 3),
     hardwareFailures: Math.min(hardwareFailures, 3),
+    how: hasVm({ state }) ? how : null,
     restarted: restarts > 0,
     sessions: Object.fromEntries(Object.entries(sessions).map(([name, { inGuest }]) => [name, inGuest])),
   }),
   projectPending: (item, { context }) =>
     item.what !== 'effect'
       ? item
-      : isCurrent(item.params, context)
-        ? [item.name, item.params['request'] ?? item.params['session']]
-        : undefined,
+      : item.name === 'discard'
+        ? // Nobody waits for it.
+          undefined
+        : isCurrent(item.params, context)
+          ? [item.name, item.params['request'] ?? item.params['session']]
+          : undefined,
   always: {
+    'a machine that is to be saved knows no session': ({ context }) =>
+      context.how !== 'boot-and-save' ||
+      (Object.keys(context.running).length === 0 &&
+        Object.values(context.sessions).every(({ inGuest }) => inGuest === 'no' || inGuest === 'failed')),
     'a request is either waiting for something named or answered': (view) => {
       const waiting = waits(view)
       return view.open.every((request) => waiting.has(request))
@@ -137,7 +156,10 @@ export const model = defineModel<Context>({
     'in backoff': answered('backoff'),
     absent: answered('absent'),
     'a command running': ({ context }) => Object.keys(context.running).length > 0,
+    'from a saved memory': ({ context }) => context.state === 'ready' && context.how === 'restore',
+    paused: answered('paused'),
+    'woken for a command': ({ context, value }) => value === 'waking' && context.waiting.length > 0,
     'ready again after a death': ({ context }) => context.state === 'ready' && context.restarts > 0,
   },
-  mayEnd: ({ context }) => ['stopped', 'absent', 'ready', 'off'].includes(context.state),
+  mayEnd: ({ context }) => ['stopped', 'absent', 'ready', 'paused', 'off'].includes(context.state),
 })

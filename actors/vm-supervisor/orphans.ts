@@ -20,8 +20,10 @@ export async function mark(path: string, pid: number): Promise<void> {
   if (startTime !== null) await writeFile(path, JSON.stringify({ pid, startTime } satisfies Mark))
 }
 
-export function unmark(path: string): Promise<void> {
-  return rm(path, { force: true })
+/** Forgets the process, unless a later one took its place. */
+export async function unmark(path: string, pid: number): Promise<void> {
+  const remembered = JSON.parse(await readFile(path, 'utf8')) as Mark
+  if (remembered.pid === pid) await rm(path, { force: true })
 }
 
 /** Kills the remembered process if it still is the same one. True when it did. */
@@ -34,6 +36,6 @@ export async function reap(path: string): Promise<boolean> {
   }
   const same = Number.isSafeInteger(remembered.pid) && remembered.pid > 1 && (await startTimeOf(remembered.pid)) === remembered.startTime
   if (same) process.kill(remembered.pid, 'SIGKILL')
-  await unmark(path)
+  await rm(path, { force: true })
   return same
 }

@@ -14,10 +14,25 @@ const fault = z.strictObject({
 })
 
 /**
- * `off`: switched off by configuration. `absent`: something it needs is not installed. `stopped`: not needed yet, or stopped on request;
+ * `restoring`: starting from a saved memory. `saving`: started for the first time, its memory is being saved. `paused`: nobody uses it; the
+ * next command wakes it. `off`: switched off by configuration. `absent`: something it needs is not installed. `stopped`: not needed yet, or stopped on request;
  * the next command boots it. `backoff`: failed repeatedly, waiting to try again.
  */
-const vmState = z.enum(['off', 'absent', 'stopped', 'probing', 'image', 'booting', 'verifying', 'ready', 'backoff', 'stopping'])
+const vmState = z.enum([
+  'off',
+  'absent',
+  'stopped',
+  'probing',
+  'image',
+  'restoring',
+  'booting',
+  'verifying',
+  'saving',
+  'ready',
+  'paused',
+  'backoff',
+  'stopping',
+])
 
 const vmStatus = z.strictObject({
   state: vmState,
@@ -32,10 +47,19 @@ const vmStatus = z.strictObject({
   /** Times a VM that had been ready had to be started again. */
   restarts: z.number(),
   lastError: fault.nullable(),
-  /** Of the last boot, ms by step: probe, image, accelerator, guest (kernel to agent, as the guest says), boot, verify, total. */
+  /** How the last start began: from a saved memory, or from nothing. */
+  start: z.enum(['restored', 'cold']).nullable(),
+  /**
+   * Of the last start, ms by step: probe, image, accelerator, snapshot (looking for one), boot or restore, guest (of a cold one: kernel to
+   * agent, as the guest says), verify, total.
+   */
   timings: z.record(z.string(), z.number()),
   /** What the current step is doing. */
   progress: z.string().nullable(),
+  /** `rolledBack`: the newest image did not start, so the one before it is used. */
+  image: z.strictObject({ name: z.string(), rolledBack: z.boolean() }).nullable(),
+  /** Memory of the VM, MiB. */
+  memoryMiB: z.number().nullable(),
   /** Attached sessions. */
   sessions: z.number(),
 })

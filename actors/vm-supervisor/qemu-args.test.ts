@@ -11,6 +11,8 @@ const boot = (over: Partial<Parameters<typeof bootArgs>[0]> = {}) =>
     kernel: '/i/vmlinuz',
     initrd: '/h/initrd.img',
     root: '/i/root.squashfs',
+    scratch: { path: '/s/disk.raw', temporary: false },
+    saving: false,
     append: [],
     fds: { control: 3, files: 4, qmp: 5, console: 6 },
     sandbox: true,
@@ -35,10 +37,24 @@ describe('the VM that is booted', () => {
 
   it('gets its root read-only and its sockets by descriptor, not by path', () => {
     const args = boot()
-    expect(after(args, '-drive')).toEqual(['file=/i/root.squashfs,format=raw,if=none,id=root,readonly=on,cache=writeback,aio=threads'])
+    const [root, scratch] = after(args, '-drive')
+    expect(root).toBe('file=/i/root.squashfs,format=raw,if=none,id=root,readonly=on,cache=writeback,aio=threads')
+    expect(scratch).toMatch(/^file=\/s\/disk\.raw,format=raw,if=none,id=scratch,.*werror=report/)
     const sockets = after(args, '-chardev')
     expect(sockets).toHaveLength(4)
     for (const socket of sockets) expect(socket).toMatch(/^socket,id=\w+,fd=[3-6]$/)
+  })
+
+  it('leaves the disk as it is when it begins from a saved memory, and may start a program only when it is to be saved', () => {
+    const restored = boot({
+      scratch: { path: '/s/disk.raw', temporary: true },
+      fds: { control: 3, files: 4, qmp: 5, console: 6, incoming: 7 },
+    })
+    expect(after(restored, '-drive')[1]).toMatch(/,snapshot=on$/)
+    expect(after(restored, '-incoming')).toEqual(['fd:7'])
+    expect(after(restored, '-sandbox')[0]).toContain('spawn=deny')
+    expect(after(boot(), '-incoming')).toEqual([])
+    expect(after(boot({ saving: true }), '-sandbox')).toEqual(['on,obsolete=deny,elevateprivileges=deny,spawn=allow,resourcecontrol=deny'])
   })
 
   it('cannot be given options through a path', () => {

@@ -13,10 +13,17 @@ export type BootArgs = MachineArgs & {
   initrd: string
   /** Read-only root file system image. */
   root: string
+  /** Disk for what sessions write. `temporary`: what is written goes to an unlinked file in the temporary folder, the disk stays as it is. */
+  scratch: { path: string; temporary: boolean }
   /** What the image asks for on the kernel's command line besides the defaults. */
   append: readonly string[]
-  /** Numbers of the inherited descriptors: one end of a socket pair each. */
-  fds: { control: number; files: number; qmp: number; console: number }
+  /** Numbers of the inherited descriptors: one end of a socket pair each; `incoming`: a saved memory, opened for reading. */
+  fds: { control: number; files: number; qmp: number; console: number; incoming?: number }
+  /**
+   * The memory of this machine will be saved: QEMU may start the program that writes it. Such a machine runs nothing but its own system and
+   * ends when it is saved.
+   */
+  saving: boolean
   /** The system call filter exists on Linux only. */
   sandbox: boolean
 }
@@ -24,7 +31,10 @@ export type BootArgs = MachineArgs & {
 export type ProbeArgs = MachineArgs & { kernel: string; fds: { console: number }; sandbox: boolean }
 
 /** `spawn=deny` and the rest: QEMU can start no program, gain no privilege and change no scheduling, whatever the guest makes of it. */
-const sandboxArgs = ['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny']
+const sandboxArgs = (spawn: 'allow' | 'deny'): string[] => [
+  '-sandbox',
+  `on,obsolete=deny,elevateprivileges=deny,spawn=${spawn},resourcecontrol=deny`,
+]
 
 /** Nothing that was not asked for: no default devices, no configuration files, no display, no network card; a reboot ends the process. */
 const bareArgs = ['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot']
@@ -35,12 +45,15 @@ export function bootArgs(args: BootArgs): string[] {
   return [
     ...bareArgs,
     ...machineArgs(args),
-    ...(args.sandbox ? sandboxArgs : []),
+    ...(args.sandbox ? sandboxArgs(args.saving ? 'allow' : 'deny') : []),
     '-kernel', args.kernel,
     '-initrd', args.initrd,
     '-append', kernelCommandLine(args.arch, args.append),
     '-drive', `file=${escapeComma(args.root)},format=raw,if=none,id=root,readonly=on,cache=writeback,aio=threads`,
     '-device', 'virtio-blk-pci,drive=root,serial=root',
+    // Errors reach the guest, which can report them: a full disk of the host's must not stop the machine. Nothing on it need survive.
+    '-drive', `file=${escapeComma(args.scratch.path)},format=raw,if=none,id=scratch,cache=unsafe,aio=threads,discard=unmap,werror=report,rerror=report${args.scratch.temporary ? ',snapshot=on' : ''}`,
+    '-device', 'virtio-blk-pci,drive=scratch,serial=scratch',
     '-object', 'rng-builtin,id=rng',
     '-device', 'virtio-rng-pci,rng=rng',
     '-device', 'virtio-serial-pci,id=ports,max_ports=4',
@@ -52,6 +65,7 @@ export function bootArgs(args: BootArgs): string[] {
     '-serial', 'chardev:console',
     '-chardev', `socket,id=qmp,fd=${fds.qmp}`,
     '-mon', 'chardev=qmp,mode=control',
+    ...(fds.incoming === undefined ? [] : ['-incoming', `fd:${fds.incoming}`]),
   ]
 }
 
@@ -61,7 +75,7 @@ export function probeArgs(args: ProbeArgs): string[] {
   return [
     ...bareArgs,
     ...machineArgs(args),
-    ...(args.sandbox ? sandboxArgs : []),
+    ...(args.sandbox ? sandboxArgs('deny') : []),
     '-kernel', args.kernel,
     '-append', `console=${consoleOf[args.arch]} earlyprintk=serial panic=-1`,
     '-chardev', `socket,id=console,fd=${args.fds.console}`,

@@ -2,11 +2,22 @@
 import { type Delegation, fault, type Fault } from '../../kernel/index.ts'
 import { firstUid, lastUid } from '../../guest/wire.ts'
 import type { Hypervisor } from './driver.ts'
-import { backoff, retriesAtOnce, retryHintMs } from './limits.ts'
+import { backoff, pauseAfterMs, pingEveryMs, pingSilentMs, retriesAtOnce, retryHintMs } from './limits.ts'
 import type { VmState, VmStatus } from './protocol.ts'
 import type { Accelerator } from './qemu-args.ts'
 
-export type Config = { home: string; imageDir: string; guestDir: string; nodeBinary: string; memoryMiB: number | null; off: boolean }
+export type Config = {
+  home: string
+  imageDir: string
+  guestDir: string
+  nodeBinary: string
+  memoryMiB: number | null
+  off: boolean
+  snapshots: boolean
+  timers: Timers
+}
+/** From `limits.ts`; a test may ask for others. */
+export type Timers = { pauseAfterMs: number; pingEveryMs: number; pingSilentMs: number }
 
 export type Folder = { name: string; mode: 'ro' | 'rw'; slot: Delegation['slot'] }
 export type Session = {
@@ -14,9 +25,12 @@ export type Session = {
   folders: readonly Folder[]
   /** Grows with every attach: what the guest said about an earlier one no longer counts. */
   revision: number
-  inGuest: 'no' | 'pending' | 'yes' | 'failed'
+  /** `stale`: it is there, with other folders than it should have. */
+  inGuest: 'no' | 'stale' | 'pending' | 'yes' | 'failed'
   error: Fault | null
 }
+/** How an attempt begins: from a saved memory, from nothing, from nothing and to be saved. */
+export type How = 'restore' | 'boot' | 'boot-and-save'
 export type Waiting = { request: number; session: string; command: string; cwd: string | null; timeoutMs: number }
 
 export type Context = {
@@ -30,11 +44,18 @@ export type Context = {
   failures: number
   /** Failures of boots with hardware acceleration since one of them became ready. */
   hardwareFailures: number
+  how: How
+  /** Names the saved memory that fits; null before that was looked for. */
+  snapshotKey: string | null
+  /** The guest said that something still runs in its sessions. */
+  busy: boolean
   /** Whether the current attempt got as far as ready. */
   wasReady: boolean
   delayMs: number
   hypervisor: Hypervisor | null
   imageDir: string | null
+  /** The image of this version did not start; the one before it is used until the supervisor starts anew. */
+  rolledBack: boolean
   accelerator: Accelerator | null
   acceleratorWhy: string | null
   memoryMiB: number
@@ -67,6 +88,8 @@ export function initialContext(params: Record<string, unknown>): Context {
       nodeBinary: String(params['nodeBinary']),
       memoryMiB: typeof params['memoryMiB'] === 'number' ? params['memoryMiB'] : null,
       off: params['vm'] === 'off',
+      snapshots: params['snapshots'] !== 'off',
+      timers: { pauseAfterMs, pingEveryMs, pingSilentMs, ...(params['timers'] as Partial<Timers> | undefined) },
     },
     state: 'stopped',
     progress: null,
@@ -74,10 +97,14 @@ export function initialContext(params: Record<string, unknown>): Context {
     restarts: 0,
     failures: 0,
     hardwareFailures: 0,
+    how: 'boot',
+    snapshotKey: null,
+    busy: false,
     wasReady: false,
     delayMs: 0,
     hypervisor: null,
     imageDir: null,
+    rolledBack: false,
     accelerator: null,
     acceleratorWhy: null,
     memoryMiB: 0,
@@ -110,8 +137,11 @@ export function statusOf(context: Context, now: number | null): VmStatus {
     uptimeMs: context.readyAt === null ? null : Math.max(0, (now ?? context.readyAt) - context.readyAt),
     restarts: context.restarts,
     lastError: context.lastError,
+    start: context.readyAt === null ? null : context.how === 'restore' ? 'restored' : 'cold',
     timings: { ...context.timings },
     progress: context.progress,
+    image: context.imageDir === null ? null : { name: context.imageDir.split('/').at(-1) ?? '', rolledBack: context.rolledBack },
+    memoryMiB: context.pid === null ? null : context.memoryMiB,
     sessions: Object.keys(context.sessions).length,
   }
 }
@@ -186,8 +216,9 @@ export function uidFor(context: Context, session: string): number | null {
 /** Added to what it had; a folder of the same name is replaced. */
 export function withFolders(session: Session | undefined, uid: number, added: readonly Folder[]): Session {
   const names = new Set(added.map((folder) => folder.name))
+  const inGuest = session === undefined || session.inGuest === 'no' || session.inGuest === 'failed' ? 'no' : 'stale'
   const kept = (session?.folders ?? []).filter((folder) => !names.has(folder.name))
-  return { uid, folders: [...kept, ...added], revision: (session?.revision ?? 0) + 1, inGuest: 'no', error: null }
+  return { uid, folders: [...kept, ...added], revision: (session?.revision ?? 0) + 1, inGuest, error: null }
 }
 
 export function without<T>(record: Readonly<Record<string | number, T>>, key: string | number): Record<string, T> {

@@ -1,0 +1,117 @@
+/**
+ * Saved memories of the VM, beside the image they were made from. One is saved after the first boot, before any session, folder or secret
+ * was in it; later starts go on from there.
+ *
+ *   <image>/snapshots/<key>/{memory, disk.raw, manifest.json}      complete, never changed; the key names all it depends on
+ *   <image>/snapshots/.saving-<pid>-<n>/                            in the making
+ */
+import { mkdir, readdir, readFile, rename, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { flush } from './flush.ts'
+import { keptSnapshots, scratchBytes } from './limits.ts'
+
+/** Names inside a snapshot's folder, and inside the scratch folder it is made from. */
+export const memoryFile = 'memory'
+export const diskFile = 'disk.raw'
+
+type SavedFile = { bytes: number; modifiedMs: number }
+type Manifest = { format: 1; key: string; savedAt: string; memory: SavedFile; disk: SavedFile }
+
+const folderOf = (imageDir: string): string => join(imageDir, 'snapshots')
+
+/** The snapshot's folder, if it is whole and untouched since it was saved. Content is not read: sizes and times are compared. */
+export async function findSnapshot(imageDir: string, key: string): Promise<string | null> {
+  const dir = join(folderOf(imageDir), key)
+  try {
+    const manifest = JSON.parse(await readFile(join(dir, 'manifest.json'), 'utf8')) as Manifest
+    if (manifest.format !== 1 || manifest.key !== key) return null
+    for (const [name, saved] of [
+      [memoryFile, manifest.memory],
+      [diskFile, manifest.disk],
+    ] as const) {
+      const now = await fileFacts(join(dir, name))
+      if (now.bytes !== saved.bytes || now.modifiedMs !== saved.modifiedMs) return null
+    }
+    // The newest ones are kept.
+    await utimes(join(dir, 'manifest.json'), new Date(), new Date()).catch(() => {})
+    return dir
+  } catch {
+    return null
+  }
+}
+
+/** It did not work, or is not trusted any more. */
+export async function discardSnapshot(imageDir: string, key: string): Promise<void> {
+  await rm(join(folderOf(imageDir), key), { recursive: true, force: true })
+}
+
+let made = 0
+
+/** A folder for a VM that will be saved, with its blank disk. Also removes those of processes that are gone. */
+export async function beginSnapshot(imageDir: string): Promise<string> {
+  const folder = folderOf(imageDir)
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  for (const name of await readdir(folder)) {
+    const pid = Number(/^\.saving-(\d+)-/.exec(name)?.[1])
+    if (Number.isSafeInteger(pid) && pid > 0 && !runs(pid)) await rm(join(folder, name), { recursive: true, force: true })
+  }
+  const dir = join(folder, `.saving-${process.pid}-${++made}`)
+  await prepareScratch(dir)
+  return dir
+}
+
+/** An empty folder with a blank disk: sparse, so it takes what is written and no more. */
+export async function prepareScratch(dir: string): Promise<void> {
+  await rm(dir, { recursive: true, force: true })
+  await mkdir(dir, { recursive: true, mode: 0o700 })
+  await writeFile(join(dir, diskFile), '', { mode: 0o600 })
+  await truncate(join(dir, diskFile), scratchBytes)
+}
+
+/** Gives the saved files their final name, in one step. Another process may have been quicker; then theirs stays. */
+export async function publishSnapshot(imageDir: string, key: string, scratchDir: string): Promise<void> {
+  const manifest: Manifest = {
+    format: 1,
+    key,
+    savedAt: new Date().toISOString(),
+    memory: await fileFacts(join(scratchDir, memoryFile)),
+    disk: await fileFacts(join(scratchDir, diskFile)),
+  }
+  await writeFile(join(scratchDir, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`)
+  await flush(...[memoryFile, diskFile, 'manifest.json'].map((name) => join(scratchDir, name)))
+  const target = join(folderOf(imageDir), key)
+  if ((await findSnapshot(imageDir, key)) === null) {
+    await rm(target, { recursive: true, force: true })
+    await rename(scratchDir, target)
+  } else await rm(scratchDir, { recursive: true, force: true })
+  await removeOld(folderOf(imageDir), key)
+}
+
+async function removeOld(folder: string, key: string): Promise<void> {
+  const others: { path: string; time: number }[] = []
+  for (const name of await readdir(folder)) {
+    if (name === key || name.startsWith('.')) continue
+    const path = join(folder, name)
+    const time = await stat(join(path, 'manifest.json')).then(
+      ({ mtimeMs }) => mtimeMs,
+      () => 0,
+    )
+    others.push({ path, time })
+  }
+  others.sort((a, b) => b.time - a.time)
+  for (const { path } of others.slice(keptSnapshots - 1)) await rm(path, { recursive: true, force: true })
+}
+
+async function fileFacts(path: string): Promise<SavedFile> {
+  const { size, mtimeMs } = await stat(path)
+  return { bytes: size, modifiedMs: Math.round(mtimeMs) }
+}
+
+function runs(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}
