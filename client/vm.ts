@@ -35,17 +35,34 @@ function stateText({ state, progress, lastError }: VmStatus): string {
 }
 
 export function vmText(status: VmStatus): string {
-  const { state, accelerator, isolation, isolationReason, pid, uptimeMs, restarts, lastError, timings, progress, sessions } = status
+  const {
+    state,
+    accelerator,
+    isolation,
+    isolationReason,
+    pid,
+    uptimeMs,
+    restarts,
+    lastError,
+    timings,
+    progress,
+    sessions,
+    start,
+    memoryMiB,
+    image,
+  } = status
   const rows: [string, string | null][] = [
     ['Workspace', progress ? `${state}, ${oneLine(progress)}` : state],
     ['Accelerator', accelerator],
     ['Isolation', isolation && isolationReason ? `${isolation}: ${oneLine(isolationReason, 200)}` : isolation],
     ['Process', pid === null ? null : String(pid)],
     ['Up for', uptimeMs === null ? null : duration(uptimeMs)],
+    ['Memory', memoryMiB === null ? null : `${memoryMiB} MiB`],
+    ['Image', image?.rolledBack ? `${image.name}, the one before the newest, which does not start` : null],
     ['Restarts', String(restarts)],
     ['Sessions', String(sessions)],
     [
-      'Last boot',
+      start === 'restored' ? 'Last start' : 'Last boot',
       Object.entries(timings)
         .map(([step, ms]) => `${step} ${duration(ms)}`)
         .join(', ') || null,

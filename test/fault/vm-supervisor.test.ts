@@ -221,13 +221,14 @@ describe('a saved memory that does not work', () => {
     // The same image, by hard links, with saved memories of its own.
     const images = await mkdtemp(join(tmpdir(), 'bulkhead-images-'))
     onTestFinished(() => rm(images, { recursive: true, force: true }))
-    const { name } = (await status().catch(() => null))?.image ?? { name: await newestImage() }
+    const { name } = (await status().catch(() => null))?.image ?? { name: await newest(imageDir) }
     await promisify(execFile)('cp', ['-a', '--link', join(imageDir, name), join(images, name)])
     const own = await another({ imageDir: images })
     await own.exec('true')
     await own.kernel.test.request('vm', 'stop', {})
     const folder = join(images, name, 'snapshots')
-    const [key = ''] = await readdir(folder)
+    // Others may be there, of other versions: the one just used bears the latest date.
+    const key = await newest(folder)
     const memory = join(folder, key, 'memory')
     // A copy first: the file is linked to everybody's. Then its middle is spoilt, behind the back of what is compared at a start.
     const { mtime, size } = await stat(memory)
@@ -242,9 +243,10 @@ describe('a saved memory that does not work', () => {
   })
 })
 
-async function newestImage(): Promise<string> {
-  const names = (await readdir(imageDir)).filter((name) => /^[0-9a-f]{24}$/.test(name))
-  const times = await Promise.all(names.map(async (name) => ({ name, used: (await stat(join(imageDir, name, 'manifest.json'))).mtimeMs })))
+/** Images, and what is saved of one, note their last use. */
+async function newest(folder: string): Promise<string> {
+  const names = (await readdir(folder)).filter((name) => /^[0-9a-f]{24}$/.test(name))
+  const times = await Promise.all(names.map(async (name) => ({ name, used: (await stat(join(folder, name, 'manifest.json'))).mtimeMs })))
   return times.toSorted((a, b) => b.used - a.used)[0]?.name ?? ''
 }
 
