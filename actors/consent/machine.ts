@@ -87,7 +87,10 @@ function step(context: Context, event: Event): Step {
       if (historyRef(event.ref)) return historyRefused(context, event.ref, event.error)
       return event.ref.startsWith('open:') ? taskRefused(context, event.ref, event.error) : askRefused(context, event.ref, event.error)
     case 'cancelled':
-      return [abandon, withdrawn, historyWithdrawn, hostWithdrawn].reduce((last, give) => andThen(last, (now) => give(now, event.request)), stay(context))
+      return [abandon, withdrawn, historyWithdrawn, hostWithdrawn].reduce(
+        (last, give) => andThen(last, (now) => give(now, event.request)),
+        stay(context),
+      )
     case 'part':
       if (event.ref === policyRef) return policyChanged(context, (event.body as { policy: Policy }).policy)
       return event.ref === watchRef ? restarted(context, event.body) : stay(context)
