@@ -276,7 +276,10 @@ export function askRefused(context: Context, ref: string, error: Fault): Step {
 }
 
 /** The conversation does not want to know any more: the question is taken off the member's screen. */
-export function withdrawn(context: Context, request: number): Step {
+export function withdrawn(before: Context, request: number): Step {
+  // An answer that waits for the audit log would answer nobody any more.
+  const held = Object.fromEntries(Object.entries(before.held).filter(([, waiting]) => waiting.request !== request))
+  const context: Context = { ...before, held }
   const found = Object.entries(context.asks).find(([, item]) => item.request === request)
   if (!found) return stay(context)
   const [ref, asked] = found

@@ -30,6 +30,12 @@ const opened = ({ context }: View<Context>): boolean =>
   context.sessions[session]?.conversation != null && Object.keys(context.openings).length === 0
 const asking = ({ open }: View<Context>): number[] => open.filter((request) => request >= 300 && request < 500)
 
+/** Allowing answers to questions that this step decided: they wait for the audit log. */
+const decided = (before: View<Context>, after: View<Context>) =>
+  Object.entries(after.context.held).flatMap(([ref, reply]) =>
+    before.context.held[ref] || !asking(before).includes(reply.request) ? [] : [reply],
+  )
+
 export const model = defineModel<Context>({
   actor: 'consent',
   machine,
@@ -113,6 +119,8 @@ export const model = defineModel<Context>({
           replied({ option: 'deny', by: 'member' }),
           refused('no-one-to-ask'),
         ]
+      case 'audit':
+        return ref.startsWith('audit:') ? [replied({}), refused('audit-failed')] : [replied({})]
       default:
         return [replied({})]
     }
@@ -128,7 +136,9 @@ export const model = defineModel<Context>({
           : [item.kind, item.ref, item.cancelled === true],
   always: {
     'whoever asked waits for the member, for policy, or for a capability': (view) =>
-      asking(view).every((request) => Object.values(view.context.asks).some((ask) => ask.request === request)),
+      asking(view).every((request) =>
+        [...Object.values(view.context.asks), ...Object.values(view.context.held)].some((item) => item.request === request),
+      ),
     'a grant is on record as long as it can be used': ({ context }) =>
       Object.values(context.sessions).every(({ folders, grants: standing }) =>
         standing.every(({ kind, folder }) => kind !== 'write' || folders.some(({ name }) => name === folder)),
@@ -141,24 +151,30 @@ export const model = defineModel<Context>({
       sent['take the folder back'] === 1 && context.sessions[session]?.folders.length === 0,
   },
   steps: {
-    'nothing that needs approval is allowed without it': (before, event, _after, out) =>
-      out.every((message) => {
-        if (message.type !== 'reply' || !asking(before).includes(message.request)) return true
-        const ask = Object.values(before.context.asks).find(({ request }) => request === message.request)
+    'nothing that needs approval is allowed without it': (before, event, after) =>
+      decided(before, after).every(({ request }) => {
+        const ask = Object.values(before.context.asks).find((item) => item.request === request)
         const member =
           event.type === 'replied' && event['kind'] === 'ask-member' && (event['body'] as { option: string }).option === 'allow-once'
         const standing = (before.context.sessions[session]?.grants.length ?? 0) > 0
         return member || standing || ask?.decision != null
       }),
-    'what is handed over is still held': (before, _event, after, out) =>
-      out.every((message) => {
-        if (message.type !== 'reply' || !asking(before).includes(message.request)) return true
+    'an allowing answer leaves only once the audit log has it': (before, event, _after, out) =>
+      out.every(
+        (message) =>
+          message.type !== 'reply' ||
+          !asking(before).includes(message.request) ||
+          (event.type === 'replied' && before.context.held[String(event['ref'])]?.request === message.request),
+      ),
+    // Taken back while it waits for the audit log: the router refuses to hand it on.
+    'what is decided to be handed over is held': (before, _event, after) =>
+      decided(before, after).every(({ caps = [] }) => {
         const now = after.context.sessions[session]
         const held = [
           ...(now?.folders.flatMap((folder) => (folder.held ? [folder.held.slot] : [])) ?? []),
           ...(now?.grants.map(({ slot }) => slot) ?? []),
         ]
-        return (message.caps ?? []).every(({ slot }) => slot === 'workspace' || held.includes(Number(slot)))
+        return caps.every(({ slot }) => slot === 'workspace' || held.includes(Number(slot)))
       }),
     'a revoke is acknowledged only once the kernel is told': (before, event, _after, out) => {
       if (event.type !== 'revoke') return true
@@ -177,7 +193,8 @@ export const model = defineModel<Context>({
   onlyHere: [
     'whoever asked waits for the member, for policy, or for a capability',
     'nothing that needs approval is allowed without it',
-    'what is handed over is still held',
+    'what is decided to be handed over is held',
+    'an allowing answer leaves only once the audit log has it',
     'a revoke is acknowledged only once the kernel is told',
   ],
   mayEnd: ({ open, sent }) => open.length === 0 || sent['policy tells'] !== 1,
