@@ -5,11 +5,12 @@
 import { parseArgs } from 'node:util'
 import { egress } from './egress.ts'
 import { mainJob } from './main-job.ts'
+import { vm } from './vm.ts'
 import { type Figure, machine, type Report, table } from './report.ts'
 
 type Bench = (runs: number, told: (text: string) => void) => Promise<Figure[]>
 
-const benches: Readonly<Record<string, Bench>> = { egress, 'main-job': mainJob }
+const benches: Readonly<Record<string, Bench>> = { egress, 'main-job': mainJob, vm }
 
 /** Medians of five are steady enough to compare, and a cold start of the VM takes several seconds. */
 const defaultRuns = 5

@@ -9,7 +9,7 @@ import type { Duplex, Readable } from 'node:stream'
 import { fault, type Fault } from '../../kernel/index.ts'
 import type { Driver, Hypervisor, LaunchSpec, RunningVm, Verdict } from './driver.ts'
 import { jailArgs } from './jail.ts'
-import { maxStderr, savePollMs, scratchBytes } from './limits.ts'
+import { maxStderr, overheadMiB, savePollMs, scratchBytes } from './limits.ts'
 import { mark, reap, unmark } from './orphans.ts'
 import { keepVerdict, readVerdict, verdictKey, watchBoot } from './probe.ts'
 import { type Accelerator, type Architecture, type BootArgs, bootArgs, controlDevice, probeArgs } from './qemu-args.ts'
@@ -35,7 +35,6 @@ type Exit = { code: number | null; signal: string | null; stderr: string }
 export function qemuDriver(home: string): Driver {
   const binary = `qemu-system-${arch}`
   const pidFile = join(home, 'qemu.json')
-  const verdictFile = join(home, 'accelerator.json')
 
   return {
     async find() {
@@ -49,6 +48,8 @@ export function qemuDriver(home: string): Driver {
     },
 
     async accelerate({ hypervisor, imageDir, avoidHardware, signal }): Promise<Verdict> {
+      // Beside the image: its kernel is what is tried, and another home need not try it again.
+      const verdictFile = join(imageDir, 'accelerator.json')
       const key = verdictKey(hypervisor.version, basename(imageDir))
       const keep = async (accelerator: Accelerator, why: string): Promise<Verdict> => {
         await keepVerdict(verdictFile, { key, accelerator, why }).catch(() => {})
@@ -97,7 +98,7 @@ async function tryAccelerator(
   signal: AbortSignal,
 ): Promise<string | null> {
   const args = probeArgs({ accelerator, arch, cpus: 1, memoryMiB: 256, kernel, fds: { console: 3 }, sandbox: linux })
-  const child = start(hypervisor, { readable: [kernel], args, stdio: ['pipe'], env: environment })
+  const child = start(hypervisor, { device: deviceOf(accelerator), readable: [kernel], args, stdio: ['pipe'], env: environment })
   const exit = exitOf(child)
   try {
     const ended = exit.then(({ code, signal: by, stderr }) => lastLine(stderr) ?? `QEMU ended with ${by ?? `code ${code}`}`)
@@ -134,7 +135,7 @@ function snapshotKey(spec: Omit<LaunchSpec, 'begin' | 'scratchDir'>): string {
 }
 
 async function launch(spec: LaunchSpec, pidFile: string): Promise<RunningVm> {
-  const { hypervisor, imageDir, initrd, begin, scratchDir } = spec
+  const { hypervisor, accelerator, imageDir, initrd, begin, scratchDir } = spec
   const jailed = hypervisor.noJail === null
   const scratchSeen = jailed ? scratchInside : scratchDir
   const restored = begin.how === 'restore' ? begin.snapshot : null
@@ -152,6 +153,8 @@ async function launch(spec: LaunchSpec, pidFile: string): Promise<RunningVm> {
   let child: ChildProcess
   try {
     child = start(hypervisor, {
+      memoryMiB: spec.memoryMiB,
+      device: deviceOf(accelerator),
       readable: [imageDir, initrd, ...(restored === null ? [] : [restored])],
       writable: { path: scratchDir, at: scratchInside },
       args,
@@ -230,6 +233,10 @@ async function launch(spec: LaunchSpec, pidFile: string): Promise<RunningVm> {
 }
 
 type Start = {
+  /** Of the accelerator, if it has one. */
+  device?: string | undefined
+  /** The guest's; bounds what QEMU may take. */
+  memoryMiB?: number
   readable: readonly string[]
   writable?: { path: string; at: string }
   args: readonly string[]
@@ -239,17 +246,22 @@ type Start = {
   env: Record<string, string>
 }
 
-function start(hypervisor: Hypervisor, { readable, writable, args, stdio: more, infoFd, env }: Start): ChildProcess {
+function start(hypervisor: Hypervisor, { memoryMiB, device, readable, writable, args, stdio: more, infoFd, env }: Start): ChildProcess {
   const stdio: ('ignore' | 'pipe' | number)[] = ['ignore', 'ignore', 'pipe', ...more]
   if (hypervisor.noJail !== null) return spawn(hypervisor.binary, args, { stdio, env, cwd: '/' })
   const jail = jailArgs({
     readable,
-    devices: ['/dev/kvm'],
+    devices: device === undefined ? [] : [device],
     ...(writable === undefined ? {} : { writable }),
     ...(infoFd === undefined ? {} : { infoFd }),
   })
-  return spawn('bwrap', [...jail, hypervisor.binary, ...args], { stdio, env, cwd: '/' })
+  // The jail's own programs replace each other: the process stays the same.
+  const bounds = memoryMiB === undefined ? [] : ['prlimit', `--as=${(memoryMiB + overheadMiB) * 1024 * 1024}`, '--core=0', '--']
+  const [command = '', ...rest] = [...bounds, 'bwrap', ...jail, hypervisor.binary, ...args]
+  return spawn(command, rest, { stdio, env, cwd: '/' })
 }
+
+const deviceOf = (accelerator: Accelerator): string | undefined => (accelerator === 'kvm' ? '/dev/kvm' : undefined)
 
 /** One word for the shell that QEMU starts. */
 function quoted(path: string): string {

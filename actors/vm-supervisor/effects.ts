@@ -6,9 +6,9 @@ import * as Effect from 'effect/Effect'
 import { asFault, type EffectContext, type Effects, type Fault, fault, isFault } from '../../kernel/index.ts'
 import type { Driver, Hypervisor, LaunchSpec } from './driver.ts'
 import { qemuDriver } from './driver-qemu.ts'
-import { buildImage, type ImageProgress } from './image.ts'
+import { buildImage, type ImageProgress, markGood, previousGood } from './image.ts'
 import { joinedInitrd } from './initrd.ts'
-import { admitMs, maxCpus, memoryMiB, memoryStepMiB, pingSilentMs, policyRetryMs } from './limits.ts'
+import { admitMs, maxCpus, memoryMiB, memoryStepMiB, policyRetryMs } from './limits.ts'
 import { LiveVm } from './live-vm.ts'
 import type { Accelerator } from './qemu-args.ts'
 import { beginSnapshot, discardSnapshot, findSnapshot, prepareScratch } from './snapshots.ts'
@@ -91,10 +91,15 @@ export const effects = {
 
   image: {
     outcomes: ['ready', 'failed'],
-    run: ({ ref, config }: { ref: string; config: Config }, context) =>
+    run: ({ ref, config, rollback }: { ref: string; config: Config; rollback: boolean }, context) =>
       attempt(async (signal) => {
         const start = performance.now()
         const { imageDir, nodeBinary, guestDir } = config
+        const previous = rollback ? await previousGood({ imageDir, nodeBinary }) : null
+        if (previous !== null) {
+          context.log('warn', 'the image does not start; the one before it is used', { image: previous.manifest.recipe })
+          return { type: 'ready', dir: previous.dir, built: false, rolledBack: true, ms: since(start) }
+        }
         let built = false
         let shown = ''
         const onProgress = (progress: ImageProgress): void => {
@@ -104,7 +109,7 @@ export const effects = {
           shown = text
         }
         const image = await buildImage({ imageDir, nodeBinary, guestDir, onProgress, signal })
-        return { type: 'ready', dir: image.dir, built, ms: since(start) }
+        return { type: 'ready', dir: image.dir, built, rolledBack: false, ms: since(start) }
       }, 'failed'),
   },
 
@@ -154,7 +159,8 @@ export const effects = {
         } catch (error) {
           return { type: 'exited', code: null, signal: null, detail: hostFault(error).cause ?? asFault(error).message }
         } finally {
-          if (scratchDir !== null) await rm(scratchDir, { recursive: true, force: true }).catch(() => {})
+          // Not waited for: that it ended is news the machine needs at once.
+          if (scratchDir !== null) rm(scratchDir, { recursive: true, force: true }).catch(() => {})
         }
       }),
   },
@@ -166,6 +172,7 @@ export const effects = {
         const start = performance.now()
         if (!live) throw gone()
         await live.prove()
+        await markGood(live.imageDir)
         return { type: 'ok', ms: since(start), at: Date.now() }
       }, 'failed'),
   },
@@ -212,7 +219,7 @@ export const effects = {
 
   ping: {
     outcomes: ['ok', 'silent'],
-    run: () => Effect.promise(pingOutcome),
+    run: ({ silentMs }: { silentMs: number }) => Effect.promise(() => pingOutcome(silentMs)),
   },
 
   halt: {
@@ -293,7 +300,7 @@ async function runCommand(order: Waiting, context: EffectContext, signal: AbortS
 }
 
 /** Waits for the answer as long as the guest sends anything at all: a busy guest is slow, a hung one silent. */
-async function pingOutcome(): Promise<Outcome> {
+async function pingOutcome(silentMs: number): Promise<Outcome> {
   const vm = live
   if (!vm) return { type: 'ok', busy: false }
   let heard = vm.control.received
@@ -302,7 +309,7 @@ async function pingOutcome(): Promise<Outcome> {
     timer = setInterval(() => {
       if (vm.control.received === heard) resolve({ type: 'silent' })
       heard = vm.control.received
-    }, pingSilentMs)
+    }, silentMs)
   })
   const answer = vm.control.ping(Date.now()).then(
     (busy): Outcome => ({ type: 'ok', busy }),

@@ -16,7 +16,7 @@ export type ExecResult = {
 export type EffectEvent =
   | { type: 'probe.found'; ref: string; hypervisor: Hypervisor; memoryMiB: number; cpus: number; ms: number }
   | { type: 'probe.missing'; ref: string; error: Fault }
-  | { type: 'image.ready'; ref: string; dir: string; built: boolean; ms: number }
+  | { type: 'image.ready'; ref: string; dir: string; built: boolean; rolledBack: boolean; ms: number }
   | { type: 'image.failed'; ref: string; error: Fault }
   | { type: 'image.progress'; epoch: string; text: string }
   | { type: 'accelerate.chosen'; ref: string; accelerator: Accelerator; why: string; cached: boolean; ms: number }

@@ -7,7 +7,7 @@
  */
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { link, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { link, mkdir, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { finishTree, leftIn, leftOut, modules, packages, recipeVersion, sourceDate } from '../../guest/image/recipe.ts'
 import { fault, isFault } from '../../kernel/index.ts'
@@ -15,6 +15,7 @@ import { cancelled } from './image-commands.ts'
 import { takeLock } from './image-lock.ts'
 import { flush } from './flush.ts'
 import { chosenArchive, debianArchitecture } from './image-host.ts'
+import { imageInUseMs } from './limits.ts'
 import { buildKernel, buildRoot, downloadPackages } from './image-steps.ts'
 
 export type ImageProgress = {
@@ -58,7 +59,24 @@ export type ImageManifest = {
 /** A finished image; paths absolute. */
 export type Image = { dir: string; kernel: string; initrd: string; root: string; manifest: ImageManifest }
 
+const goodFile = 'good'
+
 const imageFiles = ['vmlinuz', 'initrd.img', 'root.squashfs'] as const
+
+/** A VM became ready from it: it is one to fall back to. Written once. */
+export async function markGood(dir: string): Promise<void> {
+  await writeFile(join(dir, goodFile), `${new Date().toISOString()}\n`, { flag: 'wx' }).catch(() => {})
+}
+
+/** The image used last before this one that a VM became ready from; null when there is none. */
+export async function previousGood(request: Pick<ImageRequest, 'imageDir' | 'nodeBinary' | 'mirror'>): Promise<Image | null> {
+  const hash = await recipeHash(request)
+  for (const { name, good } of await olderImages(request.imageDir, hash)) {
+    const image = good ? await readImage(request.imageDir, name) : null
+    if (image !== null) return image
+  }
+  return null
+}
 
 /** The image this machine would build now, if it is there already. Cheap: sizes are compared, content is not read. */
 export async function findImage(request: Pick<ImageRequest, 'imageDir' | 'nodeBinary' | 'mirror'>): Promise<Image | null> {
@@ -72,7 +90,10 @@ export async function findImage(request: Pick<ImageRequest, 'imageDir' | 'nodeBi
 export async function buildImage(request: ImageRequest): Promise<Image> {
   const hash = await recipeHash(request)
   const ready = await readImage(request.imageDir, hash)
-  if (ready !== null) return ready
+  if (ready !== null) {
+    await utimes(join(ready.dir, 'manifest.json'), new Date(), new Date()).catch(() => {})
+    return ready
+  }
   const report = request.onProgress ?? (() => {})
   await mkdir(request.imageDir, { recursive: true })
   const lock = join(request.imageDir, '.lock')
@@ -160,16 +181,31 @@ async function publish(imageDir: string, buildDir: string, hash: string, manifes
   return image
 }
 
-/** Removes unfinished builds of other recipes and all older images but the newest of them, which a rollback may want. */
+type Older = { name: string; good: boolean; usedMs: number }
+
+/** All images but this one: those that worked first, of these the one used last. */
+async function olderImages(imageDir: string, hash: string): Promise<Older[]> {
+  const names = (await readdir(imageDir)).filter((name) => /^[0-9a-f]{24}$/.test(name) && name !== hash)
+  const older = await Promise.all(
+    names.map(async (name): Promise<Older> => {
+      const good = await stat(join(imageDir, name, goodFile)).catch(() => null)
+      const used = await stat(join(imageDir, name, 'manifest.json')).catch(() => null)
+      return { name, good: good !== null, usedMs: used?.mtimeMs ?? 0 }
+    }),
+  )
+  return older.toSorted((a, b) => Number(b.good) - Number(a.good) || b.usedMs - a.usedMs)
+}
+
+/**
+ * Removes unfinished builds of other recipes and all older images but one, which a rollback may want. One that was used a short while ago is
+ * another checkout's.
+ */
 async function removeOld(imageDir: string, hash: string): Promise<void> {
-  const older: { path: string; time: number }[] = []
-  for (const name of await readdir(imageDir)) {
-    const path = join(imageDir, name)
-    if (/^\.build-[0-9a-f]+$/.test(name)) await rm(path, { recursive: true, force: true })
-    else if (/^[0-9a-f]{24}$/.test(name) && name !== hash) older.push({ path, time: (await stat(path)).mtimeMs })
-  }
-  older.sort((a, b) => b.time - a.time)
-  for (const { path } of older.slice(1)) await rm(path, { recursive: true, force: true })
+  for (const name of await readdir(imageDir))
+    if (/^\.build-[0-9a-f]+$/.test(name)) await rm(join(imageDir, name), { recursive: true, force: true })
+  const [, ...rest] = await olderImages(imageDir, hash)
+  for (const { name, usedMs } of rest)
+    if (Date.now() - usedMs > imageInUseMs) await rm(join(imageDir, name), { recursive: true, force: true })
 }
 
 /** Identity of the image this machine would build: recipe, release, architecture, Node. The mirror's address is no part of it. */

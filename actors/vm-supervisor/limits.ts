@@ -146,3 +146,15 @@ export const stopAfterMs = 30 * 60_000
 
 /** Steps of the guest's memory, MiB: a saved memory fits one size only, so that small changes of what is free must not change it. */
 export const memoryStepMiB = 256
+
+/** An image used this recently is somebody's, even if it is not the newest, ms. */
+export const imageInUseMs = 24 * 60 * 60_000
+
+/** Boots of an image that fail in a row before the one before it is used: the first two may be anything. */
+export const failuresBeforeRollback = 3
+
+/**
+ * Address space of QEMU beyond the guest's memory, MiB: its programs and libraries, the translation cache, threads' stacks, which take 0.8 GiB
+ * of it under emulation. What a hostile guest makes of QEMU cannot take the host's memory.
+ */
+export const overheadMiB = 3_072

@@ -1,4 +1,5 @@
 import { duplexPair, type Duplex } from 'node:stream'
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
   encodeFrame,
@@ -256,5 +257,80 @@ describe('files link', () => {
     expect(open.length).toBe(20)
     link.end()
     expect(closed).toEqual(['3:s/data#1'])
+  })
+})
+
+describe('a hostile agent', () => {
+  const id = fc.constantFrom(-1, 0, 1, 2, 3, 1e9, '1', null)
+  const text = fc.constantFrom('s', '../x', '', 'x'.repeat(200), '__proto__', null)
+  /** The right words with wrong, repeated, contradicting or missing fields. */
+  const words = fc.record(
+    {
+      t: fc.constantFrom(
+        'ready',
+        'sessioned',
+        'unsessioned',
+        'failed',
+        'started',
+        'out',
+        'exit',
+        'pong',
+        'awake',
+        'warmed',
+        'log',
+        'nonsense',
+      ),
+      id,
+      n: id,
+      session: text,
+      epoch: fc.constantFrom('1', '2', 'none', null),
+      stream: fc.constantFrom('stdout', 'stderr', 'stdin'),
+      code: fc.constantFrom(0, 256, null, 'failed'),
+      signal: fc.constantFrom(null, 'SIGKILL', 9),
+      timedOut: fc.boolean(),
+      oom: fc.boolean(),
+      busy: fc.boolean(),
+      durationMs: id,
+      cwd: fc.constantFrom('/x', 'x', '/x\0', null),
+      problem: text,
+      message: text,
+      level: fc.constantFrom('info', 'error', 'fatal'),
+      protocol: fc.constantFrom(protocolVersion, 9),
+      re: fc.constantFrom('session', 'exec', 'x'),
+    },
+    { requiredKeys: ['t'] },
+  )
+  const frame = fc.oneof(
+    {
+      weight: 4,
+      arbitrary: fc.tuple(words, fc.uint8Array({ maxLength: 300 })).map(([said, payload]) => encodeFrame(said as never, payload)),
+    },
+    { weight: 1, arbitrary: fc.uint8Array({ maxLength: 64 }) },
+  )
+
+  it('cannot make the host throw, answer for another command, or pass on more than it was allowed', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(frame, { maxLength: 40 }), fc.integer({ min: 1, max: 50 }), async (frames, piece) => {
+        const { link, guest } = connected()
+        let passed = 0
+        const exec = link.exec({ session: 's', command: 'x', cwd: null, timeoutMs: 5 }, async (_, said) => {
+          passed += said.length
+        })
+        const other = link.exec({ session: 's', command: 'y', cwd: null, timeoutMs: 5 }, async () => {})
+        const settled = [exec.done, other.done, link.ping(1), link.wake(1), link.session('s', 20_000, [])].map((one) =>
+          one.then(
+            (value) => ({ value }),
+            (error: { code?: string }) => ({ error }),
+          ),
+        )
+        const stream = Buffer.concat(frames)
+        for (let at = 0; at < stream.length; at += piece * 7) guest.write(stream.subarray(at, at + piece * 7))
+        await turn()
+        link.end(fault('workspace-unavailable', 'over'))
+        for (const result of await Promise.all(settled)) if ('error' in result) expect(result.error.code).toMatch(/^[a-z-]+$/)
+        expect(passed).toBeLessThanOrEqual(initialCredit + stream.length)
+      }),
+      { numRuns: 150 },
+    )
   })
 })

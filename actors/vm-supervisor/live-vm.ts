@@ -32,10 +32,18 @@ export class LiveVm {
   #reason = ''
   #paused = false
   readonly #scratchDir: string
+  readonly imageDir: string
 
-  constructor(epoch: string, vm: RunningVm, scratchDir: string, networkOf: NetworkOf, context: EffectContext) {
+  constructor(
+    epoch: string,
+    vm: RunningVm,
+    spec: Pick<LaunchSpec, 'scratchDir' | 'imageDir'>,
+    networkOf: NetworkOf,
+    context: EffectContext,
+  ) {
     this.epoch = epoch
-    this.#scratchDir = scratchDir
+    this.#scratchDir = spec.scratchDir
+    this.imageDir = spec.imageDir
     this.#vm = vm
     this.#context = context
     this.control = new ControlLink(
@@ -72,7 +80,7 @@ export class LiveVm {
   ): Promise<Ended> {
     const began = performance.now()
     const vm = await driver.launch(spec)
-    const live = new LiveVm(epoch, vm, spec.scratchDir, networkOf, context)
+    const live = new LiveVm(epoch, vm, spec, networkOf, context)
     hold(live)
     signal.addEventListener('abort', () => live.kill('interrupted'), { once: true })
     if (signal.aborted) live.kill('interrupted')

@@ -3,7 +3,7 @@ import { setup } from 'xstate'
 import type { Outgoing } from '../../kernel/index.ts'
 import type { Policy } from '../policy/protocol.ts'
 import type { MachineEvent } from './events.ts'
-import { absentRestMs, bootStallMs, healthyMs, imageStallMs, failuresWithoutSaving, pauseAfterMs, pingEveryMs, restoreStallMs, retriesAtOnce, saveStallMs, stopAfterMs, stopMs, verifyStallMs } from './limits.ts' // biome-ignore format: one line
+import { absentRestMs, bootStallMs, failuresWithoutSaving, healthyMs, imageStallMs, restoreStallMs, retriesAtOnce, saveStallMs, stopAfterMs, stopMs, verifyStallMs } from './limits.ts' // biome-ignore format: one line
 import type { Accelerator } from './qemu-args.ts'
 import type { Config, Context, Folder, How, Waiting } from './state.ts'
 
@@ -35,7 +35,7 @@ export const base = setup({
   },
   actions: {
     probe: (_, _params: { ref: string; config: Config }) => noop(),
-    image: (_, _params: { ref: string; config: Config }) => noop(),
+    image: (_, _params: { ref: string; config: Config; rollback: boolean }) => noop(),
     accelerate: (_, _params: { ref: string; imageDir: string | null; avoidHardware: boolean }) => noop(),
     lookForSnapshot: (_, _params: { ref: string } & MachineParams) => noop(),
     runVm: (_, _params: { ref: string; how: How; key: string | null } & MachineParams) => noop(),
@@ -44,7 +44,7 @@ export const base = setup({
     pause: (_, _params: { ref: string }) => noop(),
     resume: (_, _params: { ref: string }) => noop(),
     verify: (_, _params: { ref: string }) => noop(),
-    ping: (_, _params: { ref: string }) => noop(),
+    ping: (_, _params: { ref: string; silentMs: number }) => noop(),
     halt: (_, _params: { ref: string }) => noop(),
     drawJitter: (_, _params: { ref: string }) => noop(),
     readClock: (_, _params: { request: number }) => noop(),
@@ -80,10 +80,10 @@ export const base = setup({
     verifyStall: verifyStallMs,
     restoreStall: restoreStallMs,
     saveStall: saveStallMs,
-    pauseAfter: pauseAfterMs,
+    pauseAfter: ({ context }) => context.config.timers.pauseAfterMs,
     stopAfter: stopAfterMs,
     absentRest: absentRestMs,
-    pingEvery: pingEveryMs,
+    pingEvery: ({ context }) => context.config.timers.pingEveryMs,
     healthy: healthyMs,
     stopLimit: stopMs,
     backoff: ({ context }) => context.delayMs,

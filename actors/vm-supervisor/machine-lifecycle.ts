@@ -31,7 +31,8 @@ export const vocabulary = withSnapshots.extend({
       if (event.type === 'probe.found') {
         const { hypervisor, memoryMiB, cpus } = event
         enqueue.assign({ hypervisor, memoryMiB, cpus, timings: timed('probe', event.ms) })
-      } else if (event.type === 'image.ready') enqueue.assign({ imageDir: event.dir, timings: timed('image', event.ms) })
+      } else if (event.type === 'image.ready')
+        enqueue.assign({ imageDir: event.dir, rolledBack: event.rolledBack, timings: timed('image', event.ms) })
       else if (event.type === 'accelerate.chosen')
         enqueue.assign({ accelerator: event.accelerator, acceleratorWhy: event.why, timings: timed('accelerator', event.ms) })
       else if (event.type === 'lookForSnapshot.found' || event.type === 'lookForSnapshot.none')

@@ -1,115 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { fault } from '../../kernel/errors.ts'
-import { type Command, createStepper } from '../../kernel/stepper.ts'
-import type { Badge, Outgoing } from '../../kernel/types.ts'
-import type { MachineEvent } from './events.ts'
+import { drive, ran, readyWithSession } from '../../test/harness/vm-machine.ts'
 import { maxWaiting, retriesAtOnce } from './limits.ts'
-import { machine } from './machine.ts'
-import { backoffDelay, type Context } from './state.ts'
-
-const params = { home: '/h', imageDir: '/i', guestDir: '/g', nodeBinary: '/n', vm: 'auto', snapshots: 'off' }
-const badge = (session: string | null): Badge => ({ from: 'consent', session, limits: {} })
-
-/** The machine under a test's hand: what it said, which effects it asked for, which timers run. */
-function drive(overrides: Record<string, unknown> = {}) {
-  const stepper = createStepper(machine)
-  let { snapshot, commands } = stepper.initial({ params: { ...params, ...overrides }, slots: [] })
-  const timers = new Map<string, { event: { type: string }; delayMs: number }>()
-  let said: Outgoing[] = []
-  let effects: { name: string; params: Record<string, unknown> }[] = []
-  let request = 100
-  const settle = (list: Command[]) => {
-    for (const command of list) {
-      if (command.do === 'emit') said.push(command.message)
-      else if (command.do === 'effect') effects.push(command)
-      else if (command.do === 'timer') timers.set(command.id, command)
-      else timers.delete(command.id)
-    }
-  }
-  settle(commands)
-  const send = (event: MachineEvent | { type: string }) => {
-    ;({ snapshot, commands } = stepper.step(snapshot, event))
-    settle(commands)
-  }
-  const ask = (type: string, body: unknown = {}, session: string | null = null, caps: number[] = []): number => {
-    request++
-    send({ type, body, from: { request, badge: badge(session), caps } } as MachineEvent)
-    return request
-  }
-  const self = {
-    send,
-    ask,
-    get context(): Context {
-      return snapshot.context as Context
-    },
-    get state() {
-      return (snapshot.context as Context).state
-    },
-    get ref() {
-      return String((snapshot.context as Context).epoch)
-    },
-    said: () => {
-      const list = said
-      said = []
-      return list
-    },
-    effects: () => {
-      const list = effects
-      effects = []
-      return list
-    },
-    answerTo: (id: number) => said.filter((message) => 'request' in message && message.request === id && message.type !== 'partTo'),
-    timers,
-    fire(name: string) {
-      const found = [...timers].find(([, timer]) => timer.event.type.includes(name))
-      if (!found) throw new Error(`no timer ${name}: ${[...timers.values()].map((timer) => timer.event.type).join()}`)
-      timers.delete(found[0])
-      send(found[1].event)
-      return found[1].delayMs
-    },
-    attach: (session: string) => ask('attach', { session, folders: [{ name: 'data', mode: 'rw' }] }, null, [7]),
-    exec: (session: string | null = 's') => ask('exec', { command: 'true', timeoutMs: 1000 }, session),
-    found: () =>
-      send({
-        type: 'probe.found',
-        ref: self.ref,
-        hypervisor: { binary: 'q', version: '7', noJail: null },
-        memoryMiB: 1024,
-        cpus: 2,
-        ms: 10,
-      }),
-    toStart: (snapshot: boolean) => {
-      self.found()
-      send({ type: 'image.ready', ref: self.ref, dir: '/i/x', built: false, ms: 5 })
-      send({ type: 'accelerate.chosen', ref: self.ref, accelerator: 'tcg', why: 'no kvm', cached: true, ms: 1 })
-      send({ type: snapshot ? 'lookForSnapshot.found' : 'lookForSnapshot.none', ref: self.ref, key: 'k', ms: 2 })
-    },
-    /** With nothing saved and nothing to be. */
-    toBooting: () => self.toStart(false),
-    toRestoring: () => self.toStart(true),
-    toReady: (snapshot = false) => {
-      self.toStart(snapshot)
-      send({ type: 'vm.spawned', epoch: self.ref, pid: 42 })
-      send({ type: 'vm.handshake', epoch: self.ref, ms: 3000, guestMs: 2500, kernel: '6.12' })
-      send({ type: 'verify.ok', ref: self.ref, ms: 3, at: 1_000_000 })
-    },
-    admitted: (session: string) =>
-      send({ type: 'admit.ready', ref: self.ref, session, revision: self.context.sessions[session]?.revision ?? 0 }),
-    die: () => send({ type: 'runVm.exited', ref: self.ref, code: null, signal: 'SIGKILL', detail: '' }),
-  }
-  return self
-}
-
-function readyWithSession() {
-  const vm = drive()
-  vm.attach('s')
-  const first = vm.exec()
-  vm.toReady()
-  vm.admitted('s')
-  return { vm, first }
-}
-
-const ran = (vm: ReturnType<typeof drive>) => vm.effects().filter((effect) => effect.name === 'exec')
+import { backoffDelay } from './state.ts'
 
 describe('a lazy start', () => {
   it('does nothing until something needs it', () => {
@@ -130,7 +23,7 @@ describe('a lazy start', () => {
     const parts = vm.said().filter((message) => message.type === 'partTo' && message.request === request)
     expect(parts.map((part) => (part as { body: { state: string } }).body.state)).toEqual(['probing', 'image', 'image'])
     expect(parts.at(-1)).toMatchObject({ body: { progress: 'unpacking' } })
-    vm.send({ type: 'image.ready', ref: vm.ref, dir: '/i/x', built: true, ms: 5 })
+    vm.send({ type: 'image.ready', ref: vm.ref, dir: '/i/x', built: true, rolledBack: false, ms: 5 })
     vm.send({ type: 'accelerate.chosen', ref: vm.ref, accelerator: 'tcg', why: 'no kvm', cached: false, ms: 1 })
     vm.send({ type: 'lookForSnapshot.none', ref: vm.ref, key: 'k', ms: 2 })
     expect(vm.state).toBe('booting')
@@ -323,14 +216,14 @@ describe('a VM that dies', () => {
     vm.ask('start')
     for (let i = 0; i < 2; i++) {
       vm.found()
-      vm.send({ type: 'image.ready', ref: vm.ref, dir: '/i', built: false, ms: 1 })
+      vm.send({ type: 'image.ready', ref: vm.ref, dir: '/i', built: false, rolledBack: false, ms: 1 })
       vm.send({ type: 'accelerate.chosen', ref: vm.ref, accelerator: 'kvm', why: 'works', cached: true, ms: 1 })
       vm.send({ type: 'lookForSnapshot.none', ref: vm.ref, key: 'k', ms: 2 })
       vm.die()
     }
     vm.effects()
     vm.found()
-    vm.send({ type: 'image.ready', ref: vm.ref, dir: '/i', built: false, ms: 1 })
+    vm.send({ type: 'image.ready', ref: vm.ref, dir: '/i', built: false, rolledBack: false, ms: 1 })
     expect(vm.effects().at(-1)).toMatchObject({ name: 'accelerate', params: { avoidHardware: true } })
   })
 })
@@ -476,147 +369,5 @@ describe('requests come and go', () => {
         message.type === 'partTo' && message.request === watcher ? [(message.body as { status: { state: string } }).status.state] : [],
       )
     expect(states).toEqual(['probing'])
-  })
-})
-
-describe('a saved memory', () => {
-  const savable = () => {
-    const vm = drive({ snapshots: 'on' })
-    vm.attach('s')
-    const request = vm.exec()
-    return { vm, request }
-  }
-  const handshake = (vm: ReturnType<typeof drive>) => {
-    vm.send({ type: 'vm.spawned', epoch: vm.ref, pid: 42 })
-    vm.send({ type: 'vm.handshake', epoch: vm.ref, ms: 300, guestMs: 2500, kernel: '6.12' })
-    vm.send({ type: 'verify.ok', ref: vm.ref, ms: 3, at: 1_000_000 })
-  }
-
-  it('is made after the first start, which ends with it; the next goes on from it and runs what waited', () => {
-    const { vm, request } = savable()
-    vm.toBooting()
-    expect(vm.effects().at(-1)).toMatchObject({ name: 'runVm', params: { how: 'boot-and-save' } })
-    handshake(vm)
-    expect(vm.state).toBe('saving')
-    expect(vm.effects().map(({ name }) => name)).toEqual(['verify', 'save'])
-    vm.send({ type: 'save.saved', ref: vm.ref, ms: 500 })
-    expect(vm.said()).toContainEqual({ type: 'interrupt', ref: '1' })
-    expect(vm.ref).toBe('2')
-    vm.toRestoring()
-    expect(vm.state).toBe('restoring')
-    expect(vm.effects().at(-1)).toMatchObject({ name: 'runVm', params: { how: 'restore', key: 'k' } })
-    handshake(vm)
-    vm.admitted('s')
-    expect(ran(vm)).toMatchObject([{ params: { request } }])
-    expect(vm.context).toMatchObject({ state: 'ready', restarts: 0, failures: 0, timings: { restore: 300 } })
-  })
-
-  it('that cannot be made costs one more start and is not tried again', () => {
-    const { vm } = savable()
-    vm.toBooting()
-    handshake(vm)
-    vm.send({ type: 'save.failed', ref: vm.ref, error: fault('io-failed', 'disk full') })
-    expect(vm.context).toMatchObject({ state: 'probing', lastError: { code: 'io-failed' } })
-    vm.toBooting()
-    expect(vm.effects().at(-1)).toMatchObject({ params: { how: 'boot' } })
-    handshake(vm)
-    expect(vm.state).toBe('ready')
-  })
-
-  it.each([
-    ['says nothing', (vm: ReturnType<typeof drive>) => void vm.fire('restoreStall')],
-    [
-      'is refused by QEMU',
-      (vm: ReturnType<typeof drive>) => vm.send({ type: 'runVm.exited', ref: vm.ref, code: 1, signal: null, detail: 'bad section' }),
-    ],
-  ])('that %s is discarded, and the next start is from nothing', (_, fails) => {
-    const { vm } = savable()
-    vm.toRestoring()
-    vm.effects()
-    fails(vm)
-    expect(vm.effects().filter(({ name }) => name === 'discard')).toMatchObject([{ params: { key: 'k' } }])
-    vm.toBooting()
-    expect(vm.state).toBe('booting')
-  })
-
-  it('is kept when somebody killed the VM that began from it, once', () => {
-    const { vm } = savable()
-    vm.toRestoring()
-    vm.die()
-    expect(vm.effects().filter(({ name }) => name === 'discard')).toEqual([])
-    vm.toRestoring()
-    vm.die()
-    expect(vm.effects().filter(({ name }) => name === 'discard')).toHaveLength(1)
-  })
-
-  it('is given up when VMs begin from it and keep dying', () => {
-    const { vm } = savable()
-    for (let i = 0; i <= retriesAtOnce; i++) {
-      vm.toRestoring()
-      handshake(vm)
-      expect(vm.effects().filter(({ name }) => name === 'discard')).toEqual([])
-      vm.die()
-    }
-    expect(vm.effects().filter(({ name }) => name === 'discard')).toHaveLength(1)
-  })
-})
-
-describe('nobody uses it', () => {
-  const idle = () => {
-    const { vm, first } = readyWithSession()
-    vm.send({ type: 'exec.exited', request: first, exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/' })
-    vm.effects()
-    return vm
-  }
-
-  it('is paused after a while, and not while something runs in it', () => {
-    const { vm, first } = readyWithSession()
-    vm.fire('pauseAfter')
-    vm.fire('pauseAfter')
-    expect(vm.state).toBe('ready')
-    vm.send({ type: 'exec.exited', request: first, exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/' })
-    vm.fire('pingEvery')
-    vm.send({ type: 'ping.ok', ref: vm.ref, busy: true })
-    vm.fire('pauseAfter')
-    expect(vm.state).toBe('ready')
-    vm.fire('pingEvery')
-    vm.send({ type: 'ping.ok', ref: vm.ref, busy: false })
-    vm.effects()
-    vm.fire('pauseAfter')
-    expect(vm.state).toBe('paused')
-    expect(vm.effects()).toMatchObject([{ name: 'pause' }])
-  })
-
-  it('wakes for a command, which runs without its session being made again', () => {
-    const vm = idle()
-    vm.fire('pauseAfter')
-    expect(vm.state).toBe('paused')
-    vm.effects()
-    const request = vm.exec()
-    expect(vm.effects()).toMatchObject([{ name: 'resume' }])
-    vm.send({ type: 'resume.done', ref: vm.ref })
-    expect(vm.state).toBe('ready')
-    expect(vm.effects()).toMatchObject([{ name: 'exec', params: { request } }])
-  })
-
-  it('tells a paused guest of a session that ended', () => {
-    const vm = idle()
-    vm.fire('pauseAfter')
-    vm.effects()
-    vm.ask('detach', { session: 's' })
-    expect(vm.effects().map(({ name }) => name)).toEqual(['evict', 'resume'])
-  })
-
-  it('is stopped when that lasts, and begins anew when it dies meanwhile', () => {
-    const vm = idle()
-    vm.fire('pauseAfter')
-    vm.fire('stopAfter')
-    expect(vm.state).toBe('stopping')
-    vm.send({ type: 'runVm.exited', ref: vm.ref, code: 0, signal: null, detail: '' })
-    expect(vm.state).toBe('stopped')
-    const other = idle()
-    other.fire('pauseAfter')
-    other.die()
-    expect(other.context).toMatchObject({ state: 'probing', restarts: 1 })
   })
 })

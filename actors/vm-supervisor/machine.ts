@@ -10,6 +10,7 @@
  */
 import { and } from 'xstate'
 import { noRequest } from '../../kernel/index.ts'
+import { failuresBeforeRollback } from './limits.ts'
 import { vocabulary } from './machine-lifecycle.ts'
 import { type Context, initialContext } from './state.ts'
 
@@ -119,7 +120,14 @@ export const machine = vocabulary.createMachine({
         image: {
           entry: [
             { type: 'become', params: { state: 'image' } },
-            { type: 'image', params: ({ context }) => ({ ref: String(context.epoch), config: context.config }) },
+            {
+              type: 'image',
+              params: ({ context }) => ({
+                ref: String(context.epoch),
+                config: context.config,
+                rollback: context.rolledBack || context.failures >= failuresBeforeRollback,
+              }),
+            },
           ],
           initial: 'moving',
           states: { moving: { after: { imageStall: { target: '#vm-supervisor.backoff', actions: ['interruptAttempt', 'noteFailure'] } } } },
@@ -273,7 +281,10 @@ export const machine = vocabulary.createMachine({
           states: {
             resting: { after: { pingEvery: 'asking' } },
             asking: {
-              entry: { type: 'ping', params: ({ context }) => ({ ref: String(context.epoch) }) },
+              entry: {
+                type: 'ping',
+                params: ({ context }) => ({ ref: String(context.epoch), silentMs: context.config.timers.pingSilentMs }),
+              },
               on: {
                 'ping.ok': { guard: 'current', target: 'resting', actions: 'noteBusy' },
                 'ping.crashed': { guard: 'current', target: 'resting' },

@@ -31,9 +31,11 @@ export function recordOf({ state, accelerator, lastError, epoch }: Context, now:
     body: { action, data: { attempt: epoch, ...data } },
   })
   if (now === state) return null
-  if (now === 'booting') return entry('vm.starting', { accelerator })
-  if (now === 'ready') return entry('vm.started', { accelerator })
-  const died = now === 'probing' && (state === 'booting' || state === 'verifying' || state === 'ready')
+  if (now === 'booting' || now === 'restoring')
+    return entry('vm.starting', { accelerator, from: now === 'restoring' ? 'saved memory' : 'nothing' })
+  // One that was paused had been started before.
+  if (now === 'ready') return state === 'paused' ? null : entry('vm.started', { accelerator })
+  const died = now === 'probing' && ['restoring', 'booting', 'verifying', 'ready', 'paused'].includes(state)
   if (now === 'backoff' || died)
     return entry('vm.failed', { code: lastError?.code ?? 'unknown', cause: lastError?.cause ?? lastError?.message ?? null })
   return now === 'stopped' && state === 'stopping' ? entry('vm.stopped', {}) : null

@@ -47,7 +47,7 @@ export const model = defineModel<Context>({
       end({ type: 'probe.missing', error }),
       end({ type: 'probe.crashed', error }),
     ],
-    image: () => [end({ type: 'image.ready', dir: '/i/x', built: false, ms: 1 }), end({ type: 'image.failed', error })],
+    image: () => [end({ type: 'image.ready', dir: '/i/x', built: false, rolledBack: false, ms: 1 }), end({ type: 'image.failed', error })],
     accelerate: () => [
       end({ type: 'accelerate.chosen', accelerator: 'tcg', why: 'x', cached: true, ms: 1 }),
       end({ type: 'accelerate.crashed', error }),

@@ -56,6 +56,8 @@ const vmStatus = z.strictObject({
   timings: z.record(z.string(), z.number()),
   /** What the current step is doing. */
   progress: z.string().nullable(),
+  /** `rolledBack`: the newest image did not start, so the one before it is used. */
+  image: z.strictObject({ name: z.string(), rolledBack: z.boolean() }).nullable(),
   /** Memory of the VM, MiB. */
   memoryMiB: z.number().nullable(),
   /** Attached sessions. */

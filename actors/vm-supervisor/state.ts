@@ -2,7 +2,7 @@
 import { type Delegation, fault, type Fault } from '../../kernel/index.ts'
 import { firstUid, lastUid } from '../../guest/wire.ts'
 import type { Hypervisor } from './driver.ts'
-import { backoff, retriesAtOnce, retryHintMs } from './limits.ts'
+import { backoff, pauseAfterMs, pingEveryMs, pingSilentMs, retriesAtOnce, retryHintMs } from './limits.ts'
 import type { VmState, VmStatus } from './protocol.ts'
 import type { Accelerator } from './qemu-args.ts'
 
@@ -14,7 +14,10 @@ export type Config = {
   memoryMiB: number | null
   off: boolean
   snapshots: boolean
+  timers: Timers
 }
+/** From `limits.ts`; a test may ask for others. */
+export type Timers = { pauseAfterMs: number; pingEveryMs: number; pingSilentMs: number }
 
 export type Folder = { name: string; mode: 'ro' | 'rw'; slot: Delegation['slot'] }
 export type Session = {
@@ -51,6 +54,8 @@ export type Context = {
   delayMs: number
   hypervisor: Hypervisor | null
   imageDir: string | null
+  /** The image of this version did not start; the one before it is used until the supervisor starts anew. */
+  rolledBack: boolean
   accelerator: Accelerator | null
   acceleratorWhy: string | null
   memoryMiB: number
@@ -84,6 +89,7 @@ export function initialContext(params: Record<string, unknown>): Context {
       memoryMiB: typeof params['memoryMiB'] === 'number' ? params['memoryMiB'] : null,
       off: params['vm'] === 'off',
       snapshots: params['snapshots'] !== 'off',
+      timers: { pauseAfterMs, pingEveryMs, pingSilentMs, ...(params['timers'] as Partial<Timers> | undefined) },
     },
     state: 'stopped',
     progress: null,
@@ -98,6 +104,7 @@ export function initialContext(params: Record<string, unknown>): Context {
     delayMs: 0,
     hypervisor: null,
     imageDir: null,
+    rolledBack: false,
     accelerator: null,
     acceleratorWhy: null,
     memoryMiB: 0,
@@ -133,6 +140,7 @@ export function statusOf(context: Context, now: number | null): VmStatus {
     start: context.readyAt === null ? null : context.how === 'restore' ? 'restored' : 'cold',
     timings: { ...context.timings },
     progress: context.progress,
+    image: context.imageDir === null ? null : { name: context.imageDir.split('/').at(-1) ?? '', rolledBack: context.rolledBack },
     memoryMiB: context.pid === null ? null : context.memoryMiB,
     sessions: Object.keys(context.sessions).length,
   }

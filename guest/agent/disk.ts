@@ -76,6 +76,6 @@ function setQuotas(uids: readonly number[], kib: number): Promise<void> {
     child.stdin.on('error', () => {})
     child.on('error', reject)
     child.on('close', (code) => (code === 0 ? resolve() : reject(new Error(`setquota: ${said.trim()}`))))
-    child.stdin.end(uids.map((uid) => `#${uid} ${kib} ${kib} ${sessionFiles} ${sessionFiles}\n`).join(''))
+    child.stdin.end(uids.map((uid) => `${uid} ${kib} ${kib} ${sessionFiles} ${sessionFiles}\n`).join(''))
   })
 }

@@ -110,7 +110,7 @@ export class Holder {
 }
 
 /** One word for the shell, whatever is in it. Line breaks have no place in what is quoted here. */
-export function quoted(word: string): string {
+function quoted(word: string): string {
   if (word.includes('\n')) throw new Error('a line break in a shell word')
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
 }

@@ -6,7 +6,7 @@ export const maxSessions = 64
 export const maxSessionCommands = 32
 export const maxCommands = 128
 /** Processes and threads of one session: enough for a parallel build, too few to fill the machine's table. */
-export const sessionPids = 1024
+export const sessionPids = 512
 /** Of all sessions together: the kernel's own table holds 32,768. */
 export const allSessionsPids = 8_192
 /** What one session may take of the memory all of them may: the rest is for its neighbours. */

@@ -27,16 +27,16 @@ function judge(program: readonly Instruction[], native: number, { architecture =
 const eperm = verdicts.errno + 1
 
 describe.each(['x86_64', 'aarch64'] as const)('the filter of %s', (architecture: Architecture) => {
-  const program = filterFor(architecture)
+  const filter = filterFor(architecture)
   const index = architecture === 'x86_64' ? 0 : 1
   const native = auditArchitectures[architecture]
-  const of = (call: keyof typeof examined, ...args: number[]) => judge(program, native, { number: examined[call][index], args })
+  const of = (call: keyof typeof examined, ...args: number[]) => judge(filter, native, { number: examined[call][index], args })
 
   test('refuses each denied call, and no call twice', () => {
     const numbers = denied.flatMap(({ calls }) => Object.values(calls).flatMap((pair) => pair[index] ?? []))
     expect(numbers.length).toBeGreaterThan(55)
     expect(new Set(numbers).size).toBe(numbers.length)
-    for (const number of numbers) expect(judge(program, native, { number }), String(number)).toBe(eperm)
+    for (const number of numbers) expect(judge(filter, native, { number }), String(number)).toBe(eperm)
   })
 
   test('allows every other call', () => {
@@ -45,15 +45,17 @@ describe.each(['x86_64', 'aarch64'] as const)('the filter of %s', (architecture:
       examined.clone3[index],
     ])
     const families = [examined.socket[index], examined.socketpair[index]]
-    for (let number = 0; number < 600; number++)
-      if (!known.has(number))
-        expect(judge(program, native, { number, args: families.includes(number as 41) ? [1] : [] }), String(number)).toBe(verdicts.allow)
+    const refused = Array.from({ length: 600 }, (_, number) => number).filter(
+      (number) =>
+        !known.has(number) && judge(filter, native, { number, args: families.includes(number as 41) ? [1] : [] }) !== verdicts.allow,
+    )
+    expect(refused).toEqual([])
   })
 
   test('ends what calls by the numbers of another architecture', () => {
     for (const other of [0x4000_0003, 0x4000_0028, architecture === 'x86_64' ? 0xc000_00b7 : 0xc000_003e])
-      expect(judge(program, native, { architecture: other, number: 1 })).toBe(verdicts.killProcess)
-    if (architecture === 'x86_64') expect(judge(program, native, { number: 0x4000_0001 })).toBe(verdicts.killProcess)
+      expect(judge(filter, native, { architecture: other, number: 1 })).toBe(verdicts.killProcess)
+    if (architecture === 'x86_64') expect(judge(filter, native, { number: 0x4000_0001 })).toBe(verdicts.killProcess)
   })
 
   test('lets threads and processes be made, namespaces not', () => {
@@ -87,9 +89,9 @@ describe.each(['x86_64', 'aarch64'] as const)('the filter of %s', (architecture:
   })
 
   test('is within what the kernel takes, eight bytes an instruction', () => {
-    expect(program.length).toBeLessThan(4096)
-    expect(encodeFilter(program)).toHaveLength(program.length * 8)
-    for (const { jt, jf } of program) expect(Math.max(jt, jf)).toBeLessThan(256)
+    expect(filter.length).toBeLessThan(4096)
+    expect(encodeFilter(filter)).toHaveLength(filter.length * 8)
+    for (const { jt, jf } of filter) expect(Math.max(jt, jf)).toBeLessThan(256)
   })
 })
 
@@ -105,5 +107,6 @@ test.each(headers.filter(([, path]) => existsSync(path)))('the numbers of %s are
     [...readFileSync(path, 'utf8').matchAll(/^#define __NR(?:3264)?_(\w+)\s+(\d+)/gm)].map(([, name, number]) => [name, Number(number)]),
   )
   const all = [...denied.flatMap(({ calls }) => Object.entries(calls)), ...Object.entries(examined)]
-  for (const [name, numbers] of all) if (there.has(name) && numbers[index] !== null) expect(numbers[index], name).toBe(there.get(name))
+  const wrong = all.filter(([name, numbers]) => there.has(name) && numbers[index] !== null && numbers[index] !== there.get(name))
+  expect(wrong).toEqual([])
 })

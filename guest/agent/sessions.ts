@@ -43,6 +43,8 @@ export class Sessions {
     if (entry.uid !== uid) throw new Error(`the session's user id is ${entry.uid}`)
     const mine = entry
     await this.#inTurn(mine, async () => {
+      // Removed while this waited its turn: it is made anew.
+      if (this.#entries.get(name) !== mine) return this.set(name, uid, folders)
       mine.session ??= await this.#make(mine, name)
       await this.#mount(mine.session, folders)
     })

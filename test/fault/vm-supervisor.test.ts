@@ -1,22 +1,12 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { homedir, tmpdir } from 'node:os'
+/** One real VM for most of the file: the supervisor in its own process, under its own permissions, killed and hindered in every way. */
+import { execFile } from 'node:child_process'
+import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { actor as fsGate } from '../../actors/fs-gate/index.ts'
-import { actor } from '../../actors/vm-supervisor/index.ts'
-import type { VmStatus } from '../../actors/vm-supervisor/protocol.ts'
-import { startTestKernel, type TestKernel } from '../../kernel/testing/test-kernel.ts'
-import type { Fault } from '../../kernel/types.ts'
-
-/** One real VM for the whole file: the supervisor in its own process, under its own permissions. */
-const cache = process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache')
-const root = new URL('../../', import.meta.url).pathname
-const entry = {
-  manifest: actor.manifest,
-  protocol: actor.protocol,
-  entry: new URL('../../actors/vm-supervisor/index.ts', import.meta.url).href,
-  load: async () => actor,
-}
+import { type ExecOptions, imageDir, type Ran, refusal, startVm, type Vm } from '../harness/vm.ts'
 
 const gateEntry = {
   manifest: fsGate.manifest,
@@ -25,104 +15,43 @@ const gateEntry = {
   load: async () => fsGate,
 }
 
-type Part = { type: string; text?: string; state?: string }
-type Reply = { exitCode: number | null; signal: string | null; timedOut: boolean; cwd: string }
-
-let home: string
-let started: TestKernel
-
-async function start(vm: 'auto' | 'off' = 'auto'): Promise<TestKernel> {
-  return startTestKernel({
-    actors: [entry, gateEntry],
-    placement: 'process',
-    params: {
-      'vm-supervisor': {
-        home: join(home, 'vm'),
-        imageDir: join(cache, 'bulkhead/images'),
-        guestDir: join(root, 'guest'),
-        nodeBinary: process.execPath,
-        vm,
-      },
-    },
-    grants: [
-      { name: 'vm', target: 'vm-supervisor', limits: {}, reason: 'test' },
-      { name: 'kernel', target: 'kernel', limits: {}, reason: 'test' },
-      ...['one', 'two', 'files'].map((session) => ({ name: session, target: 'vm-supervisor', limits: { session }, reason: 'test' })),
-    ],
-  })
-}
-
-const status = async (kernel = started): Promise<VmStatus> => (await kernel.test.request('vm', 'status', {})).body as VmStatus
-
-async function exec(
-  command: string,
-  options: { session?: string; timeoutMs?: number; signal?: AbortSignal; trace?: string; onPart?: (part: Part) => void } = {},
-) {
-  const { session = 'one', timeoutMs = 60_000, onPart, signal, trace } = options
-  let stdout = ''
-  let stderr = ''
-  const { body } = await started.test.request(session, 'exec', { command, timeoutMs }, {
-    ...(signal ? { signal } : {}),
-    ...(trace ? { trace } : {}),
-    onPart: (part) => {
-      const { type, text = '' } = part as Part
-      if (type === 'stdout') stdout += text
-      if (type === 'stderr') stderr += text
-      onPart?.(part as Part)
-    },
-  }) // biome-ignore format: callback last
-  return { ...(body as Reply), stdout, stderr }
-}
-
-const refusal = (promise: Promise<unknown>): Promise<Fault> =>
-  promise.then(
-    (value) => Promise.reject(new Error(`answered: ${JSON.stringify(value)}`)),
-    (error: Fault) => error,
-  )
-
-/** Processes of this home that still run. */
-async function left(): Promise<string[]> {
-  const found: string[] = []
-  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
-    const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
-    if (line.includes('qemu-system') && line.includes(home)) found.push(pid)
-  }
-  return found
-}
+let vm: Vm
+const status = () => vm.status()
+const exec = (command: string, options?: ExecOptions): Promise<Ran> => vm.exec(command, options)
 
 beforeAll(async () => {
-  home = await mkdtemp(join(tmpdir(), 'bulkhead-vm-'))
-  started = await start()
-  await mkdir(join(home, 'data'))
-  await writeFile(join(home, 'data', 'sales.csv'), 'region,total\nnorth,3\n')
-  for (const session of ['one', 'two']) await started.test.request('vm', 'attach', { session, folders: [] })
+  vm = await startVm({
+    sessions: ['one', 'two'],
+    actors: [gateEntry],
+    grants: [{ name: 'files', target: 'vm-supervisor', limits: { session: 'files' }, reason: 'test' }],
+  })
+  await mkdir(join(vm.home, 'data'))
+  await writeFile(join(vm.home, 'data', 'sales.csv'), 'region,total\nnorth,3\n')
 })
 
 afterAll(async () => {
-  await started?.stop()
-  console.log(started?.logs.join('\n'))
-  await rm(home, { recursive: true, force: true })
+  await vm?.stop()
+  console.log(vm?.kernel.logs.join('\n'))
 })
 
 /** Connects the folder to the session `files`; returns the grant by which to revoke it. */
 async function connect(): Promise<number> {
-  const { kernel, vm } = { kernel: 'kernel', vm: 'vm' }
-  const params = { root: join(home, 'data'), name: 'data', mode: 'rw' }
-  const spawned = await started.test.request(kernel, 'spawn', {
+  const params = { root: join(vm.home, 'data'), name: 'data', mode: 'rw' }
+  const spawned = await vm.kernel.test.request('kernel', 'spawn', {
     kind: 'fs-gate',
     instance: 'files.data',
     session: 'files',
     params,
     grants: [],
   })
-  const derived = await started.test.request(
-    kernel,
+  const derived = await vm.kernel.test.request(
+    'kernel',
     'derive',
     {},
     { caps: [{ slot: spawned.slots[0] as string, limits: { kinds: ['ninep', 'ninep-close'] } }] },
   )
   const caps = [{ slot: derived.slots[0] as string }]
-  await started.test.request(vm, 'attach', { session: 'files', folders: [{ name: 'data', mode: 'rw' }] }, { caps })
+  await vm.kernel.test.request('vm', 'attach', { session: 'files', folders: [{ name: 'data', mode: 'rw' }] }, { caps })
   return (derived.body as { grant: number }).grant
 }
 
@@ -132,9 +61,12 @@ describe('the workspace VM', () => {
     const states: string[] = []
     const result = await exec('echo out; echo err >&2; id -u; exit 3', { onPart: (part) => part.state && states.push(part.state) })
     expect(result).toMatchObject({ exitCode: 3, signal: null, timedOut: false, stdout: 'out\n20000\n', stderr: 'err\n' })
-    expect(new Set(states)).toEqual(new Set(['probing', 'image', 'booting', 'verifying', 'ready']))
-    const { state, pid, accelerator, timings, lastError } = await status()
-    expect({ state, lastError }).toEqual({ state: 'ready', lastError: null })
+    // Cold the first time with this image and version, from the saved memory later.
+    const told = new Set(states)
+    for (const state of ['probing', 'image', 'restoring', 'verifying', 'ready']) expect(told).toContain(state)
+    expect(told.has('booting')).toBe(told.has('saving'))
+    const { state, pid, accelerator, timings, lastError, start } = await status()
+    expect({ state, lastError, start }).toEqual({ state: 'ready', lastError: null, start: 'restored' })
     expect(accelerator).not.toBeNull()
     expect(timings['total']).toBeGreaterThan(0)
     expect(await readFile(`/proc/${pid}/cmdline`, 'utf8')).toContain('qemu-system')
@@ -164,13 +96,13 @@ describe('the workspace VM', () => {
       stdout: 'region,total\nnorth,3\n',
       stderr: '',
     })
-    expect(await readFile(join(home, 'data', 'report.md'), 'utf8')).toBe('done\n')
+    expect(await readFile(join(vm.home, 'data', 'report.md'), 'utf8')).toBe('done\n')
     expect((await exec(`ls ${folder}`, { session: 'one' })).exitCode).not.toBe(0)
-    await started.test.request('kernel', 'revoke', { grant })
+    await vm.kernel.test.request('kernel', 'revoke', { grant })
     const after = await exec(`cat ${folder}/report.md; echo x > ${folder}/late`, { session: 'files' })
     expect(after.stderr).toMatch(/Permission denied/)
     expect(after.stdout).toBe('')
-    expect((await readdir(join(home, 'data'))).toSorted()).toEqual(['report.md', 'sales.csv'])
+    expect((await readdir(join(vm.home, 'data'))).toSorted()).toEqual(['report.md', 'sales.csv'])
   })
 
   it('runs commands side by side and passes on a megabyte unharmed', async () => {
@@ -186,22 +118,18 @@ describe('the workspace VM', () => {
     await new Promise((resolve) => setTimeout(resolve, 1_000))
     abort.abort()
     expect((await cancelled).code).toBe('cancelled')
-    await expect.poll(async () => (await exec('pgrep -fx "sleep 4711" | wc -l')).stdout, { timeout: 20_000 }).toBe('0\n')
+    await expect.poll(async () => (await exec('pgrep -fx "sleep 4711" | wc -l')).stdout, { timeout: 5 * 60_000 }).toBe('0\n')
   })
 
   it('refuses at once what ran when QEMU is killed; the next command works in the same session', async () => {
     const { pid } = await status()
     const running = refusal(exec('sleep 60'))
     await new Promise((resolve) => setTimeout(resolve, 500))
-    const killed = Date.now()
     process.kill(pid as number, 'SIGKILL')
     const error = await running
     expect(error).toMatchObject({ code: 'workspace-unavailable', cause: expect.stringContaining('SIGKILL') })
     expect(error.retryAfterMs).toBeGreaterThan(0)
-    expect(Date.now() - killed).toBeLessThan(2_000)
-    const began = Date.now()
     expect(await exec('echo back; id -u')).toMatchObject({ exitCode: 0, stdout: 'back\n20000\n' })
-    console.log('restart to first output', Date.now() - began, 'ms; refusal after', began - killed, 'ms')
     expect(await status()).toMatchObject({ state: 'ready', restarts: 1 })
   })
 
@@ -209,43 +137,125 @@ describe('the workspace VM', () => {
     const before = (await status()).restarts
     const { pid } = await status()
     process.kill(pid as number, 'SIGTERM')
-    await expect.poll(async () => (await status()).restarts, { timeout: 20_000 }).toBe(before + 1)
+    await expect.poll(async () => (await status()).restarts, { timeout: 5 * 60_000 }).toBe(before + 1)
     expect((await exec('echo again')).stdout).toBe('again\n')
   })
 
   it('restarts on request and stops without leaving a process', async () => {
     const before = (await status()).pid
-    await started.test.request('vm', 'restart', {}, { deadlineMs: null })
+    await vm.kernel.test.request('vm', 'restart', {}, { deadlineMs: null })
     const after = await status()
     expect(after.state).toBe('ready')
     expect(after.pid).not.toBe(before)
-    await started.test.request('vm', 'stop', {})
+    await vm.kernel.test.request('vm', 'stop', {})
     expect(await status()).toMatchObject({ state: 'stopped', pid: null })
-    expect(await left()).toEqual([])
+    expect(await vm.left()).toEqual([])
+  })
+
+  it('is another machine after each start: its id, its random numbers, its time; its home is empty', async () => {
+    const look = 'cat /etc/machine-id; head -c 16 /dev/urandom | od -An -tx1; cat /proc/sys/kernel/random/uuid; date +%s; ls -A ~'
+    const looks: string[][] = []
+    for (let at = 0; at < 2; at++) {
+      const { stdout } = await exec(look)
+      const lines = stdout.trim().split('\n')
+      expect(Math.abs(Number(lines[3]) * 1000 - Date.now())).toBeLessThan(60_000)
+      expect(lines[4]).toBe('mnt')
+      looks.push(lines)
+      await exec('echo mine > ~/file')
+      expect((await status()).start).toBe('restored')
+      await vm.kernel.test.request('vm', 'stop', {})
+    }
+    for (const line of [0, 1, 2]) expect(looks[0]?.[line]).not.toBe(looks[1]?.[line])
+    expect(looks[0]?.[0]).toMatch(/^[0-9a-f]{32}$/)
   })
 
   it('leaves nothing behind when the supervisor stops', async () => {
-    await started.test.request('vm', 'start', {}, { deadlineMs: null })
+    await vm.kernel.test.request('vm', 'start', {}, { deadlineMs: null })
     const { pid } = await status()
-    await started.stop()
-    await expect.poll(left, { timeout: 10_000 }).toEqual([])
+    await vm.kernel.stop()
+    await expect.poll(() => vm.left(), { timeout: 5 * 60_000 }).toEqual([])
     expect(pid).toBeGreaterThan(0)
   })
 })
 
+/** A VM of its own, ended with the test. */
+async function another(params: Record<string, unknown>): Promise<Vm> {
+  const own = await startVm({ params })
+  onTestFinished(() => own.stop())
+  return own
+}
+
+describe('nobody uses it', () => {
+  it('stands still, its processors too, and goes on with the next command where it was', async () => {
+    const own = await another({ timers: { pauseAfterMs: 300 } })
+    await own.exec('echo kept > ~/file; cd /tmp')
+    await expect.poll(async () => (await own.status()).state, { timeout: 5 * 60_000 }).toBe('paused')
+    const { pid } = await own.status()
+    const ticks = async () => (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ')[1]?.split(' ').slice(11, 13).join()
+    const before = await ticks()
+    await new Promise((resolve) => setTimeout(resolve, 1_000))
+    expect(await ticks()).toBe(before)
+    expect(await own.exec('pwd; cat ~/file')).toMatchObject({ stdout: '/tmp\nkept\n' })
+    expect(await own.status()).toMatchObject({ pid, restarts: 0 })
+  })
+})
+
+describe('QEMU stands still', () => {
+  it('is noticed by its silence, and started anew', async () => {
+    const own = await another({ timers: { pingEveryMs: 500, pingSilentMs: 20_000 } })
+    await own.exec('true')
+    const { pid } = await own.status()
+    process.kill(pid as number, 'SIGSTOP')
+    expect(await refusal(own.exec('echo hello'))).toMatchObject({
+      code: 'workspace-unavailable',
+      cause: expect.stringMatching(/answering/),
+    })
+    expect((await own.exec('echo again')).stdout).toBe('again\n')
+    expect((await own.status()).pid).not.toBe(pid)
+    await expect.poll(() => own.left(), { timeout: 5 * 60_000 }).not.toContain(String(pid))
+  })
+})
+
+describe('a saved memory that does not work', () => {
+  it('is noticed, discarded, and the command runs after a start from nothing', async () => {
+    // The same image, by hard links, with saved memories of its own.
+    const images = await mkdtemp(join(tmpdir(), 'bulkhead-images-'))
+    onTestFinished(() => rm(images, { recursive: true, force: true }))
+    const { name } = (await status().catch(() => null))?.image ?? { name: await newestImage() }
+    await promisify(execFile)('cp', ['-a', '--link', join(imageDir, name), join(images, name)])
+    const own = await another({ imageDir: images })
+    await own.exec('true')
+    await own.kernel.test.request('vm', 'stop', {})
+    const folder = join(images, name, 'snapshots')
+    const [key = ''] = await readdir(folder)
+    const memory = join(folder, key, 'memory')
+    // A copy first: the file is linked to everybody's. Then its middle is spoilt, behind the back of what is compared at a start.
+    const { mtime, size } = await stat(memory)
+    await promisify(execFile)('cp', ['--remove-destination', memory, `${memory}.new`])
+    await promisify(execFile)('mv', [`${memory}.new`, memory])
+    const file = await open(memory, 'r+')
+    for (let at = 4096; at < size - 1024 * 1024; at += 64 * 1024) await file.write(Buffer.alloc(4096, 0xa5), 0, 4096, at)
+    await file.close()
+    await utimes(memory, mtime, mtime)
+    expect((await own.exec('echo works')).stdout).toBe('works\n')
+    expect(own.kernel.logs.join('\n')).toMatch(/a saved memory did not work and is discarded/)
+  })
+})
+
+async function newestImage(): Promise<string> {
+  const names = (await readdir(imageDir)).filter((name) => /^[0-9a-f]{24}$/.test(name))
+  const times = await Promise.all(names.map(async (name) => ({ name, used: (await stat(join(imageDir, name, 'manifest.json'))).mtimeMs })))
+  return times.toSorted((a, b) => b.used - a.used)[0]?.name ?? ''
+}
+
 describe('switched off', () => {
   it('refuses within 100 ms, with a reason', async () => {
-    const kernel = await start('off')
-    try {
-      await kernel.test.request('vm', 'attach', { session: 'one', folders: [] })
-      await refusal(kernel.test.request('one', 'exec', { command: 'true' }))
-      const began = performance.now()
-      const error = await refusal(kernel.test.request('one', 'exec', { command: 'true' }))
-      expect(performance.now() - began).toBeLessThan(100)
-      expect(error).toMatchObject({ code: 'workspace-unavailable', cause: 'BULKHEAD_VM=off' })
-      expect(await status(kernel)).toMatchObject({ state: 'off', pid: null })
-    } finally {
-      await kernel.stop()
-    }
+    const own = await another({ vm: 'off' })
+    await refusal(own.exec('true'))
+    const began = performance.now()
+    const error = await refusal(own.exec('true'))
+    expect(performance.now() - began).toBeLessThan(100)
+    expect(error).toMatchObject({ code: 'workspace-unavailable', cause: 'BULKHEAD_VM=off' })
+    expect(await own.status()).toMatchObject({ state: 'off', pid: null })
   })
 })

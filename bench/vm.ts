@@ -1,0 +1,157 @@
+/** How fast the workspace is there, comes back, runs a command and passes on its output; what it costs while nobody uses it. */
+import { readFileSync } from 'node:fs'
+import { startVm, type Vm } from '../test/harness/vm.ts'
+import { type BareBoot, prepareBareBoot } from './bare-boot.ts'
+import { atMost, atMostTimesPeer, figure, type Figure, type Samples, type Target } from './report.ts'
+import { alternate } from './sampling.ts'
+
+const outputBytes = 64 * 1024 * 1024
+/** Of the storm, in one bench of the usual number of runs. */
+const killsPerRun = 10
+/** How long a paused VM is watched, ms. */
+const watchedMs = 2_000
+const ticksPerSecond = 100
+
+export async function vm(runs: number, told: (text: string) => void): Promise<Figure[]> {
+  told('warming up: the first start saves its memory')
+  const saved = await startVm({ sessions: ['one'] })
+  const cold = await startVm({ sessions: ['one'], params: { snapshots: 'off' } })
+  const pausing = await startVm({ sessions: ['one'], params: { timers: { pauseAfterMs: 200 } } })
+  let floor: BareBoot | null = null
+  let session = 0
+  try {
+    await saved.exec('true')
+    const accelerator = (await saved.status()).accelerator ?? 'tcg'
+    const samples = await alternate(
+      runs,
+      {
+        cold: () => fromNothing(cold),
+        bare: async () => {
+          floor ??= await prepareBareBoot()
+          return floor.sample(accelerator)
+        },
+        restored: () => fromNothing(saved),
+        killed: () => afterKill(saved),
+        warm: () => timed(() => saved.exec('true')),
+        session: () => newSession(saved, `s${++session}`),
+        output: async () => {
+          const ms = await timed(() => saved.exec(`head -c ${outputBytes} /dev/zero`))
+          return outputBytes / 1e6 / (ms / 1_000)
+        },
+        pausedCpu: () => pausedCpu(pausing),
+        pausedMemory: async () => residentMiB(await qemuOf(pausing)),
+      },
+      told,
+    )
+    const recoveries = await storm(saved, runs * killsPerRun, told)
+    const bare = { name: `bare QEMU boot to userland (${accelerator})`, samples: samples.bare }
+    const ms = (name: string, target: Target, own: Samples) => figure({ name, unit: 'ms', target, own })
+    return [
+      figure({ name: 'nothing to first output, cold', unit: 'ms', target: atMostTimesPeer(1.5), own: samples.cold, peer: bare }),
+      ms('nothing to first output, from the saved memory', atMost(500, 'ms'), samples.restored),
+      ms('kill -9 of QEMU to the next output', atMost(1_000, 'ms'), samples.killed),
+      ms('`true` in a session that is there', atMost(300, 'ms'), samples.warm),
+      ms('new session to its first output', atMost(300, 'ms'), samples.session),
+      figure({ name: '64 MiB of output to the host', unit: 'MB/s', target: atLeast(100, 'MB/s'), own: samples.output }),
+      figure({ name: 'processor of a paused VM', unit: '%', target: atMost(0, '%'), own: samples.pausedCpu }),
+      figure({ name: 'memory of a paused VM', unit: 'MiB', target: atMost(1_500, 'MiB'), own: samples.pausedMemory }),
+      figure({
+        name: `recoveries of ${runs * killsPerRun} kills at random moments`,
+        unit: '',
+        target: atLeast(runs * killsPerRun, 'recoveries'),
+        own: recoveries,
+      }),
+    ]
+  } finally {
+    await (floor as BareBoot | null)?.close()
+    for (const one of [saved, cold, pausing]) await one.stop()
+  }
+}
+
+function atLeast(limit: number, unit: string): Target {
+  return { text: `at least ${limit} ${unit}`, better: 'higher', keeps: (value) => value >= limit }
+}
+
+async function timed(work: () => Promise<unknown>): Promise<number> {
+  const begun = performance.now()
+  await work()
+  return performance.now() - begun
+}
+
+/** From the request for a command, with no VM running, to the first of its output. */
+async function fromNothing(one: Vm): Promise<number> {
+  await one.kernel.test.request('vm', 'stop', {})
+  return firstOutput(one)
+}
+
+async function afterKill(one: Vm): Promise<number> {
+  await one.kernel.test.request('vm', 'start', {}, { deadlineMs: null })
+  const begun = performance.now()
+  process.kill(await qemuOf(one), 'SIGKILL')
+  return (await firstOutput(one)) + performance.now() - begun
+}
+
+/** A command that was under way, or came before anyone knew, is refused with the request to repeat it: it is repeated. */
+async function firstOutput(one: Vm): Promise<number> {
+  const begun = performance.now()
+  for (;;) {
+    let first = 0
+    const result = await one
+      .exec('echo first', { onPart: ({ type }) => void (type === 'stdout' && (first ||= performance.now())) })
+      .catch((error: { code?: string }) => error)
+    if ('exitCode' in result) return first - begun
+    if (result.code !== 'workspace-unavailable') throw new Error(JSON.stringify(result))
+  }
+}
+
+async function newSession(one: Vm, name: string): Promise<number> {
+  await one.exec('true')
+  await one.kernel.test.request('vm', 'attach', { session: name, folders: [] })
+  const granted = one.kernel.kernel.endpoint(`bench-${name}`, [
+    { name: 'vm', target: 'vm-supervisor', limits: { session: name }, reason: 'bench' },
+  ])
+  const ms = await timed(() => granted.request('vm', 'exec', { command: 'true', timeoutMs: 60_000 }, { deadlineMs: null }))
+  await one.kernel.test.request('vm', 'detach', { session: name })
+  return ms
+}
+
+async function qemuOf(one: Vm): Promise<number> {
+  const { pid } = await one.status()
+  if (pid === null) throw new Error('The VM has no process.')
+  return pid
+}
+
+async function pausedCpu(one: Vm): Promise<number> {
+  await one.exec('true')
+  while ((await one.status()).state !== 'paused') await new Promise((resolve) => setTimeout(resolve, 50))
+  const pid = await qemuOf(one)
+  const before = ticksOf(pid)
+  await new Promise((resolve) => setTimeout(resolve, watchedMs))
+  return ((ticksOf(pid) - before) / ticksPerSecond / (watchedMs / 1_000)) * 100
+}
+
+function ticksOf(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
+  return Number(fields[11]) + Number(fields[12])
+}
+
+function residentMiB(pid: number): number {
+  return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024
+}
+
+/** Kills at random moments, also while it is on its way back; a kill counts when a command runs after it. */
+async function storm(one: Vm, kills: number, told: (text: string) => void): Promise<Samples> {
+  let recovered = 0
+  for (let kill = 1; kill <= kills; kill++) {
+    await new Promise((resolve) => setTimeout(resolve, Math.random() * 1_000))
+    const { pid } = await one.status()
+    if (pid !== null) process.kill(pid, 'SIGKILL')
+    try {
+      await firstOutput(one)
+      recovered++
+    } catch (error) {
+      told(`kill ${kill}: ${error instanceof Error ? error.message : JSON.stringify(error)}`)
+    }
+  }
+  return { values: [recovered], why: null }
+}

@@ -1,0 +1,155 @@
+/**
+ * A hostile session inside the workspace: its neighbours, the machine, the kernel behind the system calls, and every kind of bomb. Each
+ * attempt is contained, and the workspace goes on serving.
+ */
+import { existsSync, readFileSync } from 'node:fs'
+import { readdir, readFile, readlink } from 'node:fs/promises'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { imageDir, startVm, type Vm } from '../harness/vm.ts'
+import { answersOf, attempts, mark, neighbour, script } from './guest-attempts.ts'
+
+let vm: Vm
+let answers: Map<number, string>
+
+beforeAll(async () => {
+  vm = await startVm({ sessions: ['attacker', 'neighbour'] })
+  await vm.exec(neighbour, { session: 'neighbour' })
+  const { stdout } = await vm.exec(script(), { session: 'attacker', timeoutMs: 20 * 60_000 })
+  answers = answersOf(stdout)
+})
+afterAll(() => vm?.stop())
+
+describe('contained', () => {
+  test.each(attempts.map(({ what }, at) => ({ what, at })))('$what', ({ at }) => {
+    const answer = answers.get(at)
+    const { contained, not } = attempts[at] as (typeof attempts)[number]
+    expect(answer).toMatch(contained)
+    if (not) expect(answer).not.toMatch(not)
+    expect(answer).not.toContain(mark)
+  })
+
+  test('the specification says how many', () => {
+    const specification = readFileSync(new URL('../../docs/SPECIFICATION.md', import.meta.url), 'utf8')
+    expect(specification).toContain(`${attempts.length} of ${attempts.length} contained`)
+  })
+})
+
+describe('the process of the machine, as the host sees it', () => {
+  const of = async (file: string) => readFile(`/proc/${(await vm.status()).pid}/${file}`, 'utf8')
+
+  test('has no capability, no new rights, and the filter of QEMU on', async () => {
+    const lines = await of('status')
+    for (const set of ['Inh', 'Prm', 'Eff', 'Bnd', 'Amb']) expect(lines).toMatch(new RegExp(`^Cap${set}:\\t0{16}$`, 'm'))
+    expect(lines).toMatch(/^NoNewPrivs:\t1$/m)
+    expect(lines).toMatch(/^Seccomp:\t2$/m)
+    expect(await of('limits')).toMatch(/^Max address space +\d+ +\d+ +bytes/m)
+    expect(await of('limits')).toMatch(/^Max core file size +0 +0 /m)
+  })
+
+  test('shares no namespace with the host but that of its user, and sees no network', async () => {
+    const { pid } = await vm.status()
+    for (const kind of ['mnt', 'net', 'pid', 'ipc', 'uts', 'cgroup'])
+      expect(await readlink(`/proc/${pid}/ns/${kind}`), kind).not.toBe(await readlink(`/proc/self/ns/${kind}`))
+    const interfaces = (await of('net/dev'))
+      .split('\n')
+      .slice(2)
+      .flatMap((line) => line.trim().split(':')[0] || [])
+    expect(interfaces).toEqual(['lo'])
+  })
+
+  test('sees programs, the image, its saved memory, and one folder to write in; nothing of the member', async () => {
+    const { pid } = await vm.status()
+    const inside = `/proc/${pid}/root`
+    const theirs = new Set([imageDir.split('/')[1], vm.home.split('/')[1]])
+    expect((await readdir(inside)).filter((name) => !/^(usr|lib\w*|s?bin|etc|dev|scratch)$/.test(name) && !theirs.has(name))).toEqual([])
+    expect(await readdir(inside + vm.home)).toEqual(['vm'])
+    expect((await readdir(`${inside}${vm.home}/vm`)).filter((name) => !/^initrd-[0-9a-f]+\.img$/.test(name))).toEqual([])
+    expect(await readdir(`${inside}/etc`)).toEqual(expect.not.arrayContaining(['passwd', 'shadow', 'ssh', 'hosts']))
+    expect((await readdir(`${inside}/dev`)).toSorted()).toEqual(expect.not.arrayContaining(['sda', 'vda', 'mem', 'input']))
+    const mounts = (await of('mountinfo')).split('\n').flatMap((line) => {
+      const [, , , , at = '', options = ''] = line.split(' ')
+      return at === '' ? [] : [{ at, writable: options.split(',').includes('rw') }]
+    })
+    const writable = mounts.filter((mount) => mount.writable && !mount.at.startsWith('/dev')).map(({ at }) => at)
+    expect(writable.filter((at) => at !== '/')).toEqual(['/scratch'])
+    expect(await readdir(`${inside}/scratch`)).toEqual(expect.not.arrayContaining(['memory']))
+    for (const path of ['/home', '/proc', '/var', '/run']) expect(existsSync(inside + path), path).toBe(false)
+  })
+
+  test('has open what it was given and no other file', async () => {
+    const { pid } = await vm.status()
+    const open = await Promise.all((await readdir(`/proc/${pid}/fd`)).map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')))
+    const files = open.filter((path) => path.startsWith('/') && !path.startsWith('/dev/null') && !path.includes('(deleted)'))
+    for (const path of files) expect(path).toMatch(/root\.squashfs$|disk\.raw$|memory$|^\/dev\/kvm$/)
+  })
+})
+
+describe('bombs', () => {
+  /** What must still work, for the neighbour, while and after somebody misbehaves. */
+  const neighbourWorks = async () => expect((await vm.exec('echo works', { session: 'neighbour' })).stdout).toBe('works\n')
+
+  test('forks: the session runs out of processes, its neighbour does not', async () => {
+    const bomb = `perl -e 'my $n = 0; while (defined(my $p = fork)) { if (!$p) { sleep 1000 } $n++ } print "$n: $!\\n"; sleep 1000'`
+    const stop = new AbortController()
+    let said = ''
+    const running = vm.exec(bomb, {
+      session: 'attacker',
+      signal: stop.signal,
+      timeoutMs: 10 * 60_000,
+      onPart: (part) => {
+        if (part.type === 'stdout') said += part.text
+      },
+    })
+    await expect.poll(() => said, { timeout: 8 * 60_000 }).toMatch(/^\d+: Resource temporarily unavailable/)
+    expect(Number.parseInt(said, 10)).toBeLessThan(512)
+    await neighbourWorks()
+    stop.abort()
+    await running.catch(() => {})
+    await expect.poll(async () => (await vm.exec('ps -e | wc -l', { session: 'attacker' })).exitCode, { timeout: 60_000 }).toBe(0)
+  })
+
+  test('memory: the command is ended and says why, its session goes on', async () => {
+    const bomb = await vm.exec(`perl -e '$x .= "x" x 10_000_000 while 1'`, { session: 'attacker' })
+    expect(bomb).toMatchObject({ exitCode: null, signal: 'SIGKILL', oom: true })
+    await neighbourWorks()
+    expect(await vm.exec('echo on', { session: 'attacker' })).toMatchObject({ stdout: 'on\n', oom: false })
+  })
+
+  test('shared memory and /run: small, and full for the session alone', async () => {
+    const filled = await vm.exec('head -c 200000000 /dev/zero > /dev/shm/full; rm -f /dev/shm/full; touch /run/x /dev/x', {
+      session: 'attacker',
+    })
+    expect(filled.stderr).toMatch(/no space left/i)
+    expect(filled.stderr.match(/permission denied/gi)).toHaveLength(2)
+    await neighbourWorks()
+  })
+
+  test('disk: the session reaches its quota, its neighbour has room', async () => {
+    const filled = await vm.exec('fallocate -l 3G ~/a; fallocate -l 3G ~/b; rm -f ~/a ~/b', { session: 'attacker' })
+    expect(filled.stderr).toMatch(/quota exceeded/i)
+    expect((await vm.exec('fallocate -l 1G ~/c && rm ~/c && echo room', { session: 'neighbour' })).stdout).toBe('room\n')
+  })
+
+  test('open files', async () => {
+    const { stdout, stderr } = await vm.exec('ulimit -n; ulimit -Hn; ulimit -c; ulimit -n 20000', { session: 'attacker' })
+    expect(stdout).toBe('16384\n16384\n0\n')
+    expect(stderr).toMatch(/not permitted/)
+  })
+
+  test('output: what is too much is dropped with a note, and the command still ends', async () => {
+    const flood = await vm.exec('yes | head -c 20000000; echo done >&2', { session: 'attacker' })
+    expect(flood.exitCode).toBe(0)
+    expect(flood.stdout.length).toBeLessThan(9_000_000)
+    expect(flood.stderr).toMatch(/beyond .* dropped/)
+    await neighbourWorks()
+  })
+
+  test('what a session leaves running ends with it, and its user’s files are gone for the next', async () => {
+    await vm.exec('(setsid sleep 4711 &) ; echo mine > ~/file', { session: 'attacker' })
+    await vm.kernel.test.request('vm', 'detach', { session: 'attacker' })
+    await vm.kernel.test.request('vm', 'attach', { session: 'attacker', folders: [] })
+    expect((await vm.exec('ls -A ~ /tmp; pgrep -fx "sleep 4711"; id -u', { session: 'attacker' })).stdout).toMatch(
+      /^\/sessions\/attacker:\nmnt\n\n\/tmp:\n2\d{4}$/m,
+    )
+  })
+})
