@@ -137,7 +137,8 @@ export const model = defineModel<Context>({
         Object.values(context.sessions).every(({ inGuest }) => inGuest === 'no' || inGuest === 'failed')),
     'a request is either waiting for something named or answered': (view) => {
       const waiting = waits(view)
-      return view.open.every((request) => waiting.has(request))
+      const clocks = view.pending.flatMap((item) => (item.what === 'effect' && item.name === 'readClock' ? [item.params['request']] : []))
+      return view.open.every((request) => waiting.has(request) || view.context.watchers.includes(request) || clocks.includes(request))
     },
     'commands run only while the VM is ready': ({ context, value }) =>
       Object.keys(context.running).length === 0 || context.state === 'ready' || value === 'closing',
