@@ -89,7 +89,7 @@ describe('bombs', () => {
   const neighbourWorks = async () => expect((await vm.exec('echo works', { session: 'neighbour' })).stdout).toBe('works\n')
 
   test('forks: the session runs out of processes, its neighbour does not', async () => {
-    const bomb = `perl -e 'my $n = 0; while (defined(my $p = fork)) { if (!$p) { sleep 1000 } $n++ } print "$n: $!\\n"; sleep 1000'`
+    const bomb = `perl -e '$| = 1; my $n = 0; while (defined(my $p = fork)) { if (!$p) { sleep 1000 } $n++ } print "$n: $!\\n"; sleep 1000'`
     const stop = new AbortController()
     let said = ''
     const running = vm.exec(bomb, {
