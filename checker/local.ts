@@ -5,6 +5,7 @@
  *   one step                the production stepper
  *   what the runtime does   keeps effects, timers and requests pending; interrupts; refuses what the machine ignores
  */
+import { noRequest } from '../kernel/index.ts'
 import type { Step, Stepper } from '../kernel/stepper.ts'
 import type { Outgoing } from '../kernel/types.ts'
 import type { Event, Explored, Model, Pending } from './model.ts'
@@ -156,7 +157,8 @@ export function absorb(before: Local, step: Step, event: Event | null): Stepped 
           item.what === 'request' && item.ref === message.ref ? { ...item, cancelled: true as const } : item,
         )
       else if (message.type === 'reply' || message.type === 'refuse') {
-        if (!open.includes(message.request))
+        // An answer to nobody goes nowhere, as in the runtime.
+        if (message.request !== noRequest && !open.includes(message.request))
           problem = {
             kind: 'answers',
             property: 'every request is answered at most once, and only if it is open',

@@ -111,6 +111,19 @@ test('the model is told the folders, the tools and the model name it was asked f
   const { body } = request(0)
   expect(body.model).toBe('claude-made-up-9')
   expect(JSON.stringify(body.system)).toContain(folder)
-  expect(body.tools?.map(({ name }) => name).toSorted()).toEqual(['Bash', 'Edit', 'Glob', 'Grep', 'Read', 'WebFetch', 'Write'])
+  expect(body.tools?.map(({ name }) => name).toSorted()).toEqual([
+    'Bash',
+    'Delete',
+    'Edit',
+    'Glob',
+    'Grep',
+    'List',
+    'Move',
+    'MultiEdit',
+    'Present',
+    'Read',
+    'WebFetch',
+    'Write',
+  ])
   expect(body.stream).toBe(true)
 })
