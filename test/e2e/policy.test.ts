@@ -12,6 +12,7 @@ import type { Daemon } from '../../client/connection.ts'
 import { openDaemon } from '../../client/daemon-control.ts'
 import { findPlaces } from '../../client/places.ts'
 import { greeterBundle } from '../harness/mcp.ts'
+import { startOtlpReceiver } from '../harness/otlp-receiver.ts'
 import { checkout, type Home, openHome, type PromptEnd } from '../harness/product.ts'
 import {
   type RecordedRequest,
@@ -279,6 +280,32 @@ describe.skipIf(!canRun)('managed policy', () => {
     } finally {
       await own.close()
       await decide(null)
+    }
+  })
+
+  test('otlp keys: a session that runs is told of from then on, to that place, with those headers and attributes and that content', async () => {
+    await decide(null)
+    const receiver = await startOtlpReceiver()
+    try {
+      const telemetry = {
+        otlpEndpoint: receiver.url,
+        otlpProtocol: 'http/json',
+        otlpHeaders: { 'x-tenant': 'blue' },
+        otlpResourceAttributes: { 'deployment.environment': 'field' },
+        otlpContentCapture: ['toolDetails'],
+        otlpTracesEnabled: true,
+      }
+      await calls(() => decide(telemetry), [use('Read', { file_path: 'work/a.txt' })], [use('Read', { file_path: 'work/a.txt' })])
+      await receiver.until(() => receiver.logs.some(({ name }) => name === 'tool_result') && receiver.spans.length > 0)
+      expect(receiver.logs.find(({ name }) => name === 'tool_result')).toMatchObject({
+        attributes: { 'session.id': 'live', tool_input: expect.stringContaining('a.txt') },
+        resource: { 'deployment.environment': 'field' },
+      })
+      expect(receiver.requests[0]).toMatchObject({ headers: { 'x-tenant': 'blue', 'content-type': 'application/json' } })
+      expect(receiver.text()).not.toContain('alpha')
+    } finally {
+      await decide(null)
+      await receiver.close()
     }
   })
 
