@@ -1,32 +1,20 @@
 /** `bulkhead check --conform SESSION`: whether what a session's actors did was a path of their models. Reads the message log; needs no daemon. */
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import { conform, type Conformance, type RunLine } from '../checker/conform.ts'
 import type { Event, Model } from '../checker/model.ts'
-import { fault } from '../kernel/index.ts'
-import { type MessageLog, messageLogName, openMessageLog, type Span } from '../kernel/message-log.ts'
+import type { MessageLog, Span } from '../kernel/message-log.ts'
 import { decode } from '../kernel/transcript.ts'
 import type { Actor } from '../kernel/types.ts'
-import { version } from '../kernel/version.ts'
 import { exitCodes } from './exit-codes.ts'
 import { printable } from './printable.ts'
+import { actorOf, modelModuleOf, withRecordedSteps } from './recorded-steps.ts'
 
-const actorsDir = new URL('../actors/', import.meta.url)
-
-export async function conformSession(options: { session: string; json: boolean; home: string; out(text: string): void }): Promise<number> {
+export function conformSession(options: { session: string; json: boolean; home: string; out(text: string): void }): Promise<number> {
   const { session, json, home, out } = options
-  const file = join(home, messageLogName)
-  if (!existsSync(file)) throw fault('no-such-session', 'There is no message log yet.', { cause: file })
-  const log = openMessageLog(file, { version, readOnly: true })
-  try {
-    const spans = log.spansOf(session)
-    if (spans.length === 0) throw fault('no-such-session', `No step of ${session} is in the message log.`)
+  return withRecordedSteps(home, session, async (log, spans) => {
     const results = await conformSpans(log, spans)
     out(json ? `${JSON.stringify({ session, results })}\n` : conformText(session, results))
     return results.every(({ conforms }) => conforms !== false) ? exitCodes.done : exitCodes.failed
-  } finally {
-    log.close()
-  }
+  })
 }
 
 export async function conformSpans(log: MessageLog, spans: readonly Span[]): Promise<Conformance[]> {
@@ -49,14 +37,9 @@ function* linesOf(log: MessageLog, span: number): Generator<RunLine> {
 }
 
 async function load(kind: string): Promise<{ actor: Actor; model: Model } | null> {
-  // Kinds come from a file: only a folder's own name is one.
-  if (!/^[a-z0-9-]+$/.test(kind)) return null
-  const [index, model] = [new URL(`${kind}/index.ts`, actorsDir), new URL(`${kind}/model.ts`, actorsDir)]
-  if (!existsSync(index) || !existsSync(model)) return null
-  return {
-    actor: ((await import(index.href)) as { actor: Actor }).actor,
-    model: ((await import(model.href)) as { model: Model }).model,
-  }
+  const described = await modelModuleOf<{ model: Model }>(kind)
+  const actor = described && (await actorOf(kind))
+  return described && actor && { actor, model: described.model }
 }
 
 function conformText(session: string, results: readonly Conformance[]): string {
