@@ -71,6 +71,7 @@ export function createKernel(options: KernelOptions) {
   const tables = createTables()
   const requests = createRequests(tables, giveUp)
   const natives = new Map(options.natives?.map((native) => [native.id, native]))
+  const entries = [...options.entries]
   const aborts = new Map<number, AbortController>()
   const deadLetters = createDeadLetters()
   const watchers = new Set<(id: ActorId) => void>()
@@ -281,12 +282,21 @@ export function createKernel(options: KernelOptions) {
     install(tables, holder, mint(tables, target, limits, reason), name)
   }
 
+  function grantAll({ kind, grants }: ActorEntry['manifest']): void {
+    for (const { name, target, limits, reason } of grants) grant(kind, name, target, limits, reason)
+  }
+
   return {
     tables,
     actors,
     deadLetters,
     supervisor,
     addNative: (native: Native) => void natives.set(native.id, native),
+    /** Ends a target that was added, and all that led to it. */
+    removeNative(id: ActorId): void {
+      natives.delete(id)
+      removeActor(tables, id)
+    },
     /** Gives an endpoint of the daemon or a test the capabilities named, and a way to use them. */
     endpoint(id: ActorId, grants: readonly Grant[]): Endpoint {
       for (const { name, target, limits, reason } of grants) grant(id, name, target, limits, reason)
@@ -299,9 +309,8 @@ export function createKernel(options: KernelOptions) {
     },
     /** Starts every singleton in manifest order, after all their grants stand. */
     async start(): Promise<void> {
-      const singletons = options.entries.filter(({ manifest }) => manifest.cardinality === 'singleton')
-      for (const { manifest } of singletons)
-        for (const { name, target, limits, reason } of manifest.grants) grant(manifest.kind, name, target, limits, reason)
+      const singletons = entries.filter(({ manifest }) => manifest.cardinality === 'singleton')
+      for (const { manifest } of singletons) grantAll(manifest)
       const child = (entry: ActorEntry) => {
         const { kind } = entry.manifest
         return { entry, id: kind, params: options.params?.[kind] ?? {}, slots: () => namedSlots(kind) }
@@ -317,6 +326,22 @@ export function createKernel(options: KernelOptions) {
     },
     /** Revokes a capability and all derived from it before anything else is delivered; returns how many died. */
     revoke: revokeNow,
+    /** One more singleton, with the grants of its manifest. Resolves when it runs, or has failed its first start. */
+    async addSingleton(entry: ActorEntry, params: Record<string, unknown>): Promise<void> {
+      const { kind } = entry.manifest
+      if (protocolOf(kind) || entries.some(({ manifest }) => manifest.kind === kind))
+        throw fault('already-exists', `There is an actor ${kind} already.`)
+      entries.push(entry)
+      grantAll(entry.manifest)
+      await supervisor.start(entry, kind, params, () => namedSlots(kind))
+    },
+    /** Ends it, and all that led to it. */
+    async removeSingleton(kind: string): Promise<void> {
+      await supervisor.stop(kind)
+      removeActor(tables, kind)
+      const at = entries.findIndex(({ manifest }) => manifest.kind === kind)
+      if (at >= 0) entries.splice(at, 1)
+    },
     /** Starts an instance whose capabilities are already in its table. */
     startInstance: (entry: ActorEntry, id: ActorId, params: Record<string, unknown>) =>
       supervisor.start(entry, id, params, () => namedSlots(id)),
@@ -337,8 +362,8 @@ export function createKernel(options: KernelOptions) {
       return () => void watchers.delete(watcher)
     },
     messageLog: options.messageLog ?? null,
-    entries: options.entries,
-    entry: (kind: string): ActorEntry | null => options.entries.find(({ manifest }) => manifest.kind === kind) ?? null,
+    entries: entries as readonly ActorEntry[],
+    entry: (kind: string): ActorEntry | null => entries.find(({ manifest }) => manifest.kind === kind) ?? null,
   }
 
   function namedSlots(id: ActorId): Record<string, number> {

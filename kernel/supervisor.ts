@@ -34,6 +34,8 @@ export type Group = {
   periodMs: number
   /** In start order. */
   children: readonly Child[]
+  /** The one that was told to end, until it has. */
+  told: string | null
   /** Epoch ms of crashes, oldest first, the last few. */
   crashes: readonly number[]
   degraded: boolean
@@ -98,8 +100,9 @@ export const machine = base
       }),
       /** Ends the rightmost that is to end; one at a time. */
       terminateNext: changing((context) => {
-        const next = context.children.findLast(({ state }) => state === 'terminating')
-        return next ? { context, terminate: next.id } : { context }
+        // Another of them ending by itself meanwhile is no reason to tell it twice.
+        const next = context.told === null ? context.children.findLast(({ state }) => state === 'terminating') : undefined
+        return next ? { context: { ...context, told: next.id }, terminate: next.id } : { context }
       }),
       noteUp: only((context, event) =>
         event.type === 'launched' && stateOf(context, event.id) === 'starting' ? withState(context, event.id, 'up') : context,
@@ -130,6 +133,7 @@ export const machine = base
     context: ({ input: { children, ...spec } }) => ({
       ...spec,
       children: children.map((child) => ({ ...child, state: 'down' })),
+      told: null,
       crashes: [],
       degraded: false,
       delayMs: 0,
@@ -193,7 +197,8 @@ function endState(state: ChildState): ChildState {
 }
 
 function withState(context: Group, id: string, state: ChildState): Group {
-  return { ...context, children: context.children.map((child) => (child.id === id ? { ...child, state } : child)) }
+  const told = context.told === id && state !== 'terminating' ? null : context.told
+  return { ...context, told, children: context.children.map((child) => (child.id === id ? { ...child, state } : child)) }
 }
 
 function stateOf(context: Group, id: string): ChildState | undefined {
