@@ -23,8 +23,8 @@ import { decideRestart } from './supervision.ts'
 
 export type Strategy = 'one-for-one' | 'rest-for-one' | 'one-for-all'
 export type ChildKind = 'permanent' | 'transient' | 'temporary'
-/** `gone`: it will not be back. */
-export type ChildState = 'down' | 'starting' | 'up' | 'terminating' | 'gone'
+/** `terminating`: it is to end, and has not been told yet. `ending`: it has been told. `gone`: it will not be back. */
+export type ChildState = 'down' | 'starting' | 'up' | 'terminating' | 'ending' | 'gone'
 export type Child = { id: string; restart: ChildKind; state: ChildState }
 export type GroupSpec = { strategy: Strategy; intensity: number; periodMs: number; children: readonly { id: string; restart: ChildKind }[] }
 
@@ -34,8 +34,6 @@ export type Group = {
   periodMs: number
   /** In start order. */
   children: readonly Child[]
-  /** The one that was told to end, until it has. */
-  told: string | null
   /** Epoch ms of crashes, oldest first, the last few. */
   crashes: readonly number[]
   degraded: boolean
@@ -64,10 +62,10 @@ const base = setup({
   },
   guards: {
     comesBack: ({ context, event }) => event.type === 'exited' && comesBack(context, event.id, event.clean),
-    nextToEnd: ({ context }) => context.children.some(({ state }) => state === 'terminating'),
+    someToEnd: ({ context }) => context.children.some(isToEnd),
     noneStarting: ({ context }) => !context.children.some(({ state }) => state === 'starting'),
-    noneEnding: ({ context }) => !context.children.some(({ state }) => state === 'terminating'),
-    wasToEnd: ({ context, event }) => event.type === 'exited' && stateOf(context, event.id) === 'terminating',
+    noneToEnd: ({ context }) => !context.children.some(isToEnd),
+    wasToEnd: ({ context, event }) => event.type === 'exited' && context.children.some((child) => child.id === event.id && isToEnd(child)),
     pausing: ({ context }) => context.delayMs > 0,
   },
   delays: { backoff: ({ context }) => context.delayMs },
@@ -98,11 +96,12 @@ export const machine = base
           : context.children.find(({ state }) => state === 'down')
         return next ? { context: withState(context, next.id, 'starting'), launch: next.id } : { context }
       }),
-      /** Ends the rightmost that is to end; one at a time. */
+      /** Tells the rightmost that is to end; one at a time, and each once, also when another ends of itself meanwhile. */
       terminateNext: changing((context) => {
-        // Another of them ending by itself meanwhile is no reason to tell it twice.
-        const next = context.told === null ? context.children.findLast(({ state }) => state === 'terminating') : undefined
-        return next ? { context: { ...context, told: next.id }, terminate: next.id } : { context }
+        const next = context.children.some(({ state }) => state === 'ending')
+          ? null
+          : context.children.findLast(({ state }) => state === 'terminating')
+        return next ? { context: withState(context, next.id, 'ending'), terminate: next.id } : { context }
       }),
       noteUp: only((context, event) =>
         event.type === 'launched' && stateOf(context, event.id) === 'starting' ? withState(context, event.id, 'up') : context,
@@ -133,7 +132,6 @@ export const machine = base
     context: ({ input: { children, ...spec } }) => ({
       ...spec,
       children: children.map((child) => ({ ...child, state: 'down' })),
-      told: null,
       crashes: [],
       degraded: false,
       delayMs: 0,
@@ -162,7 +160,7 @@ export const machine = base
       /** Those that go down with the one that ended, right to left. */
       terminating: {
         entry: 'terminateNext',
-        always: [{ guard: 'nextToEnd', target: 'ending' }, { guard: 'pausing', target: 'waiting' }, { target: 'launching' }],
+        always: [{ guard: 'someToEnd', target: 'ending' }, { guard: 'pausing', target: 'waiting' }, { target: 'launching' }],
       },
       ending: {
         on: {
@@ -182,7 +180,7 @@ export const machine = base
       },
       stopping: {
         entry: ['allDown', 'terminateNext'],
-        always: { guard: 'noneEnding', target: 'stopped' },
+        always: { guard: 'noneToEnd', target: 'stopped' },
         on: {
           exited: { target: 'stopping', reenter: true, actions: 'noteGone' },
           stop: {},
@@ -193,12 +191,16 @@ export const machine = base
   })
 
 function endState(state: ChildState): ChildState {
+  if (state === 'ending') return state
   return state === 'down' || state === 'gone' ? 'gone' : 'terminating'
 }
 
+function isToEnd({ state }: Child): boolean {
+  return state === 'terminating' || state === 'ending'
+}
+
 function withState(context: Group, id: string, state: ChildState): Group {
-  const told = context.told === id && state !== 'terminating' ? null : context.told
-  return { ...context, told, children: context.children.map((child) => (child.id === id ? { ...child, state } : child)) }
+  return { ...context, children: context.children.map((child) => (child.id === id ? { ...child, state } : child)) }
 }
 
 function stateOf(context: Group, id: string): ChildState | undefined {

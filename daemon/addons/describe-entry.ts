@@ -4,8 +4,9 @@
  */
 import { writeSync } from 'node:fs'
 import { z } from 'zod'
-import '../../kernel/outside-imports.ts'
 import type { Actor } from '../../kernel/types.ts'
+
+await import('../../kernel/outside-imports.ts')
 
 /** Given by name, so that this file loads nothing of the daemon. */
 const [entry = '', own = ''] = process.argv.slice(2)
