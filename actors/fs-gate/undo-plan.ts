@@ -79,7 +79,9 @@ class Tree {
   unput({ path, before, after }: Change): Kept['why'] | null {
     if (before.kind === 'special') return 'special'
     const node = this.#at(path)
-    const objection = this.#objection(node, after)
+    // Made by it and gone by now: nothing is left to take back.
+    const gone = before.kind === 'absent' && !node.kept && !node.sure && this.#isAbsent(node)
+    const objection = gone ? null : this.#objection(node, after)
     if (objection) return objection
     node.sure = true
     if (before.kind === 'attributes') {
@@ -100,7 +102,7 @@ class Tree {
     if (objection) return objection
     if (before.kind === 'special') return 'special'
     const old = this.#at(path)
-    if (old.kept || (!old.sure && old.now === 'disk' && old.base !== null && this.#disk.stamp(old.base) !== 'absent')) {
+    if (old.kept || (!old.sure && !this.#isAbsent(old))) {
       node.kept = true
       return 'in-the-way'
     }
@@ -139,6 +141,10 @@ class Tree {
     if (this.#force || (after !== null && now === after)) return null
     node.kept = true
     return after === null ? 'unknown' : 'changed-later'
+  }
+
+  #isAbsent(node: Node): boolean {
+    return node.now === 'absent' || (node.now === 'disk' && (node.base === null || this.#disk.stamp(node.base) === 'absent'))
   }
 
   #at(path: string): Node {
@@ -185,9 +191,13 @@ class Tree {
       }
       if (node.now !== 'disk' && node.now !== 'absent') {
         const stamp = node.base === null ? 'absent' : this.#disk.stamp(node.base)
+        const stands = node.base === path && stamp.startsWith('folder:') && node.now.kind === 'folder'
+        if (stands && node.now.kind === 'folder')
+          attributes.push({ do: 'attributes', path, was: node.now.stamp, mode: node.now.mode, mtimeNs: null })
         const replaces = node.base === path && stamp !== 'absent' && !stamp.startsWith('folder:') && node.now.kind !== 'folder'
-        if (stamp !== 'absent' && !replaces) removes.push({ do: 'remove', path: node.base as string, folder: stamp.startsWith('folder:') })
-        restores.push({ do: 'restore', path, state: node.now, replaces })
+        if (stamp !== 'absent' && !replaces && !stands)
+          removes.push({ do: 'remove', path: node.base as string, folder: stamp.startsWith('folder:') })
+        if (!stands) restores.push({ do: 'restore', path, state: node.now, replaces })
       }
       if (node.attributes) attributes.push({ do: 'attributes', path, ...node.attributes })
       for (const child of node.children.values()) visit(child, path === '' ? child.name : join(path, child.name))
