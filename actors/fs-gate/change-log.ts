@@ -9,7 +9,7 @@
  */
 import * as fs from 'node:fs'
 import { openHeld, openPlace, scoped, self } from './handles.ts'
-import { type Change, type ChangeStore, type NewChange, type Origin, type Source } from './change-store.ts'
+import { type Change, type ChangeStore, type NewChange, type Origin, placeOf, type Source } from './change-store.ts'
 import { absent, lstatAt, linkText, stampAt, stampOf, type State } from './entry-state.ts'
 import { limits } from './limits.ts'
 import { codeOf } from './os-errors.ts'
@@ -113,18 +113,19 @@ export class ChangeLog {
     return errors
   }
 
-  /** In the workspace: something new at a name, also one more name of a file. Returns what `perform`, which makes it, does. */
-  create<T>(entry: Entry, perform: () => T): T {
+  /** In the workspace: something new at a name, or one more name of what is at `of`. Returns what `perform`, which makes it, does. */
+  create<T>(entry: Entry, perform: () => T, of: readonly string[] | null = null): T {
     const { store } = this
     if (!store) return perform()
     this.#regroupIfOld()
-    const id = this.#commit(() => store.begin(this.#row('put', entry, absent, { source: 'workspace', session: null })))
+    const row = this.#row('put', entry, absent, { source: 'workspace', session: null })
+    const id = this.#commit(() => store.begin({ ...row, target: of && pathOf({ parts: of }) }))
     const made = this.#performed(id, perform, () => stampAt(entry.folder, entry.name))
     const stat = lstatAt(entry.folder, entry.name)
     if (!stat) return made
-    const linked = stat.nlink > 1n && !stat.isDirectory()
-    if (linked) this.#tracked.get(stat)?.add(id, pathOf(entry))
-    else this.#tracked.set(stat, new Tracked(stampAt(entry.folder, entry.name), stat.isFile())).add(id, pathOf(entry))
+    const stamp = stampAt(entry.folder, entry.name)
+    if (of === null) this.#tracked.set(stat, new Tracked(stamp, stat.isFile(), true)).add(id, pathOf(entry))
+    else this.#tracked.get(stat)?.add(id, pathOf(entry))
     return made
   }
 
@@ -148,7 +149,7 @@ export class ChangeLog {
       if ('stamp' in state) for (const row of this.#tracked.late(file)) store.settle(row, state.stamp)
       return { state, id }
     })
-    this.#tracked.set(file, new Tracked('stamp' in before.state ? before.state.stamp : '', true)).add(before.id, null)
+    this.#tracked.set(file, new Tracked('stamp' in before.state ? before.state.stamp : '', true, false)).add(before.id, null)
   }
 
   /** In the workspace: mode or times change. Content may still change in this group and then has to be kept, so the file counts as unchanged after. */
@@ -213,7 +214,7 @@ export class ChangeLog {
     if (open.length === 0) return
     store.transaction(() => {
       for (const change of open) {
-        const { stamp, mtimeMs, same } = look(change.target ?? change.path)
+        const { stamp, mtimeMs, same } = look(placeOf(change))
         if (change.op === 'put' && same(change.before)) store.forget(change.id)
         else if (mtimeMs <= change.at + limits.recoverMs) store.settle(change.id, stamp)
       }

@@ -33,6 +33,7 @@ export type Change = Origin & {
   source: Source
   op: 'put' | 'rename'
   path: string
+  /** Of a rename: where to. Of a new name: the one the file had, when it is a hard link. */
   target: string | null
   before: State
   /** Stamp of what is there afterwards, at `target` for a rename; null: not known (still being written, or the process was killed). */
@@ -40,6 +41,11 @@ export type Change = Origin & {
   run: number | null
   undone: number | null
 }
+/** Where what a change left is. */
+export function placeOf({ op, path, target }: Pick<Change, 'op' | 'path' | 'target'>): string {
+  return op === 'rename' && target !== null ? target : path
+}
+
 export type NewChange = Omit<Change, 'id' | 'undone' | 'after'>
 
 const schema = `

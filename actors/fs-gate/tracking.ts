@@ -6,22 +6,25 @@ export type Identity = { dev: bigint; ino: bigint } & ({ born: bigint } | { birt
 export class Tracked {
   /** Rows about it, which tell what is there afterwards. */
   readonly rows = new Set<number>()
-  /** Names it got in this group, with the row of each. */
+  /** Names it got in this group, with the row of each; none unless it was made in it. */
   readonly names = new Map<string, number>()
   /** What it was when last looked at; someone else has changed it when it is another and it was not `touched`. */
   stamp: string
   /** Being written to, so that its stamp is not known. */
   touched: boolean
+  /** Made in this group. Of anything else no row may be forgotten: a name that comes and goes may have changed what it stood for. */
+  readonly #fresh: boolean
 
-  constructor(stamp: string, touched: boolean) {
+  constructor(stamp: string, touched: boolean, fresh: boolean) {
     this.stamp = stamp
     this.touched = touched
+    this.#fresh = fresh
   }
 
   /** `name`: null when the row is about a name it had before. */
   add(row: number, name: string | null): void {
     this.rows.add(row)
-    if (name !== null) this.names.set(name, row)
+    if (name !== null && this.#fresh) this.names.set(name, row)
   }
 }
 

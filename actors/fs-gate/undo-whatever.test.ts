@@ -24,7 +24,7 @@ const step = fc.oneof(
   { weight: 3, arbitrary: fc.record({ do: fc.constant('mkdir' as const), at: place }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('write' as const), at: place, text, truncate: fc.boolean(), close: fc.boolean() }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('rename' as const), at: place, to: place }) },
-  { weight: 0, arbitrary: fc.record({ do: fc.constant('link' as const), at: place, to: place }) },
+  { weight: 6, arbitrary: fc.record({ do: fc.constant('link' as const), at: place, to: place }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('symlink' as const), at: place, text: fc.constantFrom('a', 'b/c', 'nowhere') }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('remove' as const), at: place }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('dress' as const), at: place, mode, times: fc.boolean() }) },
