@@ -67,8 +67,9 @@ export class ChangeLog {
     const made = moving?.isDirectory() || over ? undefined : known?.names.get(pathOf(from))
     const forgotten: number[] = []
     if (made === undefined) {
-      const row = { ...this.#row('rename', from, stateOf(store, to), { source, session }), target: pathOf(to) }
-      const id = this.#commit(() => store.begin(row))
+      const id = this.#commit(() =>
+        store.begin({ ...this.#row('rename', from, stateOf(store, to), { source, session }), target: pathOf(to) }),
+      )
       this.#performed(id, perform, () => stampAt(to.folder, to.name))
       known?.rows.add(id)
     } else {

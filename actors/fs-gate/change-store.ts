@@ -99,8 +99,8 @@ export class ChangeStore {
   }
 
   #transaction<T>(work: () => T): T {
-    this.#db.exec('BEGIN IMMEDIATE')
     try {
+      this.#db.exec('BEGIN IMMEDIATE')
       const result = work()
       this.#db.exec('COMMIT')
       return result
@@ -345,7 +345,11 @@ export class ChangeStore {
   }
 
   #run(sql: string, ...values: (string | number | null | Uint8Array)[]) {
-    return this.#prepared(sql).run(...values)
+    try {
+      return this.#prepared(sql).run(...values)
+    } catch (error) {
+      throw storeFault(error)
+    }
   }
   #get(sql: string, ...values: (string | number | Uint8Array)[]): unknown {
     return this.#prepared(sql).get(...values)
