@@ -1,5 +1,5 @@
 import type { MessageCreateParamsBase } from '@anthropic-ai/sdk/resources/messages'
-import { type Message, validHistory, withCacheMark } from './history.ts'
+import { type Message, validHistory, withCacheMark, withoutOldMedia } from './history.ts'
 import { MAX_OUTPUT_TOKENS } from './limits.ts'
 import type { Workspace } from './paths.ts'
 import { type SystemPromptInput, systemPrompt } from './system-prompt.ts'
@@ -18,7 +18,7 @@ export function modelRequest(
     max_tokens: MAX_OUTPUT_TOKENS,
     system: [{ type: 'text', text: systemPrompt(prompt), cache_control: { type: 'ephemeral' } }],
     tools: [...toolParams(blocked), ...serverTools.map(serverToolParam)],
-    messages: withCacheMark(validHistory(messages)) as MessageCreateParamsBase['messages'],
+    messages: withCacheMark(withoutOldMedia(validHistory(messages))) as MessageCreateParamsBase['messages'],
     ...(thinksAdaptively(model) ? { thinking: { type: 'adaptive', display: 'summarized' } } : {}),
   }
 }

@@ -42,14 +42,14 @@ test('git, SQLite, tar, locks, mapped memory, files renamed and removed while op
   const before = treeOf(folder)
   const out = await inWorkspace({
     git: `export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example.com GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@example.com
-      git init -q repo && cd repo && git config gc.auto 0 && date +%s.%N
-      echo 1 > f1; mkdir d; echo x > d/x; ln -s d/x link; git add -A && git commit -qm one && echo committed && date +%s.%N
-      echo more >> f1; git commit -qam two; git gc -q && echo collected && date +%s.%N
-      git worktree add -q -b other ../tree && git -C ../tree log --oneline | wc -l && date +%s.%N
-      git clone -q . ../copy && git -C ../copy log --format=%s | head -1 && cat ../copy/f1 && date +%s.%N
+      git init -q repo && cd repo && git config gc.auto 0
+      echo 1 > f1; mkdir d; echo x > d/x; ln -s d/x link; git add -A && git commit -qm one && echo committed
+      echo more >> f1; git commit -qam two; git -c gc.writeCommitGraph=false -c gc.cruftPacks=false gc -q && echo collected
+      git worktree add -q -b other ../tree && git -C ../tree log --oneline | wc -l
+      git clone -q . ../copy && git -C ../copy log --format=%s | head -1 && cat ../copy/f1
       set +e; echo evil > .git/hooks/pre-commit && echo WRITTEN || echo refused
       git config core.fsmonitor evil && echo SET || echo refused
-      git status --porcelain && echo clean && date +%s.%N`,
+      git status --porcelain && echo clean`,
     sqlite: python(`import sqlite3
 db = sqlite3.connect('x.db', isolation_level=None)
 print(db.execute('pragma journal_mode=wal').fetchone()[0])
@@ -79,7 +79,6 @@ for bad in (lambda: os.mkfifo('fifo'), lambda: os.mknod('dev', 0o20600, os.maked
     try: bad(); print('MADE')
     except OSError as e: print(e.errno in (1, 13, 95))`),
   })
-  console.log(JSON.stringify(out, null, 1))
   expect(out['git'], 'git').toMatch(/^committed\ncollected\n2\ntwo\n1\nmore\n[^]*refused\n[^]*refused\nclean\n\[exit code 0/)
   expect(out['git']).not.toMatch(/WRITTEN|SET/)
   expect(out['sqlite'], 'sqlite').toMatch(/^wal\n20 ok\n\[exit code 0/)
