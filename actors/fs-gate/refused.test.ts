@@ -77,7 +77,7 @@ const leadsOut = [
   'magic-fd',
   'device-link',
   'f\0.png',
-  `${'n'.repeat(256)}`,
+  'n'.repeat(256),
   `${'d/'.repeat(3_000)}f`,
   '\ud800',
   'f/x',

@@ -23,9 +23,9 @@ export const read = tool({
   },
   present({ offset = 1 }, [answer]) {
     const { text, truncated, lines: total, encoding, as, media = [], size } = answer.body as ReadReply
-    const shown = media.map(({ type, data }) => ({ media_type: type, data: Buffer.from(data).toString('base64') }))
+    const pictures = media.map(({ type, data }) => ({ media_type: type, data: Buffer.from(data).toString('base64') }))
     if (as === 'image' || as === 'pdf')
-      return { ok: true, text: media.map((one) => `(${named(one)}, ${size} bytes)`).join('\n'), media: shown }
+      return { ok: true, text: media.map((one) => `(${named(one)}, ${size} bytes)`).join('\n'), media: pictures }
     if (text === '') return { ok: true, text: offset > 1 ? `(no line ${offset}: the file ends before it)` : '(the file is empty)' }
     const lines = text.split('\n')
     if (lines.at(-1) === '') lines.pop()
@@ -42,7 +42,7 @@ export const read = tool({
       numbered.push(`(more follows: the file has ${total} lines; read on with offset ${offset + numbered.length})`)
     if (encoding !== undefined) numbered.push(`(the file is in ${encoding}; Edit keeps that, Write makes it UTF-8)`)
     if (as === 'notebook') numbered.push('(shown as cells; Edit and Write work on the JSON of the file)')
-    return { ok: true, text: numbered.join('\n'), ...(shown.length > 0 ? { media: shown } : {}) }
+    return { ok: true, text: numbered.join('\n'), ...(shown.length > 0 ? { media: pictures } : {}) }
   },
 })
 
