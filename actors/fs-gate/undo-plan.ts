@@ -252,34 +252,42 @@ class Tree {
     }
     visit(this.#root, '')
 
-    /** Removes a folder only when all that is in it goes as well. */
-    const leaves = (node: Node): boolean => {
-      if (node.base === null) return true
-      if (node.now === 'disk' || movedAway.has(node.base)) return movedAway.has(node.base)
+    // By where things are on the disk: what a folder holds there may have another place in the tree by now, or none.
+    const known = new Map<string, Node>()
+    const note = (node: Node): void => {
+      if (node.base !== null) known.set(node.base, node)
+      for (const child of node.children.values()) note(child)
+    }
+    note(this.#root)
+    for (const { node } of this.#gone) note(node)
+    const leaving = new Map<string, boolean>()
+
+    /** Whether this goes from where it is. A folder only when all that is in it does. */
+    const leaves = (base: string): boolean => {
+      const found = leaving.get(base)
+      if (found !== undefined) return found
+      const goes = decide(base)
+      leaving.set(base, goes)
+      return goes
+    }
+    const decide = (base: string): boolean => {
+      const node = known.get(base)
+      if (movedAway.has(base)) return true
+      if (!node || node.now === 'disk') return false
+      // What is restored in its place has been seen to above.
       if (node.now !== 'absent') return true
-      const stamp = this.#disk.stamp(node.base)
+      const stamp = this.#disk.stamp(base)
       if (stamp === 'absent') return true
       if (!stamp.startsWith('folder:')) {
-        removes.push({ do: 'remove', path: node.base, folder: false })
+        removes.push({ do: 'remove', path: base, folder: false })
         return true
       }
-      const gone = new Set([...node.children.values()].filter(leaves).map(({ base }) => base))
-      const left = this.#disk
-        .names(node.base)
-        .filter((name) => !gone.has(join(node.base as string, name)) && !movedAway.has(join(node.base as string, name)))
-      if (left.length > 0) {
-        notEmpty.push(node.base)
-        return false
-      }
-      removes.push({ do: 'remove', path: node.base, folder: true })
-      return true
+      const stay = this.#disk.names(base).filter((name) => !leaves(join(base, name)))
+      if (stay.length > 0) notEmpty.push(base)
+      else removes.push({ do: 'remove', path: base, folder: true })
+      return stay.length === 0
     }
-    const visitGone = (node: Node): void => {
-      if (node.now === 'absent' && node.base !== null) void leaves(node)
-      else for (const child of node.children.values()) visitGone(child)
-    }
-    visitGone(this.#root)
-    for (const { node } of this.#gone) void leaves(node)
+    for (const [base, { now }] of known) if (now === 'absent') leaves(base)
 
     const seen = new Set<string>()
     return { removes: removes.filter(({ path }) => !seen.has(path) && seen.add(path)), moves, restores, attributes, notEmpty }

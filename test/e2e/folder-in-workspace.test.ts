@@ -49,7 +49,7 @@ test('git, SQLite, tar, locks, mapped memory, files renamed and removed while op
       git clone -q . ../copy && git -C ../copy log --format=%s | head -1 && cat ../copy/f1
       set +e; echo evil > .git/hooks/pre-commit && echo WRITTEN || echo refused
       git config core.fsmonitor evil && echo SET || echo refused
-      git status --porcelain && echo clean`,
+      git status --porcelain && echo clean; cd ..`,
     sqlite: python(`import sqlite3
 db = sqlite3.connect('x.db', isolation_level=None)
 print(db.execute('pragma journal_mode=wal').fetchone()[0])

@@ -42,7 +42,7 @@ export const read = tool({
       numbered.push(`(more follows: the file has ${total} lines; read on with offset ${offset + numbered.length})`)
     if (encoding !== undefined) numbered.push(`(the file is in ${encoding}; Edit keeps that, Write makes it UTF-8)`)
     if (as === 'notebook') numbered.push('(shown as cells; Edit and Write work on the JSON of the file)')
-    return { ok: true, text: numbered.join('\n'), ...(shown.length > 0 ? { media: pictures } : {}) }
+    return { ok: true, text: numbered.join('\n'), ...(pictures.length > 0 ? { media: pictures } : {}) }
   },
 })
 
