@@ -16,7 +16,7 @@ export type EndpointOptions = {
 }
 
 /** Called once with the answer of a request. */
-export type Answer = (result: { body: unknown; caps: Capability[] } | { error: Fault }) => void
+export type Answer = (result: { body: unknown; caps: readonly Capability[] } | { error: Fault }) => void
 export type SendOptions = {
   delegations?: readonly Delegation[]
   deadlineMs?: number | null

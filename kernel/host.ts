@@ -14,7 +14,7 @@ import * as Cause from 'effect/Cause'
 import * as Effect from 'effect/Effect'
 import * as Exit from 'effect/Exit'
 import { asFault, fault, isFault } from './errors.ts'
-import type { FromActor, Out, ToActor } from './frames.ts'
+import type { FromActor, Note, Out, ToActor } from './frames.ts'
 import { createLedger } from './ledger.ts'
 import { createRecorder } from './recorder.ts'
 import { type Command, createStepper } from './stepper.ts'
@@ -100,17 +100,22 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
       out.push({ t: 'log', level: 'error', message: `step on ${event.type} failed: ${describe(error)}` })
       if (typeof request === 'number') refuseHere(request, asFault(error), out)
     }
-    const recorded = recorder.step(ack === undefined ? event : null, snapshot, commands, failure)
-    if (out.length > 0 || ack !== undefined || recorded)
-      channel.send({ t: 'step', out, ...(ack === undefined ? {} : { ack }), ...recorded, ...hold(commands) })
-    perform(commands, trace)
+    commit(out, ack, recorder.on ? recorder.step(ack === undefined ? event : null, snapshot, commands, failure) : null, commands)
+    if (commands.length > 0) perform(commands, trace)
     after?.()
   }
 
-  /** What a step does outside waits until the step is in the log; effects behind it keep their order. */
-  function hold(commands: readonly Command[]): { hold?: number } {
-    const leaves = commands.some((command) => command.do === 'effect' && actor.effects[command.name]?.outside === true)
-    return recorder.on && leaves ? { hold: ++lastHold } : {}
+  /** A step leaves as one frame. What it does outside waits until it is in the log; effects behind it keep their order. */
+  function commit(out: Out[], ack: number | undefined, note: Note | null, commands: readonly Command[]): void {
+    if (out.length === 0 && ack === undefined && !note) return
+    const frame: Extract<FromActor, { t: 'step' }> = { t: 'step', out }
+    if (ack !== undefined) frame.ack = ack
+    if (note) {
+      frame.note = note
+      const leaves = commands.some((command) => command.do === 'effect' && actor.effects[command.name]?.outside === true)
+      if (leaves) frame.hold = ++lastHold
+    }
+    channel.send(frame)
   }
 
   function refuseHere(request: number, error: Fault, out: Out[]): void {
@@ -274,8 +279,7 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
     if (options.freeze) deepFreeze(snapshot.context)
     const out: Out[] = []
     for (const command of step.commands) if (command.do === 'emit') translate(command.message, out, null)
-    const recorded = frame.transcript === null ? null : recorder.start(input, snapshot, step.commands, frame.transcript)
-    if (out.length > 0 || recorded) channel.send({ t: 'step', out, ...recorded, ...hold(step.commands) })
+    commit(out, undefined, frame.transcript === null ? null : recorder.start(input, snapshot, step.commands, frame.transcript), step.commands)
     perform(step.commands, null)
   }
 
@@ -292,11 +296,12 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
       case 'start':
         return start(frame)
       case 'msg': {
-        const { kind, body, request, badge, caps, n } = frame
+        const { kind, body, from, n } = frame
+        const { request } = from
         const trace = frame.trace ?? null
         if (request !== null) ledger.accept(request)
         if (request !== null && trace !== null) traces.set(request, trace)
-        return enqueue({ event: { type: kind, body, from: { request, badge, caps } }, trace, ack: n, request })
+        return enqueue({ event: { type: kind, body, from }, trace, ack: n, request })
       }
       case 'reply':
         return ledger.replied(frame.ref, frame.body, frame.caps)

@@ -14,7 +14,7 @@ import { createDeadLetters } from './dead-letters.ts'
 import { type Answer, createEndpoint, type Endpoint, type SendOptions } from './endpoint.ts'
 import { asFault, fault } from './errors.ts'
 import { defaultMailbox, deliveryWindow, partWindow } from './limits.ts'
-import { type Live, createSupervisor } from './lifecycle.ts'
+import { type Delivery, type Live, createSupervisor } from './lifecycle.ts'
 import type { ActorEntry, StartActor } from './placement.ts'
 import type { MessageLog } from './message-log.ts'
 import { pay } from './metering.ts'
@@ -23,7 +23,7 @@ import { recording } from './recording.ts'
 import { createRequests } from './requests.ts'
 import { check, decide, type Handover, type Target } from './router.ts'
 import { type Hop, type OpenHop, spanUnder } from './trace.ts'
-import type { Badge, Fault, Grant, Limits, Placement, Protocol } from './types.ts'
+import type { Badge, Delegation, Fault, Grant, Limits, Placement, Protocol } from './types.ts'
 import type { Strategy } from './supervisor.ts'
 import { sizeOf } from './wire.ts'
 
@@ -58,11 +58,14 @@ type Item = {
   kind: string
   body: unknown
   badge: Badge
-  caps: Capability[]
+  caps: readonly Capability[]
   request: number | null
-  handle?: { conn: number; socket: Socket }
-  trace?: string
+  handle: { conn: number; socket: Socket } | null
+  trace: string | null
 }
+const noCaps: readonly Capability[] = Object.freeze([])
+const noSlots: readonly number[] = Object.freeze([])
+const noDelegations: readonly Delegation[] = Object.freeze([])
 
 export type { Endpoint }
 export type Kernel = ReturnType<typeof createKernel>
@@ -98,23 +101,22 @@ export function createKernel(options: KernelOptions) {
 
   /** Takes a message on its way. `answer` is called once if it is a request, never otherwise. */
   function send(from: ActorId, slot: number | string, kind: string, body: unknown, more: SendOptions): number | null {
-    const refuse = (error: Fault): null => {
-      deadLetters.add({ from, slot, kind, error })
-      more.answer?.({ error })
-      return null
-    }
     const now = Date.now()
     const decision = decide(
       tables,
       targetOf,
       sizeOf,
-      { from, slot, kind, body, request: more.answer !== undefined, delegations: more.delegations ?? [] },
+      { from, slot, kind, body, request: more.answer !== undefined, delegations: more.delegations ?? noDelegations },
       now,
     )
-    if (!decision.ok) return refuse(decision.error)
+    if (!decision.ok) {
+      deadLetters.add({ from, slot, kind, error: decision.error })
+      more.answer?.({ error: decision.error })
+      return null
+    }
     const { cap, target, badge, schema } = decision
-    pay(tables, cap, decision.bytes, now)
-    const caps = handOver(from, decision.handovers)
+    if (cap.metered) pay(tables, cap, decision.bytes, now)
+    const caps = decision.handovers.length === 0 ? noCaps : handOver(from, decision.handovers)
     const live = actors.get(target)
     const span = more.answer && more.trace ? spanUnder(more.trace) : null
     const answer = span && more.answer ? timed({ ...span, kind, from, to: target, startMs: now }, more.answer) : more.answer
@@ -130,20 +132,11 @@ export function createKernel(options: KernelOptions) {
           deadlineMs: more.deadlineMs === undefined ? schema.deadlineMs : more.deadlineMs,
         })
       : null
-    const item: Item = {
-      from,
-      cap,
-      kind,
-      body,
-      badge,
-      caps,
-      request,
-      ...(more.handle ? { handle: more.handle } : {}),
-      ...(trace ? { trace } : {}),
-    }
+    // One shape for all, and built in one go: a message is made of few objects, and there are many messages.
+    const item: Item = { from, cap, kind, body, badge, caps, request, handle: more.handle ?? null, trace: trace ?? null }
     if (live) {
       live.queue.push(item)
-      pump(live)
+      if (live.outstanding.size < deliveryWindow) pump(live)
     } else runNative(natives.get(target) as Native, item)
     return request
   }
@@ -210,21 +203,14 @@ export function createKernel(options: KernelOptions) {
         continue
       }
       const n = live.nextDelivery++
-      const caps = item.caps.map((cap) => install(tables, live.id, cap, null))
+      const caps = item.caps.length === 0 ? noSlots : item.caps.map((cap) => install(tables, live.id, cap, null))
       const { kind, body, request, badge, handle, trace } = item
-      live.outstanding.set(n, { type: kind, body, from: { request, badge, caps } })
+      const frame: Delivery = { t: 'msg', n, kind, body, from: { request, badge, caps } }
+      if (handle) frame.handle = handle.conn
+      if (trace !== null) frame.trace = trace
+      live.outstanding.set(n, frame)
       if (handle) live.port?.sendHandle(handle.conn, handle.socket)
-      live.port?.send({
-        t: 'msg',
-        n,
-        kind,
-        body,
-        request,
-        badge,
-        caps,
-        ...(handle ? { handle: handle.conn } : {}),
-        ...(trace ? { trace } : {}),
-      })
+      live.port?.send(frame)
     }
   }
 
@@ -236,7 +222,7 @@ export function createKernel(options: KernelOptions) {
     void native
       .handle(item.kind, item.body as never, { id: item.from, badge: item.badge, caps: item.caps, part, signal: abort.signal })
       .then(
-        ({ body, caps = [] }) => request !== null && requests.close(request)?.answer({ body, caps: [...caps] }),
+        ({ body, caps = [] }) => request !== null && requests.close(request)?.answer({ body, caps }),
         (error: unknown) => {
           if (request !== null) requests.close(request)?.answer({ error: asFault(error) })
           else options.log('error', native.id, `"${item.kind}" failed: ${String(error)}`)

@@ -1,16 +1,16 @@
 /** Actors as the kernel sees them alive: started, watched, restarted, stopped. Groups decide (supervisor.ts); this file carries it out. */
 import { z } from 'zod'
 import type { ActorId } from './capabilities.ts'
-import { fromActor, type FromActor, type Note, type Out } from './frames.ts'
+import { fromActor, type FromActor, type Note, type Out, type ToActor } from './frames.ts'
 import { createGroup, type Group } from './group.ts'
 import { defaultIntensity, defaultPeriodMs, stopMs } from './limits.ts'
 import { Mailbox } from './mailbox.ts'
 import type { ActorEntry, Port, StartActor } from './placement.ts'
 import type { Strategy } from './supervisor.ts'
-import type { Badge, Permissions, Placement } from './types.ts'
+import type { Permissions, Placement } from './types.ts'
 
-/** A message as its receiver's machine sees it. */
-export type Delivery = { type: string; body: unknown; from: { request: number | null; badge: Badge; caps: number[] } }
+/** A message on its way to its receiver. */
+export type Delivery = Extract<ToActor, { t: 'msg' }>
 
 export type Live<Item> = {
   id: ActorId
@@ -141,15 +141,18 @@ export function createSupervisor<Item>(options: SupervisorOptions<Item>) {
     const frame = (raw: unknown) => {
       if (!current()) return
       // Inline actors are code of ours in this very process: what could lie in a frame could do as it likes anyway.
-      const parsed = isInline ? { success: true as const, data: raw as FromActor } : checked.safeParse(raw)
-      if (!parsed.success) {
+      const parsed = isInline ? null : checked.safeParse(raw)
+      if (parsed?.success === false) {
         options.log('error', id, `malformed frame: ${parsed.error.issues[0]?.message ?? 'unknown'}`)
         live.port?.kill()
-      } else if (parsed.data.t === 'ready') {
+        return
+      }
+      const data = parsed ? (parsed.data as FromActor) : (raw as FromActor)
+      if (data.t === 'ready') {
         // Told to stop while it was loading: it has that message already and needs no other.
         if (live.state === 'stopping') return
         if (live.state !== 'starting') return live.port?.kill()
-        live.facts = parsed.data.facts
+        live.facts = data.facts
         live.state = 'running'
         live.startedAt = Date.now()
         const fds = live.port?.fds ?? {}
@@ -165,7 +168,7 @@ export function createSupervisor<Item>(options: SupervisorOptions<Item>) {
         group.perform(group.decide({ type: 'launched', id }))
         live.firstStart.resolve()
       } else {
-        const { ack, out: outgoing, note, hold } = parsed.data
+        const { ack, out: outgoing, note, hold } = data
         const delivery = ack === undefined ? undefined : live.outstanding.get(ack)
         if (ack !== undefined) live.outstanding.delete(ack)
         if (note) options.noted(live, note, delivery)

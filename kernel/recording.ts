@@ -42,7 +42,7 @@ export function recording<Item>(log: MessageLog | null): Recording<Item> {
   return {
     transcript: salt,
     noted(live, { event, value, did, digest, error, begins }, delivery) {
-      const input = event ?? (delivery ? encode(delivery, salt) : null)
+      const input = event ?? (delivery ? encode({ type: delivery.kind, body: delivery.body, from: delivery.from }, salt) : null)
       // An actor that says it took a step on nothing: not ours to believe, and nothing a replay could use.
       if (input === null) return
       const known = spans.get(live)

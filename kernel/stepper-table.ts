@@ -250,7 +250,7 @@ export function createTableStepper(machine: AnyStateMachine): Stepper {
               : operation.params
         switch (operation.do) {
           case 'assign':
-            now = Object.assign({}, now, update(operation.assignment, args, params))
+            now = updated(now, operation.assignment, args, params)
             moved = true
             break
           case 'emit':
@@ -375,11 +375,14 @@ export function createTableStepper(machine: AnyStateMachine): Stepper {
   }
 }
 
-function update(assignment: unknown, args: Args, params: unknown): object {
-  if (typeof assignment === 'function') return computed(assignment, args, params) as object
-  const partial: Record<string, unknown> = {}
-  for (const key of Object.keys(assignment as object)) partial[key] = computed((assignment as Record<string, unknown>)[key], args, params)
-  return partial
+/** The context an assignment leads to: a new one, each of its functions asked with the one before. */
+function updated(context: Context, assignment: unknown, args: Args, params: unknown): Context {
+  if (typeof assignment === 'function') return Object.assign({}, context, computed(assignment, args, params))
+  const next: Record<string, unknown> = { ...context }
+  // Not `Object.keys`, which makes a list: this runs with every message.
+  for (const key in assignment as object)
+    if (Object.hasOwn(assignment as object, key)) next[key] = computed((assignment as Record<string, unknown>)[key], args, params)
+  return next
 }
 
 function everyNode(node: Node): Node[] {
