@@ -28,6 +28,8 @@ export type SendOptions = {
   trace?: string | undefined
 }
 
+const plainSend: SendOptions = Object.freeze({})
+
 /** What an endpoint needs of the kernel, in its own name. */
 type Wires = {
   /** The request's number; null when it was refused at once or is none. */
@@ -68,6 +70,6 @@ export function createEndpoint({ send, install, cancel, consumed }: Wires): Endp
         })
         signal?.addEventListener('abort', () => cancel(request ?? -1))
       }),
-    send: (slot, kind, body, handle) => void send(slot, kind, body, handle ? { handle } : {}),
+    send: (slot, kind, body, handle) => void send(slot, kind, body, handle ? { handle } : plainSend),
   }
 }

@@ -38,6 +38,9 @@ export type Host = {
   handle(conn: number, socket: Socket): void
 }
 
+const nothingOut: Out[] = Object.freeze([]) as never
+const nothingWanted: readonly Command[] = Object.freeze([])
+
 /** `freeze`: deep-freeze snapshots' context, so that a mutating assign throws. On in development and tests. */
 export function createHost(actor: Actor, channel: HostChannel, options: { freeze: boolean }): Host {
   const stepper = createStepper(actor.machine)
@@ -74,28 +77,42 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
   }
 
   function enqueue(item: Work): void {
-    work.push(item)
-    if (stepping) return
+    if (stepping) work.push(item)
+    else take(item.event, item.trace, item.ack, item.request, item.after)
+  }
+
+  /** Steps at once, and then through what that brought. */
+  function take(event: Event, trace: string | null, ack?: number, request?: number | null, after?: () => void): void {
     stepping = true
-    while (work.length > 0) run(work.shift() as Work)
+    run(event, trace, ack, request, after)
+    while (work.length > 0) {
+      const next = work.shift() as Work
+      run(next.event, next.trace, next.ack, next.request, next.after)
+    }
     stepping = false
   }
 
-  function run({ event, trace, ack, request, after }: Work): void {
-    const out: Out[] = []
-    let commands: Command[] = []
+  function run(event: Event, trace: string | null, ack?: number, request?: number | null, after?: () => void): void {
+    let out: Out[] = nothingOut
+    let commands: readonly Command[] = nothingWanted
     let failure: string | null = null
     try {
       if (!snapshot) throw new Error('not started')
       const step = stepper.step(snapshot, event)
       if (options.freeze) deepFreeze(step.snapshot.context)
       commands = step.commands
-      for (const command of commands) if (command.do === 'emit') translate(command.message, out, trace)
+      if (commands.length > 0) {
+        out = []
+        for (const command of commands) if (command.do === 'emit') translate(command.message, out, trace)
+      }
       snapshot = step.snapshot
-      if (!step.handled && typeof request === 'number') refuseHere(request, notNow(actor.manifest.kind, snapshot.value, event.type), out)
+      if (!step.handled && typeof request === 'number') {
+        out = [...out]
+        refuseHere(request, notNow(actor.manifest.kind, snapshot.value, event.type), out)
+      }
     } catch (error) {
-      out.length = 0
-      commands = []
+      out = []
+      commands = nothingWanted
       failure = error instanceof Error ? error.message : String(error)
       out.push({ t: 'log', level: 'error', message: `step on ${event.type} failed: ${describe(error)}` })
       if (typeof request === 'number') refuseHere(request, asFault(error), out)
@@ -108,8 +125,7 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
   /** A step leaves as one frame. What it does outside waits until it is in the log; effects behind it keep their order. */
   function commit(out: Out[], ack: number | undefined, note: Note | null, commands: readonly Command[]): void {
     if (out.length === 0 && ack === undefined && !note) return
-    const frame: Extract<FromActor, { t: 'step' }> = { t: 'step', out }
-    if (ack !== undefined) frame.ack = ack
+    const frame: Extract<FromActor, { t: 'step' }> = ack === undefined ? { t: 'step', out } : { t: 'step', out, ack }
     if (note) {
       frame.note = note
       const leaves = commands.some((command) => command.do === 'effect' && actor.effects[command.name]?.outside === true)
@@ -288,10 +304,10 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
 
   function receive(frame: ToActor): void {
     if (waiting.length > 0 || (frame.t === 'msg' && frame.handle !== undefined && !handles.has(frame.handle))) waiting.push(frame)
-    else take(frame)
+    else accept(frame)
   }
 
-  function take(frame: ToActor): void {
+  function accept(frame: ToActor): void {
     switch (frame.t) {
       case 'start':
         return start(frame)
@@ -301,7 +317,8 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
         const trace = frame.trace ?? null
         if (request !== null) ledger.accept(request)
         if (request !== null && trace !== null) traces.set(request, trace)
-        return enqueue({ event: { type: kind, body, from }, trace, ack: n, request })
+        const event = { type: kind, body, from }
+        return stepping ? enqueue({ event, trace, ack: n, request }) : take(event, trace, n, request)
       }
       case 'reply':
         return ledger.replied(frame.ref, frame.body, frame.caps)
@@ -353,7 +370,7 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
     handle(conn, socket) {
       handles.set(conn, socket)
       while (waiting[0] && !(waiting[0].t === 'msg' && waiting[0].handle !== undefined && !handles.has(waiting[0].handle)))
-        take(waiting.shift() as ToActor)
+        accept(waiting.shift() as ToActor)
     },
   }
 }

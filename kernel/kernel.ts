@@ -14,7 +14,7 @@ import { createDeadLetters } from './dead-letters.ts'
 import { type Answer, createEndpoint, type Endpoint, type SendOptions } from './endpoint.ts'
 import { asFault, fault } from './errors.ts'
 import { defaultMailbox, deliveryWindow, partWindow } from './limits.ts'
-import { type Delivery, type Live, createSupervisor } from './lifecycle.ts'
+import { type Live, createSupervisor } from './lifecycle.ts'
 import type { ActorEntry, StartActor } from './placement.ts'
 import type { MessageLog } from './message-log.ts'
 import { pay } from './metering.ts'
@@ -25,6 +25,7 @@ import { check, decide, type Handover, type Target } from './router.ts'
 import { type Hop, type OpenHop, spanUnder } from './trace.ts'
 import type { Badge, Delegation, Fault, Grant, Limits, Placement, Protocol } from './types.ts'
 import type { Strategy } from './supervisor.ts'
+import type { Delivery } from './unacknowledged.ts'
 import { sizeOf } from './wire.ts'
 
 /** A target inside the kernel process: `kernel` and `journal`, and peers in tests. */
@@ -80,7 +81,7 @@ export function createKernel(options: KernelOptions) {
   const watchers = new Set<(id: ActorId) => void>()
   const supervisor = createSupervisor<Item>({
     ...options,
-    deliver: pump,
+    deliver: (live) => pump(live),
     started: (live) => live.incarnation > 1 && announce(live.id),
     ended: (live) => abandon(live.id),
     outgoing: (live, out) => perform(live, out),
@@ -136,7 +137,7 @@ export function createKernel(options: KernelOptions) {
     const item: Item = { from, cap, kind, body, badge, caps, request, handle: more.handle ?? null, trace: trace ?? null }
     if (live) {
       live.queue.push(item)
-      if (live.outstanding.size < deliveryWindow) pump(live)
+      if (live.outstanding.size < deliveryWindow) pump(live, now)
     } else runNative(natives.get(target) as Native, item)
     return request
   }
@@ -152,12 +153,27 @@ export function createKernel(options: KernelOptions) {
 
   function targetOf(id: ActorId): Target | null {
     const live = actors.get(id)
-    const protocol = protocolOf(id)
-    if (!protocol) return null
-    if (!live) return { protocol, waiting: 0, mailbox: 1, failing: null }
-    const { queue, state, degraded, lastExit, retryAfterMs, entry } = live
-    const failing = state === 'down' && degraded ? { cause: lastExit ?? 'unknown', retryAfterMs } : null
-    return { protocol, waiting: queue.length, mailbox: entry.manifest.mailbox ?? defaultMailbox, failing }
+    if (live) return liveTarget(live)
+    const native = natives.get(id)
+    return native ? { protocol: native.protocol, waiting: 0, mailbox: 1, failing: null } : null
+  }
+
+  /** One for each life of an actor, which says how things are when it is asked. */
+  function liveTarget(live: Live<Item>): Target {
+    if (live.target) return live.target
+    const { queue, entry } = live
+    live.target = {
+      protocol: entry.protocol,
+      mailbox: entry.manifest.mailbox ?? defaultMailbox,
+      get waiting() {
+        return queue.length
+      },
+      get failing() {
+        const { state, degraded, lastExit, retryAfterMs } = live
+        return state === 'down' && degraded ? { cause: lastExit ?? 'unknown', retryAfterMs } : null
+      },
+    }
+    return live.target
   }
 
   function handOver(from: ActorId, handovers: readonly Handover[]): Capability[] {
@@ -193,11 +209,11 @@ export function createKernel(options: KernelOptions) {
     request.answer({ error })
   }
 
-  function pump(live: Live<Item>): void {
+  function pump(live: Live<Item>, now = Date.now()): void {
     while (live.state === 'running' && live.outstanding.size < deliveryWindow) {
       const item = live.queue.shift()
       if (!item) return
-      const error = check(item.cap, item.kind, Date.now())
+      const error = check(item.cap, item.kind, now)
       if (error) {
         refuseQueued(item, error)
         continue
@@ -208,7 +224,7 @@ export function createKernel(options: KernelOptions) {
       const frame: Delivery = { t: 'msg', n, kind, body, from: { request, badge, caps } }
       if (handle) frame.handle = handle.conn
       if (trace !== null) frame.trace = trace
-      live.outstanding.set(n, frame)
+      live.outstanding.add(frame)
       if (handle) live.port?.sendHandle(handle.conn, handle.socket)
       live.port?.send(frame)
     }

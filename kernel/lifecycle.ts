@@ -1,16 +1,15 @@
 /** Actors as the kernel sees them alive: started, watched, restarted, stopped. Groups decide (supervisor.ts); this file carries it out. */
 import { z } from 'zod'
 import type { ActorId } from './capabilities.ts'
-import { fromActor, type FromActor, type Note, type Out, type ToActor } from './frames.ts'
+import { fromActor, type FromActor, type Note, type Out } from './frames.ts'
 import { createGroup, type Group } from './group.ts'
 import { defaultIntensity, defaultPeriodMs, stopMs } from './limits.ts'
 import { Mailbox } from './mailbox.ts'
 import type { ActorEntry, Port, StartActor } from './placement.ts'
+import type { Target } from './router.ts'
 import type { Strategy } from './supervisor.ts'
 import type { Permissions, Placement } from './types.ts'
-
-/** A message on its way to its receiver. */
-export type Delivery = Extract<ToActor, { t: 'msg' }>
+import { type Delivery, Unacknowledged } from './unacknowledged.ts'
 
 export type Live<Item> = {
   id: ActorId
@@ -23,8 +22,7 @@ export type Live<Item> = {
   /** Counts starts, so that answers to an earlier life are not delivered to a later one. */
   incarnation: number
   queue: Mailbox<Item>
-  /** Delivered and not acknowledged, by delivery number, with what the message log needs of it. */
-  outstanding: Map<number, Delivery>
+  outstanding: Unacknowledged
   nextDelivery: number
   /** The actor's own request refs, of this incarnation, to kernel request ids. */
   refs: Map<number, number>
@@ -37,6 +35,8 @@ export type Live<Item> = {
   /** What the process itself says it may do, after lock-down. */
   facts: Record<string, boolean>
   startedAt: number
+  /** As the router sees it; made when it is first asked about. */
+  target: Target | null
 }
 
 const checked = z.compile(fromActor)
@@ -54,7 +54,7 @@ function dormant<Item>(entry: ActorEntry, id: ActorId, params: Record<string, un
     port: null,
     incarnation: 0,
     queue: new Mailbox(),
-    outstanding: new Map(),
+    outstanding: new Unacknowledged(),
     nextDelivery: 1,
     refs: new Map(),
     slots,
@@ -64,6 +64,7 @@ function dormant<Item>(entry: ActorEntry, id: ActorId, params: Record<string, un
     retryAfterMs: 0,
     facts: {},
     startedAt: 0,
+    target: null,
   }
 }
 
@@ -126,7 +127,7 @@ export function createSupervisor<Item>(options: SupervisorOptions<Item>) {
     live.incarnation++
     live.state = 'starting'
     live.refs = new Map()
-    live.outstanding = new Map()
+    live.outstanding = new Unacknowledged()
     const wanted = Object.fromEntries(
       (entry.manifest.fds ?? [])
         .map((name) => [name, options.fds?.[name]] as const)
@@ -169,8 +170,7 @@ export function createSupervisor<Item>(options: SupervisorOptions<Item>) {
         live.firstStart.resolve()
       } else {
         const { ack, out: outgoing, note, hold } = data
-        const delivery = ack === undefined ? undefined : live.outstanding.get(ack)
-        if (ack !== undefined) live.outstanding.delete(ack)
+        const delivery = ack === undefined ? undefined : live.outstanding.take(ack)
         if (note) options.noted(live, note, delivery)
         if (hold !== undefined) options.whenDurable(() => current() && live.port?.send({ t: 'durable', hold }))
         for (const out of outgoing) options.outgoing(live, out)

@@ -1,10 +1,11 @@
 /** The kernel's part of the message log: puts what actors note about their steps into it, each under its span. */
 import { randomBytes } from 'node:crypto'
 import type { Note } from './frames.ts'
-import type { Delivery, Live } from './lifecycle.ts'
+import type { Live } from './lifecycle.ts'
 import type { MessageLog } from './message-log.ts'
 import { maxSpanChars } from './limits.ts'
 import { encode } from './transcript.ts'
+import type { Delivery } from './unacknowledged.ts'
 
 type Recording<Item> = {
   transcript: string | null

@@ -91,7 +91,9 @@ export function findImproper(value: unknown, depth = 0): string | null {
   }
   const prototype: unknown = Object.getPrototypeOf(value)
   if (prototype !== Object.prototype && prototype !== null) return `a ${value.constructor?.name ?? 'foreign'} instance cannot travel`
-  for (const [key, item] of Object.entries(value)) {
+  // Not `Object.entries`, which makes lists: this looks at everything that travels. What is inherited comes from the prototypes above.
+  for (const key in value) {
+    const item = (value as Record<string, unknown>)[key]
     if (key === '__proto__' || key === '__proto_' || key === 'constructor' || key === 'prototype') return `the key ${key} cannot travel`
     const problem = findImproper(item, depth + 1)
     if (problem) return problem
