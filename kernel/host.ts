@@ -295,7 +295,12 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
     if (options.freeze) deepFreeze(snapshot.context)
     const out: Out[] = []
     for (const command of step.commands) if (command.do === 'emit') translate(command.message, out, null)
-    commit(out, undefined, frame.transcript === null ? null : recorder.start(input, snapshot, step.commands, frame.transcript), step.commands)
+    commit(
+      out,
+      undefined,
+      frame.transcript === null ? null : recorder.start(input, snapshot, step.commands, frame.transcript),
+      step.commands,
+    )
     perform(step.commands, null)
   }
 

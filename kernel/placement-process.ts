@@ -11,7 +11,7 @@ import { findJail, jailArgs } from './jail.ts'
 import { actorHeapMiB } from './limits.ts'
 import type { Port, PortEvents, StartSpec } from './placement.ts'
 import type { Permissions } from './types.ts'
-import { createDecoder, encodeFrame } from './wire.ts'
+import { createDecoder, createSender } from './wire.ts'
 
 const kernelDir = dirname(fileURLToPath(import.meta.url))
 const root = dirname(kernelDir)
@@ -69,6 +69,9 @@ export async function startProcess(spec: StartSpec, events: PortEvents): Promise
     child.kill('SIGKILL')
   }
   const decode = createDecoder(events.frame)
+  const send = createSender((bytes) => {
+    if (!pipe.destroyed) pipe.write(bytes)
+  })
   pipe.on('data', (chunk: Buffer) => {
     try {
       decode(chunk)
@@ -89,7 +92,7 @@ export async function startProcess(spec: StartSpec, events: PortEvents): Promise
     fds,
     send(frame) {
       if (frame.t === 'stop') asked = true
-      if (!pipe.destroyed) pipe.write(encodeFrame(frame))
+      send(frame)
     },
     sendHandle: (conn, socket) => void child.send({ conn }, socket),
     kill: () => kill(null),
