@@ -131,7 +131,8 @@ async function start(places: Places, settings: DaemonSettings, env: NodeJS.Proce
   const child = spawn(process.execPath, [join(checkout, 'daemon', 'main.ts')], {
     detached: true,
     cwd: '/',
-    env: daemonEnvironment(env),
+    // Compiled once, it starts faster and holds no compiler of types.
+    env: { ...daemonEnvironment(env), NODE_COMPILE_CACHE: join(places.home, 'cache', 'daemon') },
     stdio: ['ignore', log, log, 'pipe', secrets, 'pipe'],
   })
   closeSync(log)

@@ -13,7 +13,7 @@ import { openJournal } from '../kernel/journal.ts'
 import { createKernel } from '../kernel/kernel.ts'
 import { messageLogName, openMessageLog } from '../kernel/message-log.ts'
 import { startInline } from '../kernel/placement-inline.ts'
-import { startProcess } from '../kernel/placement-process.ts'
+import { startProcessCached } from '../kernel/placement-process.ts'
 import { startThread } from '../kernel/placement-thread.ts'
 import { auditDir } from '../actors/telemetry/manifest.ts'
 import { entries } from './actors.ts'
@@ -63,7 +63,7 @@ const kernel = createKernel({
   placements: {
     inline: startInline,
     thread: startThread,
-    process: startProcess,
+    process: startProcessCached(join(home, 'cache', 'code')),
   },
   fds: isOpen(fds.secrets) ? { secrets: fds.secrets } : {},
   params: {
