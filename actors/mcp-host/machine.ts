@@ -104,7 +104,8 @@ function step(context: Context, event: Event): Step {
     case 'refused': {
       if (event.ref === policyRef) return policyLost(context)
       const [what, n] = refOf(event.ref)
-      if (what === 'restart') return stay(context, refuse(n, event.error))
+      // Withdrawn: nobody waits for its answer.
+      if (what === 'restart') return event.error.code === 'cancelled' ? stay(context) : stay(context, refuse(n, event.error))
       return what === 'spawn' || what === 'watch' ? lost(context, n, event.error) : stay(context)
     }
     case 'part': {
