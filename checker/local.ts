@@ -92,7 +92,7 @@ export function movesOf(model: Model, state: Local, inside: (pending: Pending) =
           event: tagged,
           before: ends ? before : state,
           label: event.type,
-          source: `effect ${pending.name}${model.apart ? ` ${model.apart(pending.params, pending.name)}`.trimEnd() : ''}`,
+          source: `effect ${pending.name}${model.apart ? ` ${model.apart(pending.params, pending.name, state)}`.trimEnd() : ''}`,
           certain: ends,
         })
       }

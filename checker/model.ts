@@ -92,7 +92,7 @@ export type Model<Context = any> = {
    * Tells effects of one name apart for fairness: that one pause ends does not say that another does. Few different answers, because each
    * makes a group.
    */
-  apart?: (params: Readonly<Record<string, unknown>>, name: string) => string
+  apart?: (params: Readonly<Record<string, unknown>>, name: string, view: View<Context>) => string
   /** Properties that speak of this model's own numbers or bounds: not asked of production runs (conform.ts). */
   onlyHere?: readonly string[]
   /** States with nothing left to happen that are fine. Anything else without a successor is a deadlock. */
