@@ -92,6 +92,8 @@ export type Product = {
   stepProperties: readonly string[]
   /** A state without a successor is a deadlock unless this holds. Absent: deadlock is not asked about. */
   mayEnd?: (state: States) => boolean
+  /** Faults may reach into any process at any moment. */
+  faulty?: boolean
   /** Components that belong to one process alone; what partial-order reduction needs to know (reduce.ts). */
   locality?: { mailboxOf: readonly (number | null)[]; ownerOf: readonly (number | null)[]; fifo: boolean }
   /** Interchangeable processes and how a renaming of them acts on values (symmetry.ts). */

@@ -4,6 +4,7 @@
  * The inner loop allocates nothing once the tables are warm: it reads outcomes from tables, changes the packed words where components
  * differ, and asks the arena.
  */
+import { getHeapStatistics } from 'node:v8'
 import { Arena } from './arena.ts'
 import { createStates, type Problem, type StepInfo, written } from './product.ts'
 import type { Bundle, Compiled, Tables } from './tables.ts'
@@ -49,6 +50,14 @@ export type Found = {
 }
 
 const progressEvery = 50_000
+
+/** Local values are objects, and a search of one actor has as many of them as states: they end a process before any typed array does. */
+const heapEvery = 1_000
+const heapShare = 0.85
+const isHeapFull = (): boolean => {
+  const { used_heap_size: used, heap_size_limit: limit } = getHeapStatistics()
+  return used > heapShare * limit
+}
 
 export function search(tables: Tables, options: SearchOptions = {}): Found {
   const { product, allowed, bundles, next } = tables
@@ -199,6 +208,7 @@ export function search(tables: Tables, options: SearchOptions = {}): Found {
 
   let levelEnd = arena.count
   let sinceProgress = 0
+  let sinceHeap = 0
 
   let expanded = 0
   while (stopped === null) {
@@ -219,10 +229,11 @@ export function search(tables: Tables, options: SearchOptions = {}): Found {
       stopped = 'states'
       break
     }
-    if (arena.bytes > maxBytes) {
+    if (arena.bytes > maxBytes || (++sinceHeap === heapEvery && isHeapFull())) {
       stopped = 'memory'
       break
     }
+    if (sinceHeap === heapEvery) sinceHeap = 0
     if (++sinceProgress === progressEvery) {
       sinceProgress = 0
       options.onProgress?.(arena.count, found.depth)
