@@ -161,13 +161,16 @@ function members(record: Record<string, unknown>): string {
 class View {
   ids: ArrayLike<number>
   readonly #components: readonly Component[]
-  constructor(components: readonly Component[], ids: ArrayLike<number>) {
+  readonly #seen: Uint8Array
+  constructor(components: readonly Component[], ids: ArrayLike<number>, seen: Uint8Array) {
     this.#components = components
     this.ids = ids
+    this.#seen = seen
     // Getters on the object itself would make it slow to read.
     Object.setPrototypeOf(this, byName(components))
   }
   at(component: number): unknown {
+    this.#seen[component] = 1
     return (this.#components[component] as Component).value(this.ids[component] as number)
   }
 }
@@ -184,9 +187,12 @@ function byName(components: readonly Component[]): object {
   return named
 }
 
-/** `look(ids)` points the view at a state. */
-export function createStates(product: Product): { look(ids: ArrayLike<number>): States } {
-  const view = new View(product.components, product.initial[0] ?? [])
+/** `look(ids)` points the view at a state; `seen` gets a 1 for each component that is looked at. */
+export function createStates(
+  product: Product,
+  seen: Uint8Array = new Uint8Array(product.components.length),
+): { look(ids: ArrayLike<number>): States } {
+  const view = new View(product.components, product.initial[0] ?? [], seen)
   return {
     look(ids) {
       view.ids = ids

@@ -2,7 +2,7 @@
 import { traceItf, traceMermaid, traceText } from '../checker/counterexample.ts'
 import { productOf } from '../checker/explore.ts'
 import type { Model } from '../checker/model.ts'
-import type { Violation } from '../checker/search.ts'
+import type { Violation } from '../checker/trace.ts'
 import { bitstate, simulate } from '../checker/simulate.ts'
 import type { SystemModel } from '../checker/system.ts'
 import { createTables } from '../checker/tables.ts'
