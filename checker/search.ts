@@ -5,7 +5,7 @@
  * differ, and asks the arena.
  */
 import { getHeapStatistics } from 'node:v8'
-import { Arena } from './arena.ts'
+import { Arena, hashPair } from './arena.ts'
 import { createEdges, type Edges } from './edges.ts'
 import { Flat, header, layDown, stride } from './flat.ts'
 import { createJudge } from './judge.ts'
@@ -184,6 +184,9 @@ export function search(tables: Tables, options: SearchOptions = {}): Found {
   /** Whether outcomes may be taken as numbers: nobody looks at the step itself. */
   const short = !canonical && !crossing
   const stack: number[] = []
+  let hashes = new Int32Array(64)
+  /** Kept so that looking at the table ahead of time is not optimised away. */
+  let touched = 0
 
   function arrive(index: number, compiled: Compiled): void {
     isNew = true
@@ -203,11 +206,18 @@ export function search(tables: Tables, options: SearchOptions = {}): Found {
     const { layout } = arena
     const first = base[0] as number
     const second = arena.width === 2 ? (base[1] as number) : 0
+    if (hashes.length < n) hashes = new Int32Array(2 * n)
+    for (let k = 0; k < n; k++) {
+      const at = place + header + stride * k
+      const hash = hashPair(first ^ (code[at] as number), second ^ (code[at + 1] as number))
+      hashes[k] = hash
+      touched |= arena.touch(hash)
+    }
     for (let k = 0; k < n; k++) {
       const at = place + header + stride * k
       const number = code[at + 2] as number
       if (number >= 0) {
-        const index = arena.addPair(first ^ (code[at] as number), second ^ (code[at + 1] as number), from)
+        const index = arena.addHashed(first ^ (code[at] as number), second ^ (code[at + 1] as number), hashes[k] as number, from)
         transitions++
         successors++
         if (index >= 0) arrive(index, flat.outcomes[number] as Compiled)
