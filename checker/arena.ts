@@ -100,7 +100,8 @@ export class Arena {
     for (;;) {
       let fullest = -1
       for (const [i, size] of sizes.entries())
-        if (size > 1 && !done.has(i) && (fullest < 0 || this.#filled(i, size) > this.#filled(fullest, sizes[fullest] as number))) fullest = i
+        if (size > 1 && !done.has(i) && (fullest < 0 || this.#filled(i, size) > this.#filled(fullest, sizes[fullest] as number)))
+          fullest = i
       if (fullest < 0) return
       const wider = this.#bits.slice()
       wider[fullest] = (wider[fullest] as number) + 1
