@@ -98,15 +98,15 @@ export class Arena {
     const needed = this.#wordsFor(this.#bits)
     const done = new Set<number>()
     for (;;) {
-      let fullest = -1
+      let closest = -1
       for (const [i, size] of sizes.entries())
-        if (size > 1 && !done.has(i) && (fullest < 0 || this.#filled(i, size) > this.#filled(fullest, sizes[fullest] as number)))
-          fullest = i
-      if (fullest < 0) return
+        if (size > 1 && !done.has(i) && (closest < 0 || this.#filled(i, size) > this.#filled(closest, sizes[closest] as number)))
+          closest = i
+      if (closest < 0) return
       const wider = this.#bits.slice()
-      wider[fullest] = (wider[fullest] as number) + 1
-      if (this.#wordsFor(wider) === needed && (wider[fullest] as number) <= mostBits) this.#bits = wider
-      else done.add(fullest)
+      wider[closest] = (wider[closest] as number) + 1
+      if (this.#wordsFor(wider) === needed && (wider[closest] as number) <= mostBits) this.#bits = wider
+      else done.add(closest)
     }
   }
 

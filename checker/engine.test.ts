@@ -116,7 +116,7 @@ function endsOf(system: SystemModel, reduceOrder: boolean): string[] {
     if (tables.bundles.some((bundle) => tables.allowed(bundle, ids).some(({ idle }) => !idle))) continue
     ends.add(JSON.stringify([...ids]))
   }
-  return [...ends].length > 0 ? [...ends].map((text) => endText(tables, JSON.parse(text) as number[])).toSorted() : []
+  return [...ends].map((text) => endText(tables, JSON.parse(text) as number[])).toSorted()
 }
 
 function endText({ product }: ReturnType<typeof examine>['tables'], ids: readonly number[]): string {

@@ -330,9 +330,9 @@ export function search(tables: Tables, options: SearchOptions = {}): Found {
         const list = short ? bundle.slots[bundle.key(ids)] : 0
         if (list !== undefined && list > 0) takeList(bundle, list)
         else {
-          const found = allowed(bundle, ids)
+          const outcomes = allowed(bundle, ids)
           if (seen !== tables.counters.misses) adjust()
-          for (let k = 0; k < found.length; k++) take(found[k] as Compiled)
+          for (let k = 0; k < outcomes.length; k++) take(outcomes[k] as Compiled)
         }
       }
     }
