@@ -4,8 +4,8 @@
  */
 import { fault, isFault } from '../../kernel/index.ts'
 import type { Access } from './access.ts'
-import { type Address, asRefusal, decideUrl, parseTarget, type Target } from './decide.ts'
-import { unreachable, vetted, type Web } from './dial.ts'
+import { asRefusal, decideUrl, parseTarget, type Target } from './decide.ts'
+import { unreachable, type Way, wayTo, type Web } from './dial.ts'
 import { type Answer, exchange } from './http-exchange.ts'
 import { limits } from './limits.ts'
 import { readPage } from './page.ts'
@@ -57,8 +57,7 @@ export async function fetchPage(
     const bounded = AbortSignal.any([signal, watch.signal, AbortSignal.timeout(left)])
     const began = performance.now()
     try {
-      const dial = await vetted(target.host, web, bounded)
-      const answer = await open(target, dial, bounded)
+      const answer = await open(target, await wayTo(target, web, bounded), bounded)
       const location = redirectOf(answer)
       if (location === null) {
         const page = await read(answer, target, maxBytes, bounded)
@@ -83,7 +82,7 @@ export async function explainFetch(url: string, web: Web, access: Pick<Access, '
   // The name of a host that is not allowed (yet) is not told to a resolver.
   if (verdict !== 'allow') return { verdict, allowed: false, rule, reason }
   try {
-    await vetted(decision.target.host, web, AbortSignal.any([signal, AbortSignal.timeout(limits.fetchMs)]))
+    await wayTo(decision.target, web, AbortSignal.any([signal, AbortSignal.timeout(limits.fetchMs)]))
     return { verdict, allowed: true, rule, reason }
   } catch (error) {
     const why = isFault(error) ? error : unreachable(decision.target.host, error)
@@ -97,13 +96,13 @@ function wanted(url: string): Target {
   throw asRefusal(form.refusal)
 }
 
-async function open(target: Target, dial: readonly Address[], signal: AbortSignal): Promise<Answer> {
+async function open(target: Target, way: Way, signal: AbortSignal): Promise<Answer> {
   try {
     return await exchange({
       url: target.url,
       method: 'GET',
       headers: requestHeaders,
-      dial,
+      way,
       connectMs: limits.fetchConnectMs,
       idleMs: limits.fetchMs,
       signal,

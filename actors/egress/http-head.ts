@@ -106,10 +106,25 @@ export function goesTo(head: Head, target: { host: string; port: number }): bool
   return agrees(head.host) && (head.authority === null || agrees(head.authority))
 }
 
-/** The head to send: one request on the connection, then it ends, so that nothing unjudged can follow on it. */
-export function writeHead({ method, path, headers }: Head): Buffer {
+/**
+ * The head to send: one request on the connection, then it ends, so that nothing unjudged can follow on it. `proxy`: it is read by one, which
+ * wants the whole address and may want to know who asks.
+ */
+export function writeHead(
+  { method, path, headers }: Head,
+  proxy: { to: { host: string; port: number }; authorization: string | null } | null = null,
+): Buffer {
   const kept = headers.filter(([name]) => !hopByHop.has(name))
-  const lines = [`${method} ${path} HTTP/1.1`, ...kept.map(([name, value]) => `${name}: ${value}`), 'connection: close', '', '']
+  const { host, port } = proxy?.to ?? { host: '', port: 80 }
+  const origin = proxy === null ? '' : `http://${host}${port === 80 ? '' : `:${port}`}`
+  const lines = [
+    `${method} ${origin}${path === '*' && origin !== '' ? '' : path} HTTP/1.1`,
+    ...kept.map(([name, value]) => `${name}: ${value}`),
+    ...(proxy?.authorization ? [`proxy-authorization: ${proxy.authorization}`] : []),
+    'connection: close',
+    '',
+    '',
+  ]
   return Buffer.from(lines.join('\r\n'), 'latin1')
 }
 

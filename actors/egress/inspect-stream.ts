@@ -9,6 +9,7 @@
 import { canonicalHost, isAddress } from './host-grammar.ts'
 import { type BodyReader, createBodyReader } from './http-body.ts'
 import { goesTo, looksLikeHttp, readHead, writeHead } from './http-head.ts'
+import type { ProxyServer } from './proxy-settings.ts'
 import type { HostTarget } from './rule-set.ts'
 import { readHello } from './tls-hello.ts'
 
@@ -25,7 +26,8 @@ const nothing: Inspected = { forward: [] }
 /** Ports on which only what their name says is spoken, unless policy says otherwise. */
 const plainPorts = new Set([80, 443])
 
-export function createInspector(target: HostTarget): StreamInspector {
+/** `reader`: the proxy that reads what goes on, when that is not the host itself. */
+export function createInspector(target: HostTarget, reader: ProxyServer | null = null): StreamInspector {
   let held: Uint8Array = Buffer.alloc(0)
   let phase: 'first' | 'passing' | 'request' | 'done' = 'first'
   let body: BodyReader | null = null
@@ -69,7 +71,7 @@ export function createInspector(target: HostTarget): StreamInspector {
     body = createBodyReader(read.head.body)
     phase = 'request'
     const rest = framed(bytes.subarray(read.head.length))
-    return 'refuse' in rest ? rest : { forward: [writeHead(read.head), ...rest.forward] }
+    return 'refuse' in rest ? rest : { forward: [writeHead(read.head, reader && { to: target, ...reader }), ...rest.forward] }
   }
 
   /** The body as far as it goes. What comes after it was not judged, and does not go on: the answer ends the connection. */

@@ -71,6 +71,22 @@ export const limits = {
   hostChars: 253,
   labelChars: 63,
 
+  /** What is inherited at start: a key, proxy settings with a PAC script, certificates. */
+  startSecretsBytes: 6 * 1024 * 1024,
+  /** Certificates of a company are a few KiB; a whole trust store has about 250. */
+  caBytes: 2 * 1024 * 1024,
+  /** The longest PAC scripts in use have a few hundred KiB. */
+  pacBytes: 1024 * 1024,
+  pacMemoryBytes: 32 * 1024 * 1024,
+  pacStackBytes: 256 * 1024,
+  /** One call of a PAC script. Real ones take microseconds; the first run of a long one takes tens of ms. */
+  pacMs: 500,
+  /** A PAC script from an address is fetched again after this long, and this soon after a failure. */
+  pacKeptMs: 60 * 60_000,
+  pacRetryMs: 30_000,
+  /** How long this machine's own resolver may take over a name that the proxy will look up. */
+  proxyLookupMs: 2_000,
+
   /** Pause before the upstream is opened again after a failure to open it. */
   reopenMs: 2_000,
 } as const

@@ -35,8 +35,6 @@ type ConnectBody = Extract<Request, { type: 'connect' }>['body']
 type FetchBody = Extract<Request, { type: 'fetch' }>['body']
 
 export type Context = {
-  /** Descriptor that holds the secrets; null when the daemon was started without one. */
-  secrets: number | null
   baseUrl: string | null
   /** Why the upstream is closed, for those who ask meanwhile. */
   trouble: Fault | null
@@ -131,7 +129,7 @@ const egress = base.extend({
     fromPolicy: ({ event }) => 'ref' in event && event.ref === policyRef,
   },
   actions: {
-    openUpstream: (_, _params: { secrets: number | null; baseUrl: string | null }) => {},
+    openUpstream: (_, _params: { baseUrl: string | null }) => {},
     closeUpstream: () => {},
     describe: (_, _params: { request: number }) => {},
     forward: (_, _params: { request: number; body: ModelBody; session: string | null }) => {},
@@ -296,7 +294,7 @@ export const machine = egress.createMachine({
         starting: {
           entry: [
             'forgetTrouble',
-            { type: 'openUpstream', params: ({ context }) => ({ secrets: context.secrets, baseUrl: context.baseUrl }) },
+            { type: 'openUpstream', params: ({ context }) => ({ baseUrl: context.baseUrl }) },
           ],
           on: {
             'openUpstream.opened': 'serving',
@@ -354,7 +352,7 @@ function bearerOf({ badge }: From): Bearer {
   return { session: badge.session, hosts: badge.limits.hosts ?? [] }
 }
 
-function startParams(params: Record<string, unknown>): { secrets: number | null; baseUrl: string | null } {
-  const { fds, baseUrl } = params as { fds?: { secrets?: number }; baseUrl?: string | null }
-  return { secrets: fds?.secrets ?? null, baseUrl: baseUrl || null }
+function startParams(params: Record<string, unknown>): { baseUrl: string | null } {
+  const { baseUrl } = params as { baseUrl?: string | null }
+  return { baseUrl: baseUrl || null }
 }

@@ -10,8 +10,8 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { type Fault, fault, isFault } from '../../kernel/index.ts'
 import type { Access } from './access.ts'
-import { connect, unreachable, vetted, type Web } from './dial.ts'
-import { createInspector } from './inspect-stream.ts'
+import { connectBy, unreachable, type Way, wayTo, type Web } from './dial.ts'
+import { createInspector, type StreamInspector } from './inspect-stream.ts'
 import { limits } from './limits.ts'
 import { answer, createGreeter } from './proxy-greeting.ts'
 import type { HostTarget } from './rule-set.ts'
@@ -53,12 +53,14 @@ async function serve(client: Duplex, greeted: Greeted, { web, access, signal, op
   client.once('close', leave)
   const both = AbortSignal.any([signal, left.signal])
   let origin: Socket
+  let way: Way
   let watch: ReturnType<Access['watch']> | null = null
   try {
     await access.permit(target, both)
     watch = access.watch(target)
     const dialling = AbortSignal.any([both, watch.signal])
-    origin = await connect(target, await vetted(target.host, web, dialling), dialling)
+    way = await wayTo({ ...target, secure: target.port !== 80 }, web, dialling)
+    origin = await connectBy(way, target, dialling, target.port === 80)
   } catch (error) {
     watch?.release()
     const why = unreachable(target.host, error)
@@ -70,7 +72,8 @@ async function serve(client: Duplex, greeted: Greeted, { web, access, signal, op
   try {
     opened?.()
     if (greeted.opened && greeted.opened.length > 0) client.write(greeted.opened)
-    return await pump(client, origin, target, greeted.rest, AbortSignal.any([signal, watch.signal]))
+    const reader = way.via === 'proxy' && target.port === 80 ? way.proxy : null
+    return await pump(client, origin, createInspector(target, reader), target, greeted.rest, AbortSignal.any([signal, watch.signal]))
   } finally {
     watch.release()
     origin.destroy()
@@ -92,8 +95,14 @@ async function tellRefusal(client: Duplex, { refused, target }: Greeted, { rule,
   })
 }
 
-function pump(client: Duplex, origin: Socket, target: HostTarget, rest: Uint8Array | null, signal: AbortSignal): Promise<Fault | null> {
-  const inspector = createInspector(target)
+function pump(
+  client: Duplex,
+  origin: Socket,
+  inspector: StreamInspector,
+  target: HostTarget,
+  rest: Uint8Array | null,
+  signal: AbortSignal,
+): Promise<Fault | null> {
   return new Promise((resolve) => {
     let clientEnded = false
     let originEnded = false
