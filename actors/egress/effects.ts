@@ -2,6 +2,7 @@
 import * as Effect from 'effect/Effect'
 import { asFault, type EffectContext, type Effects, type Fault, fault } from '../../kernel/index.ts'
 import { type AskMember, createPolicyHolder } from './access.ts'
+import { createAuthority } from './authority.ts'
 import { createDecisionLog } from './decision-log.ts'
 import type { Bearer, PolicyInputs } from './egress-policy.ts'
 import { realWeb, type Web } from './dial.ts'
@@ -17,6 +18,7 @@ import { loadRules, saveRules } from './rules-file.ts'
 import { modelKeyOf, readStartSecrets, type StartSecrets } from './start-secrets.ts'
 import { createTunnels } from './tunnels.ts'
 import { type ModelRequest, openUpstream, type Upstream } from './upstream.ts'
+import { readVault } from './vault.ts'
 
 type ForRequest = { request: number }
 
@@ -52,11 +54,19 @@ export function createEffects(outside: Web = realWeb) {
     if (via === 'tunnel' && io)
       record(io, verdict === 'allow' ? 'egress.allowed' : 'egress.denied', { session, to: `${host}:${port}`, rule })
   })
-  const tunnels = createTunnels(web)
+  const authority = createAuthority()
+  const tunnels = createTunnels(web, authority)
   const pages = createPageCache<FetchReply>()
   const policy = createPolicyHolder(ask, log)
   /** One at a time, in the order the rules changed. */
   let saving: Promise<void> = Promise.resolve()
+
+  const readSecrets = async (context: EffectContext): Promise<{ names: string[]; problem: string | null }> => {
+    const { keyring, names, problem } = await readVault(placesOf(context.params).state, settle(context).vaultKey ?? null)
+    policy.applySecrets(keyring)
+    if (problem !== null) context.log('warn', problem)
+    return { names, problem }
+  }
 
   const closeUpstream = async () => {
     const open = await upstream.catch(() => null)
@@ -151,7 +161,7 @@ export function createEffects(outside: Web = realWeb) {
       run: (_params, context) =>
         Effect.promise(async () => {
           const { params } = context
-          settle(context)
+          await readSecrets(context)
           const { rules, problem } = await loadRules(placesOf(params).state)
           return { type: 'loaded', rules, problem, registries: readRegistries(placesOf(params).userHome) }
         }),
@@ -181,6 +191,15 @@ export function createEffects(outside: Web = realWeb) {
             return { type: 'failed', error: fault('io-failed', 'The rule is in force but could not be saved.', { cause }) }
           }
         }),
+    },
+    /** The secrets that are kept, read anew; in force when it ends. */
+    loadSecrets: {
+      outcomes: ['done', 'failed'],
+      run: (_params: ForRequest, context) => attempt(async () => ({ type: 'done', reply: await readSecrets(context) })),
+    },
+    showAuthority: {
+      outcomes: ['done', 'failed'],
+      run: (_params: ForRequest) => attempt(async () => ({ type: 'done', reply: { pem: await authority.certificate() } })),
     },
     showRules: {
       outcomes: ['done'],

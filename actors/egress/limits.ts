@@ -37,6 +37,19 @@ export const limits = {
   headerBytes: 32 * 1024,
   /** A secret shorter than this occurs in ordinary text by chance: answers are not searched for it. Real keys are several times as long. */
   secretChars: 8,
+  /** The longest tokens in use (signed ones with many claims) have some 4 KiB. */
+  secretMaxChars: 8 * 1024,
+  secrets: 1_000,
+  vaultBytes: 20 * 1024 * 1024,
+  /** Hosts whose certificate is kept for the next connection. */
+  certificates: 500,
+  /** A request read inside TLS: from its first byte to the end of its head. */
+  innerHeadMs: 60_000,
+  /** Requests one connection may carry before the client makes another: bounds what one tunnel keeps. */
+  innerRequests: 10_000,
+  /** Request rules of the member: read for each request to their hosts. */
+  requestRules: 1_000,
+  requestPathChars: 1024,
   /** Connections a session's programs have open at once: a browser's own bound. Each may hold a mebibyte in the guest. */
   sessionTunnels: 256,
   /** All together: each costs a descriptor and some 30 KiB. */

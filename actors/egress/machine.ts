@@ -48,7 +48,16 @@ type Settled =
   | { type: 'forward.done'; request: number }
   | { type: 'forward.failed' | 'forward.crashed'; request: number; error?: Fault }
   | {
-      type: 'describe.done' | 'fetchPage.done' | 'explain.done' | 'saveRules.done' | 'readLog.done' | 'tunnel.done' | 'tunnelWrite.done'
+      type:
+        | 'describe.done'
+        | 'fetchPage.done'
+        | 'explain.done'
+        | 'saveRules.done'
+        | 'readLog.done'
+        | 'tunnel.done'
+        | 'tunnelWrite.done'
+        | 'loadSecrets.done'
+        | 'showAuthority.done'
       request: number
       reply: unknown
     }
@@ -67,6 +76,10 @@ type Settled =
         | 'tunnel.crashed'
         | 'tunnelWrite.crashed'
         | 'showRules.crashed'
+        | 'loadSecrets.failed'
+        | 'loadSecrets.crashed'
+        | 'showAuthority.failed'
+        | 'showAuthority.crashed'
       request: number
       error?: Fault
     }
@@ -138,6 +151,8 @@ const egress = base.extend({
     tunnel: (_, _params: { request: number; id: string; to: ConnectBody['to']; bearer: Bearer }) => {},
     tunnelWrite: (_, _params: { request: number; id: string; bytes: Uint8Array | null }) => {},
     showRules: (_, _params: { request: number; view: RulesView }) => {},
+    loadSecrets: (_, _params: { request: number }) => {},
+    showAuthority: (_, _params: { request: number }) => {},
     readLog: (_, _params: { request: number; count: number; session: string | null }) => {},
     advancePolicy,
     watchPolicy: emit(watchPolicy),
@@ -190,6 +205,12 @@ export const machine = egress.createMachine({
     'tunnel.crashed': settled,
     'tunnelWrite.done': settled,
     'tunnelWrite.crashed': settled,
+    'loadSecrets.done': settled,
+    'loadSecrets.failed': settled,
+    'loadSecrets.crashed': settled,
+    'showAuthority.done': settled,
+    'showAuthority.failed': settled,
+    'showAuthority.crashed': settled,
     'readLog.done': settled,
     'readLog.crashed': settled,
     'showRules.done': { actions: ['advancePolicy', 'answer', 'settle'] },
@@ -283,6 +304,14 @@ export const machine = egress.createMachine({
           },
         ],
         'change-rule': { actions: 'advancePolicy' },
+        'reload-secrets': [
+          { guard: 'unasked' },
+          { actions: { type: 'loadSecrets', params: ({ event }) => ({ request: event.from.request ?? -1 }) } },
+        ],
+        authority: [
+          { guard: 'unasked' },
+          { actions: { type: 'showAuthority', params: ({ event }) => ({ request: event.from.request ?? -1 }) } },
+        ],
         log: [
           { guard: 'unasked' },
           { actions: { type: 'readLog', params: ({ event }) => ({ request: event.from.request ?? -1, ...event.body }) } },

@@ -3,6 +3,7 @@ import net, { type AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { limits } from './limits.ts'
 import { accessTo } from './testing/access.ts'
+import { createAuthority } from './authority.ts'
 import { createTunnels, type TunnelPart } from './tunnels.ts'
 
 let server: net.Server
@@ -19,7 +20,7 @@ const web = { resolve: async () => [{ address: '127.0.0.1', family: 4 as const }
 const never = new AbortController().signal
 
 test('bytes in, bytes out, in order, with an end each way', async () => {
-  const tunnels = createTunnels(web)
+  const tunnels = createTunnels(web, createAuthority())
   const parts: TunnelPart[] = []
   const ended = tunnels.open(
     'vm s-1 1',
@@ -37,7 +38,7 @@ test('bytes in, bytes out, in order, with an end each way', async () => {
 })
 
 test('one who sends waits while nobody takes what comes back', async () => {
-  const tunnels = createTunnels(web)
+  const tunnels = createTunnels(web, createAuthority())
   const abort = new AbortController()
   let take: () => void = () => {}
   const taken = new Promise<void>((resolve) => (take = resolve))
@@ -65,7 +66,7 @@ test('one who sends waits while nobody takes what comes back', async () => {
 })
 
 test('bounded by session, one tunnel a number, no host that is none, nothing for tunnels that are over', async () => {
-  const tunnels = createTunnels(web)
+  const tunnels = createTunnels(web, createAuthority())
   const access = await accessTo(['a.example'])
   const abort = new AbortController()
   const open = (id: string, host = 'a.example') => tunnels.open(id, { host, port }, access, abort.signal, async () => undefined)

@@ -1,6 +1,7 @@
 /** The tunnels that are open (I/O): by id, bounded in all and by session. */
 import { type Fault, fault } from '../../kernel/index.ts'
 import type { Access } from './access.ts'
+import type { Authority } from './authority.ts'
 import { canonicalHost } from './host-grammar.ts'
 import type { Web } from './dial.ts'
 import { limits } from './limits.ts'
@@ -22,7 +23,7 @@ export type Tunnels = {
   feed(id: string, bytes: Uint8Array | null): Promise<void>
 }
 
-export function createTunnels(web: Web): Tunnels {
+export function createTunnels(web: Web, authority: Authority): Tunnels {
   const open = new Map<string, TunnelStream>()
   const perOwner = new Map<string, number>()
   return {
@@ -41,7 +42,8 @@ export function createTunnels(web: Web): Tunnels {
       try {
         const target = to === null || host === null ? null : { host: host.value, port: to.port }
         // Parts leave in the order they are sent: nothing the host says comes before this.
-        return await relay(stream, target, { web, access, signal, opened: () => void send({ type: 'open' }).catch(() => stream.destroy()) })
+        const opened = (): void => void send({ type: 'open' }).catch(() => stream.destroy())
+        return await relay(stream, target, { web, access, signal, authority, opened })
       } finally {
         open.delete(id)
         const left = (perOwner.get(owner) ?? 1) - 1
