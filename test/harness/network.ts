@@ -98,7 +98,7 @@ export async function startWorkspace(): Promise<Workspace> {
       return { exitCode: (body as { exitCode: number | null }).exitCode, stdout, stderr }
     },
     async network(session, hosts) {
-      const caps = [{ slot: 'egress', limits: { kinds: ['connect', 'tunnel-data'], session, hosts } }]
+      const caps = [{ slot: 'egress', limits: { kinds: ['connect', 'tunnel-data', 'authority'], session, hosts } }]
       await running.test.request('vm-supervisor', 'network', { session }, { caps })
     },
     attach: async (session) => void (await request('vm-supervisor', 'attach', { session, folders: [] })),
