@@ -32,6 +32,7 @@ import {
 import { killMs, maxLogBytes, startMs, stopMs } from './limits.ts'
 import { makePlaces, type Places } from './places.ts'
 import { withStartLock } from './start-lock.ts'
+import { vaultKeyFor } from './vault.ts'
 import { version } from '../kernel/version.ts'
 
 const checkout = fileURLToPath(new URL('..', import.meta.url))
@@ -50,7 +51,7 @@ export type OpenOptions = {
 export async function openDaemon(options: OpenOptions): Promise<Daemon> {
   const { places, env, handlers } = options
   makePlaces(places)
-  const settings = settingsOf(env, places, null, `${version} ${checkout}`)
+  const settings = settingsOf(env, places, await vaultKeyFor(places, env), `${version} ${checkout}`)
   const fits = () => !options.match || serves(places, settings)
   const running = await connectDaemon(places.socket, handlers)
   if (running && fits()) return running
@@ -230,14 +231,18 @@ function secretsFile(places: Places, { key, network, vaultKey }: DaemonSettings)
   const fd = openSync(path, 'wx+', 0o600)
   unlinkSync(path)
   const { proxy, ca } = network
-  const secrets = { proxy, ...(key === null ? {} : { ANTHROPIC_API_KEY: key }), ...(ca === null ? {} : { ca }), ...(vaultKey === null ? {} : { vaultKey }) }
+  const secrets = {
+    proxy,
+    ...(key === null ? {} : { ANTHROPIC_API_KEY: key }),
+    ...(ca === null ? {} : { ca }),
+    ...(vaultKey === null ? {} : { vaultKey }),
+  }
   const bytes = Buffer.from(JSON.stringify(secrets))
   for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at)
   return fd
 }
 
-const passedOn =
-  /^(PATH|HOME|USER|LOGNAME|LANG|LANGUAGE|LC_[A-Z]+|TZ|TMPDIR|XDG_[A-Z_]+|BULKHEAD_[A-Z_]+|SSL_CERT_(FILE|DIR))$/
+const passedOn = /^(PATH|HOME|USER|LOGNAME|LANG|LANGUAGE|LC_[A-Z]+|TZ|TMPDIR|XDG_[A-Z_]+|BULKHEAD_[A-Z_]+|SSL_CERT_(FILE|DIR))$/
 
 /** What the daemon needs of the member's environment. A list of what may pass, because other programs' secrets are in there as well. */
 export function daemonEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {

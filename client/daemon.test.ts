@@ -15,7 +15,15 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(dir, { recursive: true, force: true }))
 
-const settings: DaemonSettings = { key: 'sk-made-up', baseUrl: null, vm: 'auto', imageDir: '/i', network: { proxy: {}, ca: null }, vaultKey: null, code: 'v' }
+const settings: DaemonSettings = {
+  key: 'sk-made-up',
+  baseUrl: null,
+  vm: 'auto',
+  imageDir: '/i',
+  network: { proxy: {}, ca: null },
+  vaultKey: null,
+  code: 'v',
+}
 
 test('the daemon gets no secret by its environment', () => {
   const env = {
@@ -40,7 +48,16 @@ test('the record tells whether settings are the same, without containing them', 
   expect(JSON.stringify(known)).not.toContain('sk-made-up')
   expect(sameSettings(known, { ...settings })).toBe(true)
   const network = { proxy: { https: 'http://proxy:3128' }, ca: null }
-  for (const other of [{ network }, { vaultKey: 'k' }, { key: null }, { key: 'k2' }, { baseUrl: 'http://x' }, { vm: 'off' as const }, { imageDir: '/j' }, { code: 'w' }])
+  for (const other of [
+    { network },
+    { vaultKey: 'k' },
+    { key: null },
+    { key: 'k2' },
+    { baseUrl: 'http://x' },
+    { vm: 'off' as const },
+    { imageDir: '/j' },
+    { code: 'w' },
+  ])
     expect(sameSettings(known, { ...settings, ...other })).toBe(false)
   expect(fingerprint(settings).fingerprint).not.toBe(fingerprint(settings).fingerprint)
   removeRecord(places)

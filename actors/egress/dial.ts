@@ -30,7 +30,7 @@ export const realWeb: Web = {
 }
 
 /** Rejects with a fault. */
-export async function vetted(host: string, web: Web, signal: AbortSignal): Promise<readonly Address[]> {
+async function vetted(host: string, web: Web, signal: AbortSignal): Promise<readonly Address[]> {
   const literal = literalAddress(host)
   const resolved = literal
     ? [literal]

@@ -139,7 +139,11 @@ export function compileEgressPolicy({ member, sessions, managed, registries }: P
         if (about.verdict === 'deny' || !asking.cover(target)) return about
         const rule = asking.find(target, asked)
         if (rule) return { ...about, rule: `request ${requestRuleText(rule)}` }
-        return verdict('deny', 'request rules', `${asked.method.slice(0, 20)} ${asked.path.split('?')[0]?.slice(0, 200)} is not what may be asked of ${target.host}.`)
+        return verdict(
+          'deny',
+          'request rules',
+          `${asked.method.slice(0, 20)} ${asked.path.split('?')[0]?.slice(0, 200)} is not what may be asked of ${target.host}.`,
+        )
       },
     }
   }

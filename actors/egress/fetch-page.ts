@@ -71,7 +71,8 @@ export async function fetchPage(
       if (location === null) {
         const page = await read(answer, target, maxBytes, values, bounded)
         // What a secret opened is not kept for when it is gone.
-        if (secrets.length === 0 && mayBeCached(page.status, answer.headers['cache-control'])) cache?.pages.put(cache.session, key, { page, targets })
+        if (secrets.length === 0 && mayBeCached(page.status, answer.headers['cache-control']))
+          cache?.pages.put(cache.session, key, { page, targets })
         return page
       }
       answer.body.destroy()
@@ -86,7 +87,12 @@ export async function fetchPage(
 }
 
 /** Never rejects: an address that cannot be judged is not allowed, with the reason. */
-export async function explainFetch(url: string, web: Web, access: Pick<Access, 'decide' | 'judge'>, signal: AbortSignal): Promise<Explanation> {
+export async function explainFetch(
+  url: string,
+  web: Web,
+  access: Pick<Access, 'decide' | 'judge'>,
+  signal: AbortSignal,
+): Promise<Explanation> {
   const decision = decideUrl(url, access)
   const { verdict, rule, reason } =
     decision.verdict === 'deny' ? decision : access.judge(decision.target, { method: 'GET', path: pathOf(decision.target) })
@@ -154,7 +160,13 @@ function redirectTarget(location: string, from: Target): Target {
   return wanted(resolved.href)
 }
 
-async function read(answer: Answer, target: Target, maxBytes: number, secrets: readonly string[], signal: AbortSignal): Promise<FetchReply> {
+async function read(
+  answer: Answer,
+  target: Target,
+  maxBytes: number,
+  secrets: readonly string[],
+  signal: AbortSignal,
+): Promise<FetchReply> {
   const chunks: Uint8Array[] = []
   const scrubber = createScrubber(secrets)
   let size = 0

@@ -78,7 +78,8 @@ function lineBy(way: Way, target: { host: string; port: number }, secure: boolea
         const servername = target.host.replace(/^\[(.*)\]$/, '$1')
         ready(null, secure ? tls.connect({ socket, host: servername, ...(net.isIP(servername) ? {} : { servername }) }) : socket)
       },
-      (error) => ready(error, null as never),
+      // A fault, which comes out of the request as it is.
+      (error: unknown) => ready(error as Error, null as never),
     )
   }
 }

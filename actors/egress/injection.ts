@@ -63,10 +63,12 @@ function put({ path, headers }: Outgoing, { place, value }: Secret): Outgoing {
     case 'basic':
       return { path, headers: replaced(headers, 'authorization', `Basic ${Buffer.from(`${place.user}:${value}`).toString('base64')}`) }
     case 'query': {
-      const [before = '', query = ''] = split(path)
+      const [before, query] = split(path)
       const others = query.split('&').filter((pair) => pair !== '' && nameOf(pair) !== place.name)
       return { path: `${before}?${[...others, `${place.name}=${encodeURIComponent(value)}`].join('&')}`, headers }
     }
+    default:
+      return place satisfies never
   }
 }
 

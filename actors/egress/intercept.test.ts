@@ -37,23 +37,29 @@ beforeAll(async () => {
   const contexts = { 'a.example': await company.contextFor('a.example'), 'b.example': await company.contextFor('b.example') }
   origin = https.createServer(
     { SNICallback: (name, done) => done(null, contexts[name as keyof typeof contexts] ?? contexts['a.example']) },
-    async (request, response) => {
-      let body = ''
-      for await (const chunk of request as AsyncIterable<Buffer>) body += String(chunk)
-      const { method = '', url = '', headers } = request
-      seen.push({ method, url, headers, body })
-      response.setHeader('x-echo', headers.authorization ?? 'none')
-      if (url.startsWith('/gzip')) {
-        response.setHeader('content-encoding', 'gzip')
-        return void response.end(zlib.gzipSync(JSON.stringify(headers)))
-      }
-      const text = JSON.stringify({ url, headers, body, again: Buffer.from(`x:${value}`).toString('base64'), escaped: encodeURIComponent(value) })
-      // A byte at a time, so that no chunk holds a secret whole.
-      if (url.startsWith('/slow')) for (const letter of text) response.write(letter)
-      else response.write(text)
-      response.end()
-    },
+    (request, response) => void whole(request).then((body) => reflect(request, body, response)),
   )
+  const reflect = (request: http.IncomingMessage, body: string, response: http.ServerResponse): void => {
+    const { method = '', url = '', headers } = request
+    seen.push({ method, url, headers, body })
+    response.setHeader('x-echo', headers.authorization ?? 'none')
+    if (url.startsWith('/gzip')) {
+      response.setHeader('content-encoding', 'gzip')
+      response.end(zlib.gzipSync(JSON.stringify(headers)))
+      return
+    }
+    const text = JSON.stringify({
+      url,
+      headers,
+      body,
+      again: Buffer.from(`x:${value}`).toString('base64'),
+      escaped: encodeURIComponent(value),
+    })
+    // A byte at a time, so that no chunk holds a secret whole.
+    if (url.startsWith('/slow')) for (const letter of text) response.write(letter)
+    else response.write(text)
+    response.end()
+  }
   origin.listen(0, '127.0.0.1')
   await once(origin, 'listening')
   port = (origin.address() as AddressInfo).port
@@ -71,9 +77,7 @@ beforeEach(() => {
 
 const header: Secret['place'] = { in: 'header', name: 'authorization', prefix: 'Bearer ' }
 const keep = (...secrets: Partial<Secret>[]): void =>
-  holder.applySecrets(
-    createKeyring(secrets.map((one) => ({ name: 'one', host: 'a.example', port, place: header, value, ...one }))),
-  )
+  holder.applySecrets(createKeyring(secrets.map((one) => ({ name: 'one', host: 'a.example', port, place: header, value, ...one }))))
 const rules = (requests: NonNullable<PolicyInputs['member']['requests']>): void =>
   holder.apply(inputsWith({ member: { mode: 'list', allow: [], deny: [], requests } }))
 const web = { resolve: async () => [{ address: '127.0.0.1', family: 4 as const }], addressPolicy: () => () => 'public' as const }
@@ -89,10 +93,21 @@ async function tunnel(host = 'a.example', trusted = true) {
 }
 
 async function secure(near: Duplex, host = 'a.example', trust: string | undefined = ca): Promise<tls.TLSSocket> {
-  const line = tls.connect({ socket: near, servername: host, ...(trust === undefined ? {} : { ca: trust }), ALPNProtocols: ['h2', 'http/1.1'] })
+  const line = tls.connect({
+    socket: near,
+    servername: host,
+    ...(trust === undefined ? {} : { ca: trust }),
+    ALPNProtocols: ['h2', 'http/1.1'],
+  })
   line.on('error', () => undefined)
   await once(line, 'secureConnect')
   return line
+}
+
+async function whole(message: http.IncomingMessage): Promise<string> {
+  let text = ''
+  for await (const chunk of message as AsyncIterable<Buffer>) text += String(chunk)
+  return text
 }
 
 type Answer = { status: number; headers: http.IncomingHttpHeaders; text: string }
@@ -102,13 +117,11 @@ async function client(host = 'a.example') {
   const line = await secure(near, host)
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
   agent.createConnection = () => line
-  const ask = (path: string, options: http.RequestOptions & { body?: string } = {}): Promise<Answer> =>
+  const ask = (path: string, options: { method?: string; headers?: Record<string, string>; body?: string } = {}): Promise<Answer> =>
     new Promise((resolve, reject) => {
       const { body, ...rest } = options
-      const request = http.request({ agent, path, ...rest, headers: { host: `${host}:${port}`, ...rest.headers } }, async (response) => {
-        let text = ''
-        for await (const chunk of response as AsyncIterable<Buffer>) text += String(chunk)
-        resolve({ status: response.statusCode ?? 0, headers: response.headers, text })
+      const request = http.request({ agent, path, ...rest, headers: { host: `${host}:${port}`, ...rest.headers } }, (response) => {
+        whole(response).then((text) => resolve({ status: response.statusCode ?? 0, headers: response.headers, text }), reject)
       })
       request.on('error', reject)
       request.end(body)
@@ -125,7 +138,12 @@ async function raw(text: string): Promise<{ text: string; why: unknown }> {
   const why = await ended
   return { text: got, why }
 }
-const spellings = [value, encodeURIComponent(value), Buffer.from(value).toString('hex'), Buffer.from(`x:${value}`).toString('base64').slice(4, -4)]
+const spellings = [
+  value,
+  encodeURIComponent(value),
+  Buffer.from(value).toString('hex'),
+  Buffer.from(`x:${value}`).toString('base64').slice(4, -4),
+]
 const expectNothingOf = (...texts: unknown[]): void => {
   for (const spelling of spellings) expect(JSON.stringify(texts)).not.toContain(spelling)
 }
@@ -173,7 +191,10 @@ describe('a secret', () => {
   test('that comes back compressed is not let through', async () => {
     keep({})
     const { ask } = await client()
-    expect(await ask('/gzip', { headers: { 'accept-encoding': 'gzip' } })).toMatchObject({ status: 502, headers: { 'x-bulkhead-rule': 'secret-encoding' } })
+    expect(await ask('/gzip', { headers: { 'accept-encoding': 'gzip' } })).toMatchObject({
+      status: 502,
+      headers: { 'x-bulkhead-rule': 'secret-encoding' },
+    })
     expect(seen[0]?.headers['accept-encoding']).toBeUndefined()
   })
   test('taken away is not used again, on the same connection', async () => {
@@ -210,7 +231,9 @@ async function tunnelled(host: string) {
   const line = await secure(near, host, await company.certificate())
   const ask = (path: string): Promise<void> =>
     new Promise((resolve, reject) => {
-      const request = http.request({ createConnection: () => line, path, headers: { host } }, (response) => response.resume().on('end', () => resolve()))
+      const request = http.request({ createConnection: () => line, path, headers: { host } }, (response) =>
+        response.resume().on('end', () => resolve()),
+      )
       request.on('error', reject)
       request.end()
     })
@@ -236,7 +259,9 @@ describe('where a secret could not be put in, nothing goes', () => {
   test('plain HTTP to the host on port 80, also as a page', async () => {
     keep({ port: 443 })
     const access = await holder.access({ session: 's-1', hosts: ['a.example'] }, 'fetch')
-    await expect(fetchPage({ url: 'http://a.example/' }, web, access, AbortSignal.timeout(10_000))).rejects.toMatchObject({ rule: 'secret-needs-tls' })
+    await expect(fetchPage({ url: 'http://a.example/' }, web, access, AbortSignal.timeout(10_000))).rejects.toMatchObject({
+      rule: 'secret-needs-tls',
+    })
   })
   test('a secret that cannot be opened', async () => {
     holder.applySecrets(createKeyring([], [{ host: 'a.example', port, why: 'the key of the vault is not there' }]))
@@ -253,7 +278,12 @@ describe('where a secret could not be put in, nothing goes', () => {
 })
 
 describe('request rules', () => {
-  beforeEach(() => rules([{ host: 'a.example', methods: ['GET', 'HEAD'], path: '/v1/*/open' }, { host: 'a.example', methods: ['POST'], path: '/v1/**' }]))
+  beforeEach(() =>
+    rules([
+      { host: 'a.example', methods: ['GET', 'HEAD'], path: '/v1/*/open' },
+      { host: 'a.example', methods: ['POST'], path: '/v1/**' },
+    ]),
+  )
   test.each([
     ['GET', '/v1/x/open', 200],
     ['GET', '/v1/x/open?any=/thing', 200],

@@ -151,7 +151,13 @@ function refuse(response: ServerResponse, status: 403 | 502, { rule, reason }: {
   response.end(text)
 }
 
-function forward(request: IncomingMessage, response: ServerResponse, target: HostTarget, agent: http.Agent, secrets: readonly Secret[]): void {
+function forward(
+  request: IncomingMessage,
+  response: ServerResponse,
+  target: HostTarget,
+  agent: http.Agent,
+  secrets: readonly Secret[],
+): void {
   const given = pairs(request.rawHeaders).filter(([name]) => !hopByHop.has(name))
   // A secret that comes back compressed would not be found.
   const asked = secrets.length > 0 ? given.filter(([name]) => name !== 'accept-encoding') : given
@@ -173,7 +179,10 @@ function forward(request: IncomingMessage, response: ServerResponse, target: Hos
     const encoding = answer.headers['content-encoding']?.trim().toLowerCase() ?? 'identity'
     if (secrets.length > 0 && encoding !== 'identity') {
       onward.destroy()
-      return refuse(response, 502, { rule: 'secret-encoding', reason: `${target.host} answers compressed, so its secret could not be cut out.` })
+      return refuse(response, 502, {
+        rule: 'secret-encoding',
+        reason: `${target.host} answers compressed, so its secret could not be cut out.`,
+      })
     }
     const fields = pairs(answer.rawHeaders).filter(
       ([name]) => !hopByHop.has(name) && name !== 'transfer-encoding' && !(secrets.length > 0 && name === 'content-length'),

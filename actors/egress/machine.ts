@@ -321,10 +321,7 @@ export const machine = egress.createMachine({
       initial: 'starting',
       states: {
         starting: {
-          entry: [
-            'forgetTrouble',
-            { type: 'openUpstream', params: ({ context }) => ({ baseUrl: context.baseUrl }) },
-          ],
+          entry: ['forgetTrouble', { type: 'openUpstream', params: ({ context }) => ({ baseUrl: context.baseUrl }) }],
           on: {
             'openUpstream.opened': 'serving',
             'openUpstream.failed': { target: 'closed', actions: 'noteTrouble' },

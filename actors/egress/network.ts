@@ -88,5 +88,5 @@ async function fetchPac(address: string): Promise<string> {
 }
 
 function isLoopback(host: string): boolean {
-  return host === 'localhost' || /^127\./.test(host) || host === '[::1]' || host === '::1'
+  return host === 'localhost' || host.startsWith('127.') || host === '[::1]' || host === '::1'
 }

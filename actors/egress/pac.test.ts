@@ -12,7 +12,7 @@ test.each([
   ["return shExpMatch(url, 'https://*.example.com/*') ? 'a' : 'b'", 'a'],
   ["return shExpMatch(host, '*.example.org') ? 'a' : 'b'", 'b'],
   ["return localHostOrDomainIs(host, 'www.example.com') ? 'a' : 'b'", 'a'],
-  ["return String(dnsDomainLevels(host))", '2'],
+  ['return String(dnsDomainLevels(host))', '2'],
   ["return isInNet('10.1.2.3', '10.0.0.0', '255.0.0.0') ? 'a' : 'b'", 'a'],
   ["return isInNet('11.1.2.3', '10.0.0.0', '255.0.0.0') ? 'a' : 'b'", 'b'],
   ["return weekdayRange('SUN', 'SAT') && timeRange(0, 23) && dateRange('JAN', 'DEC') ? 'a' : 'b'", 'a'],
@@ -25,8 +25,21 @@ test.each([
 })
 
 test('it has no way out of its jail', async () => {
-  const names = ['process', 'require', 'fetch', 'XMLHttpRequest', 'WebSocket', 'std', 'os', 'globalThis.process', 'Deno', 'setTimeout', 'importScripts', 'WebAssembly']
-  expect(await of(`return [${names.map((name) => `typeof ${name}`)}].join()`)).toBe(names.map(() => 'undefined').join())
+  const names = [
+    'process',
+    'require',
+    'fetch',
+    'XMLHttpRequest',
+    'WebSocket',
+    'std',
+    'os',
+    'globalThis.process',
+    'Deno',
+    'setTimeout',
+    'importScripts',
+    'WebAssembly',
+  ]
+  expect(await of(`return [${names.map((name) => `typeof ${name}`).join()}].join()`)).toBe(names.map(() => 'undefined').join())
   expect(await of('try { return String(Function("return typeof process")()) } catch (e) { return "no" }')).toMatch(/^(undefined|no)$/)
 })
 
@@ -47,7 +60,7 @@ test('a script that is none is said to be', async () => {
 })
 
 test('what is asked about is data', async () => {
-  const pac = await loadPac("function FindProxyForURL(url, host) { return host }")
+  const pac = await loadPac('function FindProxyForURL(url, host) { return host }')
   const odd = `a"); throw 1; ("\u2028'\\`
   expect(pac.find('https://x/', odd)).toBe(odd)
 })

@@ -28,7 +28,10 @@ beforeAll(async () => {
   })
   proxy.on('connect', (request: http.IncomingMessage, socket: Socket, head: Buffer) => {
     asked.push({ line: `CONNECT ${request.url}`, auth: request.headers['proxy-authorization'] })
-    if (refuse > 0) return void socket.end(`HTTP/1.1 ${refuse} No\r\ncontent-length: 0\r\n\r\n`)
+    if (refuse > 0) {
+      socket.end(`HTTP/1.1 ${refuse} No\r\ncontent-length: 0\r\n\r\n`)
+      return
+    }
     const far = net.connect((origin.address() as AddressInfo).port, '127.0.0.1', () => {
       socket.write('HTTP/1.1 200 OK\r\n\r\n')
       far.write(head)
@@ -126,7 +129,9 @@ test('a tunnel goes by CONNECT, and nothing of it is left with the proxy', async
 })
 
 test('plain HTTP of a tunnel is read by the proxy; what was judged is what it reads', async () => {
-  const { got } = await tunnel({ host: 'a.example', port: 80 }, 'GET /z HTTP/1.1\r\nHost: a.example\r\nProxy-Authorization: own\r\n\r\n', { http: via })
+  const { got } = await tunnel({ host: 'a.example', port: 80 }, 'GET /z HTTP/1.1\r\nHost: a.example\r\nProxy-Authorization: own\r\n\r\n', {
+    http: via,
+  })
   expect(got).toContain('proxied http://a.example/z')
   expect(asked).toEqual([{ line: 'GET http://a.example/z', auth }])
 })
@@ -162,7 +167,11 @@ test('the model API goes by the proxy; a server on this machine does not', async
   const sent = async (baseUrl: string): Promise<string> => {
     const upstream = await openUpstream({ baseUrl, readKey: () => null, web: web({ http: via, https: via }) })
     let text = ''
-    await upstream.forward(request, async (part) => void (text += part.type === 'chunk' ? Buffer.from(part.bytes).toString() : ''), signal())
+    await upstream.forward(
+      request,
+      async (part) => void (text += part.type === 'chunk' ? Buffer.from(part.bytes).toString() : ''),
+      signal(),
+    )
     return text
   }
   expect(await sent('http://api.example')).toBe('proxied http://api.example/v1/models')

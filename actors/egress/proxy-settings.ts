@@ -26,8 +26,14 @@ export const proxyVariables = z.strictObject({
   http: setting,
   https: setting,
   all: setting,
-  no: z.string().max(64 * 1024).optional(),
-  pac: z.string().max(2 * 1024 * 1024).optional(),
+  no: z
+    .string()
+    .max(64 * 1024)
+    .optional(),
+  pac: z
+    .string()
+    .max(2 * 1024 * 1024)
+    .optional(),
 })
 export type ProxyVariables = z.infer<typeof proxyVariables>
 

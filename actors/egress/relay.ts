@@ -91,7 +91,8 @@ async function serve(client: Duplex, greeted: Greeted, { web, access, signal, au
     const inspector = createInspector(target, { reader, judge: read ? judge : null })
     if (!read || !secure || !authority) return await pump(client, origin, inspector, target, greeted.rest, until)
     const first = await readFirst(client, origin, inspector, target, greeted.rest, until)
-    if (first === 'tls') return await intercept(client, origin, target, { authority, judge, secrets: () => access.secrets(target), signal: until })
+    if (first === 'tls')
+      return await intercept(client, origin, target, { authority, judge, secrets: () => access.secrets(target), signal: until })
     access.admit(target, { seen: true, secure: false })
     return await pump(client, origin, inspector, target, null, until, first)
   } finally {
@@ -136,7 +137,7 @@ function readFirst(
     )
     const data = (bytes: Uint8Array): void => {
       const result = inspector.push(bytes)
-      if ('refuse' in result) return fail(refused(result.refuse))
+      if ('refuse' in result) return fail(notForIt(result.refuse))
       if ('open' in result) {
         settle()
         client.unshift(result.open)
@@ -155,7 +156,7 @@ function readFirst(
   })
 }
 
-function refused({ rule, reason }: { rule: string; reason: string }): Fault {
+function notForIt({ rule, reason }: { rule: string; reason: string }): Fault {
   return fault('egress-denied', reason, { rule, remedy: 'Connect to the host by its own name, in the protocol of the port.' })
 }
 
@@ -208,7 +209,7 @@ function pump(
     if (signal.aborted) return cut()
 
     const judged = (result: ReturnType<typeof inspector.push>): void => {
-      if ('refuse' in result) return over(refused(result.refuse))
+      if ('refuse' in result) return over(notForIt(result.refuse))
       if ('open' in result) return over(unread(target))
       let room = true
       for (const bytes of result.forward) room = origin.write(bytes)

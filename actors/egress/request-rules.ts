@@ -56,7 +56,7 @@ export function compileRequestRules(rules: readonly RequestRule[]): RequestRules
 }
 
 /** One that every server reads in the same way: no dot segments, no empty ones, no escaped slash, dot or backslash. */
-export function isPlainPath(path: string): boolean {
+function isPlainPath(path: string): boolean {
   return path.startsWith('/') && !/\\|\/\/|%(2e|2f|5c|00)|\/\.{1,2}(\/|;|$)/i.test(path)
 }
 
@@ -76,5 +76,9 @@ export function canonicalRequestRule(rule: RequestRule): RequestRule | null {
   const parsed = parsePattern(rule.host)
   if (!parsed.ok) return null
   const { wildcard, host, port } = parsed.value
-  return { ...rule, host: `${wildcard ? '*.' : ''}${host}${port === null ? '' : `:${port}`}`, methods: [...new Set(rule.methods)].toSorted() }
+  return {
+    ...rule,
+    host: `${wildcard ? '*.' : ''}${host}${port === null ? '' : `:${port}`}`,
+    methods: [...new Set(rule.methods)].toSorted(),
+  }
 }

@@ -23,7 +23,17 @@ export const secretPlace = z.discriminatedUnion('in', [
 export type SecretPlace = z.infer<typeof secretPlace>
 
 /** Fields a secret may not be put into: they frame the message or say who it is for. */
-const reserved = new Set(['host', 'content-length', 'transfer-encoding', 'connection', 'upgrade', 'te', 'trailer', 'expect', 'accept-encoding'])
+const reserved = new Set([
+  'host',
+  'content-length',
+  'transfer-encoding',
+  'connection',
+  'upgrade',
+  'te',
+  'trailer',
+  'expect',
+  'accept-encoding',
+])
 
 const keptSecret = z.strictObject({
   name: z.string().regex(/^[A-Za-z][A-Za-z0-9_-]{0,63}$/),
@@ -54,7 +64,6 @@ export const vaultLabels: Readonly<Record<VaultFile['key'], string>> = {
 
 /** Why a value cannot be kept, or null. */
 export function badValue(value: string): string | null {
-  // oxlint-disable-next-line no-control-regex -- control characters are what it looks for.
   if (/[^\x21-\x7e]/.test(value)) return 'it has blanks, line ends or characters beyond ASCII'
   if (value.length < limits.secretChars) return `it is shorter than ${limits.secretChars} characters, too short to be cut out of answers`
   return value.length > limits.secretMaxChars ? `it is longer than ${limits.secretMaxChars} characters` : null

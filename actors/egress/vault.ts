@@ -6,7 +6,10 @@ import { limits } from './limits.ts'
 import { unseal, vaultFile, vaultKeyBytes, vaultKeyName, vaultName } from './vault-format.ts'
 
 /** `problem`: why some or all of it cannot be used; holds no value. Never rejects. */
-export async function readVault(dir: string, givenKey: string | null): Promise<{ keyring: Keyring; names: string[]; problem: string | null }> {
+export async function readVault(
+  dir: string,
+  givenKey: string | null,
+): Promise<{ keyring: Keyring; names: string[]; problem: string | null }> {
   const file = path.join(dir, vaultName)
   let vault: ReturnType<typeof vaultFile.parse>
   try {
