@@ -1,6 +1,6 @@
 /**
  * A connection to a host by way of the proxy this machine is configured for (I/O). The proxy looks the name up, so what the guard can say is
- * said before: see ADR 13. The proxy itself is the one address that may be inside.
+ * said before: see ADR 14. The proxy itself is the one address that may be inside.
  */
 import http from 'node:http'
 import https from 'node:https'
