@@ -8,17 +8,17 @@
 export function attempts(allowed: string, port: number): string {
   return `
 import socket, json
+from concurrent.futures import ThreadPoolExecutor
 ALLOWED, PORT = ${JSON.stringify(allowed)}, ${port}
 PROXY = ("127.0.0.1", 1080)
-tried, through = 0, []
-def attempt(what, act):
-    global tried
-    tried += 1
+tries = []
+def attempt(what, act): tries.append((what, act))
+def answered(one):
+    what, act = one
     try:
-        got = act()
+        return what if b"the page" in act() else None
     except (OSError, UnicodeError, ValueError):
-        return
-    if b"the page" in got: through.append(what)
+        return None
 def talk(s, data):
     s.settimeout(10)
     s.sendall(data)
@@ -104,6 +104,8 @@ shapes = {
 for what, inner in shapes.items():
     attempt("straight: " + what, straight(ALLOWED, inner))
     attempt("connect: " + what, connect(H, inner))
-print(json.dumps({"tried": tried, "through": through}))
+# Side by side: what takes long is the way through the machine's ports.
+with ThreadPoolExecutor(16) as pool: through = [what for what in pool.map(answered, tries) if what is not None]
+print(json.dumps({"tried": len(tries), "through": through}))
 `
 }
