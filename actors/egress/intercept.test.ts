@@ -240,6 +240,45 @@ async function tunnelled(host: string) {
   return { ask, line }
 }
 
+test('a client that speaks to a proxy is read as well, also when its hello comes with the greeting', async () => {
+  keep({})
+  const access = await holder.access({ session: 's-1', hosts: ['a.example'] }, 'tunnel')
+  for (const together of [false, true]) {
+    const [near, far] = duplexPair({ allowHalfOpen: true })
+    near.on('error', () => undefined)
+    near.on('close', () => far.destroy())
+    void relay(far, null, { web, access, signal: AbortSignal.timeout(20_000), authority })
+    const [mine, its] = duplexPair({ allowHalfOpen: true })
+    const greeting = Buffer.from(`CONNECT a.example:${port} HTTP/1.1\r\nHost: a.example:${port}\r\n\r\n`)
+    if (!together) near.write(greeting)
+    let answer = Buffer.alloc(0)
+    const opened = new Promise<void>((resolve) => {
+      near.on('data', (bytes: Buffer) => {
+        const before = answer.includes('\r\n\r\n')
+        answer = Buffer.concat([answer, bytes])
+        const end = answer.indexOf('\r\n\r\n')
+        if (before) its.write(bytes)
+        else if (end !== -1) {
+          if (answer.length > end + 4) its.write(answer.subarray(end + 4))
+          resolve()
+        }
+      })
+    })
+    if (!together) await opened
+    let first = together
+    its.on('data', (bytes: Buffer) => {
+      near.write(first ? Buffer.concat([greeting, bytes]) : bytes)
+      first = false
+    })
+    const line = await secure(mine)
+    line.write(`GET /proxied HTTP/1.1\r\nHost: a.example:${port}\r\n\r\n`)
+    await expect.poll(() => seen.at(-1)?.headers.authorization).toBe(`Bearer ${value}`)
+    seen = []
+    line.destroy()
+    near.destroy()
+  }
+})
+
 describe('where a secret could not be put in, nothing goes', () => {
   test('a client that has nothing read', async () => {
     keep({})

@@ -152,6 +152,8 @@ function readFirst(
     signal.addEventListener('abort', cut, { once: true })
     if (signal.aborted) return cut()
     client.on('data', data)
+    // A greeting leaves it paused; what came with it was first.
+    client.resume()
     if (rest && rest.length > 0) data(rest)
   })
 }
