@@ -254,10 +254,10 @@ test('a client that speaks to a proxy is read as well, also when its hello comes
     let answer = Buffer.alloc(0)
     const opened = new Promise<void>((resolve) => {
       near.on('data', (bytes: Buffer) => {
-        const before = answer.includes('\r\n\r\n')
+        const through = answer.includes('\r\n\r\n')
         answer = Buffer.concat([answer, bytes])
         const end = answer.indexOf('\r\n\r\n')
-        if (before) its.write(bytes)
+        if (through) its.write(bytes)
         else if (end !== -1) {
           if (answer.length > end + 4) its.write(answer.subarray(end + 4))
           resolve()
