@@ -134,7 +134,7 @@ export function createEffects(outside: Web = realWeb) {
       outcomes: ['done', 'failed'],
       run: ({ request, id, to, bearer }: ForRequest & { id: string; to: HostTarget | null; bearer: Bearer }, context) =>
         attempt(async (signal) => {
-          const why = await tunnels.open(id, to, await policy.access(bearer, 'tunnel'), signal, (part) => context.part(request, part))
+          const why = await tunnels.open(id, to, policy.access(bearer, 'tunnel'), signal, (part) => context.part(request, part))
           if (why !== null) throw why
           return { type: 'done', reply: {} }
         }),

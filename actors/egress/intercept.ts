@@ -45,6 +45,7 @@ export async function intercept(client: Duplex, line: Socket, target: HostTarget
   const agent = oneLine(outer)
   return new Promise((resolve) => {
     let told: Fault | null = null
+    let answered = false
     const over = (why: Fault | null): void => {
       clearTimeout(firstTimer)
       signal.removeEventListener('abort', cut)
@@ -70,6 +71,7 @@ export async function intercept(client: Duplex, line: Socket, target: HostTarget
         told = fault('egress-denied', refused.reason, { rule: refused.rule })
         return refuse(response, 403, refused)
       }
+      response.once('finish', () => (answered = true))
       forward(request, response, target, agent, options.secrets())
     })
     const unreadable = (): void => over(fault('egress-denied', `A request to ${target.host} cannot be read.`, { rule: 'http-form' }))
@@ -82,7 +84,11 @@ export async function intercept(client: Duplex, line: Socket, target: HostTarget
     inner.on('close', () => over(shaken ? null : clientRefusal(new Error('the handshake did not end'), target)))
     outer.on('error', () => over(fault('fetch-failed', `The connection to ${target.host} broke off.`)))
     // What is on its way to the client still goes.
-    outer.on('close', () => (inner.writableLength === 0 ? over(null) : inner.once('drain', () => over(null))))
+    outer.on('close', () => {
+      const why = answered ? null : fault('fetch-failed', `${target.host} closed the connection before it answered.`)
+      if (inner.writableLength === 0) over(why)
+      else inner.once('drain', () => over(why))
+    })
     inner.setTimeout(limits.tunnelIdleMs, () => over(fault('fetch-failed', `The connection to ${target.host} was silent for too long.`)))
     server.emit('connection', inner)
   })

@@ -79,6 +79,8 @@ async function serve(client: Duplex, greeted: Greeted, { web, access, signal, au
   } finally {
     client.off('close', leave)
   }
+  // Between one reader and the next it may break off: that is seen at its end.
+  origin.on('error', () => undefined)
   const until = AbortSignal.any([signal, watch.signal])
   const judge = (asked: Asked): { rule: string; reason: string } | null => {
     const { verdict, rule, reason } = access.pass(target, asked)

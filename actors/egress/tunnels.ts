@@ -11,11 +11,14 @@ import { createTunnelStream, type TunnelStream } from './tunnel-stream.ts'
 
 export type TunnelPart = { type: 'open' } | { type: 'data'; bytes: Uint8Array } | { type: 'end' }
 export type Tunnels = {
-  /** Resolves when it is over, with why it was refused or broke. */
+  /**
+   * Resolves when it is over, with why it was refused or broke. It is there for `feed` at once: what the client sends follows on the heels
+   * of its request, before policy has had a word.
+   */
   open(
     id: string,
     to: HostTarget | null,
-    access: Access,
+    policy: Promise<Access>,
     signal: AbortSignal,
     send: (part: TunnelPart) => Promise<void>,
   ): Promise<Fault | null>
@@ -27,7 +30,7 @@ export function createTunnels(web: Web, authority: Authority): Tunnels {
   const open = new Map<string, TunnelStream>()
   const perOwner = new Map<string, number>()
   return {
-    async open(id, to, access, signal, send) {
+    async open(id, to, policy, signal, send) {
       // The number is the opener's own; what is before it is whose tunnel it is.
       const owner = id.slice(0, id.lastIndexOf(' '))
       const count = perOwner.get(owner) ?? 0
@@ -40,6 +43,7 @@ export function createTunnels(web: Web, authority: Authority): Tunnels {
       open.set(id, stream)
       perOwner.set(owner, count + 1)
       try {
+        const access = await policy
         const target = to === null || host === null ? null : { host: host.value, port: to.port }
         // Parts leave in the order they are sent: nothing the host says comes before this.
         const opened = (): void => void send({ type: 'open' }).catch(() => stream.destroy())
