@@ -107,6 +107,10 @@ export const usage = `Usage: bulkhead [COMMAND]
               Explore the state machines that run, and say whether their properties hold. NAME: an actor or a system.
       --trace text|mermaid|itf|test    how a counterexample is shown
       --export promela|tla             print the model for Spin or TLC
+      --reduce order,symmetry          leave out what differs in order or in names alone
+      --depth-first, --max-states N, --max-memory MIB
+      --bitstate MIB                   for what is too large: bits in place of states, with the chance of an omission
+      --walks N [--steps N] [--seed N] random walks, with the chance that the next step sees something new
       --mutate                         break the machine on purpose, and list what no property notices
       --conform SESSION                whether what a session's actors did is a path of their models
   explore NAME [--port N]
