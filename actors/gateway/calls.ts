@@ -125,6 +125,7 @@ export function called(context: Context, conn: number, call: number, style: Styl
       return relay('actors', 'add', { ...asked.params, by: 'the member' }, null)
     case 'egress/rules':
     case 'egress/change-rule':
+    case 'egress/reload-secrets':
     case 'egress/log':
       return relay('egress', asked.method.slice(7), asked.params)
     case 'egress/explain': {
