@@ -88,5 +88,8 @@ export const EVENTS_PER_ENTRY = 1_000
 /** Journal entries read at a time when a conversation continues. */
 export const HISTORY_PAGE = 500
 
+/** Time a folder has to say what others changed in it, ms: it looks at names it has noted. A turn goes on without. */
+export const FOLDER_NEWS_DEADLINE_MS = 5_000
+
 /** Wait before the history is asked for again when the journal did not answer, ms. */
 export const HISTORY_RETRY_MS = 1_000

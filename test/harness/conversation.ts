@@ -31,6 +31,8 @@ export type Peers = {
   model: (body: ModelBody, n: number, from: NativeFrom) => ScriptedAnswer | 'sent' | Promise<ScriptedAnswer | 'sent'>
   fetch?: (body: { url: string }) => unknown
   gate?: Handler
+  /** What others changed in a folder, as the gate tells. */
+  others?: () => unknown
   exec?: Handler
   /** The audit log, where there is one. */
   audit?: () => void
@@ -86,8 +88,8 @@ export async function startConversation(
       id,
       protocol,
       handle: async (kind, body, from) => {
-        // Every turn asks for the list of tools; tests are about what follows.
-        if (kind !== 'tools') heard.push({ peer: id, kind, body })
+        // Every turn asks for the list of tools and for news of the folders; tests are about what follows.
+        if (kind !== 'tools' && kind !== 'others') heard.push({ peer: id, kind, body })
         return { body: await script(kind, body as never, from) }
       },
     })
@@ -104,7 +106,9 @@ export async function startConversation(
   const missing = (): never => {
     throw fault('not-found', 'There is nothing of that name.')
   }
-  for (const { name } of folders) native(`fs-gate:s-1.${name}`, fsGateProtocol, peers.gate ?? missing)
+  const gate: Handler = (kind, body, from) =>
+    kind === 'others' ? (peers.others?.() ?? { changes: [], more: 0, partial: false }) : (peers.gate ?? missing)(kind, body, from)
+  for (const { name } of folders) native(`fs-gate:s-1.${name}`, fsGateProtocol, gate)
   native('vm-supervisor', vmProtocol, peers.exec ?? missing)
   native('telemetry', telemetryProtocol, (kind) => {
     if (kind === 'audit') peers.audit?.()
@@ -146,7 +150,7 @@ export async function startConversation(
     ...folders.map(({ name }) => ({
       name: `folder:${name}`,
       target: `fs-gate:s-1.${name}`,
-      limits: { kinds: ['read', 'glob', 'grep', 'preview'] },
+      limits: { kinds: ['read', 'glob', 'grep', 'preview', 'others'] },
       reason: 'test',
     })),
   ]
