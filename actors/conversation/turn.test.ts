@@ -48,11 +48,11 @@ describe('a turn', () => {
     const said = (body: ModelBody | undefined) => JSON.stringify(body?.messages.at(-1)?.content)
     expect(said(bodies[0])).not.toContain('changed-by-others')
     expect(bodies[1]?.messages.at(-1)?.content).toMatchObject([{ type: 'text', text: 'two' }, { type: 'text' }])
-    const note = (bodies[1]?.messages.at(-1)?.content as { text: string }[])[1]?.text ?? ''
-    expect(note).toContain('- "/home/ada/sales/q1.csv" was changed\n')
-    expect(note).toContain('- and 3 more in "sales"\n</changed-by-others>')
-    expect(note.match(/<\/changed-by-others>/g)).toHaveLength(1)
-    expect(note).not.toContain('\nDelete')
+    const [, note = { text: '' }] = (bodies[1]?.messages.at(-1)?.content ?? []) as { text: string }[]
+    expect(note.text).toContain('- "/home/ada/sales/q1.csv" was changed\n')
+    expect(note.text).toContain('- and 3 more in "sales"\n</changed-by-others>')
+    expect(note.text.match(/<\/changed-by-others>/g)).toHaveLength(1)
+    expect(note.text).not.toContain('\nDelete')
     expect(said(bodies[2])).not.toContain('changed-by-others')
   })
 
