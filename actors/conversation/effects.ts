@@ -6,11 +6,15 @@ import { asFault, type EffectContext, type Effects, type Fault, type ReplyOf, sp
 import type { protocol as egress } from '../egress/protocol.ts'
 import type { protocol as fsGate } from '../fs-gate/protocol.ts'
 import type { protocol as mcpHost } from '../mcp-host/protocol.ts'
+import type { Context } from './context.ts'
 import type { FolderNews } from './folder-news.ts'
 import {
   EGRESS_RETRIES,
   EGRESS_RETRY_MS,
   FOLDER_NEWS_DEADLINE_MS,
+  INSTRUCTIONS_PATH,
+  MAX_INSTRUCTIONS_CHARS,
+  MAX_INSTRUCTIONS_LINES,
   MAX_OUTPUT_HEAD_CHARS,
   MAX_OUTPUT_TAIL_CHARS,
   SERVER_TOOLS_DEADLINE_MS,
@@ -25,7 +29,7 @@ import type { Answer } from './tools/tool.ts'
 type Tag = { ref: string; request: number }
 
 export const effects = {
-  /** The day, who answers, a name for the prompt, the tools of tool servers, and what others changed in the folders. `ready { date, practice, promptId, serverTools, serverNotes, news }`, `failed { error, promptId }`. */
+  /** The day, who answers, a name for the prompt, the tools of tool servers, and of the folders what others changed in them and their instructions. `ready { date, practice, promptId, serverTools, serverNotes, news, instructions }`, `failed { error, promptId }`. */
   prepareTurn: {
     outcomes: ['ready', 'failed'],
     run: ({ folders }: Tag & { folders: Readonly<Record<string, number | string>> }, context: EffectContext) =>
@@ -37,8 +41,9 @@ export const effects = {
         }),
         Effect.zip(serverTools(context), { concurrent: true }),
         Effect.zip(folderNews(folders, context), { concurrent: true }),
+        Effect.zip(folderInstructions(folders, context), { concurrent: true }),
         Effect.match({
-          onSuccess: ([[{ body }, { tools, notes }], news]) => ({
+          onSuccess: ([[[{ body }, { tools, notes }], news], instructions]) => ({
             type: 'ready',
             promptId: crypto.randomUUID(),
             date: new Date().toISOString().slice(0, 10),
@@ -46,6 +51,7 @@ export const effects = {
             serverTools: tools,
             serverNotes: notes,
             news,
+            instructions,
           }),
           onFailure: (error) => ({ type: 'failed', error, promptId: crypto.randomUUID() }),
         }),
@@ -88,6 +94,24 @@ function folderNews(folders: Readonly<Record<string, number | string>>, context:
         onSuccess: ({ body }): FolderNews[] => {
           const { changes, more } = body as ReplyOf<typeof fsGate, 'others'>
           return changes.length + more > 0 ? [{ folder, changes, more }] : []
+        },
+        onFailure: () => [],
+      }),
+    ),
+  )
+  return Effect.map(Effect.all(asked, { concurrency: 'unbounded' }), (all) => all.flat())
+}
+
+function folderInstructions(
+  folders: Readonly<Record<string, number | string>>,
+  context: EffectContext,
+): Effect.Effect<Context['instructions']> {
+  const asked = Object.entries(folders).map(([folder, slot]) =>
+    context.request(slot, 'read', { path: INSTRUCTIONS_PATH, limit: MAX_INSTRUCTIONS_LINES }, { deadlineMs: FOLDER_NEWS_DEADLINE_MS }).pipe(
+      Effect.match({
+        onSuccess: ({ body }) => {
+          const { text } = body as ReplyOf<typeof fsGate, 'read'>
+          return text.trim() === '' ? [] : [{ folder, text: text.slice(0, MAX_INSTRUCTIONS_CHARS) }]
         },
         onFailure: () => [],
       }),

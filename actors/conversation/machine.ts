@@ -53,6 +53,7 @@ type Outcome =
       serverNotes: string[]
       /** None in runs recorded before folders told. */
       news?: FolderNews[]
+      instructions?: Context['instructions']
     } & Tag)
   | ({ type: 'prepareTurn.failed'; error: unknown; promptId: string } & Tag)
   | ({ type: 'prepareTurn.crashed'; error: unknown } & Tag)
@@ -152,8 +153,8 @@ export const machine = base
       }),
       stagePrompt: changing((context, event) => {
         if (event.type !== 'prepareTurn.ready') return stagePrompt(context)
-        const { date, serverTools, serverNotes, news } = event
-        return stagePrompt(withTurn({ ...context, serverTools, serverNotes }, { date }), news)
+        const { date, serverTools, serverNotes, news, instructions = [] } = event
+        return stagePrompt(withTurn({ ...context, serverTools, serverNotes, instructions }, { date }), news)
       }),
       appendStaged: emitting((context) =>
         (context.staged?.entries ?? []).map(

@@ -12,6 +12,7 @@ import { protocol as fsGateProtocol } from '../../actors/fs-gate/protocol.ts'
 import { protocol as telemetryProtocol } from '../../actors/telemetry/protocol.ts'
 import { protocol as vmProtocol } from '../../actors/vm-supervisor/protocol.ts'
 import { actor } from '../../actors/conversation/index.ts'
+import { INSTRUCTIONS_PATH } from '../../actors/conversation/limits.ts'
 import type { ConversationEvent, Folder } from '../../actors/conversation/protocol.ts'
 import { protocol as mcpProtocol } from '../../actors/mcp-host/protocol.ts'
 import { answerBytes, type ScriptedAnswer } from './scripted-model.ts'
@@ -33,6 +34,8 @@ export type Peers = {
   gate?: Handler
   /** What others changed in a folder, as the gate tells. */
   others?: () => unknown
+  /** Its file of instructions. */
+  instructions?: () => unknown
   exec?: Handler
   /** The audit log, where there is one. */
   audit?: () => void
@@ -89,7 +92,8 @@ export async function startConversation(
       protocol,
       handle: async (kind, body, from) => {
         // Every turn asks for the list of tools and for news of the folders; tests are about what follows.
-        if (kind !== 'tools' && kind !== 'others') heard.push({ peer: id, kind, body })
+        const isNews = kind === 'others' || (kind === 'read' && (body as { path: string }).path === INSTRUCTIONS_PATH)
+        if (kind !== 'tools' && !isNews) heard.push({ peer: id, kind, body })
         return { body: await script(kind, body as never, from) }
       },
     })
@@ -106,8 +110,11 @@ export async function startConversation(
   const missing = (): never => {
     throw fault('not-found', 'There is nothing of that name.')
   }
-  const gate: Handler = (kind, body, from) =>
-    kind === 'others' ? (peers.others?.() ?? { changes: [], more: 0, partial: false }) : (peers.gate ?? missing)(kind, body, from)
+  const gate: Handler = (kind, body, from) => {
+    if (kind === 'others') return peers.others?.() ?? { changes: [], more: 0, partial: false }
+    if (kind === 'read' && (body as { path: string }).path === INSTRUCTIONS_PATH) return (peers.instructions ?? missing)()
+    return (peers.gate ?? missing)(kind, body, from)
+  }
   for (const { name } of folders) native(`fs-gate:s-1.${name}`, fsGateProtocol, gate)
   native('vm-supervisor', vmProtocol, peers.exec ?? missing)
   native('telemetry', telemetryProtocol, (kind) => {
