@@ -295,6 +295,8 @@ test('as a process of its own, without file system, network or child processes',
     child: false,
     worker: false,
     wasi: false,
+    env: false,
+    signal: false,
   })
   expect(logs.filter((line) => line.startsWith('error'))).toEqual([])
 }, 20_000)
