@@ -95,7 +95,7 @@ describe('the actor of INTEGRATORS.md', () => {
 
   test('killed, it comes back with what it kept', async () => {
     process.kill(await home.actorPid('reminders'), 'SIGKILL')
-    await expect.poll(state, { timeout: 30_000 }).toBe('running')
+    await expect.poll(state, { timeout: 120_000 }).toBe('running')
     expect((await use('use tool mcp__reminders__list')).results).toMatchObject([
       { ok: true, output: expect.stringMatching(/"text": "tea"[\s\S]*"due": true/) },
     ])
@@ -104,7 +104,7 @@ describe('the actor of INTEGRATORS.md', () => {
   test('with other code it is another: stopped at the next start until it is allowed again', async () => {
     appendFileSync(join(kept(), 'code', 'manifest.ts'), '\n')
     await succeeds('daemon', 'stop')
-    await expect.poll(state, { timeout: 30_000 }).toBe('changed')
+    await expect.poll(state, { timeout: 120_000 }).toBe('changed')
     expect((await home.inspect()).actors.map(({ id }) => id)).not.toContain('reminders')
     expect((await home.call(['actor', 'allow', 'reminders'])).code).toBe(3)
     await succeeds('actor', 'allow', 'reminders', '--yes')
@@ -115,15 +115,15 @@ describe('the actor of INTEGRATORS.md', () => {
     const settings = (value: object) => writeFileSync(join(home.state, 'settings.json'), JSON.stringify(value))
     const [found] = await actors()
     settings({ allowedThirdPartyActors: [] })
-    await expect.poll(state, { timeout: 30_000 }).toBe('disabled')
+    await expect.poll(state, { timeout: 120_000 }).toBe('disabled')
     expect((await actors())[0]?.why).toContain('allowedThirdPartyActors')
     expect((await home.inspect()).actors.map(({ id }) => id)).not.toContain('reminders')
     expect((await home.call(['actor', 'add', folder, '--yes'])).stderr).toContain('disabled-by-policy')
     writeFileSync(join(kept(), 'consent.json'), '{}')
     settings({ allowedThirdPartyActors: [`reminders@${found?.hash}`] })
-    await expect.poll(state, { timeout: 30_000 }).toBe('running')
+    await expect.poll(state, { timeout: 120_000 }).toBe('running')
     settings({})
-    await expect.poll(state, { timeout: 30_000 }).toBe('new')
+    await expect.poll(state, { timeout: 120_000 }).toBe('new')
   })
 
   test('removed, nothing of it is left, and all of it is on record', async () => {
