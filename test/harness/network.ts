@@ -86,7 +86,6 @@ export async function startWorkspace(): Promise<Workspace> {
     kernel.endpoint(`session-${session}`, [{ name: 'vm', target: 'vm-supervisor', limits: { session }, reason: 'test' }])
   const request = async (to: string, kind: string, body: unknown) => (await running.test.request(to, kind, body, { deadlineMs: null })).body
   return {
-    logs: running.logs,
     async exec(session, command) {
       let stdout = ''
       let stderr = ''
