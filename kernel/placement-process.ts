@@ -5,12 +5,12 @@
  */
 import { spawn } from 'node:child_process'
 import type { Socket } from 'node:net'
-import { mkdirSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { codeCacheFor } from './code-cache.ts'
 import { findJail, jailArgs } from './jail.ts'
 import { actorHeapMiB, actorYoungMiB } from './limits.ts'
-import type { Port, PortEvents, StartActor, StartSpec } from './placement.ts'
+import type { Port, PortEvents, StartSpec } from './placement.ts'
 import type { Permissions } from './types.ts'
 import { createDecoder, createSender } from './wire.ts'
 
@@ -34,50 +34,33 @@ export function permissionArgs(permissions: Permissions, code: readonly string[]
   return args
 }
 
-export const startProcess: StartActor = (spec, events) => start(spec, events, null)
-
-/**
- * Processes that keep their compiled code in a folder, one below it for each kind: stripping types takes a compiler of its own, which is a third
- * of an actor's memory. The folder is an actor's to write only while it loads; what it loads then is code of ours, so not for those from
- * outside, nor for those in a jail, whose folders stay what they are.
- */
-export function startProcessCached(folder: string): StartActor {
-  return (spec, events) => start(spec, events, folder)
-}
-
-async function start(spec: StartSpec, events: PortEvents, cacheFolder: string | null): Promise<Port> {
+export async function startProcess(spec: StartSpec, events: PortEvents): Promise<Port> {
   const { manifest } = spec.entry
-  const cache = cacheFolder !== null && !manifest.jailed && spec.entry.entry.startsWith(rootUrl) ? join(cacheFolder, manifest.kind) : null
-  if (cache !== null) mkdirSync(cache, { recursive: true, mode: 0o700 })
   const code = codePaths(spec.entry.entry)
   const inherited = Object.entries(spec.fds)
   const firstFd = manifest.handles ? 5 : 4
   const fds = Object.fromEntries(inherited.map(([name], index) => [name, firstFd + index]))
   const jail = manifest.jailed ? await findJail() : null
   const jailed = jail !== null && 'bwrap' in jail
+  const foreign = !spec.entry.entry.startsWith(rootUrl)
+  const cache = foreign || jailed ? null : codeCacheFor(manifest.kind)
   const child = spawn(
     jailed ? jail.bwrap : process.execPath,
     [
       ...(jailed ? [...jailArgs(spec.permissions, code), process.execPath] : []),
       ...permissionArgs(spec.permissions, code),
-      ...(cache === null ? [] : [`--allow-fs-read=${cache}/`, `--allow-fs-write=${cache}/`]),
+      ...(cache === null ? [] : [`--allow-fs-read=${cache}`, `--allow-fs-write=${cache}`]),
       '--disallow-code-generation-from-strings',
       '--disable-warning=SecurityWarning',
       '--disable-warning=ExperimentalWarning',
       `--max-old-space-size=${actorHeapMiB}`,
       `--max-semi-space-size=${actorYoungMiB}`,
       `--title=bulkhead ${spec.id}`,
-      `${kernelDir}/process-entry.ts`,
-      JSON.stringify({
-        entry: spec.entry.entry,
-        drop: manifest.keepsCode ? [] : code,
-        cache: cache === null ? null : `${cache}/`,
-        outside: !spec.entry.entry.startsWith(rootUrl),
-      }),
+      `${kernelDir}/process-start.ts`,
+      JSON.stringify({ entry: spec.entry.entry, drop: manifest.keepsCode ? [] : code, outside: foreign, cache }),
     ],
     {
-      // Gone before the actor's own code looks at it.
-      env: cache === null ? {} : { NODE_COMPILE_CACHE: cache },
+      env: {},
       cwd: '/',
       // 'overlapped' is 'pipe' everywhere but Windows. Both make a socket pair on POSIX, open in both directions.
       stdio: ['ignore', 'pipe', 'pipe', 'overlapped', ...(manifest.handles ? (['ipc'] as const) : []), ...inherited.map(([, fd]) => fd)],

@@ -1,8 +1,8 @@
 /**
- * First code of every actor process: loads the actor, gives up the permission to read its code, tries what it may still do, and only
- * then takes messages. Argument: `{ entry, drop, cache, outside }` as JSON.
+ * What every actor process runs: loads the actor, gives up the permission to read its code, tries what it may still do, and only
+ * then takes messages. Argument: `{ entry, drop, outside, cache }` as JSON.
  */
-import { flushCompileCache } from 'node:module'
+import module from 'node:module'
 import { Socket } from 'node:net'
 import { attemptAll } from './attempts.ts'
 import type { FromActor, ToActor } from './frames.ts'
@@ -10,9 +10,12 @@ import { createHost } from './host.ts'
 import type { Actor } from './types.ts'
 import { createDecoder, createSender } from './wire.ts'
 
-type Start = { entry: string; drop: string[]; cache: string | null; outside: boolean }
-const { entry, drop, cache, outside } = JSON.parse(process.argv[2] ?? '{}') as Start
-delete process.env['NODE_COMPILE_CACHE']
+const { entry, drop, outside, cache } = JSON.parse(process.argv[2] ?? '{}') as {
+  entry: string
+  drop: string[]
+  outside: boolean
+  cache: string | null
+}
 const pipe = new Socket({ fd: 3, readable: true, writable: true })
 const send: (frame: FromActor) => void = createSender((bytes) => void pipe.write(bytes))
 
@@ -20,12 +23,12 @@ if (outside) await import('./outside-imports.ts')
 const { actor } = (await import(entry)) as { actor: Actor }
 const host = createHost(actor, { send, stopped: () => process.nextTick(() => pipe.end(() => process.exit(0))) }, { freeze: false })
 
+for (const path of drop) process.permission.drop('fs.read', path)
 if (cache !== null) {
-  flushCompileCache()
+  module.flushCompileCache()
   process.permission.drop('fs.write', cache)
   process.permission.drop('fs.read', cache)
 }
-for (const path of drop) process.permission.drop('fs.read', path)
 
 pipe.on(
   'data',

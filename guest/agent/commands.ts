@@ -10,7 +10,7 @@ import { Output } from './output.ts'
 import { proxyPort } from './net-sockets.ts'
 import { encodeFilter, filterFor } from './seccomp.ts'
 import { inSession, type Session, type Sessions } from './sessions.ts'
-import { commandsDir } from './slots.ts'
+import { commandsDir, ownCertificate, systemCertificates } from './slots.ts'
 
 type Exec = Extract<HostMessage, { t: 'exec' }>
 type Running = {
@@ -238,6 +238,16 @@ const proxied = Object.fromEntries(
   ]),
 )
 
+const trusting = {
+  SSL_CERT_FILE: systemCertificates,
+  CURL_CA_BUNDLE: systemCertificates,
+  GIT_SSL_CAINFO: systemCertificates,
+  REQUESTS_CA_BUNDLE: systemCertificates,
+  PIP_CERT: systemCertificates,
+  // Node takes these beside its own.
+  NODE_EXTRA_CA_CERTS: ownCertificate,
+}
+
 /** `trace`: programs that know OpenTelemetry make their spans part of it. */
 function environment(session: Session, trace: string | undefined): Record<string, string> {
   return {
@@ -259,6 +269,8 @@ function environment(session: Session, trace: string | undefined): Record<string
     PYTHONUNBUFFERED: '1',
     // Every connection is carried anyway; through the proxy a refusal comes with its reason.
     ...proxied,
+    // The system's list with what the host has it trust, for programs that look elsewhere or bring their own.
+    ...(session.slot.trusts ? trusting : {}),
   }
 }
 
