@@ -22,6 +22,7 @@ const manyStreams = 64
 const connectionsPerSample = 200
 const decisionsPerSample = 200_000
 const manyRules = 10_000
+const tunnelsAtOnce = 10_000
 const fewRules = 10
 
 const atLeastTimesPeer = (factor: number): Target => ({
@@ -39,8 +40,8 @@ const lower = (text: string, keeps: Target['keeps']): Target => ({ text, better:
 type Way = { port: number; through: ((socket: Socket) => Promise<void>) | null }
 
 export async function egress(runs: number, told: (text: string) => void): Promise<Figure[]> {
-  const parts = await Promise.all(['origin', 'own', 'srt'].map(part))
-  const [origin, own, srt] = parts.map(({ port }) => port) as [number, number, number]
+  const parts = await Promise.all(['origin', 'own', 'srt'].map((name) => part(name)))
+  const [origin, own, srt] = parts.map(({ said }) => said) as [number, number, number]
   const ways = {
     direct: { port: origin, through: null },
     own: { port: own, through: (socket: Socket) => connectThrough(socket, `origin.example:${origin}`) },
@@ -64,6 +65,7 @@ export async function egress(runs: number, told: (text: string) => void): Promis
         manyRulesProcessor: async () => decisions(manyRules, 'new').processor,
         knownHosts: async () => decisions(manyRules, 'known').wall,
         afterCut: bytesAfterCut,
+        atOnce: () => heldAtOnce(origin),
       },
       told,
     )
@@ -147,6 +149,12 @@ export async function egress(runs: number, told: (text: string) => void): Promis
         target: lower('none', (value) => value === 0),
         own: samples.afterCut,
       }),
+      figure({
+        name: 'tunnels open at once, each of which then carries',
+        unit: 'tunnels',
+        target: atLeast(tunnelsAtOnce, 'tunnels'),
+        own: samples.atOnce,
+      }),
       ...(await inWorkspace(runs, told)),
     ]
   } finally {
@@ -154,10 +162,11 @@ export async function egress(runs: number, told: (text: string) => void): Promis
   }
 }
 
-async function part(name: string): Promise<{ port: number; stop(): void }> {
-  const child = spawn(process.execPath, [join(checkout, 'bench', 'egress-parts.ts'), name], { stdio: ['pipe', 'pipe', 'inherit'] })
+/** Its first line is a number: the port it serves, or what it counted. */
+async function part(...args: string[]): Promise<{ said: number; stop(): void }> {
+  const child = spawn(process.execPath, [join(checkout, 'bench', 'egress-parts.ts'), ...args], { stdio: ['pipe', 'pipe', 'inherit'] })
   const [line] = (await once(child.stdout, 'data')) as [Buffer]
-  return { port: Number(String(line).trim()), stop: () => void child.kill() }
+  return { said: Number(String(line).trim()), stop: () => void child.kill() }
 }
 
 async function open({ port, through }: Way): Promise<Socket> {
@@ -193,6 +202,13 @@ async function throughput(way: Way, streams: number): Promise<number> {
   const begun = performance.now()
   await Promise.all(sockets.map((socket) => take(socket, volume / streams)))
   return volume / MiB / ((performance.now() - begun) / 1000)
+}
+
+/** In a process of its own, as egress is: each tunnel costs it one descriptor, and the machine's limit is per process. */
+async function heldAtOnce(origin: number): Promise<number> {
+  const { said, stop } = await part('held', String(origin), String(tunnelsAtOnce))
+  stop()
+  return said
 }
 
 /** p50 of connecting and getting one byte, ms. */
