@@ -137,11 +137,11 @@ export function compileEgressPolicy({ member, sessions, managed, registries }: P
     function remembered(target: HostTarget): Verdict {
       const before = made.get(target.host)
       if (before && before.port === target.port) return before.verdict
-      const verdict = decide(target)
+      const fresh = decide(target)
       // A bearer that reaches this many is rare, and begins anew rather than keeping an order at each decision.
       if (made.size >= limits.rememberedHosts) made.clear()
-      made.set(target.host, { port: target.port, verdict })
-      return verdict
+      made.set(target.host, { port: target.port, verdict: fresh })
+      return fresh
     }
 
     return {
