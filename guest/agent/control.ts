@@ -70,6 +70,8 @@ export class Control {
         return
       case 'stdin':
         return commands.stdin(message.id, payload, message.end === true)
+      case 'resize':
+        return commands.resize(message.id, message)
       case 'signal':
         return commands.signal(message.id, message.signal)
       case 'credit':
