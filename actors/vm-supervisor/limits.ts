@@ -18,6 +18,9 @@ export const rememberedJobs = 32
 /** Output of a background command that waits to be asked for, bytes. The oldest goes first; the file in the guest has all of it. */
 export const jobOutputBytes = 64 * 1024
 
+/** A background command that is to end has this long to do so by itself, ms. */
+export const jobStopMs = 2_000
+
 /** The longest a request for a job's output waits for its end, ms, as in Claude Code. */
 export const maxWaitMs = 10 * 60_000
 

@@ -1,10 +1,11 @@
 /** The machine's actions around background commands, and around what is sent to commands under way. */
 import { enqueueActions } from 'xstate'
 import { fault, type Fault, type Outgoing } from '../../kernel/index.ts'
-import { maxSessionJobs, maxSessionRunning, maxWaiting, rememberedJobs } from './limits.ts'
+import { maxExecMs, maxSessionJobs, maxSessionRunning, maxWaiting, rememberedJobs } from './limits.ts'
 import { base } from './machine-base.ts'
 import { failureOf, interrupted, jobView, refuse, reply } from './messages.ts'
 import type { MachineEvent } from './events.ts'
+import type { Steering } from './running-commands.ts'
 import { type Context, type Job, type JobEnd, orderOf, runningOf, sessionOf, unavailable } from './state.ts'
 
 type Change = { jobs: Context['jobs']; out: readonly Outgoing[]; over: readonly string[]; forgotten: readonly string[] }
@@ -40,6 +41,13 @@ function endOf(event: MachineEvent): JobEnd | null {
 const noSuchJob = (job: string): Fault =>
   fault('not-found', `The session has no background command ${job}.`, { remedy: 'List them; those that ended long ago are forgotten.' })
 
+function steeringOf(event: MachineEvent): Steering | null {
+  if (event.type === 'input') return { act: 'input', bytes: event.body.bytes, end: event.body.end ?? false }
+  if (event.type === 'resize') return { act: 'resize', cols: event.body.cols, rows: event.body.rows }
+  if (event.type === 'signal') return { act: 'signal', signal: event.body.signal }
+  return event.type === 'job-stop' ? { act: 'stop' } : null
+}
+
 export const withJobs = base.extend({
   actions: {
     /** The reply is the job's name; what it waits for is nobody else's business. */
@@ -56,7 +64,7 @@ export const withJobs = base.extend({
         enqueue.emit(refuse(request, fault('overloaded', 'Too many background commands are there.', { rule: `at most ${maxWaiting}` })))
         return
       }
-      const { command, cwd = null, timeoutMs, env = {} } = event.body
+      const { command, cwd = null, timeoutMs = maxExecMs, env = {} } = event.body
       const name = `job-${context.nextJob}`
       enqueue.assign({
         nextJob: context.nextJob + 1,
@@ -130,7 +138,7 @@ export const withJobs = base.extend({
     }),
     takeOutput: base.enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'job-output' || event.from.request === null) return
-      const { job: name, waitMs } = event.body
+      const { job: name, waitMs = 0 } = event.body
       const job = context.jobs[name]
       const { request, badge } = event.from
       if (job === undefined || job.session !== badge.session) enqueue.emit(refuse(request, noSuchJob(name)))
@@ -144,28 +152,27 @@ export const withJobs = base.extend({
         job === undefined ? refuse(request, noSuchJob(name)) : reply(request, { ...jobView(name, job), output, missed, outputFile }),
       )
     }),
-    /** A job that has not begun has no process: any signal but one to go on ends it. */
+    /** A job that has not begun has no process: it is over, whatever it is sent to end it. */
     steer: base.enqueueActions(({ context, event, enqueue }) => {
-      if ((event.type !== 'input' && event.type !== 'resize' && event.type !== 'signal') || event.from.request === null) return
+      const steering = steeringOf(event)
+      if (steering === null || !('from' in event) || event.from.request === null) return
       const { request } = event.from
-      const { handle } = event.body
+      const handle = event.type === 'job-stop' ? event.body.job : 'handle' in event.body ? event.body.handle : undefined
       const session = sessionOf(event)
-      const job = context.jobs[handle]
-      if (event.type === 'signal' && job?.session === session && job.state === 'waiting') {
+      const job = context.jobs[handle ?? '']
+      if (
+        handle !== undefined &&
+        job?.session === session &&
+        job.state === 'waiting' &&
+        steering.act !== 'input' &&
+        steering.act !== 'resize'
+      ) {
         const end: JobEnd = { ending: null, error: fault('cancelled', 'It was ended before its turn came.') }
         const { jobs, over, forgotten } = withEnds(context.jobs, [handle], end)
         enqueue.assign({ jobs })
         enqueue({ type: 'settleJobs', params: { over, forgotten } })
         enqueue.emit(reply(request, {}))
-        return
-      }
-      const steering =
-        event.type === 'input'
-          ? ({ act: 'input', bytes: event.body.bytes, end: event.body.end } as const)
-          : event.type === 'resize'
-            ? ({ act: 'resize', cols: event.body.cols, rows: event.body.rows } as const)
-            : ({ act: 'signal', signal: event.body.signal } as const)
-      enqueue({ type: 'steerCommand', params: { request, session: session ?? '', handle, steering } })
+      } else enqueue({ type: 'steerCommand', params: { request, session: session ?? '', handle: handle ?? '', steering } })
     }),
     replySteered: enqueueActions(({ event, enqueue }) => {
       if (event.type === 'steerCommand.done') enqueue.emit(reply(event.request, {}))

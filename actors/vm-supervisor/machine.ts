@@ -65,6 +65,7 @@ export const machine = vocabulary.createMachine({
     jobs: { actions: 'listJobs' },
     'job-output': { actions: 'takeOutput' },
     'readJob.read': { actions: 'replyJob' },
+    'job-stop': { actions: 'steer' },
     input: { actions: 'steer' },
     resize: { actions: 'steer' },
     signal: { actions: 'steer' },

@@ -1,7 +1,7 @@
 /** What the machine tells others: replies, refusals, and how the VM is doing. Pure. */
 import { fault, type Fault, type Outgoing } from '../../kernel/index.ts'
 import type { MachineEvent } from './events.ts'
-import { retryHintMs } from './limits.ts'
+import { defaultExecMs, retryHintMs } from './limits.ts'
 import type { JobView, VmState } from './protocol.ts'
 import { type Context, deathFault, type Job, statusOf, type Waiting } from './state.ts'
 
@@ -78,7 +78,7 @@ export function failureOf(event: MachineEvent, wasReady: boolean): Fault {
 export function asWaiting(event: Extract<MachineEvent, { type: 'exec' | 'shell' }>, request: number, session: string): Waiting {
   const { env = {}, handle = null } = event.body
   if (event.type === 'exec') {
-    const { command, cwd = null, timeoutMs } = event.body
+    const { command, cwd = null, timeoutMs = defaultExecMs } = event.body
     return { request, session, command, cwd, timeoutMs, env, handle, tty: null }
   }
   const { command = 'exec bash -i', cols, rows } = event.body

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { Protocol } from '../../kernel/index.ts'
 import { parseVariables } from '../../guest/wire.ts'
-import { defaultExecMs, maxCommandChars, maxExecMs, maxInputBytes, maxWaitMs } from './limits.ts'
+import { maxCommandChars, maxExecMs, maxInputBytes, maxWaitMs } from './limits.ts'
 
 const sessionName = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/i)
 const folder = z.strictObject({ name: z.string().min(1).max(255), mode: z.enum(['ro', 'rw']) })
@@ -71,6 +71,8 @@ export type VmStatus = z.infer<typeof vmStatus>
 const command = z.string().min(1).max(maxCommandChars)
 /** Absolute path in the guest. Default: where the session's last command ended. */
 const cwd = z.string().startsWith('/').max(4096).optional()
+/** ms. Default: ten minutes in the foreground, a day in the background. */
+const timeLimit = z.int().positive().max(maxExecMs).optional()
 /** Variables it gets besides the session's own, by explicit set: none carries over from one command to the next. */
 const env = z
   .record(z.string(), z.string())
@@ -132,7 +134,7 @@ export const protocol = {
     body: z.strictObject({
       command,
       cwd,
-      timeoutMs: z.int().positive().max(maxExecMs).default(defaultExecMs),
+      timeoutMs: timeLimit,
       env,
       /** It reads what `input` sends under this name, from its part `started` on. Without, it has no input. */
       handle: ownHandle.optional(),
@@ -167,7 +169,7 @@ export const protocol = {
    * VM, or at its time limit. Refused as `exec` is, and `overloaded` when too many of the session's are there already.
    */
   job: {
-    body: z.strictObject({ command, cwd, timeoutMs: z.int().positive().max(maxExecMs).default(maxExecMs), env }),
+    body: z.strictObject({ command, cwd, timeoutMs: timeLimit, env }),
     reply: z.strictObject({ job }),
   },
   /** Background commands of the badge's session, those that ended lately as well. Legal in every state. */
@@ -177,17 +179,19 @@ export const protocol = {
    * that, because too many came meanwhile; `outputFile` has them. Refused `not-found`. Legal in every state.
    */
   'job-output': {
-    body: z.strictObject({ job, waitMs: z.int().min(0).max(maxWaitMs).default(0) }),
+    body: z.strictObject({ job, waitMs: z.int().min(0).max(maxWaitMs).optional() }),
     reply: jobView.extend({ output: z.string(), missed: z.number(), outputFile: z.string().nullable() }),
     deadlineMs: null,
   },
+  /** Ends a job, or takes it off the list of those that wait; replies when it is over. Refused `not-found`. Legal in every state. */
+  'job-stop': { body: z.strictObject({ job }), reply: z.strictObject({}), deadlineMs: null },
   /** Input of a command of the badge's session; replies when it was taken. Refused `not-found`. Legal in every state, as are the next two. */
   input: {
     body: z.strictObject({
       session: sessionName.optional(),
       handle,
       bytes: z.instanceof(Uint8Array).refine((bytes) => bytes.length <= maxInputBytes),
-      end: z.boolean().default(false),
+      end: z.boolean().optional(),
     }),
     reply: z.strictObject({}),
     deadlineMs: null,

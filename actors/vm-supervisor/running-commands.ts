@@ -1,7 +1,7 @@
 /** Commands under way, as effects see them: what is sent to them by name, and what the background ones wrote. One supervisor per process. */
 import { asFault, type EffectContext, fault, type Fault } from '../../kernel/index.ts'
 import type { SignalName, TerminalSize } from '../../guest/wire.ts'
-import { jobOutputBytes } from './limits.ts'
+import { jobOutputBytes, jobStopMs } from './limits.ts'
 import type { ExecHandle } from './link-control.ts'
 import type { LiveVm } from './live-vm.ts'
 import type { Order, Waiting } from './state.ts'
@@ -12,6 +12,8 @@ export type Steering =
   | { act: 'input'; bytes: Uint8Array; end: boolean }
   | ({ act: 'resize' } & TerminalSize)
   | { act: 'signal'; signal: SignalName }
+  /** Asked to end first, and made to when it does not. */
+  | { act: 'stop' }
 
 type Job = { unread: UnreadOutput; handle: ExecHandle | null; file: string | null }
 
@@ -46,7 +48,7 @@ export async function runCommand(live: LiveVm, order: Waiting, context: EffectCo
   }
 }
 
-/** Goes on whoever asked for it; its output waits to be asked for. */
+/** Goes on whoever asked for it; its output waits to be asked for. Those who wait for its end hear of it once the machine knows (`settleJobs`). */
 export async function runJob(live: LiveVm, name: string, order: Order, trace: string | null): Promise<Outcome> {
   const job = jobOf(name)
   const handle = live.control.exec(
@@ -67,7 +69,6 @@ export async function runJob(live: LiveVm, name: string, order: Order, trace: st
     job.handle = null
     named.delete(key)
     release()
-    job.unread.end()
   }
 }
 
@@ -77,7 +78,7 @@ export async function readJob(name: string, waitMs: number, signal: AbortSignal)
   return { type: 'read', job: name, ...job.unread.take(), outputFile: job.file ?? job.handle?.keptAt() ?? null }
 }
 
-/** Jobs that ended without having run are over for those who wait; those that nobody remembers are forgotten. */
+/** Jobs the machine knows to be over are so for those who wait; those that nobody remembers are forgotten. */
 export function settleJobs(over: readonly string[], forgotten: readonly string[]): void {
   for (const name of over) jobOf(name).unread.end()
   for (const name of forgotten) {
@@ -96,11 +97,22 @@ export async function steer(session: string, name: string, steering: Steering): 
   try {
     if (steering.act === 'input') await handle.input(steering.bytes, steering.end)
     else if (steering.act === 'resize') handle.resize({ cols: steering.cols, rows: steering.rows })
-    else handle.signal(steering.signal)
+    else if (steering.act === 'signal') handle.signal(steering.signal)
+    else await stop(handle)
     return { type: 'done' }
   } catch (error) {
     return { type: 'failed', error: asFault(error) }
   }
+}
+
+async function stop(handle: ExecHandle): Promise<void> {
+  handle.signal('SIGTERM')
+  const timer = setTimeout(() => handle.kill(), jobStopMs)
+  await handle.done.then(
+    () => {},
+    () => {},
+  )
+  clearTimeout(timer)
 }
 
 function ended(error: unknown): Outcome {

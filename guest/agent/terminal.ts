@@ -20,12 +20,12 @@ export type Terminal = {
   close(): void
 }
 
-/** TIOCSWINSZ with what is asked for, TIOCSPTLCK (unlock), TIOCGPTN (its number, printed). */
+/** TIOCSWINSZ with what is asked for, TIOCSPTLCK (unlock), TIOCGPTN (its number, printed). Perl wants variables to write into. */
 const script = `
   my ($rows, $cols) = @ARGV;
-  ioctl(STDIN, 0x5414, pack("S4", $rows, $cols, 0, 0)) or die "size: $!";
-  ioctl(STDIN, 0x40045431, pack("i", 0)) or die "unlock: $!";
-  my $number = pack("I", 0);
+  my ($size, $unlocked, $number) = (pack("S4", $rows, $cols, 0, 0), pack("i", 0), pack("I", 0));
+  ioctl(STDIN, 0x5414, $size) or die "size: $!";
+  ioctl(STDIN, 0x40045431, $unlocked) or die "unlock: $!";
   ioctl(STDIN, 0x80045430, $number) or die "number: $!";
   print unpack("I", $number);`
 
