@@ -55,7 +55,7 @@ export async function shell(daemon: Daemon, asked: { session: string | null; com
     if (data !== undefined) io.stdout.write(Buffer.from(data, 'base64'))
     if (over) last()
   })
-  const size = () => ({ cols: io.stdout.columns ?? usual.cols, rows: io.stdout.rows ?? usual.rows })
+  const size = () => ({ cols: io.stdout.columns || usual.cols, rows: io.stdout.rows || usual.rows })
   const resized = (): void => void daemon.call('shell/resize', { shell: name, ...size() }).catch(() => {})
   const raw = io.stdin.isTTY === true
   const restore = (): void => void (raw && io.stdin.setRawMode?.(false))

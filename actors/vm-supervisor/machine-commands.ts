@@ -4,7 +4,18 @@ import { fault } from '../../kernel/index.ts'
 import { maxRunning, maxSessionRunning, maxSessions, maxWaiting } from './limits.ts'
 import { withJobs } from './machine-jobs.ts'
 import { asWaiting, detailOf, failureOf, interrupted, refuse, reply } from './messages.ts'
-import { type Folder, openJobs, type Session, sessionOf, uidFor, unavailable, type Waiting, withFolders, without } from './state.ts'
+import {
+  countsOf,
+  type Folder,
+  openJobs,
+  type Session,
+  sessionOf,
+  uidFor,
+  unavailable,
+  type Waiting,
+  withFolders,
+  without,
+} from './state.ts'
 
 export const withCommands = withJobs.extend({
   actions: {
@@ -120,15 +131,17 @@ export const withCommands = withJobs.extend({
     runWaiting: withJobs.enqueueActions(({ context, enqueue }) => {
       const waiting: Waiting[] = []
       const running: Record<number, string> = { ...context.running }
-      const jobs = openJobs(context).filter(({ state }) => state === 'running')
-      const busy = (name: string): number =>
-        Object.values(running).filter((one) => one === name).length + jobs.filter((job) => job.session === name).length
+      const counts = countsOf(context)
+      let underWay = Object.keys(running).length
       for (const item of context.waiting) {
         const session = context.sessions[item.session]
+        const own = counts[item.session] ?? { jobs: 0, commands: 0 }
         if (!session) enqueue.emit(refuse(item.request, fault('no-such-session', 'The session was closed.')))
         else if (session.inGuest === 'failed')
           enqueue.emit(refuse(item.request, session.error ?? fault('exec-failed', 'The session could not be prepared in the workspace.')))
-        else if (session.inGuest === 'yes' && Object.keys(running).length < maxRunning && busy(item.session) < maxSessionRunning) {
+        else if (session.inGuest === 'yes' && underWay < maxRunning && own.jobs + own.commands < maxSessionRunning) {
+          underWay++
+          counts[item.session] = { ...own, commands: own.commands + 1 }
           running[item.request] = item.session
           enqueue({ type: 'exec', params: item })
         } else waiting.push(item)

@@ -6,7 +6,7 @@ import { base } from './machine-base.ts'
 import { failureOf, interrupted, jobView, refuse, reply } from './messages.ts'
 import type { MachineEvent } from './events.ts'
 import type { Steering } from './running-commands.ts'
-import { type Context, type Job, type JobEnd, orderOf, runningOf, sessionOf, unavailable } from './state.ts'
+import { type Context, type Job, type JobEnd, countsOf, orderOf, sessionOf, unavailable } from './state.ts'
 
 type Change = { jobs: Context['jobs']; out: readonly Outgoing[]; over: readonly string[]; forgotten: readonly string[] }
 
@@ -73,15 +73,17 @@ export const withJobs = base.extend({
       enqueue.emit(reply(request, { job: name }))
     }),
     runJobs: base.enqueueActions(({ context, enqueue }) => {
-      const jobs: Record<string, Job> = { ...context.jobs }
+      const begun: Record<string, Job> = {}
+      const counts = countsOf(context)
       for (const [name, job] of Object.entries(context.jobs)) {
         if (job.state !== 'waiting' || context.sessions[job.session]?.inGuest !== 'yes') continue
-        const running = namesOf(jobs, (one) => one.session === job.session && one.state === 'running').length
-        if (running >= maxSessionJobs || running + runningOf(context, job.session) >= maxSessionRunning) continue
-        jobs[name] = { ...job, state: 'running' }
+        const { jobs = 0, commands = 0 } = counts[job.session] ?? {}
+        if (jobs >= maxSessionJobs || jobs + commands >= maxSessionRunning) continue
+        counts[job.session] = { jobs: jobs + 1, commands }
+        begun[name] = { ...job, state: 'running' }
         enqueue({ type: 'job', params: { ref: name, ...orderOf(job) } })
       }
-      enqueue.assign({ jobs })
+      if (Object.keys(begun).length > 0) enqueue.assign({ jobs: { ...context.jobs, ...begun } })
     }),
     finishJob: base.enqueueActions(({ context, event, enqueue }) => {
       const end = endOf(event)

@@ -222,8 +222,14 @@ export function sessionOf({ from, body }: { from: { badge: Badge }; body: { sess
 
 export const orderOf = ({ session, command, cwd, timeoutMs, env }: Order): Order => ({ session, command, cwd, timeoutMs, env })
 
-/** Commands of the session in the foreground. */
-export const runningOf = ({ running }: Context, session: string): number => Object.values(running).filter((one) => one === session).length
+/** What runs in each session: in the background, and in front. */
+export function countsOf({ running, jobs }: Pick<Context, 'running' | 'jobs'>): Record<string, { jobs: number; commands: number }> {
+  const counts: Record<string, { jobs: number; commands: number }> = {}
+  const of = (session: string) => (counts[session] ??= { jobs: 0, commands: 0 })
+  for (const session of Object.values(running)) of(session).commands++
+  for (const job of Object.values(jobs)) if (job.state === 'running') of(job.session).jobs++
+  return counts
+}
 
 /** Background commands that are under way or wait for it; of one session, if one is named. */
 export function openJobs({ jobs }: Context, session?: string): Job[] {
