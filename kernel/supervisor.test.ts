@@ -132,6 +132,18 @@ describe('a group', () => {
     expect([it.value, it.waiting, it.did.includes('+b')]).toEqual(['stopped', false, false])
   })
 
+  test('one that ends of itself while another is told to: the other is told once', () => {
+    const it = world('rest-for-one', ['permanent', 'permanent', 'permanent', 'permanent'])
+    it.send({ type: 'start' })
+    it.settle()
+    it.did.length = 0
+    it.crash('b', 0)
+    it.crash('c', 0)
+    it.settle()
+    expect(it.did).toEqual(['!b', '-d', '!c', '+b', '+c', '+d'])
+    expect(it.value).toBe('running')
+  })
+
   test('whatever happens in whatever order: it comes to rest, with all up that should be, or all down when stopped', () => {
     const kind = fc.constantFrom<ChildKind>('permanent', 'transient', 'temporary')
     const act = fc.oneof(
@@ -159,7 +171,7 @@ describe('a group', () => {
               at += next.gap
               const id = 'abcdef'[next.which % kinds.length] as string
               // Only what runs can end.
-              if (['up', 'starting', 'terminating'].includes(it.states()[id] ?? '')) it.crash(id, at, next.clean)
+              if (['up', 'starting', 'terminating', 'ending'].includes(it.states()[id] ?? '')) it.crash(id, at, next.clean)
             }
           }
           it.settle()
@@ -170,10 +182,10 @@ describe('a group', () => {
             else expect(['up', 'gone']).toContain(child.state)
           }
           expect(it.value).toBe(stopped ? 'stopped' : 'running')
-          // At most one of each runs at a time.
+          // At most one of each runs at a time, and each is told to end once.
           for (const id of Object.keys(states)) {
             const life = it.did.filter((entry) => entry.endsWith(id))
-            for (const [index, entry] of life.entries()) if (entry === `+${id}` && index > 0) expect(life[index - 1]).not.toBe(`+${id}`)
+            for (const [index, entry] of life.entries()) if (!entry.startsWith('!') && index > 0) expect(life[index - 1]).not.toBe(entry)
           }
         },
       ),

@@ -23,8 +23,8 @@ import { decideRestart } from './supervision.ts'
 
 export type Strategy = 'one-for-one' | 'rest-for-one' | 'one-for-all'
 export type ChildKind = 'permanent' | 'transient' | 'temporary'
-/** `gone`: it will not be back. */
-export type ChildState = 'down' | 'starting' | 'up' | 'terminating' | 'gone'
+/** `terminating`: it is to end, and has not been told yet. `ending`: it has been told. `gone`: it will not be back. */
+export type ChildState = 'down' | 'starting' | 'up' | 'terminating' | 'ending' | 'gone'
 export type Child = { id: string; restart: ChildKind; state: ChildState }
 export type GroupSpec = { strategy: Strategy; intensity: number; periodMs: number; children: readonly { id: string; restart: ChildKind }[] }
 
@@ -62,10 +62,10 @@ const base = setup({
   },
   guards: {
     comesBack: ({ context, event }) => event.type === 'exited' && comesBack(context, event.id, event.clean),
-    nextToEnd: ({ context }) => context.children.some(({ state }) => state === 'terminating'),
+    someToEnd: ({ context }) => context.children.some(isToEnd),
     noneStarting: ({ context }) => !context.children.some(({ state }) => state === 'starting'),
-    noneEnding: ({ context }) => !context.children.some(({ state }) => state === 'terminating'),
-    wasToEnd: ({ context, event }) => event.type === 'exited' && stateOf(context, event.id) === 'terminating',
+    noneToEnd: ({ context }) => !context.children.some(isToEnd),
+    wasToEnd: ({ context, event }) => event.type === 'exited' && context.children.some((child) => child.id === event.id && isToEnd(child)),
     pausing: ({ context }) => context.delayMs > 0,
   },
   delays: { backoff: ({ context }) => context.delayMs },
@@ -96,10 +96,12 @@ export const machine = base
           : context.children.find(({ state }) => state === 'down')
         return next ? { context: withState(context, next.id, 'starting'), launch: next.id } : { context }
       }),
-      /** Ends the rightmost that is to end; one at a time. */
+      /** Tells the rightmost that is to end; one at a time, and each once, also when another ends of itself meanwhile. */
       terminateNext: changing((context) => {
-        const next = context.children.findLast(({ state }) => state === 'terminating')
-        return next ? { context, terminate: next.id } : { context }
+        const next = context.children.some(({ state }) => state === 'ending')
+          ? null
+          : context.children.findLast(({ state }) => state === 'terminating')
+        return next ? { context: withState(context, next.id, 'ending'), terminate: next.id } : { context }
       }),
       noteUp: only((context, event) =>
         event.type === 'launched' && stateOf(context, event.id) === 'starting' ? withState(context, event.id, 'up') : context,
@@ -158,7 +160,7 @@ export const machine = base
       /** Those that go down with the one that ended, right to left. */
       terminating: {
         entry: 'terminateNext',
-        always: [{ guard: 'nextToEnd', target: 'ending' }, { guard: 'pausing', target: 'waiting' }, { target: 'launching' }],
+        always: [{ guard: 'someToEnd', target: 'ending' }, { guard: 'pausing', target: 'waiting' }, { target: 'launching' }],
       },
       ending: {
         on: {
@@ -178,7 +180,7 @@ export const machine = base
       },
       stopping: {
         entry: ['allDown', 'terminateNext'],
-        always: { guard: 'noneEnding', target: 'stopped' },
+        always: { guard: 'noneToEnd', target: 'stopped' },
         on: {
           exited: { target: 'stopping', reenter: true, actions: 'noteGone' },
           stop: {},
@@ -189,7 +191,12 @@ export const machine = base
   })
 
 function endState(state: ChildState): ChildState {
+  if (state === 'ending') return state
   return state === 'down' || state === 'gone' ? 'gone' : 'terminating'
+}
+
+function isToEnd({ state }: Child): boolean {
+  return state === 'terminating' || state === 'ending'
 }
 
 function withState(context: Group, id: string, state: ChildState): Group {

@@ -14,6 +14,8 @@ const policy = {
     coworkEgressAllowedHosts: null,
     disabledBuiltinTools: [],
     builtinToolPolicy: {},
+    otlpEndpoint: null,
+    otlpContentCapture: [],
   },
   decidedBy: {},
   failedClosed: false,

@@ -11,6 +11,8 @@ const unrestricted = {
     coworkEgressAllowedHosts: null,
     disabledBuiltinTools: [],
     builtinToolPolicy: {},
+    otlpEndpoint: null,
+    otlpContentCapture: [],
   },
   decidedBy: {},
   failedClosed: false,

@@ -14,7 +14,7 @@ import { attachNetwork, conversationEgress, egressLimits, ownHosts, permitted } 
 import { maxFolders, maxHosts, maxSessions, maxTries } from './limits.ts'
 import { folderKey, folderName } from './names.ts'
 import type { Policy } from '../policy/protocol.ts'
-import { blockedTools, folderLimit, outsideAllowed, switchedOff } from './policy-rules.ts'
+import { folderLimit, outsideAllowed, restrictions, switchedOff } from './policy-rules.ts'
 import { dropFolder, endSession } from './sessions.ts'
 import {
   changeFolder,
@@ -165,7 +165,7 @@ function message(
 function spawnConversation(session: Session, ref: string, policy: Policy | null): Outgoing {
   const { id, model } = session
   const hosts = ownHosts(session, policy)
-  const blocked = policy ? blockedTools(policy) : {}
+  const restricted = policy ? restrictions(policy) : {}
   const folders = connected(session)
   const given: { name: string; reason: string; cap: Delegation }[] = [
     {
@@ -196,7 +196,14 @@ function spawnConversation(session: Session, ref: string, policy: Policy | null)
     body: {
       kind: 'conversation',
       instance: id,
-      params: { session: id, folders: folders.map(view), hosts, blocked, now: session.openedAt, ...(model === null ? {} : { model }) },
+      params: {
+        session: id,
+        folders: folders.map(view),
+        hosts,
+        ...restricted,
+        now: session.openedAt,
+        ...(model === null ? {} : { model }),
+      },
       session: id,
       grants: given.map(({ name, reason }) => ({ name, reason })),
     },

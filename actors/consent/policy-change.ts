@@ -11,7 +11,7 @@ import type { Policy } from '../policy/protocol.ts'
 import { renewHosts, tellConversation } from './hosts.ts'
 import { egressLimits } from './egress-capability.ts'
 import { open } from './opening.ts'
-import { blockedTools, folderLimit, switchedOff, toolRule } from './policy-rules.ts'
+import { folderLimit, restrictions, switchedOff, toolRule } from './policy-rules.ts'
 import { dropFolder, endSession } from './sessions.ts'
 import { andThen, type Context, type Grant, refuse, type Step, stay, tell, withSession } from './state.ts'
 
@@ -79,12 +79,12 @@ function applyEgress(context: Context, id: string, before: Policy, policy: Polic
 
 function applyTools(context: Context, id: string, before: Policy, policy: Policy): Step {
   const session = context.sessions[id]
-  const blocked = blockedTools(policy)
-  if (!session || JSON.stringify(blockedTools(before)) === JSON.stringify(blocked)) return stay(context)
+  const restricted = restrictions(policy)
+  if (!session || JSON.stringify(restrictions(before)) === JSON.stringify(restricted)) return stay(context)
   const tools = ({ kind, tool }: Grant) => (kind === 'exec' ? ['Bash'] : kind === 'write' ? ['Write', 'Edit', 'Move'] : [tool ?? ''])
   const over = session.grants.filter((grant) => tools(grant).some((tool) => toolRule(policy, tool) === 'blocked'))
   const kept = withSession(context, id, (now) => ({ ...now, grants: now.grants.filter((grant) => !over.includes(grant)) }))
   const revoked = over.reduce<Step>((step, { grant }) => andThen(step, (now) => tell(now, 'kernel', 'revoke', { grant })), stay(kept))
   const { conversation } = session
-  return andThen(revoked, (now) => (conversation ? tell(now, conversation.slot, 'restrict', { blocked }) : stay(now)))
+  return andThen(revoked, (now) => (conversation ? tell(now, conversation.slot, 'restrict', restricted) : stay(now)))
 }

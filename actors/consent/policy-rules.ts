@@ -55,13 +55,19 @@ export function toolRule({ values: { disabledBuiltinTools, builtinToolPolicy } }
 }
 
 /** Tools that must not be used, with the rule that says so. */
-export function blockedTools(policy: Policy): Record<string, string> {
+function blockedTools(policy: Policy): Record<string, string> {
   const { disabledBuiltinTools, builtinToolPolicy } = policy.values
   const names = new Set([...disabledBuiltinTools, ...Object.keys(builtinToolPolicy)])
   const blocked = [...names].filter((name) => toolRule(policy, name) === 'blocked').toSorted()
   return Object.fromEntries(
     blocked.map((name) => [name, ruleText(policy, disabledBuiltinTools.includes(name) ? 'disabledBuiltinTools' : 'builtinToolPolicy')]),
   )
+}
+
+/** What a conversation is to know of policy. */
+export function restrictions(policy: Policy): { blocked: Record<string, string>; rawApiBodies: boolean } {
+  const { otlpEndpoint, otlpContentCapture } = policy.values
+  return { blocked: blockedTools(policy), rawApiBodies: otlpEndpoint !== null && otlpContentCapture.includes('rawApiBodies') }
 }
 
 export function toolDenied(policy: Policy, tool: string): Fault {

@@ -9,6 +9,7 @@ type Body = {
   instance: string
   id: string
   grant: number
+  rawApiBodies: boolean
   hosts: string[]
   folders: { name: string; mode: string }[]
   params: { root: string; hosts: string[]; blocked: Record<string, string> }
@@ -33,6 +34,8 @@ const policyOf = (values: Values): Policy => ({
     coworkEgressAllowedHosts: null,
     disabledBuiltinTools: [],
     builtinToolPolicy: {},
+    otlpEndpoint: null,
+    otlpContentCapture: [],
     ...values,
   } as Policy['values'],
   decidedBy: Object.fromEntries(Object.keys(values).map((key) => [key, 'managed settings, /m'])),
@@ -315,7 +318,18 @@ describe('tools', () => {
     expect(it.answer(open)).toMatchObject({ error: { code: 'policy-denied' } })
     expect(it.of('restrict')[0]?.body).toEqual({
       blocked: { Bash: expect.stringContaining('disabledBuiltinTools'), Write: expect.any(String) },
+      rawApiBodies: false,
     })
+  })
+
+  test('telemetry may carry what goes to the model: the conversation is told, while there is a collector', () => {
+    const it = world()
+    it.open(['/work/a'], [], 'ask')
+    it.policy({ otlpContentCapture: ['rawApiBodies'] })
+    expect(it.of('restrict')).toEqual([])
+    it.policy({ otlpContentCapture: ['rawApiBodies'], otlpEndpoint: 'https://collector.example' })
+    it.policy({ otlpEndpoint: 'https://collector.example' })
+    expect(it.of('restrict').map(({ body }) => body.rawApiBodies)).toEqual([true, false])
   })
 })
 

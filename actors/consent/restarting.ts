@@ -1,5 +1,5 @@
 /** An actor came back after a crash and remembers nothing: what sessions had given it is given again. */
-import { blockedTools } from './policy-rules.ts'
+import { restrictions } from './policy-rules.ts'
 import { attachNetwork } from './egress-capability.ts'
 import { attachFolders, connected, readable, view } from './opening.ts'
 import type { Outgoing } from '../../kernel/index.ts'
@@ -47,5 +47,5 @@ function retell(context: Context, session: Session): Step {
 /** It was spawned with what policy blocked then. */
 function restrict(context: Context, { conversation }: Session): Step {
   if (!conversation || context.policy === null) return stay(context)
-  return tell(context, conversation.slot, 'restrict', { blocked: blockedTools(context.policy) })
+  return tell(context, conversation.slot, 'restrict', restrictions(context.policy))
 }

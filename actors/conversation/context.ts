@@ -43,6 +43,7 @@ const contextSchema = z.object({
   hosts: z.array(z.string()),
   folders: z.array(folderSchema),
   blocked: z.record(z.string(), z.string()),
+  rawApiBodies: z.boolean(),
   /** Read capability of each connected folder, by folder name. */
   folderSlots: z.record(z.string(), slot),
   messages: z.array(z.custom<Message>()),
@@ -71,13 +72,14 @@ export type Context = Readonly<z.infer<typeof contextSchema>>
 
 /** Folders without a slot of their own name among `slots` are kept: the router refuses for them. */
 export function initialContext(input: { params: Record<string, unknown>; slots?: readonly string[] }): Context {
-  const { session, folders, hosts, model, blocked } = conversationParams.parse(input.params)
+  const { session, folders, hosts, model, blocked, rawApiBodies } = conversationParams.parse(input.params)
   return {
     session,
     model: model ?? DEFAULT_MODEL,
     hosts,
     folders,
     blocked,
+    rawApiBodies,
     folderSlots: Object.fromEntries(folders.map(({ name }) => [name, `folder:${name}`])),
     messages: [],
     loadedSeq: 0,

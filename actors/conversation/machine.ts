@@ -18,7 +18,7 @@ import { allCallsDone, allowed, beginCalls, callFailed, callRan, previewed, ques
 import { type Context, initialContext, newTurn, withFolders } from './context.ts'
 import { replayed } from './history.ts'
 import { HISTORY_PAGE, HISTORY_RETRY_MS } from './limits.ts'
-import { modelRequest } from './model-request.ts'
+import { requestOf } from './model-request.ts'
 import type { ModelAttempt } from './model-call.ts'
 import type { protocol } from './protocol.ts'
 import { reported, reportedInterrupt, type Stamp } from './report.ts'
@@ -67,7 +67,7 @@ const base = setup({
   types: {} as { context: Context; events: Event; emitted: Outgoing; input: { params: Record<string, unknown>; slots: readonly string[] } },
   actions: {
     prepareTurn: (_, _params: Tag) => {},
-    callModel: (_, _params: Tag & { body: ReturnType<typeof modelRequest> }) => {},
+    callModel: (_, _params: Tag & { body: ReturnType<typeof requestOf> }) => {},
     runTool: (_, _params: ToolRun) => {},
   },
   guards: {
@@ -101,7 +101,8 @@ function stepping(take: (context: Context, event: Event) => Step): ReturnType<ty
 }
 
 /** A step that telemetry hears of as well. */
-const telling = (take: (context: Context, event: Event) => Step) => stepping((context, event) => reported(take(context, event), event))
+const telling = (take: (context: Context, event: Event) => Step) =>
+  stepping((context, event) => reported(take(context, event), event, context))
 
 const changing = (change: (context: Context, event: Event) => Context) =>
   stepping((context, event) => ({ context: change(context, event), out: [], runs: [] }))
@@ -199,7 +200,7 @@ export const machine = base
         if (event.type !== 'restrict') return { context, out: [], runs: [] }
         const { request } = event.from
         return {
-          context: { ...context, blocked: event.body.blocked },
+          context: { ...context, ...event.body },
           out: request === null ? [] : [{ type: 'reply', request, body: {} }],
           runs: [],
         }
@@ -286,7 +287,7 @@ export const machine = base
                 type: 'callModel',
                 params: ({ context }) => ({
                   ...tagOf(context),
-                  body: modelRequest(context.model, context.messages, promptInput(context), context),
+                  body: requestOf(context),
                 }),
               },
             ],
@@ -340,14 +341,4 @@ function turnRef({ serial }: Context): string {
 
 function tagOf(context: Context): Tag {
   return { ref: turnRef(context), request: context.turn?.request ?? -1 }
-}
-
-function promptInput({ session, folders, hosts, turn, serverNotes }: Context): {
-  session: string
-  folders: Context['folders']
-  hosts: Context['hosts']
-  date: string
-  serverNotes: string[]
-} {
-  return { session, folders, hosts, date: turn?.date ?? '', serverNotes }
 }

@@ -1,4 +1,5 @@
 import type { MessageCreateParamsBase } from '@anthropic-ai/sdk/resources/messages'
+import type { Context } from './context.ts'
 import { type Message, validHistory, withCacheMark } from './history.ts'
 import { MAX_OUTPUT_TOKENS } from './limits.ts'
 import type { Workspace } from './paths.ts'
@@ -6,8 +7,14 @@ import { type SystemPromptInput, systemPrompt } from './system-prompt.ts'
 import { toolParams } from './tools/catalog.ts'
 import { serverToolParam } from './tools/server-tool.ts'
 
+/** What the conversation would ask the model now. */
+export function requestOf(context: Context): MessageCreateParamsBase {
+  const { session, folders, hosts, turn, serverNotes } = context
+  return modelRequest(context.model, context.messages, { session, folders, hosts, date: turn?.date ?? '', serverNotes }, context)
+}
+
 /** Everything one model call sends. Pure. Order of the cached prefix: tools, system prompt, messages. */
-export function modelRequest(
+function modelRequest(
   model: string,
   messages: readonly Message[],
   prompt: SystemPromptInput,

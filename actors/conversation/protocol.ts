@@ -86,8 +86,11 @@ export const protocol = {
    * the slot `folder:<name>`.
    */
   folders: { body: z.strictObject({ folders: z.array(folderSchema), hosts: z.array(z.string()).optional() }), reply: z.strictObject({}) },
-  /** Tools that policy blocks from now on, all of them, with the rule that says so. From consent. Legal in every state. */
-  restrict: { body: z.strictObject({ blocked: z.record(z.string(), z.string()) }), reply: z.strictObject({}) },
+  /**
+   * What policy says from now on, all of it: the tools it blocks, with the rule that says so, and whether telemetry may carry what goes to
+   * the model and comes back. From consent. Legal in every state.
+   */
+  restrict: { body: z.strictObject({ blocked: z.record(z.string(), z.string()), rawApiBodies: z.boolean() }), reply: z.strictObject({}) },
   /** How much history there is; 0 until it is loaded. Legal in every state. */
   history: { body: z.strictObject({}), reply: z.strictObject({ messages: z.number().int() }) },
 } satisfies Protocol
@@ -101,6 +104,8 @@ export const conversationParams = z.looseObject({
   model: z.string().min(1).nullish(),
   /** Tools that policy blocks, with the rule that says so: not offered, and refused if called all the same. */
   blocked: z.record(z.string(), z.string()).default({}),
+  /** Whether telemetry may carry what goes to the model and comes back. */
+  rawApiBodies: z.boolean().default(false),
 })
 
 /**

@@ -99,3 +99,33 @@ test('a change that cannot be recorded does not happen; a read does', async () =
   expect(ranAt).toEqual(['read'])
   expect(brief()).toContain('tool_result false audit-failed')
 })
+
+test('bodies of model requests are told of once policy wants them, in the middle of a turn too, and no longer when it does not', async () => {
+  const restrict = (rawApiBodies: boolean) => running?.restrict({ blocked: {}, rawApiBodies })
+  const bodies = () =>
+    told().flatMap(({ name, attributes, content }) =>
+      name.endsWith('_body') ? [{ name, attributes, body: JSON.parse(content?.body ?? '') }] : [],
+    )
+  const { prompt } = await start({
+    model: (_: unknown, n: number) => (n === 0 ? use(['c1', 'Bash', { command: 'ls' }]) : say('done')),
+    exec: async () => {
+      await restrict(true)
+      return ran
+    },
+  })
+  await prompt('run ls')
+  const [request, response, ...none] = bodies()
+  expect(none).toEqual([])
+  expect(request).toMatchObject({
+    name: 'api_request_body',
+    body: { messages: [{ role: 'user' }, { role: 'assistant' }, { role: 'user' }] },
+  })
+  expect(response).toMatchObject({
+    name: 'api_response_body',
+    body: { content: [{ type: 'text', text: 'done' }], stop_reason: 'end_turn' },
+  })
+  expect(response?.attributes).toMatchObject({ body_truncated: false, body_length: JSON.stringify(response?.body).length })
+  await restrict(false)
+  await prompt('again')
+  expect(bodies()).toHaveLength(2)
+})

@@ -14,6 +14,7 @@ import type { protocol as telemetry } from '../telemetry/protocol.ts'
 import type { Context } from './context.ts'
 import { EVENTS_PER_ENTRY, MAX_REPORTED_CHARS } from './limits.ts'
 import type { ModelAttempt } from './model-call.ts'
+import { requestOf } from './model-request.ts'
 import type { ConversationEvent } from './protocol.ts'
 import { type ModelAnswer, type Step, withTurn } from './steps.ts'
 
@@ -31,8 +32,8 @@ type Told =
   | ({ type: 'callModel.attempt' } & ModelAttempt & Stamp)
   | ({ type: 'runTool.done' | 'runTool.failed' } & Stamp)
 
-/** The step with what is to be reported of it. `event` led to it. */
-export function reported(step: Step, event: { type: string }): Step {
+/** The step with what is to be reported of it. `event` led to it, `before` is where it came from. */
+export function reported(step: Step, event: { type: string }, before: Context): Step {
   if (!step.context.reports) return step
   const told = event as Told
   if (told.type === 'prepareTurn.ready' || told.type === 'prepareTurn.failed') {
@@ -40,8 +41,9 @@ export function reported(step: Step, event: { type: string }): Step {
     const known = { ...step, context: withTurn(step.context, { promptId: told.promptId }) }
     return tell(known, [{ name: 'user_prompt', attributes: { prompt_length: text.length }, content: { prompt: clip(text) } }])
   }
-  if (told.type === 'callModel.done') return tell(step, answerDrafts(step.context, told))
-  if (told.type === 'callModel.attempt') return tell(step, [attemptDraft(step.context, told)])
+  if (told.type === 'callModel.done') return tell(step, [...answerDrafts(step.context, told), ...bodyDrafts(before, told)])
+  if (told.type === 'callModel.attempt')
+    return tell(step, [attemptDraft(step.context, told), ...(told.last ? bodyDrafts(before, told) : [])])
   return callsTold(step, told.type === 'runTool.done' || told.type === 'runTool.failed' ? told : {})
 }
 
@@ -86,6 +88,23 @@ function answerDrafts({ model }: Context, { content, usage, requestId, speed, du
           },
         ]),
   ]
+}
+
+/** What went to the model and what came back, when policy wants it: they repeat the whole conversation each time. */
+function bodyDrafts(
+  context: Context,
+  { at, ...answer }: Partial<Pick<ModelAnswer, 'content' | 'stopReason' | 'usage' | 'requestId'>> & Stamp,
+): Draft[] {
+  if (!context.rawApiBodies) return []
+  const draft = (name: 'api_request_body' | 'api_response_body', value: unknown): Draft => {
+    const text = JSON.stringify(value)
+    const attributes = { model: context.model, body_length: text.length, body_truncated: text.length > MAX_REPORTED_CHARS }
+    const request = answer.requestId === undefined ? {} : { request_id: answer.requestId }
+    return { name, attributes: { ...attributes, ...request }, content: { body: clip(text) }, ...(at === undefined ? {} : { at }) }
+  }
+  const { content, stopReason, usage } = answer
+  const request = draft('api_request_body', requestOf(context))
+  return content === undefined ? [request] : [request, draft('api_response_body', { content, stop_reason: stopReason, usage })]
 }
 
 function attemptDraft({ model }: Context, { code, message, status, durationMs, attempt, last, at, span }: ModelAttempt & Stamp): Draft {

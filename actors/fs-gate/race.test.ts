@@ -33,6 +33,8 @@ fs.symlinkSync(outside + '/secret.txt', root + '/evil-file')
 process.send('ready')
 const attempt = (work) => { try { work() } catch {} }
 for (;;) {
+  // A write into the gap between two renames makes a folder of that name, and nothing could be swapped from then on.
+  if (fs.existsSync(root + '/kept')) attempt(() => { fs.rmSync(root + '/swap', { recursive: true, force: true }); fs.renameSync(root + '/kept', root + '/swap') })
   attempt(() => { fs.renameSync(root + '/swap', root + '/kept'); fs.renameSync(root + '/evil', root + '/swap') })
   for (let i = 0; i < 400; i += 1);
   attempt(() => { fs.renameSync(root + '/swap', root + '/evil'); fs.renameSync(root + '/kept', root + '/swap') })

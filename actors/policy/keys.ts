@@ -12,6 +12,19 @@ const toolRule = z.enum(['allow', 'ask', 'ask-session', 'blocked'])
 const flag = z.boolean()
 const texts = z.array(z.string())
 const record = z.record(z.string(), z.string())
+const usdPerMillionTokens = z.number().nonnegative()
+const prices = z.record(
+  z
+    .string()
+    .max(100)
+    .regex(/^[^*]*\*?[^*]*$/, 'a name, or one with a single `*`'),
+  z.strictObject({
+    input: usdPerMillionTokens,
+    output: usdPerMillionTokens,
+    cacheRead: usdPerMillionTokens.optional(),
+    cacheCreation: usdPerMillionTokens.optional(),
+  }),
+)
 
 /** What a source may say, before entries of lists are looked at one by one. */
 export const given = {
@@ -32,6 +45,7 @@ export const given = {
   otlpResourceAttributes: record,
   otlpContentCapture: z.array(z.enum(['userPrompts', 'assistantResponses', 'toolDetails', 'toolContent', 'rawApiBodies'])),
   otlpTracesEnabled: flag,
+  modelPrices: prices,
 } as const
 export const folderEntrySchema = folderEntry
 
@@ -69,6 +83,7 @@ export const values = z.strictObject({
   otlpResourceAttributes: record,
   otlpContentCapture: texts,
   otlpTracesEnabled: flag,
+  modelPrices: prices,
 })
 export type Values = z.infer<typeof values>
 export type Key = keyof Values
@@ -92,6 +107,7 @@ export const defaults: Values = {
   otlpResourceAttributes: {},
   otlpContentCapture: [],
   otlpTracesEnabled: false,
+  modelPrices: {},
 }
 
 /** Earlier names that profiles in the field still use. */
@@ -207,14 +223,15 @@ export const about: Readonly<Record<Key, About>> = {
   },
   otlpResourceAttributes: {
     type: 'object of texts',
-    effect: 'Attributes added to the resource telemetry comes from.',
-    example: { 'deployment.environment': 'production' },
+    effect:
+      'Attributes added to the resource telemetry comes from and to each event, such as `organization.id`. What Bulkhead itself says cannot be replaced.',
+    example: { 'organization.id': 'acme', 'deployment.environment': 'production' },
     tested: telemetryTest,
   },
   otlpContentCapture: {
     type: 'array of "userPrompts" | "assistantResponses" | "toolDetails" | "toolContent" | "rawApiBodies"',
     effect:
-      'Content that telemetry may carry beside metadata; `userPrompts` brings answers along, `rawApiBodies` adds nothing yet. `[]`: none.',
+      'Content that telemetry may carry beside metadata; `userPrompts` brings answers along, `rawApiBodies` adds the events `api_request_body` and `api_response_body`. `[]`: none.',
     example: ['toolDetails'],
     tested: telemetryTest,
   },
@@ -222,6 +239,13 @@ export const about: Readonly<Record<Key, About>> = {
     type: 'boolean',
     effect: '`true`: traces are exported beside logs and metrics.',
     example: true,
+    tested: telemetryTest,
+  },
+  modelPrices: {
+    type: 'object: model name, or pattern with one `*` → {"input", "output", "cacheRead"?, "cacheCreation"?}, US dollars for a million tokens',
+    effect:
+      'What a model costs: `cost_usd` of `api_request` and the metric `bulkhead.cost.usage`. An exact name beats a pattern, a longer pattern a shorter one. A cache price that is not given is that of `input`. Not set: costs are not known and not sent.',
+    example: { 'practice*': { input: 3, output: 15, cacheRead: 0.3, cacheCreation: 3.75 } },
     tested: telemetryTest,
   },
 }

@@ -9,7 +9,7 @@ import { anchorEveryMs, maxEntryBytes } from './limits.ts'
 import { auditDir } from './manifest.ts'
 import type { AuditBody, HopView, TelemetryEvent, TelemetryStatus } from './protocol.ts'
 import { eventSpan, hopSpan, logRecord, measuresOf } from './records.ts'
-import { type Settings, shownEndpoint } from './settings.ts'
+import { type Rules, type Settings, shownEndpoint } from './settings.ts'
 
 type Done = { type: string; [key: string]: unknown }
 type Appended = { request: number; from: string; session: string | null; entry: AuditBody }
@@ -88,12 +88,12 @@ export function createEffects(out: Export = createExport()) {
     },
     record: {
       outcomes: ['done'],
-      run: ({ event, session, capture }: { event: TelemetryEvent; session: string | null; capture: readonly string[] }) =>
+      run: ({ event, session, rules }: { event: TelemetryEvent; session: string | null; rules: Rules }) =>
         Effect.sync(() => {
           const at = event.at ?? Date.now()
-          out.log(logRecord(event, session, at, capture))
-          for (const measure of measuresOf(event)) out.measure(measure)
-          const span = eventSpan(event, session, at, capture)
+          out.log(logRecord(event, session, at, rules))
+          for (const measure of measuresOf(event, rules)) out.measure(measure)
+          const span = eventSpan(event, session, at, rules)
           if (span) out.span(span)
           return { type: 'done' }
         }),

@@ -43,6 +43,7 @@ const settings = (endpoint: string | null, more: Partial<Settings> = {}): Settin
   protocol: 'http/json',
   resource: {},
   capture: [],
+  prices: {},
   traces: false,
   ...more,
 })

@@ -12,7 +12,7 @@ import { fault, type From, type Inbound, type KernelEvent, type Outgoing } from 
 import type { Policy } from '../policy/protocol.ts'
 import { maxWatchers, policyRetryMs } from './limits.ts'
 import type { AuditBody, HopView, protocol, TelemetryEvent } from './protocol.ts'
-import { type Settings, settingsOf } from './settings.ts'
+import { noRules, type Rules, type Settings, settingsOf } from './settings.ts'
 
 export type Context = {
   /** Null until policy has told. */
@@ -36,7 +36,7 @@ const base = setup({
   types: {} as { context: Context; events: Event; emitted: Outgoing },
   actions: {
     configure: (_, _params: { settings: Settings }) => {},
-    record: (_, _params: { event: TelemetryEvent; session: string | null; capture: readonly string[] }) => {},
+    record: (_, _params: { event: TelemetryEvent; session: string | null; rules: Rules }) => {},
     recordHops: (_, _params: { hops: readonly HopView[]; dropped: number }) => {},
     append: (_, _params: { request: number; from: string; session: string | null; entry: AuditBody }) => {},
     report: (_, _params: { request: number; settings: Settings | null }) => {},
@@ -70,7 +70,8 @@ export const machine = base
       take: base.enqueueActions(({ context, event, enqueue }) => {
         if (event.type === 'event') {
           const { session } = event.from.badge
-          enqueue({ type: 'record', params: { event: event.body, session, capture: context.settings?.capture ?? [] } })
+          const { capture, resource, prices } = context.settings ?? noRules
+          enqueue({ type: 'record', params: { event: event.body, session, rules: { capture, resource, prices } } })
         }
         if (event.type === 'hops') enqueue({ type: 'recordHops', params: event.body })
         if (event.type === 'audit') enqueue({ type: 'append', params: { ...sender(event.from), entry: event.body } })

@@ -138,6 +138,7 @@ export async function openOtlp(
   const instruments = {
     'bulkhead.session.count': counter('bulkhead.session.count', '{session}'),
     'bulkhead.token.usage': counter('bulkhead.token.usage', '{token}'),
+    'bulkhead.cost.usage': counter('bulkhead.cost.usage', 'USD'),
     'bulkhead.code_edit_tool.decision': counter('bulkhead.code_edit_tool.decision', '{decision}'),
     'gen_ai.client.operation.duration': seconds('gen_ai.client.operation.duration'),
     'gen_ai.execute_tool.duration': seconds('gen_ai.execute_tool.duration'),

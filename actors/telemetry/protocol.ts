@@ -9,7 +9,16 @@ const scalar = z.union([z.string(), z.number(), z.boolean()])
 const traceContext = z.string().regex(/^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/)
 const attributes = z.record(z.string().max(100), scalar)
 
-const eventName = z.enum(['user_prompt', 'assistant_response', 'tool_result', 'tool_decision', 'api_request', 'api_error'])
+const eventName = z.enum([
+  'user_prompt',
+  'assistant_response',
+  'tool_result',
+  'tool_decision',
+  'api_request',
+  'api_error',
+  'api_request_body',
+  'api_response_body',
+])
 
 const event = z.strictObject({
   name: eventName,
@@ -30,6 +39,7 @@ const event = z.strictObject({
       toolParameters: z.string().optional(),
       toolInput: z.unknown().optional(),
       toolOutput: z.string().optional(),
+      body: z.string().optional(),
     })
     .optional(),
   /** Real paths of the connected folders. */

@@ -1,6 +1,7 @@
 /** Events of a session as the records that leave the device: which text may go with them, and which measurements they are. Pure. */
 import { maxContent, maxInputText, maxInputTotal } from './limits.ts'
 import type { HopView, TelemetryEvent } from './protocol.ts'
+import type { Prices, Rules } from './settings.ts'
 
 export type Scalar = string | number | boolean
 export type Attributes = Readonly<Record<string, Scalar | readonly string[]>>
@@ -20,6 +21,7 @@ export type Measure = { instrument: Instrument; value: number; attributes: Attri
 export type Instrument =
   | 'bulkhead.session.count'
   | 'bulkhead.token.usage'
+  | 'bulkhead.cost.usage'
   | 'bulkhead.code_edit_tool.decision'
   | 'gen_ai.client.operation.duration'
   | 'gen_ai.execute_tool.duration'
@@ -28,13 +30,15 @@ const redacted = '<REDACTED>'
 const clip = (text: string, most: number): string => (text.length > most ? `${text.slice(0, most)}…` : text)
 
 /** Text that policy opted in to. Prompts bring answers along, as documented for this key. */
-function contentOf({ name, content = {} }: TelemetryEvent, capture: readonly string[]): Record<string, string> {
+function contentOf({ name, content = {} }: TelemetryEvent, { capture }: Rules): Record<string, string> {
   const may = (what: string): boolean => capture.includes(what)
-  const { prompt, response, error, toolParameters, toolInput } = content
+  const { prompt, response, error, toolParameters, toolInput, body } = content
   const given: Record<string, string> = {}
   if (name === 'user_prompt') given['prompt'] = may('userPrompts') ? clip(prompt ?? '', maxContent) : redacted
   if (name === 'assistant_response')
     given['response'] = may('assistantResponses') || may('userPrompts') ? clip(response ?? '', maxContent) : redacted
+  if (name === 'api_request_body' || name === 'api_response_body')
+    given['body'] = may('rawApiBodies') ? clip(body ?? '', maxContent) : redacted
   if (!may('toolDetails')) return given
   if (error !== undefined) given['error_message'] = clip(error, maxContent)
   if (toolParameters !== undefined) given['tool_parameters'] = clip(toolParameters, maxInputTotal)
@@ -48,7 +52,7 @@ export function shortInput(input: unknown): string {
   return clip(text, maxInputTotal)
 }
 
-export function logRecord(event: TelemetryEvent, session: string | null, at: number, capture: readonly string[]): LogRecord {
+export function logRecord(event: TelemetryEvent, session: string | null, at: number, rules: Rules): LogRecord {
   const { name, prompt, sequence, attributes, folders, trace } = event
   return {
     name,
@@ -56,6 +60,7 @@ export function logRecord(event: TelemetryEvent, session: string | null, at: num
     trace: trace ?? null,
     error: name === 'api_error',
     attributes: {
+      ...rules.resource,
       'event.name': name,
       'event.timestamp': new Date(at).toISOString(),
       'event.sequence': sequence,
@@ -64,7 +69,8 @@ export function logRecord(event: TelemetryEvent, session: string | null, at: num
       'terminal.type': 'non-interactive',
       'workspace.host_paths': folders,
       ...attributes,
-      ...contentOf(event, capture),
+      ...costAttribute(event, rules),
+      ...contentOf(event, rules),
     },
   }
 }
@@ -75,7 +81,7 @@ const span = (trace: string): { traceId: string; spanId: string } => {
 }
 
 /** Model calls and tool runs are spans too, named as OpenTelemetry's conventions for generative AI (v0.1.0) name them. */
-export function eventSpan(event: TelemetryEvent, session: string | null, at: number, capture: readonly string[]): SpanRecord | null {
+export function eventSpan(event: TelemetryEvent, session: string | null, at: number, { capture }: Rules): SpanRecord | null {
   const { name, attributes, trace, parent, content, prompt } = event
   if (trace === undefined || parent === undefined) return null
   const text = (key: string): string => String(attributes[key] ?? '')
@@ -143,9 +149,42 @@ const tokenTypes = {
 } as const
 const edits: readonly Scalar[] = ['Write', 'Edit', 'NotebookEdit']
 
-export function measuresOf({ name, attributes }: TelemetryEvent): Measure[] {
+/** US dollars; null when no price is known. */
+function costOf({ name, attributes }: Pick<TelemetryEvent, 'name' | 'attributes'>, prices: Prices): number | null {
+  if (name !== 'api_request') return null
+  const price = priceOf(String(attributes['model'] ?? ''), prices)
+  if (price === null) return null
+  const { input, output, cacheRead = input, cacheCreation = input } = price
+  const each = { input, output, cacheRead, cacheCreation }
+  const micros = Object.entries(tokenTypes).reduce(
+    (sum, [type, key]) => sum + Number(attributes[key] ?? 0) * each[type as keyof typeof tokenTypes],
+    0,
+  )
+  return Math.round(micros) / 1e6
+}
+
+function priceOf(model: string, prices: Prices): Prices[string] | null {
+  if (Object.hasOwn(prices, model)) return prices[model] ?? null
+  const fitting = Object.keys(prices).filter((pattern) => pattern.includes('*') && fits(pattern, model))
+  const [best] = fitting.toSorted((a, b) => b.length - a.length || (a < b ? -1 : 1))
+  return best === undefined ? null : (prices[best] ?? null)
+}
+
+function fits(pattern: string, model: string): boolean {
+  const [head = '', tail = ''] = pattern.split('*')
+  return model.length >= head.length + tail.length && model.startsWith(head) && model.endsWith(tail)
+}
+
+function costAttribute(event: TelemetryEvent, { prices }: Rules): { cost_usd?: number } {
+  const cost = costOf(event, prices)
+  return cost === null ? {} : { cost_usd: cost }
+}
+
+export function measuresOf(event: TelemetryEvent, { prices }: Rules): Measure[] {
+  const { name, attributes } = event
   const { model = '', tool_name: tool = '', decision = '', source = '', success = '' } = attributes
   const seconds = Number(attributes['duration_ms'] ?? 0) / 1000
+  const cost = costOf(event, prices)
   const chat = { 'gen_ai.operation.name': 'chat', 'gen_ai.provider.name': 'anthropic', 'gen_ai.request.model': model }
   switch (name) {
     case 'api_request':
@@ -154,6 +193,7 @@ export function measuresOf({ name, attributes }: TelemetryEvent): Measure[] {
           const value = Number(attributes[key] ?? 0)
           return value > 0 ? [{ instrument: 'bulkhead.token.usage', value, attributes: { type, model } }] : []
         }),
+        ...(cost === null ? [] : [{ instrument: 'bulkhead.cost.usage' as const, value: cost, attributes: { model } }]),
         { instrument: 'gen_ai.client.operation.duration', value: seconds, attributes: chat },
       ]
     case 'api_error':

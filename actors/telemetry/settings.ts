@@ -9,10 +9,16 @@ export type Settings = {
   resource: Readonly<Record<string, string>>
   capture: readonly string[]
   traces: boolean
+  prices: Prices
 }
+/** US dollars for a million tokens, by model name or pattern. */
+export type Prices = Policy['values']['modelPrices']
+/** What a record may and must carry. */
+export type Rules = Pick<Settings, 'capture' | 'resource' | 'prices'>
+export const noRules: Rules = { capture: [], resource: {}, prices: {} }
 
 export function settingsOf({ values, decidedBy }: Policy): Settings {
-  const { otlpEndpoint, otlpProtocol, otlpResourceAttributes, otlpContentCapture, otlpTracesEnabled } = values
+  const { otlpEndpoint, otlpProtocol, otlpResourceAttributes, otlpContentCapture, otlpTracesEnabled, modelPrices } = values
   return {
     endpoint: otlpEndpoint,
     decidedBy: decidedBy['otlpEndpoint'] ?? 'default',
@@ -20,6 +26,7 @@ export function settingsOf({ values, decidedBy }: Policy): Settings {
     resource: otlpResourceAttributes,
     capture: otlpContentCapture,
     traces: otlpTracesEnabled,
+    prices: modelPrices,
   }
 }
 

@@ -3,7 +3,8 @@
  * product's place for it cannot be moved, so it runs in a mount namespace with an `/etc` of its own (needs root, and bwrap).
  */
 import { execFileSync } from 'node:child_process'
-import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { ServerView } from '../../actors/mcp-host/protocol.ts'
@@ -25,7 +26,9 @@ import {
 } from '../harness/scripted-messages-server.ts'
 
 const canRun = process.getuid?.() === 0 && existsSync('/usr/bin/bwrap')
-const etc = '/tmp/bulkhead-test-etc'
+const scratch = mkdtempSync(join(tmpdir(), 'bulkhead-test-policy-'))
+/** The product's `/etc`. */
+const etc = join(scratch, 'etc')
 
 let home: Home
 let daemon: Daemon | null = null
@@ -114,7 +117,6 @@ const managedHome = (env: NodeJS.ProcessEnv) =>
 
 describe.skipIf(!canRun)('managed policy', () => {
   beforeAll(async () => {
-    rmSync(etc, { recursive: true, force: true })
     execFileSync('cp', ['-a', '/etc', etc])
     server = await startScriptedServer()
     home = managedHome({ BULKHEAD_VM: 'off' })
@@ -125,7 +127,7 @@ describe.skipIf(!canRun)('managed policy', () => {
     daemon?.close()
     await home.close()
     await server.close()
-    rmSync(etc, { recursive: true, force: true })
+    rmSync(scratch, { recursive: true, force: true })
   })
 
   test('who decided, in words and as JSON; a wrong key is named and ignored alone', async () => {
@@ -291,16 +293,18 @@ describe.skipIf(!canRun)('managed policy', () => {
         otlpEndpoint: receiver.url,
         otlpProtocol: 'http/json',
         otlpHeaders: { 'x-tenant': 'blue' },
-        otlpResourceAttributes: { 'deployment.environment': 'field' },
+        otlpResourceAttributes: { 'deployment.environment': 'field', 'organization.id': 'acme' },
         otlpContentCapture: ['toolDetails'],
         otlpTracesEnabled: true,
+        modelPrices: { '*': { input: 3, output: 15 } },
       }
       await calls(() => decide(telemetry), [use('Read', { file_path: 'work/a.txt' })], [use('Read', { file_path: 'work/a.txt' })])
       await receiver.until(() => receiver.logs.some(({ name }) => name === 'tool_result') && receiver.spans.length > 0)
       expect(receiver.logs.find(({ name }) => name === 'tool_result')).toMatchObject({
-        attributes: { 'session.id': 'live', tool_input: expect.stringContaining('a.txt') },
+        attributes: { 'session.id': 'live', 'organization.id': 'acme', tool_input: expect.stringContaining('a.txt') },
         resource: { 'deployment.environment': 'field' },
       })
+      expect(receiver.logs.find(({ name }) => name === 'api_request')?.attributes['cost_usd']).toBeGreaterThan(0)
       expect(receiver.requests[0]).toMatchObject({ headers: { 'x-tenant': 'blue', 'content-type': 'application/json' } })
       expect(receiver.text()).not.toContain('alpha')
     } finally {

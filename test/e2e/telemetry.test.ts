@@ -223,8 +223,8 @@ describe('one prompt, with the workspace down', () => {
 })
 
 test('content that policy opts in to is sent, as JSON when it says so, from the next event on', async () => {
-  decide({ ...base(), otlpProtocol: 'http/json', otlpContentCapture: ['userPrompts', 'toolDetails'] })
-  await inForce(({ capture, protocol }) => capture.length === 2 && protocol === 'http/json')
+  decide({ ...base(), otlpProtocol: 'http/json', otlpContentCapture: ['userPrompts', 'toolDetails', 'rawApiBodies'] })
+  await inForce(({ capture, protocol }) => capture.length === 3 && protocol === 'http/json')
   server.script([[use('Read', { file_path: 'zoo/none.txt' })], [say('Nothing there.')]])
   const run = await home.prompt('Look for the numbat', ['--session', 'open', '--folder', join(home.dir, 'folders', 'zoo')])
   expect(run.code, run.story).toBe(0)
@@ -237,6 +237,11 @@ test('content that policy opts in to is sent, as JSON when it says so, from the 
     error: 'not-found',
     error_message: expect.any(String),
   })
+  type ApiBody = { messages?: unknown[]; stop_reason?: string }
+  const bodies = (name: string) =>
+    rest.filter((attributes) => attributes['event.name'] === name).map(({ body }) => JSON.parse(String(body)) as ApiBody)
+  expect(bodies('api_request_body').map(({ messages }) => messages?.length)).toEqual([1, 3])
+  expect(bodies('api_response_body').map(({ stop_reason: why }) => why)).toEqual(['tool_use', 'end_turn'])
   expect(receiver.requests.at(-1)?.headers['content-type']).toBe('application/json')
 })
 

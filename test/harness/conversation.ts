@@ -50,6 +50,8 @@ export type Harness = {
     text: string,
     options?: { signal?: AbortSignal; onEvent?: (event: ConversationEvent) => void },
   ) => Promise<{ events: ConversationEvent[]; reply: Reply }>
+  /** What policy says from now on. */
+  restrict: (body: { blocked: Record<string, string>; rawApiBodies: boolean }) => Promise<void>
   history: () => Promise<number>
   journal: () => Promise<{ type: string; entry: { role?: string; content?: { type: string }[] } }[]>
   /** Ends the conversation and starts it again on the same journal. */
@@ -176,6 +178,9 @@ export async function startConversation(
       }
       const { body } = await owner.request(slot, 'prompt', { text }, { deadlineMs: null, onPart, ...(signal ? { signal } : {}) })
       return { events, reply: body as Reply }
+    },
+    async restrict(body) {
+      await owner.request(slot, 'restrict', body)
     },
     async history() {
       return ((await owner.request(slot, 'history', {})).body as { messages: number }).messages

@@ -270,6 +270,8 @@ export function newTask(): void {
 export function prompt(text: string): void {
   if ($running.get()) return $queue.set([...$queue.get(), { id: ++count, text }])
   $running.set(true)
+  // A live region that goes from `Finished.` to `Finished.` says nothing the second time.
+  $said.set(null)
   starting = true
   void begun(text).catch((error: unknown) => {
     starting = false
