@@ -110,22 +110,23 @@ function typed(daemon: Daemon, name: string, abort: AbortController) {
   let begun = false
   let over = false
   let busy = false
+  /** The next call's worth; null when there is nothing to say. */
+  const next = (): { data: string; end?: true } | null => {
+    if (waiting.length === 0 && !over) return null
+    const bytes = Buffer.concat(waiting)
+    waiting = bytes.length > maxTypedBytes ? [bytes.subarray(maxTypedBytes)] : []
+    return { data: bytes.subarray(0, maxTypedBytes).toString('base64'), ...(over && waiting.length === 0 ? { end: true } : {}) }
+  }
   const flush = async (): Promise<void> => {
     if (busy || !begun) return
     busy = true
-    while (waiting.length > 0 || over) {
-      const bytes = Buffer.concat(waiting)
-      waiting = []
-      const end = over && bytes.length <= maxTypedBytes
-      if (bytes.length > maxTypedBytes) waiting.unshift(bytes.subarray(maxTypedBytes))
-      const sent = await daemon
-        .call('shell/input', { shell: name, data: bytes.subarray(0, maxTypedBytes).toString('base64'), ...(end ? { end } : {}) })
-        .then(
-          () => true,
-          // It ended: the call that opened it says so.
-          () => false,
-        )
-      if (!sent || end) return
+    for (let piece = next(); piece !== null; piece = next()) {
+      const sent = await daemon.call('shell/input', { shell: name, ...piece }).then(
+        () => true,
+        // It ended: the call that opened it says so.
+        () => false,
+      )
+      if (!sent || piece.end) return
     }
     busy = false
   }

@@ -20,7 +20,7 @@ const path = fc
   .filter((text) => !text.includes('\0'))
   .map((text) => `/${text}`)
 
-const size = fc.record({ cols: fc.integer({ min: 1, max: 65_535 }), rows: fc.integer({ min: 1, max: 65_535 }) })
+const terminalSize = fc.record({ cols: fc.integer({ min: 1, max: 65_535 }), rows: fc.integer({ min: 1, max: 65_535 }) })
 
 const hostMessage: fc.Arbitrary<HostMessage> = fc.oneof(
   fc.record({ t: fc.constant('hello' as const), epoch: fc.stringMatching(/^[A-Za-z0-9._-]{1,64}$/) }),
@@ -44,7 +44,7 @@ const hostMessage: fc.Arbitrary<HostMessage> = fc.oneof(
       cwd: path,
       timeoutMs: count,
       stdin: fc.boolean(),
-      tty: size,
+      tty: terminalSize,
       env: fc.dictionary(
         fc.stringMatching(/^[a-z_][a-z0-9_]{0,20}$/),
         fc.string({ unit: 'grapheme' }).filter((text) => !text.includes('\0')),
@@ -56,7 +56,7 @@ const hostMessage: fc.Arbitrary<HostMessage> = fc.oneof(
     { requiredKeys: ['t', 'id', 'session', 'timeoutMs'] },
   ),
   fc.record({ t: fc.constant('stdin' as const), id: count, end: fc.boolean() }, { requiredKeys: ['t', 'id'] }),
-  size.map((one) => ({ t: 'resize' as const, id: 3, ...one })),
+  terminalSize.map((one) => ({ t: 'resize' as const, id: 3, ...one })),
   fc.record({ t: fc.constant('signal' as const), id: count, signal: fc.constantFrom('SIGINT' as const, 'SIGKILL' as const) }),
   fc.record({ t: fc.constant('credit' as const), id: count, bytes: count }),
   fc.record({ t: fc.constant('ping' as const), n: count, ms: count }),

@@ -21,8 +21,8 @@ export const inputWindow = 256 * 1024
 /** Largest piece of input in one frame. */
 export const inputPiece = 64 * 1024
 /** Environment variables one command may be given, and the characters of all of them together. */
-export const maxVariables = 256
-export const maxVariableChars = 32 * 1024
+const maxVariables = 256
+const maxVariableChars = 32 * 1024
 /** 9P message size the guest's kernel asks for: payload limit of the files port with room to spare. */
 export const ninepMessageSize = 256 * 1024
 /** User ids of sessions, both included. */
@@ -339,7 +339,7 @@ function isFailureCode(value: unknown): value is FailureCode {
 }
 
 /** The size as a terminal takes it (16 bits each, none empty), or null. */
-export function parseSize(value: unknown): TerminalSize | null {
+function parseSize(value: unknown): TerminalSize | null {
   const o = asRecord(value)
   if (o === null || !isCount(o.cols) || !isCount(o.rows)) return null
   if (o.cols < 1 || o.rows < 1 || o.cols > 0xffff || o.rows > 0xffff) return null

@@ -215,7 +215,7 @@ export const model = defineModel<Context>({
     'a command running': ({ context }) => Object.keys(context.running).length > 0,
     'a background command running': ({ context }) => Object.values(context.jobs).some(({ state }) => state === 'running'),
     'one that was lost with the VM': ({ context }) =>
-      Object.values(context.jobs).some(({ end }) => end?.error?.code === 'workspace-unavailable'),
+      Object.values(context.jobs).some((job) => job.end?.error?.code === 'workspace-unavailable'),
     'from a saved memory': ({ context }) => context.state === 'ready' && context.how === 'restore',
     paused: answered('paused'),
     'woken for a command': ({ context, value }) => value === 'waking' && context.waiting.length > 0,

@@ -115,8 +115,12 @@ describe('the workspace VM', () => {
 
   it('tells exit, signal and time limit apart, takes input, sets what it is given, and keeps all of a long output', async () => {
     const handle = 'reads'
-    const reading = exec('read -r line; echo "got $line as $KIND"; cat | wc -c', { env: { KIND: 'given' }, handle, onPart: feed })
-    async function feed({ type }: { type: string }): Promise<void> {
+    const reading = exec('read -r line; echo "got $line as $KIND"; cat | wc -c', {
+      env: { KIND: 'given' },
+      handle,
+      onPart: ({ type }) => void feed(type),
+    })
+    async function feed(type: string): Promise<void> {
       if (type !== 'started') return
       for (const [bytes, end] of [['a line\n', false], ['x'.repeat(300_000), true]] as const)
         await vm.kernel.test.request('one', 'input', { handle, bytes: Buffer.from(bytes), end }, { deadlineMs: null })
