@@ -2,6 +2,7 @@
 import { realpathSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
+import { type ActorCommand, parseActor } from './actor-args.ts'
 import { type HistoryCommand, parseHistory } from './history-args.ts'
 import { type EgressCommand, parseEgress } from './egress-args.ts'
 import { type AuditCommand, parseAudit } from './audit-args.ts'
@@ -34,6 +35,7 @@ export type Command =
   | { verb: 'explore'; name: string; port: number }
   | { verb: 'replay'; session: string; json: boolean }
   | McpCommand
+  | ActorCommand
   | EgressCommand
   | { verb: 'shell'; session: string | null; command: string | null }
   | { verb: 'web'; open: boolean }
@@ -75,6 +77,10 @@ export const usage = `Usage: bulkhead [COMMAND]
   extension install FILE [--config KEY=VALUE] [--network]
   extension list|remove NAME
               Desktop extensions (.mcpb, .dxt).
+  actor list | grants NAME [--json]
+              Actors from outside: what each asks for, who allowed it, and whether it runs.
+  actor add FOLDER [--yes] | allow NAME [--yes] | remove NAME
+              Look at what an actor asks for, and let it run; again after it changed. --yes: you have looked already.
   egress show | log [--count N] | explain URL [--session ID] [--json]
               What may be reached and why; what was, and what was refused.
   egress mode none|packages|list|all [--session ID]
@@ -174,6 +180,8 @@ export function parseCommand(args: readonly string[]): Command {
     case 'mcp':
     case 'extension':
       return parseMcp(verb, rest)
+    case 'actor':
+      return parseActor(rest)
     case 'egress':
       return parseEgress(rest)
     case 'inspect':

@@ -6,7 +6,7 @@ import { duration } from './style.ts'
 
 export function inspectText({ actors, kinds, messageLog, deadLetters }: InspectReport, now: number = Date.now()): string {
   const parts = actors.map((actor) => {
-    const { id, purpose, placement, state, pid, startedAt, restarts, lastExit, mailbox, permissions, facts, capabilities } = actor
+    const { id, purpose, placement, state, pid, startedAt, restarts, lastExit, mailbox, permissions, jail, facts, capabilities } = actor
     const age = startedAt === null ? '' : `, up ${duration(now - startedAt)}`
     const lines = [
       `${id}  ${state}, ${placement}${pid === null ? '' : ` ${pid}`}${age}, ${restarts} restart${restarts === 1 ? '' : 's'}, mailbox ${mailbox.waiting}/${mailbox.limit}`,
@@ -14,6 +14,7 @@ export function inspectText({ actors, kinds, messageLog, deadLetters }: InspectR
       ...(lastExit ? [`  last ended: ${oneLine(lastExit, 200)}`] : []),
       `  may: ${permissionText(permissions)}`,
       ...deniedText(facts),
+      ...(jail ? [`  jail: ${jail.ok ? 'bwrap, with namespaces of its own' : `none, ${jail.why}`}`] : []),
       ...Object.entries(permissions.reasons).map(([name, reason]) => `    ${name}: ${reason}`),
       ...(capabilities.length > 0 ? ['  holds:'] : []),
       ...capabilities.map(({ slot, name, target, limits, usesLeft, budget, reason, by, revoked }) => {
@@ -39,7 +40,7 @@ export function inspectText({ actors, kinds, messageLog, deadLetters }: InspectR
   )
 }
 
-/** What the actor's own process was refused when it asked, after lock-down. */
+/** What the actor's own process was refused when it tried, after lock-down. */
 function deniedText(facts: Readonly<Record<string, boolean>>): string[] {
   const denied = Object.entries(facts).flatMap(([name, allowed]) => (allowed ? [] : [name]))
   return denied.length === 0 ? [] : [`  its process is denied: ${denied.join(', ')}`]

@@ -165,6 +165,16 @@ async function perform(command: Command): Promise<number> {
         daemon.close()
       }
     }
+    case 'actor': {
+      const { actor } = await import('./actor.ts')
+      const daemon = await open(false)
+      renderer.settle()
+      try {
+        return await actor(daemon, command, { home: places.home, out, input: process.stdin, err: stderr })
+      } finally {
+        daemon.close()
+      }
+    }
     case 'replay':
       return (await import('./replay.ts')).replaySession({ session: command.session, json: command.json, home: places.home, out })
     case 'inspect': {

@@ -17,6 +17,7 @@ import { startProcess } from '../kernel/placement-process.ts'
 import { startThread } from '../kernel/placement-thread.ts'
 import { auditDir } from '../actors/telemetry/manifest.ts'
 import { entries } from './actors.ts'
+import { createAddons } from './addons/addons.ts'
 import { version } from '../kernel/version.ts'
 import { createHops, hopGrant } from './hops.ts'
 import { createLog } from './log.ts'
@@ -79,6 +80,8 @@ const kernel = createKernel({
   onHop: hops.add,
 })
 kernel.addNative(createControl(kernel, () => void stop(0)))
+const addons = createAddons({ kernel, home, log })
+kernel.addNative(addons.native)
 const daemon = kernel.endpoint('daemon', [
   { name: 'gateway', target: 'gateway', limits: { kinds: ['connection'] }, reason: 'hands accepted client connections over' },
   hopGrant,
@@ -90,6 +93,7 @@ async function stop(status: number): Promise<void> {
   if (stopping) return
   stopping = true
   hops.close()
+  addons.close()
   for (const door of doors) door.close()
   await kernel.stop()
   messageLog.close()
@@ -144,6 +148,7 @@ try {
   if (existsSync(socketPath)) rmSync(socketPath)
   await kernel.start()
   hops.connect(daemon)
+  addons.connect()
   serving = true
   await openDoor('local', { path: socketPath })
   // The runtime folder is 0700 already; the socket's own mode is the second lock.

@@ -2,7 +2,9 @@
 import { rememberedDeadLetters } from './limits.ts'
 import type { Fault } from './types.ts'
 
-export type DeadLetter = { at: number; from: string; slot: number | string; kind: string; error: Fault }
+type DeadLetter = { at: number; from: string; slot: number | string; kind: string; error: Fault }
+
+export type DeadLetters = ReturnType<typeof createDeadLetters>
 
 export function createDeadLetters() {
   const counts: Record<string, number> = {}

@@ -140,6 +140,10 @@ export const errorCodes = {
     meaning: 'The file is not an extension that can be installed.',
     remedy: 'See the cause; get the file again from where it was published.',
   },
+  'bad-actor': {
+    meaning: 'The folder is no actor that can be added, or asks for what actors from outside are not given.',
+    remedy: 'Correct what the cause names; docs/INTEGRATORS.md says what an actor may ask for.',
+  },
   'bad-settings': {
     meaning: 'The settings do not say what is needed, or not in a form that is understood.',
     remedy: 'Correct what the cause names.',

@@ -22,7 +22,9 @@ export type InspectReport = {
       wasi: boolean
       reasons: Readonly<Record<string, string>>
     }
-    /** What the actor's own process answered when asked what it may do, after lock-down. Empty for inline actors. */
+    /** The jail its manifest asks for: around it, or not and why; null: it asks for none. */
+    jail: { ok: boolean; why: string | null } | null
+    /** What the actor's own process could do when it tried, after lock-down. Empty for inline actors. */
     facts: Readonly<Record<string, boolean>>
     capabilities: {
       slot: number
@@ -63,6 +65,7 @@ export function inspect(kernel: Kernel): InspectReport {
       lastExit: live.lastExit,
       mailbox: { waiting: live.queue.length, unacknowledged: live.outstanding.size, limit: manifest.mailbox ?? 1024 },
       permissions: { fsRead, fsWrite, net, childProcess, wasi, reasons: manifest.permissionReasons },
+      jail: manifest.jailed && live.port?.pid ? { ok: live.port.jail === null, why: live.port.jail ?? null } : null,
       facts: live.facts,
       capabilities: [...(tables.clists.get(live.id) ?? [])].flatMap(([slot, { cap: id, name }]) => {
         const cap = tables.caps.get(id)

@@ -1,10 +1,11 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { afterAll, expect, test } from 'vitest'
+import fc from 'fast-check'
+import { afterAll, describe, expect, test } from 'vitest'
 import { openJournal } from './journal.ts'
 import type { NativeFrom } from './kernel.ts'
 import { maxEntryBytes } from './limits.ts'
@@ -40,28 +41,107 @@ test('the badge decides the session: a claim in the body is not believed, and no
   journal.close()
 })
 
-test('kill -9 loses nothing that was acknowledged', async () => {
-  const file = join(dir, 'c.sqlite')
-  const script = `
-    import { openJournal } from ${JSON.stringify(new URL('./journal.ts', import.meta.url).href)}
-    const journal = openJournal(${JSON.stringify(file)})
-    for (;;) {
-      const { body } = await journal.handle('append', { type: 't', entry: 'x'.repeat(500) }, { badge: { session: 's' } })
-      process.stdout.write(body.seq + '\\n')
-    }`
-  const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] })
-  let output = ''
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    output += text
-    if (output.length > 200) child.kill('SIGKILL')
+describe('no acknowledged line is lost', () => {
+  const sizes = fc.array(fc.nat(3_000), { minLength: 1, maxLength: 8 })
+  let files = 0
+  const fresh = () => join(dir, `cut-${files++}.sqlite`)
+
+  /** Every line of every session, by session. */
+  async function linesIn(file: string): Promise<Record<string, number[]>> {
+    const journal = openJournal(file)
+    const found: Record<string, number[]> = {}
+    for (const session of ['s-1', 's-2']) {
+      const { entries } = (await call(journal, session, 'read', { limit: 10_000 })) as { entries: { seq: number; entry: { n: number } }[] }
+      // Numbered without a gap, and each line is the one that was written under its number.
+      expect(entries.map(({ seq }) => seq)).toEqual(entries.map((_, index) => index + 1))
+      found[session] = entries.map(({ entry }) => entry.n)
+    }
+    journal.close()
+    return found
+  }
+
+  /**
+   * What a crash leaves of a write-ahead log: everything up to the last sync, of what came after it some first part, and behind that anything.
+   * Each batch is acknowledged together; the log is then cut somewhere behind any of these points.
+   */
+  test('wherever the write-ahead log is torn after the line was acknowledged', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(sizes, { minLength: 1, maxLength: 6 }),
+        fc.nat(5),
+        fc.nat(),
+        fc.uint8Array({ maxLength: 200 }),
+        async (batches, point, tear, rubbish) => {
+          const file = fresh()
+          const journal = openJournal(file)
+          const written: Record<string, number[]> = { 's-1': [], 's-2': [] }
+          const marks: { bytes: number; lines: Record<string, number> }[] = []
+          let n = 0
+          for (const batch of batches) {
+            await Promise.all(
+              batch.map((size) => {
+                const session = size % 2 === 0 ? 's-1' : 's-2'
+                written[session]?.push(n)
+                return call(journal, session, 'append', { type: 't', entry: { n: n++, pad: 'x'.repeat(size) } })
+              }),
+            )
+            marks.push({
+              bytes: statSync(`${file}-wal`).size,
+              lines: { 's-1': written['s-1']?.length ?? 0, 's-2': written['s-2']?.length ?? 0 },
+            })
+          }
+          const { bytes, lines } = marks[point % marks.length] as (typeof marks)[number]
+          const copy = fresh()
+          copyFileSync(file, copy)
+          const wal = readFileSync(`${file}-wal`)
+          journal.close()
+          const kept = bytes + (wal.length > bytes ? tear % (wal.length - bytes) : 0)
+          writeFileSync(`${copy}-wal`, Buffer.concat([wal.subarray(0, kept), rubbish]))
+          const found = await linesIn(copy)
+          for (const session of ['s-1', 's-2']) {
+            expect(found[session]?.length).toBeGreaterThanOrEqual(lines[session] ?? 0)
+            expect(found[session]).toEqual(written[session]?.slice(0, found[session]?.length))
+          }
+          for (const path of [file, copy]) for (const part of ['', '-wal', '-shm']) if (existsSync(path + part)) rmSync(path + part)
+        },
+      ),
+      { numRuns: 40 },
+    )
   })
-  await once(child, 'close')
-  const acknowledged = Number(output.trimEnd().split('\n').at(-1))
-  const journal = openJournal(file)
-  const { entries } = (await call(journal, 's', 'read', { limit: 10_000 })) as { entries: { seq: number }[] }
-  expect(entries.length).toBeGreaterThanOrEqual(acknowledged)
-  expect(entries.map(({ seq }) => seq)).toEqual(entries.map((_, index) => index + 1))
-  journal.close()
+
+  /** Large lines, so that the log is written back into the database meanwhile: a kill falls into that as well. */
+  test('whenever the process is killed', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: 1_500 }),
+        fc.integer({ min: 10, max: 20_000 }),
+        fc.integer({ min: 1, max: 20 }),
+        async (after, size, together) => {
+          const file = fresh()
+          const script = `
+          import { openJournal } from ${JSON.stringify(new URL('./journal.ts', import.meta.url).href)}
+          const journal = openJournal(${JSON.stringify(file)})
+          const append = (n) => journal.handle('append', { type: 't', entry: { n, pad: 'x'.repeat(${size}) } }, { badge: { session: 's-1' } })
+          for (let n = 0; ; n += ${together}) {
+            const done = await Promise.all(Array.from({ length: ${together} }, (_, at) => append(n + at)))
+            process.stdout.write(done.at(-1).body.seq + '\\n')
+          }`
+          const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] })
+          let output = ''
+          child.stdout.setEncoding('utf8').on('data', (text: string) => {
+            output += text
+            if (Number(output.trimEnd().split('\n').at(-1)) >= after) child.kill('SIGKILL')
+          })
+          await once(child, 'close')
+          const acknowledged = Number(output.slice(0, output.lastIndexOf('\n')).split('\n').at(-1))
+          const found = await linesIn(file)
+          expect(found['s-1']?.length).toBeGreaterThanOrEqual(acknowledged)
+          expect(found['s-1']).toEqual(found['s-1']?.map((_, index) => index))
+        },
+      ),
+      { numRuns: 4 },
+    )
+  })
 })
 
 test('what comes in one turn shares one commit, numbered in order; a reader sees what was appended before it', async () => {

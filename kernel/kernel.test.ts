@@ -160,6 +160,8 @@ describe('process placement only', () => {
       child: false,
       worker: false,
       wasi: false,
+      env: false,
+      signal: true,
     })
   })
 

@@ -13,19 +13,19 @@ import { type ActorId, type Capability, createTables, derive, discard, install, 
 import { createDeadLetters } from './dead-letters.ts'
 import { type Answer, createEndpoint, type Endpoint, type SendOptions } from './endpoint.ts'
 import { asFault, fault } from './errors.ts'
-import type { Out } from './frames.ts'
-import { defaultDeadlineMs, defaultMailbox, deliveryWindow, partWindow } from './limits.ts'
+import { defaultMailbox, deliveryWindow, partWindow } from './limits.ts'
 import { type Live, createSupervisor } from './lifecycle.ts'
 import type { ActorEntry, StartActor } from './placement.ts'
 import type { MessageLog } from './message-log.ts'
-import { charge, pay, remaining } from './metering.ts'
+import { pay } from './metering.ts'
+import { createOutgoing } from './outgoing.ts'
 import { recording } from './recording.ts'
-import { check, decide, type Handover, plan, type Target } from './router.ts'
+import { createRequests } from './requests.ts'
+import { check, decide, type Handover, type Target } from './router.ts'
 import { type Hop, type OpenHop, spanUnder } from './trace.ts'
-import type { Badge, Delegation, Fault, Grant, Limits, Placement, Protocol } from './types.ts'
+import type { Badge, Fault, Grant, Limits, Placement, Protocol } from './types.ts'
 import type { Strategy } from './supervisor.ts'
-import { invalid } from './validation.ts'
-import { findImproper, sizeOf } from './wire.ts'
+import { sizeOf } from './wire.ts'
 
 /** A target inside the kernel process: `kernel` and `journal`, and peers in tests. */
 export type Native = {
@@ -52,20 +52,6 @@ export type KernelOptions = {
   onHop?: (hop: Hop) => void
 }
 
-type Request = {
-  id: number
-  from: ActorId
-  to: ActorId
-  kind: string
-  cap: Capability
-  credit: number
-  timer: NodeJS.Timeout | null
-  answer: Answer
-  part(body: unknown): void
-  openedAt: number
-  /** Processes its receiver says it holds. */
-  processes: number
-}
 type Item = {
   from: ActorId
   cap: Capability
@@ -83,21 +69,32 @@ export type Kernel = ReturnType<typeof createKernel>
 
 export function createKernel(options: KernelOptions) {
   const tables = createTables()
-  const requests = new Map<number, Request>()
+  const requests = createRequests(tables, giveUp)
   const natives = new Map(options.natives?.map((native) => [native.id, native]))
+  const entries = [...options.entries]
   const aborts = new Map<number, AbortController>()
   const deadLetters = createDeadLetters()
-  let nextRequest = 1
   const watchers = new Set<(id: ActorId) => void>()
   const supervisor = createSupervisor<Item>({
     ...options,
     deliver: pump,
     started: (live) => live.incarnation > 1 && announce(live.id),
     ended: (live) => abandon(live.id),
-    outgoing: perform,
+    outgoing: (live, out) => perform(live, out),
     ...recording<Item>(options.messageLog ?? null),
   })
   const { actors } = supervisor
+  const perform = createOutgoing<Item>({
+    tables,
+    requests,
+    deadLetters,
+    send,
+    handOver,
+    giveUp,
+    returnCredit,
+    protocolOf,
+    log: options.log,
+  })
 
   /** Takes a message on its way. `answer` is called once if it is a request, never otherwise. */
   function send(from: ActorId, slot: number | string, kind: string, body: unknown, more: SendOptions): number | null {
@@ -123,7 +120,15 @@ export function createKernel(options: KernelOptions) {
     const answer = span && more.answer ? timed({ ...span, kind, from, to: target, startMs: now }, more.answer) : more.answer
     const trace = span?.trace ?? more.trace
     const request = answer
-      ? openRequest(from, target, kind, cap, answer, more.part, more.deadlineMs === undefined ? schema.deadlineMs : more.deadlineMs)
+      ? requests.open({
+          from,
+          to: target,
+          kind,
+          cap,
+          answer,
+          part: more.part,
+          deadlineMs: more.deadlineMs === undefined ? schema.deadlineMs : more.deadlineMs,
+        })
       : null
     const item: Item = {
       from,
@@ -150,53 +155,6 @@ export function createKernel(options: KernelOptions) {
       options.onHop?.({ traceId, spanId, parentId, kind, from, to, startMs, endMs: Date.now(), error })
       answer(result)
     }
-  }
-
-  function openRequest(
-    from: ActorId,
-    to: ActorId,
-    kind: string,
-    cap: Capability,
-    answer: Answer,
-    part: ((body: unknown) => void) | undefined,
-    deadlineMs: number | null | undefined,
-  ): number {
-    const id = nextRequest++
-    const wanted = deadlineMs === undefined ? defaultDeadlineMs : deadlineMs
-    const paid = remaining(tables, cap, 'ms')
-    const late = (): Fault =>
-      paid !== null && (wanted === null || paid < wanted)
-        ? fault('quota', `"${kind}" to ${to} used up the time of the grant "${cap.reason}".`, { rule: `quota ms ${cap.limits.quota?.ms}` })
-        : fault('deadline', `${to} did not answer "${kind}" within ${wanted} ms.`)
-    const ms = paid === null ? wanted : Math.min(paid, wanted ?? paid)
-    const timer = ms === null ? null : setTimeout(() => giveUp(id, late()), ms)
-    requests.set(id, {
-      id,
-      from,
-      to,
-      kind,
-      cap,
-      credit: partWindow,
-      timer,
-      answer,
-      part: part ?? noPart,
-      openedAt: Date.now(),
-      processes: 0,
-    })
-    return id
-  }
-
-  /** Closes a request; null when it was closed before, so that a second answer finds nothing. */
-  function close(id: number): Request | null {
-    const request = requests.get(id)
-    if (!request) return null
-    requests.delete(id)
-    if (request.timer) clearTimeout(request.timer)
-    if (request.cap.metered) {
-      charge(tables, request.cap, 'ms', Date.now() - request.openedAt)
-      charge(tables, request.cap, 'processes', -request.processes)
-    }
-    return request
   }
 
   function targetOf(id: ActorId): Target | null {
@@ -226,12 +184,12 @@ export function createKernel(options: KernelOptions) {
   function refuseQueued(item: Item, error: Fault): void {
     deadLetters.add({ from: item.from, slot: '(queued)', kind: item.kind, error })
     discard(tables, item.caps)
-    if (item.request !== null) close(item.request)?.answer({ error })
+    if (item.request !== null) requests.close(item.request)?.answer({ error })
   }
 
   /** The kernel answers for the target, and tells the target to stop caring. */
   function giveUp(id: number, error: Fault): void {
-    const request = close(id)
+    const request = requests.close(id)
     if (!request) return
     aborts.get(id)?.abort()
     const live = actors.get(request.to)
@@ -278,93 +236,13 @@ export function createKernel(options: KernelOptions) {
     void native
       .handle(item.kind, item.body as never, { id: item.from, badge: item.badge, caps: item.caps, part, signal: abort.signal })
       .then(
-        ({ body, caps = [] }) => request !== null && close(request)?.answer({ body, caps: [...caps] }),
+        ({ body, caps = [] }) => request !== null && requests.close(request)?.answer({ body, caps: [...caps] }),
         (error: unknown) => {
-          if (request !== null) close(request)?.answer({ error: asFault(error) })
+          if (request !== null) requests.close(request)?.answer({ error: asFault(error) })
           else options.log('error', native.id, `"${item.kind}" failed: ${String(error)}`)
         },
       )
       .finally(() => request !== null && aborts.delete(request))
-  }
-
-  /** One thing an actor's committed step asks for. Whatever it names that is not its own is refused and counted. */
-  function perform(live: Live<Item>, out: Out): void {
-    const self = live.id
-    switch (out.t) {
-      case 'send': {
-        const { ref } = out
-        const delegations = (out.caps ?? []) as Delegation[]
-        if (ref === undefined) return void send(self, out.slot, out.kind, out.body, { delegations, trace: out.trace })
-        const { incarnation } = live
-        const current = () => (live.incarnation === incarnation ? live.port : null)
-        const id = send(self, out.slot, out.kind, out.body, {
-          delegations,
-          trace: out.trace,
-          ...(out.deadlineMs === undefined ? {} : { deadlineMs: out.deadlineMs }),
-          part: (body) => current()?.send({ t: 'part', ref, body }),
-          answer: (result) => {
-            live.refs.delete(ref)
-            const port = current()
-            if ('error' in result) port?.send({ t: 'refuse', ref, error: result.error })
-            else port?.send({ t: 'reply', ref, body: result.body, caps: result.caps.map((cap) => install(tables, self, cap, null)) })
-          },
-        })
-        if (id !== null && requests.has(id)) live.refs.set(ref, id)
-        return
-      }
-      case 'reply': {
-        const request = ownRequest(self, out.request, 'reply')
-        if (!request) return
-        const schema = protocolOf(self)?.[request.kind]
-        const problem = schema?.reply ? invalid(schema.reply, out.body) : findImproper(out.body)
-        const handovers = problem
-          ? fault('internal', `${self} sent a malformed reply to "${request.kind}".`, { cause: problem })
-          : (payFor(request, out.body) ?? plan(tables, self, (out.caps ?? []) as Delegation[]))
-        close(out.request)?.answer('code' in handovers ? { error: handovers } : { body: out.body, caps: handOver(self, handovers) })
-        return
-      }
-      case 'refuse':
-        if (ownRequest(self, out.request, 'refuse')) close(out.request)?.answer({ error: out.error as Fault })
-        return
-      case 'part': {
-        const request = ownRequest(self, out.request, 'part')
-        if (!request) return
-        const schema = protocolOf(self)?.[request.kind]?.part
-        const refused = check(request.cap, request.kind, Date.now()) ?? payFor(request, out.body)
-        const problem = refused
-          ? refused.code
-          : request.credit-- <= 0
-            ? 'more parts than credit'
-            : schema
-              ? invalid(schema, out.body)
-              : 'this kind has no parts'
-        if (refused) giveUp(out.request, refused)
-        else if (problem) giveUp(out.request, fault('internal', `${self} sent a malformed part of "${request.kind}".`, { cause: problem }))
-        else request.part(out.body)
-        return
-      }
-      case 'charge': {
-        const request = ownRequest(self, out.request, 'charge')
-        if (!request) return
-        // Only what this request took can come back.
-        const amount = out.quota === 'processes' ? Math.max(out.amount, -request.processes) : Math.max(out.amount, 0)
-        if (out.quota === 'processes') request.processes += amount
-        charge(tables, request.cap, out.quota, amount)
-        return
-      }
-      case 'cancel': {
-        const id = live.refs.get(out.ref)
-        if (id !== undefined) giveUp(id, fault('cancelled', 'The requester cancelled.'))
-        return
-      }
-      case 'credit': {
-        return returnCredit(live.refs.get(out.ref) ?? -1, out.n)
-      }
-      case 'log':
-        return options.log(out.level, self, out.message, out.data)
-      default:
-        out satisfies never
-    }
   }
 
   /** The requester consumed `n` parts: their sender may send as many more. */
@@ -375,26 +253,6 @@ export function createKernel(options: KernelOptions) {
     actors.get(request.to)?.port?.send({ t: 'credit', request: id, n })
   }
 
-  /** What a part or reply costs, when bytes are counted. The refusal when it is more than is left. */
-  function payFor(request: Request, body: unknown): Fault | null {
-    if (!request.cap.metered || findImproper(body)) return null
-    return charge(tables, request.cap, 'bytes', sizeOf(body))
-  }
-
-  /** The open request if `self` is the one who must answer it. A late answer is normal; another's request id is not, and is counted. */
-  function ownRequest(self: ActorId, id: number, kind: string): Request | null {
-    const request = requests.get(id)
-    if (request && request.to === self) return request
-    if (request)
-      deadLetters.add({
-        from: self,
-        slot: `request ${id}`,
-        kind,
-        error: fault('no-capability', `${self} answered a request that is not its own.`),
-      })
-    return null
-  }
-
   /** An actor ended: the kernel answers for it, and cancels what it had asked of others. */
   function abandon(id: ActorId): void {
     const live = actors.get(id)
@@ -403,9 +261,9 @@ export function createKernel(options: KernelOptions) {
     for (const item of comesBack ? [] : (live?.queue.take(() => true) ?? []))
       deadLetters.add({ from: item.from, slot: '(queued)', kind: item.kind, error: fault('actor-down', `${id} ended.`, { cause }) })
     const waiting = new Set([...(live?.queue ?? [])].map((item) => item.request))
-    for (const request of requests.values()) {
+    for (const request of requests.all()) {
       if (request.to === id && !waiting.has(request.id))
-        close(request.id)?.answer({
+        requests.close(request.id)?.answer({
           error: fault('actor-down', `${id} stopped before it answered.`, { cause, retryAfterMs: live?.retryAfterMs ?? 0 }),
         })
       else if (request.from === id) giveUp(request.id, fault('cancelled', 'The requester ended.'))
@@ -424,12 +282,21 @@ export function createKernel(options: KernelOptions) {
     install(tables, holder, mint(tables, target, limits, reason), name)
   }
 
+  function grantAll({ kind, grants }: ActorEntry['manifest']): void {
+    for (const { name, target, limits, reason } of grants) grant(kind, name, target, limits, reason)
+  }
+
   return {
     tables,
     actors,
     deadLetters,
     supervisor,
     addNative: (native: Native) => void natives.set(native.id, native),
+    /** Ends a target that was added, and all that led to it. */
+    removeNative(id: ActorId): void {
+      natives.delete(id)
+      removeActor(tables, id)
+    },
     /** Gives an endpoint of the daemon or a test the capabilities named, and a way to use them. */
     endpoint(id: ActorId, grants: readonly Grant[]): Endpoint {
       for (const { name, target, limits, reason } of grants) grant(id, name, target, limits, reason)
@@ -442,9 +309,8 @@ export function createKernel(options: KernelOptions) {
     },
     /** Starts every singleton in manifest order, after all their grants stand. */
     async start(): Promise<void> {
-      const singletons = options.entries.filter(({ manifest }) => manifest.cardinality === 'singleton')
-      for (const { manifest } of singletons)
-        for (const { name, target, limits, reason } of manifest.grants) grant(manifest.kind, name, target, limits, reason)
+      const singletons = entries.filter(({ manifest }) => manifest.cardinality === 'singleton')
+      for (const { manifest } of singletons) grantAll(manifest)
       const child = (entry: ActorEntry) => {
         const { kind } = entry.manifest
         return { entry, id: kind, params: options.params?.[kind] ?? {}, slots: () => namedSlots(kind) }
@@ -460,6 +326,22 @@ export function createKernel(options: KernelOptions) {
     },
     /** Revokes a capability and all derived from it before anything else is delivered; returns how many died. */
     revoke: revokeNow,
+    /** One more singleton, with the grants of its manifest. Resolves when it runs, or has failed its first start. */
+    async addSingleton(entry: ActorEntry, params: Record<string, unknown>): Promise<void> {
+      const { kind } = entry.manifest
+      if (protocolOf(kind) || entries.some(({ manifest }) => manifest.kind === kind))
+        throw fault('already-exists', `There is an actor ${kind} already.`)
+      entries.push(entry)
+      grantAll(entry.manifest)
+      await supervisor.start(entry, kind, params, () => namedSlots(kind))
+    },
+    /** Ends it, and all that led to it. */
+    async removeSingleton(kind: string): Promise<void> {
+      await supervisor.stop(kind)
+      removeActor(tables, kind)
+      const at = entries.findIndex(({ manifest }) => manifest.kind === kind)
+      if (at >= 0) entries.splice(at, 1)
+    },
     /** Starts an instance whose capabilities are already in its table. */
     startInstance: (entry: ActorEntry, id: ActorId, params: Record<string, unknown>) =>
       supervisor.start(entry, id, params, () => namedSlots(id)),
@@ -480,8 +362,8 @@ export function createKernel(options: KernelOptions) {
       return () => void watchers.delete(watcher)
     },
     messageLog: options.messageLog ?? null,
-    entries: options.entries,
-    entry: (kind: string): ActorEntry | null => options.entries.find(({ manifest }) => manifest.kind === kind) ?? null,
+    entries: entries as readonly ActorEntry[],
+    entry: (kind: string): ActorEntry | null => entries.find(({ manifest }) => manifest.kind === kind) ?? null,
   }
 
   function namedSlots(id: ActorId): Record<string, number> {
@@ -490,5 +372,3 @@ export function createKernel(options: KernelOptions) {
     return slots
   }
 }
-
-function noPart(): void {}

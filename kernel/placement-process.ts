@@ -1,12 +1,13 @@
 /**
  * Process placement: one Node process per actor, started with Node's permission model and nothing but what its manifest names. Frames
  * travel over an inherited socket pair (descriptor 3); accepted sockets, for the actors that take them, over Node's own channel
- * (descriptor 4). The environment is empty.
+ * (descriptor 4). The environment is empty. An actor whose manifest says so runs in a jail besides, where there is one (jail.ts).
  */
 import { spawn } from 'node:child_process'
 import type { Socket } from 'node:net'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { findJail, jailArgs } from './jail.ts'
 import { actorHeapMiB } from './limits.ts'
 import type { Port, PortEvents, StartSpec } from './placement.ts'
 import type { Permissions } from './types.ts'
@@ -14,6 +15,7 @@ import { createDecoder, encodeFrame } from './wire.ts'
 
 const kernelDir = dirname(fileURLToPath(import.meta.url))
 const root = dirname(kernelDir)
+const rootUrl = new URL('..', import.meta.url).href
 
 /** Folders and files every actor process reads while it loads; dropped before its first message. */
 export function codePaths(entry: string): string[] {
@@ -37,9 +39,12 @@ export async function startProcess(spec: StartSpec, events: PortEvents): Promise
   const inherited = Object.entries(spec.fds)
   const firstFd = manifest.handles ? 5 : 4
   const fds = Object.fromEntries(inherited.map(([name], index) => [name, firstFd + index]))
+  const jail = manifest.jailed ? await findJail() : null
+  const jailed = jail !== null && 'bwrap' in jail
   const child = spawn(
-    process.execPath,
+    jailed ? jail.bwrap : process.execPath,
     [
+      ...(jailed ? [...jailArgs(spec.permissions, code), process.execPath] : []),
       ...permissionArgs(spec.permissions, code),
       '--disallow-code-generation-from-strings',
       '--disable-warning=SecurityWarning',
@@ -47,7 +52,7 @@ export async function startProcess(spec: StartSpec, events: PortEvents): Promise
       `--max-old-space-size=${actorHeapMiB}`,
       `--title=bulkhead ${spec.id}`,
       `${kernelDir}/process-entry.ts`,
-      JSON.stringify({ entry: spec.entry.entry, drop: manifest.keepsCode ? [] : code }),
+      JSON.stringify({ entry: spec.entry.entry, drop: manifest.keepsCode ? [] : code, outside: !spec.entry.entry.startsWith(rootUrl) }),
     ],
     {
       env: {},
@@ -80,6 +85,7 @@ export async function startProcess(spec: StartSpec, events: PortEvents): Promise
   )
   return {
     pid: child.pid ?? null,
+    jail: jail && ('why' in jail ? jail.why : null),
     fds,
     send(frame) {
       if (frame.t === 'stop') asked = true

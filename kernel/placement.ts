@@ -31,6 +31,8 @@ export type PortEvents = {
 
 export type Port = {
   readonly pid: number | null
+  /** Why the jail that its manifest asks for is not around it; null: it is; absent: it asks for none. */
+  readonly jail?: string | null
   /** Where inherited descriptors ended up in the actor. */
   readonly fds: Readonly<Record<string, number>>
   send(frame: ToActor): void

@@ -1,17 +1,19 @@
 /**
- * First code of every actor process: loads the actor, gives up the permission to read its code, says what it may still do, and only
- * then takes messages. Argument: `{ entry, drop }` as JSON.
+ * First code of every actor process: loads the actor, gives up the permission to read its code, tries what it may still do, and only
+ * then takes messages. Argument: `{ entry, drop, outside }` as JSON.
  */
 import { Socket } from 'node:net'
+import { attemptAll } from './attempts.ts'
 import type { FromActor, ToActor } from './frames.ts'
 import { createHost } from './host.ts'
 import type { Actor } from './types.ts'
 import { createDecoder, encodeFrame } from './wire.ts'
 
-const { entry, drop } = JSON.parse(process.argv[2] ?? '{}') as { entry: string; drop: string[] }
+const { entry, drop, outside } = JSON.parse(process.argv[2] ?? '{}') as { entry: string; drop: string[]; outside: boolean }
 const pipe = new Socket({ fd: 3, readable: true, writable: true })
 const send = (frame: FromActor) => void pipe.write(encodeFrame(frame))
 
+if (outside) await import('./outside-imports.ts')
 const { actor } = (await import(entry)) as { actor: Actor }
 const host = createHost(actor, { send, stopped: () => pipe.end(() => process.exit(0)) }, { freeze: false })
 
@@ -27,5 +29,4 @@ process.on('message', ({ conn }: { conn: number }, socket) => host.handle(conn, 
 // Ctrl-C in a terminal reaches the whole process group; stopping is the daemon's decision.
 process.on('SIGINT', () => {})
 
-const scopes = { 'fs.read': 'fs.read', 'fs.write': 'fs.write', net: 'net', child: 'child', worker: 'worker', wasi: 'wasi' } as const
-send({ t: 'ready', facts: Object.fromEntries(Object.entries(scopes).map(([name, scope]) => [name, process.permission.has(scope)])) })
+send({ t: 'ready', facts: await attemptAll() })

@@ -2,8 +2,8 @@
  * What a step looked like, written so that it can be taken again: the event the machine saw, and a digest of everything it wanted in return.
  * The host writes it, the message log keeps it, `replay.ts` compares it with what the machine does now.
  *
- * Two things are left out, in the log and in the digest alike, so that a replay runs on the same stand-ins: bytes (their number stays; no
- * machine decides by them, effects do), and values under names that hold secrets (their shape stays).
+ * Two things are left out, in the log and in the digest alike, so that a replay runs on the same stand-ins: bytes, also in base64 under
+ * `data` beside a `media_type` (their number stays; no machine decides by them, effects do), and values under names that hold secrets (their shape stays).
  */
 import { hash } from 'node:crypto'
 import type { Command } from './stepper.ts'
@@ -27,6 +27,7 @@ export function encode(value: unknown, salt: string | null): string {
     // Not `item`: Buffer's toJSON has made an array of it by now.
     const original = (this as Record<string, unknown>)[key]
     if (original instanceof Uint8Array) return { $bytes: original.byteLength }
+    if (key === 'data' && typeof original === 'string' && isMedia(this)) return { $base64: original.length }
     const secret = secretNames.test(key) || (secretRecords.test(key) && typeof item === 'object')
     return secret ? withoutLeaves(item, salt) : item
   }
@@ -37,8 +38,14 @@ export function encode(value: unknown, salt: string | null): string {
 export function decode(text: string): unknown {
   return JSON.parse(text, (_key, value: unknown) => {
     const size = typeof value === 'object' && value !== null && '$bytes' in value ? value.$bytes : null
-    return typeof size === 'number' ? new Uint8Array(size) : value
+    if (typeof size === 'number') return new Uint8Array(size)
+    const length = typeof value === 'object' && value !== null && '$base64' in value ? value.$base64 : null
+    return typeof length === 'number' ? 'A'.repeat(length) : value
   })
+}
+
+function isMedia(of: unknown): boolean {
+  return typeof (of as { media_type?: unknown }).media_type === 'string'
 }
 
 function withoutLeaves(value: unknown, salt: string | null): unknown {

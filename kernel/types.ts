@@ -224,6 +224,10 @@ export type Manifest = {
   lingers?: boolean
   /** Why its code folders stay readable after start (a library that loads lazily). Absent: they are dropped. */
   keepsCode?: string
+  /** Its process runs in a jail of the operating system as well, where there is one. For actors that start no processes and move no files between folders. */
+  jailed?: boolean
+  /** Kinds offered to the model as tools: the kind's body is the tool's input. Only of actors from outside the repository. */
+  tools?: readonly { kind: string; title: string; description: string; readOnly?: boolean }[]
   /** Receives accepted sockets from the daemon (only gateway). */
   handles?: boolean
   /** Messages that may wait for this actor. Default 1024. */

@@ -1,7 +1,7 @@
 import type { ContentBlockParam } from '@anthropic-ai/sdk/resources/messages'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { type Message, messageEntry, replayed, validHistory, withCacheMark } from './history.ts'
+import { type Message, messageEntry, replayed, validHistory, withCacheMark, withoutOldMedia } from './history.ts'
 
 const text = (body: string): ContentBlockParam => ({ type: 'text', text: body })
 const call = (id: string): ContentBlockParam => ({ type: 'tool_use', id, name: 'Read', input: {} })
@@ -18,6 +18,26 @@ const message: fc.Arbitrary<Message> = fc
   }))
 
 describe('what is sent', () => {
+  test('shows images of this turn only, and loses no text', () => {
+    const image = { type: 'image', source: { type: 'base64', media_type: 'image/png', data: 'AQID' } } as const
+    const look = (id: string): ContentBlockParam => ({ type: 'tool_result', tool_use_id: id, content: [{ type: 'text', text: id }, image] })
+    const history: Message[] = [
+      { role: 'user', content: [text('look')] },
+      { role: 'assistant', content: [call('a')] },
+      { role: 'user', content: [look('a'), result('b')] },
+      { role: 'assistant', content: [text('seen')] },
+      { role: 'user', content: [text('again')] },
+      { role: 'assistant', content: [call('c')] },
+      { role: 'user', content: [look('c')] },
+    ]
+    const sent = withoutOldMedia(history)
+    expect(sent.slice(3)).toEqual(history.slice(3))
+    expect(sent[2]?.content[1]).toEqual(result('b'))
+    expect(JSON.stringify(sent[2])).not.toContain('AQID')
+    expect(JSON.stringify(sent[2])).toContain('"text":"a"')
+    expect(withoutOldMedia(sent)).toEqual(sent)
+  })
+
   test('is valid however the history ended', () => {
     fc.assert(
       fc.property(fc.array(message, { maxLength: 8 }), (messages) => {

@@ -62,6 +62,24 @@ export function withCacheMark(messages: readonly Message[]): Message[] {
   })
 }
 
+/**
+ * Without the images and PDF files of earlier turns. They are large and sent with every call; and one the API does not take, which nobody can tell
+ * beforehand, must end its turn and not the session.
+ */
+export function withoutOldMedia(messages: readonly Message[]): Message[] {
+  const start = messages.findLastIndex(({ role, content }) => role === 'user' && content.some(({ type }) => type === 'text'))
+  return messages.map((message, index) =>
+    index >= start || message.role !== 'user' ? message : { ...message, content: message.content.map(withoutMedia) },
+  )
+}
+
+function withoutMedia(block: ContentBlockParam): ContentBlockParam {
+  if (block.type !== 'tool_result' || !Array.isArray(block.content)) return block
+  const texts = block.content.filter(({ type }) => type === 'text')
+  if (texts.length === block.content.length) return block
+  return { ...block, content: [...texts, { type: 'text', text: '(was shown here; read the file again to see it)' }] }
+}
+
 const journalled = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('message'),

@@ -34,6 +34,9 @@ export const RESPONSE_BUFFER_BYTES = 64 * 1024
 /** Characters of one tool result the model gets. About 15 000 tokens: two of them never fill a context. */
 export const MAX_RESULT_CHARS = 60_000
 
+/** Images and PDF files in one message, characters of base64: one as large as the API takes, and an entry of the journal holds it. */
+export const MAX_MEDIA_CHARS = 5_500_000
+
 /** Characters of command output the model gets: the first part and, as errors come last, a larger last part. */
 export const MAX_OUTPUT_HEAD_CHARS = 10_000
 export const MAX_OUTPUT_TAIL_CHARS = 20_000

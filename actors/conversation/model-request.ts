@@ -1,6 +1,6 @@
 import type { MessageCreateParamsBase } from '@anthropic-ai/sdk/resources/messages'
 import type { Context } from './context.ts'
-import { type Message, validHistory, withCacheMark } from './history.ts'
+import { type Message, validHistory, withCacheMark, withoutOldMedia } from './history.ts'
 import { MAX_OUTPUT_TOKENS } from './limits.ts'
 import type { Workspace } from './paths.ts'
 import { type SystemPromptInput, systemPrompt } from './system-prompt.ts'
@@ -25,7 +25,7 @@ function modelRequest(
     max_tokens: MAX_OUTPUT_TOKENS,
     system: [{ type: 'text', text: systemPrompt(prompt), cache_control: { type: 'ephemeral' } }],
     tools: [...toolParams(blocked), ...serverTools.map(serverToolParam)],
-    messages: withCacheMark(validHistory(messages)) as MessageCreateParamsBase['messages'],
+    messages: withCacheMark(withoutOldMedia(validHistory(messages))) as MessageCreateParamsBase['messages'],
     ...(thinksAdaptively(model) ? { thinking: { type: 'adaptive', display: 'summarized' } } : {}),
   }
 }

@@ -23,6 +23,44 @@ const file = (text: string): unknown => ({
 const ran = { exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 5, cwd: '/sessions/s-1', outputFile: null }
 
 describe('a turn', () => {
+  test('shows an image and a PDF file as they are, in the turn that read them', async () => {
+    const bodies: ModelBody[] = []
+    const data = Uint8Array.of(1, 2, 3)
+    const shown = (type: string) => ({ ...(file('') as object), as: type === 'application/pdf' ? 'pdf' : 'image', media: [{ type, data }] })
+    const { prompt } = await start({
+      model: (body, n) => {
+        bodies.push(body)
+        if (n > 0) return say('seen')
+        return {
+          content: [
+            { type: 'tool_use', id: 'c1', name: 'Read', input: { file_path: 'sales/logo.png' } },
+            { type: 'tool_use', id: 'c2', name: 'Read', input: { file_path: 'sales/paper.pdf' } },
+          ],
+          stopReason: 'tool_use',
+        }
+      },
+      gate: (_, body) => shown((body as { path: string }).path === 'logo.png' ? 'image/png' : 'application/pdf'),
+    })
+    await prompt('look')
+    await prompt('and now?')
+    const results = bodies.map(({ messages }) =>
+      messages.flatMap(({ content }) => (Array.isArray(content) ? content : [])).filter(({ type }) => type === 'tool_result'),
+    )
+    const source = (media_type: string) => ({ type: 'base64', media_type, data: 'AQID' })
+    expect(results[1]).toMatchObject([
+      {
+        tool_use_id: 'c1',
+        content: [
+          { type: 'text', text: '(image/png, 0 bytes)' },
+          { type: 'image', source: source('image/png') },
+        ],
+      },
+      { tool_use_id: 'c2', content: [{ type: 'text' }, { type: 'document', source: source('application/pdf') }] },
+    ])
+    expect(JSON.stringify(results[2])).not.toContain('AQID')
+    expect(JSON.stringify(results[2])).toContain('read the file again to see it')
+  })
+
   test('says which model answers, streams its text whole, and replies', async () => {
     const text = 'Grüße: 12 €, «ok» 🚢 and done.'
     const { prompt } = await start({ model: () => say(text) })
@@ -53,7 +91,7 @@ describe('a turn', () => {
     expect(heard.find(({ kind }) => kind === 'read')).toEqual({
       peer: 'fs-gate:s-1.sales',
       kind: 'read',
-      body: { path: 'q1.csv', offset: 1, limit: 2000 },
+      body: { path: 'q1.csv', offset: 1, limit: 2000, media: true },
     })
     expect(events).toContainEqual({ type: 'thinking', text: 'look first' })
     expect(events).toContainEqual({
@@ -295,6 +333,8 @@ test('as a process of its own, without file system, network or child processes',
     child: false,
     worker: false,
     wasi: false,
+    env: false,
+    signal: false,
   })
   expect(logs.filter((line) => line.startsWith('error'))).toEqual([])
 }, 20_000)

@@ -1,12 +1,12 @@
 /** One turn's tool calls as plain data: which may start, what they came to. Pure; the machine owns the order of messages. */
-import type { ContentBlockParam, ToolResultBlockParam } from '@anthropic-ai/sdk/resources/messages'
+import type { ContentBlockParam, DocumentBlockParam, ImageBlockParam, ToolResultBlockParam } from '@anthropic-ai/sdk/resources/messages'
 import { fault } from '../../kernel/index.ts'
 import type { Fault } from '../../kernel/index.ts'
-import { MAX_PARALLEL_READS } from './limits.ts'
+import { MAX_MEDIA_CHARS, MAX_PARALLEL_READS } from './limits.ts'
 import type { Workspace } from './paths.ts'
 import type { ConversationEvent } from './protocol.ts'
 import { planCall, presentFault } from './tools/catalog.ts'
-import type { ConsentTarget, Plan, Presented } from './tools/tool.ts'
+import type { ConsentTarget, Media, Plan, Presented } from './tools/tool.ts'
 
 export type CallResult = Presented & { durationMs: number }
 
@@ -69,14 +69,31 @@ export function replaceCall(calls: readonly ToolCall[], index: number, change: P
   return calls.map((call, at) => (at === index ? { ...call, ...change } : call))
 }
 
-/** The user message that answers them all. */
+/** The user message that answers them all. What is too much at once for one message is left out, and said to be. */
 export function resultBlocks(calls: readonly ToolCall[]): ToolResultBlockParam[] {
-  return calls.map(({ id, result }) => ({
-    type: 'tool_result',
-    tool_use_id: id,
-    content: result?.text || '(no output)',
-    ...(result?.ok === false ? { is_error: true } : {}),
-  }))
+  let room = MAX_MEDIA_CHARS
+  return calls.map(({ id, result }) => {
+    const text = result?.text || '(no output)'
+    const media = (result?.media ?? []).filter(({ data }) => {
+      const fits = data.length <= room
+      if (fits) room -= data.length
+      return fits
+    })
+    const missing = (result?.media?.length ?? 0) - media.length
+    const said = missing === 0 ? text : `${text}\n(${missing} not shown: too much at once; read it in an answer of its own)`
+    return {
+      type: 'tool_result',
+      tool_use_id: id,
+      content: media.length === 0 ? said : [{ type: 'text', text: said }, ...media.map(mediaBlock)],
+      ...(result?.ok === false ? { is_error: true } : {}),
+    }
+  })
+}
+
+function mediaBlock({ media_type, data }: Media): ImageBlockParam | DocumentBlockParam {
+  return media_type === 'application/pdf'
+    ? { type: 'document', source: { type: 'base64', media_type, data } }
+    : { type: 'image', source: { type: 'base64', media_type, data } }
 }
 
 /** Calls that had not ended when the turn was interrupted. */

@@ -9,20 +9,18 @@
  */
 import * as fs from 'node:fs'
 import { openHeld, openPlace, scoped, self } from './handles.ts'
-import { type Change, type ChangeStore, type NewChange, type Origin, type Source } from './change-store.ts'
+import { type Change, type ChangeStore, type NewChange, type Origin, placeOf, type Source } from './change-store.ts'
 import { absent, lstatAt, linkText, stampAt, stampOf, type State } from './entry-state.ts'
 import { limits } from './limits.ts'
 import { codeOf } from './os-errors.ts'
+import { type Identity, Tracked, Tracking } from './tracking.ts'
 
 /** A name in an open folder. `parts`: the whole way to it from the connected folder, the name included. */
 export type Entry = { folder: number; name: string; parts: readonly string[] }
-/** A file the workspace has changed in this group. `path`: what its newest row is about. `fresh`: made in this group. `touched`: changed since last noted. */
-type Tracked = { id: number; path: string; fresh: boolean; touched: boolean }
-
 export class ChangeLog {
   readonly store: ChangeStore | null
   #origin: Origin = { session: null, turn: null, call: null, title: '' }
-  #tracked = new Map<string, Tracked>()
+  readonly #tracked = new Tracking()
   #since = 0
   /** Notes that may be lost by a kill: at worst an undo finds a file changed by it knows not whom, and keeps it. */
   #later: (() => void)[] = []
@@ -63,28 +61,30 @@ export class ChangeLog {
     const { store } = this
     if (!store) return perform()
     const moving = lstatAt(from.folder, from.name)
-    const tracked = source === 'workspace' && moving ? this.#fresh(moving, from) : undefined
     const over = lstatAt(to.folder, to.name)
-    if (moving && over && moving.ino === over.ino && moving.dev === over.dev) return perform()
-    if (tracked && !over && !moving?.isDirectory()) {
-      // Made in this group under another name: as if it had been made under this one.
-      this.#commit(() => store.move(tracked.id, pathOf(to), stampAt(from.folder, from.name)))
-      try {
-        perform()
-      } catch (error) {
-        this.#commit(() => store.move(tracked.id, pathOf(from), stampAt(from.folder, from.name)))
-        throw error
-      }
-      tracked.path = pathOf(to)
-      return
+    if (moving && over && isSame(moving, over)) return perform()
+    const known = source === 'workspace' && moving ? this.#known(moving) : undefined
+    const made = moving?.isDirectory() || over ? undefined : known?.names.get(pathOf(from))
+    const forgotten: number[] = []
+    if (made === undefined) {
+      const id = this.#commit(() =>
+        store.begin({ ...this.#row('rename', from, stateOf(store, to), { source, session }), target: pathOf(to) }),
+      )
+      this.#performed(id, perform, () => stampAt(to.folder, to.name))
+      known?.rows.add(id)
+    } else {
+      // Made in this group under another name: as if it were made now, under this one. Its folder may be younger than its first row.
+      const id = this.#commit(() => store.begin(this.#row('put', to, absent, { source, session })))
+      this.#performed(id, perform, () => stampAt(to.folder, to.name))
+      forgotten.push(made)
+      known?.rows.delete(made)
+      known?.rows.add(id)
+      known?.names.set(pathOf(to), id)
     }
-    const id = this.#commit(() =>
-      store.begin({ ...this.#row('rename', from, stateOf(store, to), { source, session }), target: pathOf(to) }),
-    )
-    this.#performed(id, perform, () => stampAt(to.folder, to.name))
-    if (source !== 'workspace' || !moving) return
-    const known = this.#tracked.get(keyOf(moving))
-    if (known) this.#tracked.set(keyOf(moving), { ...known, id, path: pathOf(to), fresh: false })
+    known?.names.delete(pathOf(from))
+    if (moving?.isDirectory()) this.#tracked.folderMoved()
+    if (over && over.nlink <= 1n) this.#tracked.gone(over)
+    if (forgotten.length > 0) this.#soon(() => forgotten.forEach((id) => store.forget(id)))
   }
 
   /** Several changes: all are kept in one commit, then made, then noted. A `perform` that throws does not stop the others; null where none was thrown. */
@@ -114,61 +114,77 @@ export class ChangeLog {
     return errors
   }
 
-  /** In the workspace: something new at a name. Returns what `perform`, which makes it, does. */
-  create<T>(entry: Entry, perform: () => T): T {
+  /** In the workspace: something new at a name, or one more name of what is at `of`. Returns what `perform`, which makes it, does. */
+  create<T>(entry: Entry, perform: () => T, of: readonly string[] | null = null): T {
     const { store } = this
     if (!store) return perform()
     this.#regroupIfOld()
-    const id = this.#commit(() => store.begin(this.#row('put', entry, absent, { source: 'workspace', session: null })))
+    const row = this.#row('put', entry, absent, { source: 'workspace', session: null })
+    const id = this.#commit(() => store.begin({ ...row, target: of && pathOf({ parts: of }) }))
     const made = this.#performed(id, perform, () => stampAt(entry.folder, entry.name))
     const stat = lstatAt(entry.folder, entry.name)
-    if (stat && !this.#tracked.has(keyOf(stat))) this.#tracked.set(keyOf(stat), { id, path: pathOf(entry), fresh: true, touched: true })
+    if (!stat) return made
+    const stamp = stampAt(entry.folder, entry.name)
+    if (of === null) this.#tracked.set(stat, new Tracked(stamp, stat.isFile(), true)).add(id, pathOf(entry))
+    else this.#tracked.get(stat)?.add(id, pathOf(entry))
     return made
   }
 
   /** In the workspace: before a file's bytes change. `held`: any handle on it; `where`: its path now, null when it has none. */
-  modify(held: number, stat: { dev: bigint; ino: bigint }, where: () => string[] | null): void {
+  modify(held: number, file: Identity, where: () => string[] | null): void {
     const { store } = this
     if (!store) return
-    const known = this.#known(keyOf(stat))
-    if (known) {
+    const known = this.#known(file)
+    if (known?.touched) return
+    // What someone else has written to it since is kept as well.
+    if (known?.stamp === stampHeld(held)) {
       known.touched = true
       return
     }
     const parts = where()
     // Deleted while open: nobody can find it again, there is nothing to undo.
     if (!parts || parts.length === 0) return
-    const entry = entryOf(parts)
-    const id = this.#commit(() => store.begin(this.#row('put', entry, contentState(store, held), { source: 'workspace', session: null })))
-    this.#tracked.set(keyOf(stat), { id, path: pathOf(entry), fresh: false, touched: true })
+    const before = this.#commit(() => {
+      const state = contentState(store, held)
+      const id = store.begin(this.#row('put', { parts }, state, { source: 'workspace', session: null }))
+      if ('stamp' in state) for (const row of this.#tracked.late(file)) store.settle(row, state.stamp)
+      return { state, id }
+    })
+    this.#tracked.set(file, new Tracked('stamp' in before.state ? before.state.stamp : '', true, false)).add(before.id, null)
   }
 
   /** In the workspace: mode or times change. Content may still change in this group and then has to be kept, so the file counts as unchanged after. */
-  attributes(held: number, stat: { dev: bigint; ino: bigint }, where: () => string[] | null, perform: () => void): void {
+  attributes(held: number, file: Identity, where: () => string[] | null, perform: () => void): void {
     const { store } = this
-    const known = store ? this.#known(keyOf(stat)) : undefined
+    const known = store ? this.#known(file) : undefined
     const parts = known ? null : where()
     if (!store || !parts || parts.length === 0) {
       perform()
       if (known) known.touched = true
-      if (known) this.settle(held, stat)
+      if (known) this.settle(held, file)
       return
     }
     const now = fs.fstatSync(held, { bigint: true })
-    const before: State = { kind: 'attributes', stamp: stampOf(now, null), mode: Number(now.mode & 0o777n), mtimeNs: String(now.mtimeNs) }
-    const id = this.#commit(() => store.begin(this.#row('put', entryOf(parts), before, { source: 'workspace', session: null })))
-    this.#performed(id, perform, () => stampOf(fs.fstatSync(held, { bigint: true }), null))
+    const stamp = stampHeld(held)
+    const before: State = { kind: 'attributes', stamp, mode: Number(now.mode & 0o777n), mtimeNs: String(now.mtimeNs) }
+    const late = this.#tracked.late(file)
+    const id = this.#commit(() => {
+      for (const row of late) store.settle(row, stamp)
+      return store.begin(this.#row('put', { parts }, before, { source: 'workspace', session: null }))
+    })
+    this.#performed(id, perform, () => stampHeld(held))
   }
 
   /** In the workspace: a file handle that may have been written to is closed, or its attributes have been set. */
-  settle(held: number, stat: { dev: bigint; ino: bigint }): void {
+  settle(held: number, file: Identity): void {
     const { store } = this
-    const known = store && this.#tracked.get(keyOf(stat))
-    if (!store || !known?.touched) return
-    known.touched = false
-    const stamp = stampOf(fs.fstatSync(held, { bigint: true }), null)
-    const { id } = known
-    this.#soon(() => store.settle(id, stamp))
+    if (!store) return
+    const known = this.#tracked.get(file)
+    const rows = [...this.#tracked.late(file), ...(known?.touched ? known.rows : [])]
+    if (rows.length === 0) return
+    const stamp = stampHeld(held)
+    if (known) Object.assign(known, { touched: false, stamp })
+    this.#soon(() => rows.forEach((row) => store.settle(row, stamp)))
   }
 
   /** In the workspace: a name is removed. */
@@ -176,16 +192,19 @@ export class ChangeLog {
     const { store } = this
     if (!store) return perform()
     const stat = lstatAt(entry.folder, entry.name)
-    const known = stat ? this.#fresh(stat, entry) : undefined
-    if (stat && known) {
+    const known = stat ? this.#known(stat) : undefined
+    const made = known?.names.get(pathOf(entry))
+    if (known && made !== undefined && (known.touched || known.stamp === stampAt(entry.folder, entry.name))) {
       perform()
-      this.#tracked.delete(keyOf(stat))
-      this.#soon(() => store.forget(known.id))
-      return
+      known.names.delete(pathOf(entry))
+      known.rows.delete(made)
+      this.#soon(() => store.forget(made))
+    } else {
+      const id = this.#commit(() => store.begin(this.#row('put', entry, stateOf(store, entry), { source: 'workspace', session: null })))
+      this.#performed(id, perform, () => 'absent')
+      known?.names.delete(pathOf(entry))
     }
-    const id = this.#commit(() => store.begin(this.#row('put', entry, stateOf(store, entry), { source: 'workspace', session: null })))
-    this.#performed(id, perform, () => 'absent')
-    if (stat && stat.nlink <= 1n) this.#tracked.delete(keyOf(stat))
+    if (stat && (stat.nlink <= 1n || stat.isDirectory())) this.#tracked.gone(stat)
   }
 
   /** After a kill: rows whose outcome was never noted. What has not changed since they were written is taken for theirs. */
@@ -196,22 +215,16 @@ export class ChangeLog {
     if (open.length === 0) return
     store.transaction(() => {
       for (const change of open) {
-        const { stamp, mtimeMs, same } = look(change.target ?? change.path)
+        const { stamp, mtimeMs, same } = look(placeOf(change))
         if (change.op === 'put' && same(change.before)) store.forget(change.id)
         else if (mtimeMs <= change.at + limits.recoverMs) store.settle(change.id, stamp)
       }
     })
   }
 
-  #known(key: string): Tracked | undefined {
+  #known(file: Identity): Tracked | undefined {
     this.#regroupIfOld()
-    return this.#tracked.get(key)
-  }
-
-  /** Made in this group, under this name. */
-  #fresh(stat: fs.BigIntStats, entry: Entry): Tracked | undefined {
-    const known = this.#known(keyOf(stat))
-    return known?.fresh && known.path === pathOf(entry) ? known : undefined
+    return this.#tracked.get(file)
   }
 
   #regroupIfOld(): void {
@@ -221,7 +234,7 @@ export class ChangeLog {
 
   #regroup(): void {
     this.flush()
-    this.#tracked.clear()
+    this.#tracked.regroup(limits.openFiles)
     this.#since = performance.now()
   }
 
@@ -286,12 +299,13 @@ function pathOf({ parts }: Pick<Entry, 'parts'>): string {
   return parts.join('/')
 }
 
-function entryOf(parts: readonly string[]): Pick<Entry, 'parts'> {
-  return { parts }
+/** Of a file or folder, never of a link: its text cannot be read through a handle. */
+function stampHeld(held: number): string {
+  return stampOf(fs.fstatSync(held, { bigint: true }), null)
 }
 
-function keyOf({ dev, ino }: { dev: bigint; ino: bigint }): string {
-  return `${dev}:${ino}`
+function isSame(a: fs.BigIntStats, b: fs.BigIntStats): boolean {
+  return a.ino === b.ino && a.dev === b.dev
 }
 
 /** What stands at a name, its content kept. */

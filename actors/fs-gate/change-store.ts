@@ -33,6 +33,7 @@ export type Change = Origin & {
   source: Source
   op: 'put' | 'rename'
   path: string
+  /** Of a rename: where to. Of a new name: the one the file had, when it is a hard link. */
   target: string | null
   before: State
   /** Stamp of what is there afterwards, at `target` for a rename; null: not known (still being written, or the process was killed). */
@@ -40,6 +41,11 @@ export type Change = Origin & {
   run: number | null
   undone: number | null
 }
+/** Where what a change left is. */
+export function placeOf({ op, path, target }: Pick<Change, 'op' | 'path' | 'target'>): string {
+  return op === 'rename' && target !== null ? target : path
+}
+
 export type NewChange = Omit<Change, 'id' | 'undone' | 'after'>
 
 const schema = `
@@ -93,8 +99,8 @@ export class ChangeStore {
   }
 
   #transaction<T>(work: () => T): T {
-    this.#db.exec('BEGIN IMMEDIATE')
     try {
+      this.#db.exec('BEGIN IMMEDIATE')
       const result = work()
       this.#db.exec('COMMIT')
       return result
@@ -339,7 +345,11 @@ export class ChangeStore {
   }
 
   #run(sql: string, ...values: (string | number | null | Uint8Array)[]) {
-    return this.#prepared(sql).run(...values)
+    try {
+      return this.#prepared(sql).run(...values)
+    } catch (error) {
+      throw storeFault(error)
+    }
   }
   #get(sql: string, ...values: (string | number | Uint8Array)[]): unknown {
     return this.#prepared(sql).get(...values)

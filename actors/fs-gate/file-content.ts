@@ -55,7 +55,11 @@ export async function* pieces(fd: number, maxBytes: number, signal: AbortSignal)
 }
 
 /** The whole content and its SHA-256 in hex. */
-export async function wholeFile(fd: number, maxBytes: number, signal: AbortSignal): Promise<{ bytes: Buffer; sha256: string }> {
+export async function wholeFile(
+  fd: number,
+  maxBytes: number,
+  signal: AbortSignal,
+): Promise<{ bytes: Buffer<ArrayBuffer>; sha256: string }> {
   const all: Buffer[] = []
   for await (const piece of pieces(fd, maxBytes, signal)) all.push(piece)
   const bytes = Buffer.concat(all)

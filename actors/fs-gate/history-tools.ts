@@ -2,7 +2,7 @@
 import * as fs from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { type BodyOf, fault, type Limits, type ReplyOf } from '../../kernel/index.ts'
-import type { Change, ChangeStore } from './change-store.ts'
+import { type Change, type ChangeStore, placeOf } from './change-store.ts'
 import { unifiedDiff } from './diff.ts'
 import { linkText, lstatAt, stampAt, type State } from './entry-state.ts'
 import { type Gate, requireWritable } from './gate.ts'
@@ -116,7 +116,8 @@ async function apply(
   const { failed, renewed } = await carryOut(gate, plan, run, how.kind, signal)
   const lost = new Set(failed.map(({ path }) => path))
   const byId = new Map(wanted.map((change) => [change.id, change]))
-  const done = plan.done.filter((id) => !lost.has(byId.get(id)?.path ?? '') && !lost.has(byId.get(id)?.target ?? ''))
+  const failedIn = (change: Change | undefined) => change !== undefined && (lost.has(change.path) || lost.has(placeOf(change)))
+  const done = plan.done.filter((id) => !failedIn(byId.get(id)))
   gate.log.flush()
   store.finishRun(run, how.kind === 'undo' ? done : [], how.again, renewed)
   const failures = failed.map(({ path, error }): UndoReply['kept'][number] => {

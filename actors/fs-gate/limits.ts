@@ -19,6 +19,15 @@ export const limits = {
   windowBytes: 256 * 1024,
   windowLines: 2_000,
 
+  /** An image or a PDF file shown whole: what the Messages API takes of one image, 5 MB in base64. And its largest image, pixels a side. */
+  mediaBytes: 3_750_000,
+  imageSide: 8_000,
+  /** A notebook read whole, and what is shown of the pictures in it. */
+  notebookBytes: 32 * 1024 * 1024,
+  notebookCells: 10_000,
+  notebookPictures: 4,
+  notebookPictureBytes: 900_000,
+
   /** Entries of one `list`, paths of one `glob`: a page of results that still fits into a prompt. */
   listEntries: 1_000,
   listDepth: 16,

@@ -211,7 +211,7 @@ function hardLink(server: NinepServer, request: Request<'link'>): Buffer {
     requireMayLink(entry)
     // Under another name it could be written.
     if (verdict(server.places.whereabouts(place)) !== 'free') throw new NinepError('EACCES')
-    server.gate.log.create(entry, () => fs.linkSync(at(source.folder, source.name), at(folder, name)))
+    server.gate.log.create(entry, () => fs.linkSync(at(source.folder, source.name), at(folder, name)), server.places.whereabouts(place))
     const made = fs.lstatSync(at(folder, name), { bigint: true })
     if (made.ino === place.ino && made.dev === place.dev) return
     fs.unlinkSync(at(folder, name))

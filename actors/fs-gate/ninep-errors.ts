@@ -14,6 +14,7 @@ export const errno = {
   EINVAL: 22,
   EMFILE: 24,
   EFBIG: 27,
+  ENOSPC: 28,
   EROFS: 30,
   ENAMETOOLONG: 36,
   ELOOP: 40,
@@ -34,9 +35,11 @@ export class NinepError extends Error {
   }
 }
 
+const faults: Readonly<Partial<Record<string, number>>> = { 'not-found': errno.ENOENT, 'store-full': errno.ENOSPC }
+
 export function errnoOf(thrown: unknown): number {
   if (thrown instanceof NinepError) return thrown.errno
-  if (isFault(thrown)) return thrown.code === 'not-found' ? errno.ENOENT : errno.EACCES
+  if (isFault(thrown)) return faults[thrown.code] ?? errno.EACCES
   if (!(thrown instanceof Error)) return errno.EIO
   const { code } = thrown as NodeJS.ErrnoException
   if (code === 'ERR_ACCESS_DENIED') return errno.EACCES

@@ -28,6 +28,8 @@ const match = z.strictObject({
   after: z.array(z.string()).optional(),
   count: z.int().optional(),
 })
+const mediaTypes = ['image/png', 'image/jpeg', 'image/gif', 'image/webp', 'application/pdf'] as const
+export type MediaType = (typeof mediaTypes)[number]
 const label = z.string().min(1).max(200)
 const undone = z.strictObject({
   /** null: nothing was done (a preview, or nothing left to do). */
@@ -61,10 +63,16 @@ export const protocol = {
   info: { body: z.strictObject({}), reply: z.strictObject({ root: z.string(), name: z.string(), mode: z.enum(['ro', 'rw']) }) },
   /**
    * Lines `offset` (from 1) to `offset + limit - 1` of a text file. `encoding` when it is not UTF-8. `sha256` and `size` are of the whole file, `lines` is its number of
-   * lines, `truncated` says that lines after the window exist. Refused: `not-a-file`, `not-text`, `too-large`.
+   * lines, `truncated` says that lines after the window exist. With `media`, images and PDF files come as they are instead of `not-text`, and a
+   * notebook as its cells, with its pictures; `as` then says so. Refused: `not-a-file`, `not-text`, `too-large`.
    */
   read: {
-    body: z.strictObject({ path, offset: z.int().min(1).optional(), limit: z.int().min(1).max(1_000_000).optional() }),
+    body: z.strictObject({
+      path,
+      offset: z.int().min(1).optional(),
+      limit: z.int().min(1).max(1_000_000).optional(),
+      media: z.boolean().optional(),
+    }),
     reply: z.strictObject({
       text: z.string(),
       sha256,
@@ -72,6 +80,17 @@ export const protocol = {
       truncated: z.boolean(),
       size: z.int(),
       encoding: z.string().optional(),
+      as: z.enum(['image', 'pdf', 'notebook']).optional(),
+      media: z
+        .array(
+          z.strictObject({
+            type: z.enum(mediaTypes),
+            data: z.instanceof(Uint8Array),
+            width: z.int().optional(),
+            height: z.int().optional(),
+          }),
+        )
+        .optional(),
     }),
   },
   /** Entries of a folder down to `depth` (default 1), names relative to the connected folder, sorted. Refused: `not-a-folder`. */

@@ -6,6 +6,7 @@ import { openFile, pieces, wholeFile } from './file-content.ts'
 import { type Gate, requireCovered } from './gate.ts'
 import { at, scoped } from './handles.ts'
 import { limits } from './limits.ts'
+import { headBytes, mediaOf, mediaType, readNotebook } from './media.ts'
 import { codeOf } from './os-errors.ts'
 import type { protocol } from './protocol.ts'
 import { decoded, LineWindow, notText } from './text.ts'
@@ -15,12 +16,40 @@ import { type Found, resolveExisting } from './walk.ts'
 type P = typeof protocol
 
 export async function readFile(gate: Gate, body: BodyOf<P, 'read'>, grant: Limits, signal: AbortSignal): Promise<ReplyOf<P, 'read'>> {
+  const shown = body.media ? await readMedia(gate, body, grant, signal) : null
+  if (shown) return shown
   try {
     return await readUtf8(gate, body, grant, signal)
   } catch (error) {
     if (!isFault(error) || error.code !== 'not-text') throw error
     return readOther(gate, body, grant, signal)
   }
+}
+
+/** null: to be read as text. */
+function readMedia(gate: Gate, body: BodyOf<P, 'read'>, grant: Limits, signal: AbortSignal): Promise<ReplyOf<P, 'read'> | null> {
+  return scoped(async (scope): Promise<ReplyOf<P, 'read'> | null> => {
+    const found = resolveExisting(gate.root, body.path, scope)
+    requireCovered(gate, found.parts, grant)
+    const fd = openFile(found, scope, Number.MAX_SAFE_INTEGER)
+    const head = Buffer.alloc(headBytes)
+    const type = mediaType(head.subarray(0, fs.readSync(fd, head, 0, headBytes, 0)))
+    const isNotebook = type === null && (found.parts.at(-1) ?? '').toLowerCase().endsWith('.ipynb')
+    if (type === null && !isNotebook) return null
+    const most = isNotebook ? limits.notebookBytes : limits.mediaBytes
+    const { bytes, sha256 } = await wholeFile(openFile(found, scope, most), most, signal)
+    const whole = { sha256, size: bytes.length }
+    if (type !== null) {
+      const as = type === 'application/pdf' ? 'pdf' : 'image'
+      return { text: '', lines: 0, truncated: false, ...whole, as, media: [mediaOf(type, bytes, body.path)] }
+    }
+    const notebook = readNotebook(decoded(bytes, body.path).text)
+    if (!notebook) return null
+    const window = new LineWindow(body.offset ?? 1, body.limit ?? limits.windowLines, limits.windowBytes)
+    window.add(notebook.text)
+    const media = (body.offset ?? 1) === 1 ? notebook.media : []
+    return { ...window.result(), ...whole, as: 'notebook', media }
+  })
 }
 
 /** Whole, because only the whole tells what it is in. */

@@ -7,7 +7,7 @@
  * Nothing is taken back that is not exactly as the change left it: what someone did later is kept and named, and so is everything of the
  * plan that hangs on it.
  */
-import type { Change } from './change-store.ts'
+import { type Change, placeOf } from './change-store.ts'
 import type { State } from './entry-state.ts'
 
 export type Disk = {
@@ -22,7 +22,8 @@ export type Restored = Exclude<State, { kind: 'absent' | 'special' | 'attributes
 export type Remove = { do: 'remove'; path: string; folder: boolean }
 /** `from` as the disk has it now, `path` as it will be. */
 export type Move = { do: 'move'; from: string; path: string }
-export type Restore = { do: 'restore'; path: string; state: Restored; replaces: boolean }
+/** `replaces`: something is there. `same`: it is the file that was kept, so that its other names get the old content too. */
+export type Restore = { do: 'restore'; path: string; state: Restored; replaces: boolean; same: boolean }
 /** `was`: stamp of what had these attributes. */
 export type Attributes = { do: 'attributes'; path: string; was: string; mode: number; mtimeNs: string | null }
 export type Kept = { change: number; path: string; why: 'changed-later' | 'in-the-way' | 'not-empty' | 'special' | 'unknown' }
@@ -50,7 +51,7 @@ export function planUndo(changes: readonly Change[], disk: Disk, force = false):
   const done: number[] = []
   for (const change of changes.toSorted((a, b) => b.id - a.id)) {
     const why = change.op === 'rename' ? tree.unmove(change) : tree.unput(change)
-    if (why) kept.push({ change: change.id, path: change.target ?? change.path, why })
+    if (why) kept.push({ change: change.id, path: placeOf(change), why })
     else done.push(change.id)
   }
   const { notEmpty, ...steps } = tree.steps()
@@ -69,6 +70,10 @@ class Tree {
   readonly #gone: { base: string; node: Node }[] = []
 
   readonly #force: boolean
+  /** What one file was before a change that is taken back, by what it was after. One file may have several names, and the change stands at one of them. */
+  readonly #earlier = new Map<string, string>()
+  /** Names whose content comes from the store, by its stamp. */
+  readonly #restored = new Map<string, Node[]>()
 
   constructor(disk: Disk, force: boolean) {
     this.#disk = disk
@@ -76,12 +81,16 @@ class Tree {
     this.#root = { name: '', parent: null, base: '', now: 'disk', attributes: null, sure: true, kept: false, children: new Map() }
   }
 
-  unput({ path, before, after }: Change): Kept['why'] | null {
+  unput({ path, target, before, after }: Change): Kept['why'] | null {
     if (before.kind === 'special') return 'special'
     const node = this.#at(path)
-    const objection = this.#objection(node, after)
+    // Made by it and gone by now: nothing is left to take back.
+    const gone = before.kind === 'absent' && !node.kept && !node.sure && this.#isAbsent(node)
+    const objection = gone ? null : this.#objection(node, after)
     if (objection) return objection
     node.sure = true
+    if (after !== null && 'stamp' in before && isOneFile(before.stamp, after)) this.#takenBack(after, before)
+    if (before.kind === 'absent' && target !== null) this.#giveBack(node, target)
     if (before.kind === 'attributes') {
       node.attributes = { was: before.stamp, mode: before.mode, mtimeNs: before.mtimeNs }
       return null
@@ -90,7 +99,7 @@ class Tree {
     if (before.kind === 'absent') node.now = 'absent'
     else if (before.kind === 'folder' && node.now === 'disk' && node.base !== null && this.#disk.stamp(node.base).startsWith('folder:'))
       node.attributes = { was: before.stamp, mode: before.mode, mtimeNs: null }
-    else node.now = before
+    else this.#restore(node, before)
     return null
   }
 
@@ -100,7 +109,7 @@ class Tree {
     if (objection) return objection
     if (before.kind === 'special') return 'special'
     const old = this.#at(path)
-    if (old.kept || (!old.sure && old.now === 'disk' && old.base !== null && this.#disk.stamp(old.base) !== 'absent')) {
+    if (old.kept || (!old.sure && !this.#isAbsent(old))) {
       node.kept = true
       return 'in-the-way'
     }
@@ -122,6 +131,7 @@ class Tree {
       children: new Map(),
     }
     place.children.set(node.name, back)
+    if (back.now !== 'absent' && back.now !== 'disk') this.#restore(back, back.now)
     if (old.base !== null && old.now !== 'disk') this.#gone.push({ base: old.base, node: old })
     const { name, parent } = old
     node.name = name
@@ -136,9 +146,53 @@ class Tree {
     if (node.kept) return 'changed-later'
     if (node.sure) return null
     const now = node.now === 'disk' && node.base !== null ? this.#disk.stamp(node.base) : 'absent'
-    if (this.#force || (after !== null && now === after)) return null
+    if (this.#force || (after !== null && this.#leadsTo(now, after))) return null
     node.kept = true
     return after === null ? 'unknown' : 'changed-later'
+  }
+
+  /** Another name of the file may have been given back as it was between the two changes. */
+  #takenBack(after: string, before: Exclude<State, { kind: 'absent' | 'special' }>): void {
+    this.#earlier.set(after, before.stamp)
+    if (before.kind !== 'file') return
+    for (const node of this.#restored.get(after) ?? [])
+      if (node.now !== 'disk' && node.now !== 'absent' && node.now.stamp === after) this.#restore(node, before)
+  }
+
+  #restore(node: Node, state: Restored): void {
+    node.now = state
+    const same = this.#restored.get(state.stamp)
+    if (same) same.push(node)
+    else this.#restored.set(state.stamp, [node])
+  }
+
+  /** A hard link goes: what was changed through it is taken back at the name it was made from. */
+  #giveBack(node: Node, source: string): void {
+    if (node.now === 'disk' || node.now === 'absent' || node.now.kind !== 'file') return
+    const other = this.#at(source)
+    const stamp =
+      other.now === 'disk' && other.base !== null
+        ? this.#disk.stamp(other.base)
+        : other.now !== 'disk' && other.now !== 'absent'
+          ? other.now.stamp
+          : 'absent'
+    if (stamp === node.now.stamp || !this.#leadsTo(stamp, node.now.stamp)) return
+    this.#restore(other, node.now)
+    other.sure = true
+  }
+
+  /** Whether a file that is `now` was `then` before the changes taken back so far. */
+  #leadsTo(now: string, then: string): boolean {
+    const seen = new Set<string>()
+    for (let stamp: string | undefined = now; stamp !== undefined && !seen.has(stamp); stamp = this.#earlier.get(stamp)) {
+      if (stamp === then) return true
+      seen.add(stamp)
+    }
+    return false
+  }
+
+  #isAbsent(node: Node): boolean {
+    return node.now === 'absent' || (node.now === 'disk' && (node.base === null || this.#disk.stamp(node.base) === 'absent'))
   }
 
   #at(path: string): Node {
@@ -185,47 +239,63 @@ class Tree {
       }
       if (node.now !== 'disk' && node.now !== 'absent') {
         const stamp = node.base === null ? 'absent' : this.#disk.stamp(node.base)
+        const stands = node.base === path && stamp.startsWith('folder:') && node.now.kind === 'folder'
+        if (stands && node.now.kind === 'folder')
+          attributes.push({ do: 'attributes', path, was: node.now.stamp, mode: node.now.mode, mtimeNs: null })
         const replaces = node.base === path && stamp !== 'absent' && !stamp.startsWith('folder:') && node.now.kind !== 'folder'
-        if (stamp !== 'absent' && !replaces) removes.push({ do: 'remove', path: node.base as string, folder: stamp.startsWith('folder:') })
-        restores.push({ do: 'restore', path, state: node.now, replaces })
+        if (stamp !== 'absent' && !replaces && !stands)
+          removes.push({ do: 'remove', path: node.base as string, folder: stamp.startsWith('folder:') })
+        if (!stands) restores.push({ do: 'restore', path, state: node.now, replaces, same: replaces && isOneFile(stamp, node.now.stamp) })
       }
       if (node.attributes) attributes.push({ do: 'attributes', path, ...node.attributes })
       for (const child of node.children.values()) visit(child, path === '' ? child.name : join(path, child.name))
     }
     visit(this.#root, '')
 
-    /** Removes a folder only when all that is in it goes as well. */
-    const leaves = (node: Node): boolean => {
-      if (node.base === null) return true
-      if (node.now === 'disk' || movedAway.has(node.base)) return movedAway.has(node.base)
+    // By where things are on the disk: what a folder holds there may have another place in the tree by now, or none.
+    const known = new Map<string, Node>()
+    const note = (node: Node): void => {
+      if (node.base !== null) known.set(node.base, node)
+      for (const child of node.children.values()) note(child)
+    }
+    note(this.#root)
+    for (const { node } of this.#gone) note(node)
+    const leaving = new Map<string, boolean>()
+
+    /** Whether this goes from where it is. A folder only when all that is in it does. */
+    const leaves = (base: string): boolean => {
+      const found = leaving.get(base)
+      if (found !== undefined) return found
+      const goes = decide(base)
+      leaving.set(base, goes)
+      return goes
+    }
+    const decide = (base: string): boolean => {
+      const node = known.get(base)
+      if (movedAway.has(base)) return true
+      if (!node || node.now === 'disk') return false
+      // What is restored in its place has been seen to above.
       if (node.now !== 'absent') return true
-      const stamp = this.#disk.stamp(node.base)
+      const stamp = this.#disk.stamp(base)
       if (stamp === 'absent') return true
       if (!stamp.startsWith('folder:')) {
-        removes.push({ do: 'remove', path: node.base, folder: false })
+        removes.push({ do: 'remove', path: base, folder: false })
         return true
       }
-      const gone = new Set([...node.children.values()].filter(leaves).map(({ base }) => base))
-      const left = this.#disk
-        .names(node.base)
-        .filter((name) => !gone.has(join(node.base as string, name)) && !movedAway.has(join(node.base as string, name)))
-      if (left.length > 0) {
-        notEmpty.push(node.base)
-        return false
-      }
-      removes.push({ do: 'remove', path: node.base, folder: true })
-      return true
+      const stay = this.#disk.names(base).filter((name) => !leaves(join(base, name)))
+      if (stay.length > 0) notEmpty.push(base)
+      else removes.push({ do: 'remove', path: base, folder: true })
+      return stay.length === 0
     }
-    const visitGone = (node: Node): void => {
-      if (node.now === 'absent' && node.base !== null) void leaves(node)
-      else for (const child of node.children.values()) visitGone(child)
-    }
-    visitGone(this.#root)
-    for (const { node } of this.#gone) void leaves(node)
+    for (const [base, { now }] of known) if (now === 'absent') leaves(base)
 
     const seen = new Set<string>()
     return { removes: removes.filter(({ path }) => !seen.has(path) && seen.add(path)), moves, restores, attributes, notEmpty }
   }
+}
+
+function isOneFile(one: string, other: string): boolean {
+  return one.split(':', 2).join() === other.split(':', 2).join()
 }
 
 function isInside(node: Node, of: Node): boolean {

@@ -9,7 +9,7 @@ import * as fs from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { inherit, placeNew, tempPrefix } from './atomic-write.ts'
 import type { Entry } from './change-log.ts'
-import { stampAt } from './entry-state.ts'
+import { lstatAt, stampAt } from './entry-state.ts'
 import type { Gate } from './gate.ts'
 import { at, close, openFolder, openPlace, self } from './handles.ts'
 import { limits } from './limits.ts'
@@ -208,7 +208,7 @@ function dressing(entry: Entry, path: string, mode: number, mtimeNs: string | nu
   }
 }
 
-function restoring(gate: Gate, entry: Entry, { path, state, replaces }: Restore): Job {
+function restoring(gate: Gate, entry: Entry, { path, state, replaces, same }: Restore): Job {
   const { folder, name } = entry
   switch (state.kind) {
     case 'folder':
@@ -230,18 +230,21 @@ function restoring(gate: Gate, entry: Entry, { path, state, replaces }: Restore)
         },
       }
     case 'file':
-      return { entry, path, perform: () => restoreFile(gate, entry, state, replaces) }
+      return { entry, path, perform: () => restoreFile(gate, entry, state, { replaces, same }) }
     default:
       return state satisfies never
   }
 }
 
-/** All or nothing, like a write by a tool; not synced file by file: what it replaced is kept, and a power cut can be undone once more. */
+/**
+ * All or nothing, like a write by a tool, but for a file that has other names: those must show the old content as well, so it is written in place.
+ * Not synced file by file: what it replaced is kept, and a power cut can be undone once more.
+ */
 function restoreFile(
   gate: Gate,
   { folder, name, parts }: Entry,
   state: Extract<Restore['state'], { kind: 'file' }>,
-  replaces: boolean,
+  { replaces, same }: Pick<Restore, 'replaces' | 'same'>,
 ): void {
   const store = gate.log.store
   const temp = at(folder, `${tempPrefix}${randomBytes(16).toString('hex')}.tmp`)
@@ -252,8 +255,8 @@ function restoreFile(
     inherit(folder, temp)
     for (const chunk of store?.read(state.content) ?? []) for (let done = 0; done < chunk.length; ) done += fs.writeSync(fd, chunk, done)
     if (fs.fstatSync(fd).size !== state.size) throw Object.assign(new Error('what was kept is not whole'), { code: 'EIO' })
-    fs.chmodSync(self(fd), state.mode & 0o777)
-    fs.utimesSync(self(fd), new Date(), seconds(state.mtimeNs))
+    if (same && (lstatAt(folder, name)?.nlink ?? 0n) > 1n) return writeInPlace(temp, { folder, name }, state)
+    dressFile(fd, state)
     if (replaces) {
       fs.renameSync(temp, at(folder, name))
       placed = true
@@ -262,6 +265,26 @@ function restoreFile(
     close(fd)
     if (!placed) fs.rmSync(temp, { force: true })
   }
+}
+
+function writeInPlace(
+  from: string,
+  { folder, name }: Pick<Entry, 'folder' | 'name'>,
+  state: Extract<Restore['state'], { kind: 'file' }>,
+): void {
+  const held = openPlace(folder, name)
+  try {
+    fs.chmodSync(self(held), 0o600)
+    fs.copyFileSync(from, self(held))
+    dressFile(held, state)
+  } finally {
+    close(held)
+  }
+}
+
+function dressFile(fd: number, state: { mode: number; mtimeNs: string }): void {
+  fs.chmodSync(self(fd), state.mode & 0o777)
+  fs.utimesSync(self(fd), new Date(), seconds(state.mtimeNs))
 }
 
 function seconds(nanos: string): number {

@@ -9,7 +9,7 @@ import { closeGate, openGate } from './gate.ts'
 import { openRoot } from './handles.ts'
 import { listChanges, markCall, redoChanges, settleHistory, undoChanges } from './history-tools.ts'
 import { NinepConnections } from './ninep-connections.ts'
-import { rootFid, TestClient } from './test-client.ts'
+import { rootFid, TestClient, uid } from './test-client.ts'
 import { treeOf } from '../../test/harness/tree.ts'
 import { never, noLimits, refusal, type TestFolder, testFolder } from './test-folder.ts'
 
@@ -252,6 +252,59 @@ describe('changes from the workspace', () => {
     ])
     expect(await undo({ what: 't' })).toMatchObject({ kept: [] })
     expect(tree()).toEqual({ kept: 'file 644 old\n' })
+  })
+
+  test('as git leaves it: locks renamed over each other, objects moved into folders made later, a link with a time of its own', async () => {
+    client.ask('mkdir', { fid: rootFid, name: 'repo', mode: 0o755, gid: uid })
+    for (let i = 0; i < 4; i += 1) {
+      const fid = client.create('repo', 'index.lock')
+      client.write(fid, `index ${i}`)
+      client.ask('clunk', { fid })
+      const dir = client.walk('repo')
+      client.ask('renameat', { oldDir: dir, oldName: 'index.lock', newDir: dir, newName: 'index' })
+    }
+    const object = client.create('repo', 'tmp_obj')
+    client.ask('mkdir', { fid: client.walk('repo'), name: 'ab', mode: 0o755, gid: uid })
+    client.ask('renameat', { oldDir: client.walk('repo'), oldName: 'tmp_obj', newDir: client.walk('repo/ab'), newName: 'cdef' })
+    client.write(object, 'still open')
+    client.ask('symlink', { fid: client.walk('repo'), name: 'link', target: 'index', gid: uid })
+    client.ask('setattr', { fid: client.walk('repo/link'), valid: 0x20 | 0x100, mode: 0, uid, gid: uid, ...noTimes, mtimeSec: 5_000n })
+    await mark('t', 'next')
+    client.ask('clunk', { fid: object })
+    const after = tree()
+    expect(await undo({ to: 0 })).toMatchObject({ kept: [] })
+    expect(tree()).toEqual({})
+    await redo()
+    expect(tree()).toEqual(after)
+  })
+
+  test('what someone else changed within a call is kept as well; a number used again is not taken for the old file', async () => {
+    const made = client.create('', 'a')
+    client.write(made, 'by the program')
+    client.ask('clunk', { fid: made })
+    fs.writeFileSync(path('a'), 'by the member')
+    const fid = client.open('a', 0o1001)
+    client.write(fid, 'again')
+    client.ask('clunk', { fid })
+    expect((await changes()).map(({ what, path: at }) => [what, at])).toEqual([
+      ['created', 'a'],
+      ['changed', 'a'],
+    ])
+    await undo({ what: (await changes()).at(-1)?.id ?? '' })
+    expect(on('a')).toBe('by the member')
+    expect((await undo({ to: 0 })).kept).toMatchObject([{ path: 'a', why: 'changed-later' }])
+  })
+
+  test('a file with several names is one file: what is changed through one is taken back at all', async () => {
+    fs.writeFileSync(path('mine'), 'mine\n')
+    client.ask('link', { dfid: rootFid, fid: client.walk('mine'), name: 'alias' })
+    const fid = client.open('alias', 0o1001)
+    client.write(fid, 'theirs\n')
+    client.ask('clunk', { fid })
+    remove('alias')
+    expect(on('mine')).toBe('theirs\n')
+    expect(await undo({ what: 't' })).toMatchObject({ kept: [] })
+    expect(tree()).toEqual({ mine: 'file 644 mine\n' })
   })
 
   test('each call keeps what it found, so each can be undone', async () => {

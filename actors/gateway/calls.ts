@@ -124,6 +124,13 @@ export function called(context: Context, conn: number, call: number, style: Styl
     case 'mcp/restart':
     case 'mcp/install-extension':
       return relay('mcp', asked.method.slice(4), asked.params, null)
+    case 'actors/list':
+      return relay('actors', 'list', {})
+    case 'actors/examine':
+    case 'actors/remove':
+      return relay('actors', asked.method.slice(7), asked.params, null)
+    case 'actors/add':
+      return relay('actors', 'add', { ...asked.params, by: 'the member' }, null)
     case 'egress/rules':
     case 'egress/change-rule':
     case 'egress/log':

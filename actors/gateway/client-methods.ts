@@ -26,6 +26,8 @@ const egressRule = z.discriminatedUnion('change', [
   z.strictObject({ change: z.enum(['allow', 'deny', 'forget']), pattern: hostPattern }),
 ])
 
+const addonSource = z.union([z.strictObject({ path: z.string().min(1).max(4096) }), z.strictObject({ name: z.string().min(1).max(100) })])
+
 /** `_meta` as ACP and MCP have it; keys that mean nothing here are passed over. */
 export const traceMeta = z.looseObject({ traceparent: z.string().max(100).optional() })
 
@@ -154,6 +156,13 @@ export const clientMethods = {
     network: z.boolean().default(false),
   }),
   'mcp/remove-extension': z.strictObject({ id: z.string().max(300) }),
+  /** -> {actors}: those from outside, what each asks for, who allowed it, and why one does not run. */
+  'actors/list': z.strictObject({}),
+  /** `path`: a folder the client has put into the incoming folder; `name`: one that is kept -> {name, hash, is, before}: what agreeing would be about. */
+  'actors/examine': z.strictObject({ from: addonSource }),
+  /** The member agreed to what has this hash -> {name} once it runs. */
+  'actors/add': z.strictObject({ from: addonSource, hash: z.string().max(100) }),
+  'actors/remove': z.strictObject({ name: z.string().min(1).max(100) }),
   /** -> {member, sessions, managed, registries, warnings, problem}: what decides about hosts. */
   'egress/rules': z.strictObject({}),
   /** Changes the member's rules, of the device or of one session -> {} once in force and saved. */

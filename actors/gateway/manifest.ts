@@ -55,6 +55,12 @@ export const manifest = {
       reason: 'shows and steers the tool servers when the member says so',
     },
     {
+      name: 'actors',
+      target: 'addons',
+      limits: { kinds: ['list', 'examine', 'add', 'remove'] },
+      reason: 'shows actors from outside and what they ask for; adds and removes them when the member says so',
+    },
+    {
       name: 'kernel',
       target: 'kernel',
       limits: { kinds: ['inspect', 'shutdown'] },

@@ -5,7 +5,7 @@ import { maxServers } from './limits.ts'
 import type { Policy as InForce } from '../policy/protocol.ts'
 import { forbidden, lastingAllow, objection, policyOf, unsigned } from './policy.ts'
 import { reconcile } from './running.ts'
-import { andThen, type Change, type Context, effect, type ManagedServer, refuse, reply, type Step, stay, without } from './state.ts'
+import { andThen, type Change, type Context, effect, type ManagedServer, refuse, reply, type Step, stay } from './state.ts'
 
 /** What it forbids is stopped, and refused, at once; servers it brings are read together with all others. */
 export function applyPolicy(context: Context, inForce: InForce): Step {
@@ -59,13 +59,6 @@ function refusal(context: Context, wanted: Change): Fault | null {
 }
 
 export const signatureRule = ({ policy }: Context): Fault | null => policy && unsigned(policy, 'The extension')
-
-/** Forgets what was pinned of a server that is gone: one added later under its name is another. */
-export function forgetPins(context: Context, name: string): Step {
-  if (context.pins[name] === undefined) return stay(context)
-  const pins = without(context.pins, name)
-  return stay({ ...context, pins }, effect({ name: 'savePins', params: { ref: 'pins', pins } }))
-}
 
 /** What the server offers now is what is approved from now on. */
 export function approve(context: Context, request: number, name: string): Step {

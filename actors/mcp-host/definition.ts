@@ -1,7 +1,8 @@
 /** What the host knows of a server before it runs: from managed policy, settings, a plugin or an extension, in one form. */
 import type { LaunchSpec } from '../mcp-server/protocol.ts'
 
-export type Source = 'managed' | 'settings' | 'plugin' | 'extension'
+/** `actor`: an actor from outside; it is no program of ours to start, and whether it runs is decided where it is kept. */
+export type Source = 'managed' | 'settings' | 'plugin' | 'extension' | 'actor'
 
 export type Definition = {
   /** Unique; the middle of its tools' names. */
@@ -16,6 +17,12 @@ export type Definition = {
   launch: LaunchSpec
   /** Why it cannot be started although it is there. */
   problem: { message: string; cause: string } | null
+}
+
+/** An actor from outside, as far as the host can know it. With other code it is another. */
+export function actorDefinition({ name, hash }: { name: string; hash: string }): Definition {
+  const launch = { name, command: '', args: [hash], env: {}, network: false, folders: [], code: [], data: '', nodeBinary: '' }
+  return { name, source: 'actor', origin: 'actor from outside', bundled: false, signature: null, launch, problem: null }
 }
 
 /**

@@ -9,10 +9,11 @@ import type { Fault, Inbound, KernelEvent, Outgoing } from '../../kernel/index.t
 import type { ServerStatus } from '../mcp-server/protocol.ts'
 import type { Policy as InForce } from '../policy/protocol.ts'
 import { call, callEnded, settleOver, toolRule, tools, withdrawn } from './asking.ts'
-import { applyPolicy, approve, change, forgetPins, restart, signatureRule } from './changing.ts'
+import { applyPolicy, approve, change, restart, signatureRule } from './changing.ts'
 import { watchAgainMs } from './limits.ts'
+import { forgetPins } from './pins.ts'
 import type { protocol } from './protocol.ts'
-import { again, loaded, lost, spawned, told } from './running.ts'
+import { actorsTold, again, loaded, lost, spawned, told } from './running.ts'
 import {
   andThen,
   type Change,
@@ -43,6 +44,11 @@ type Event =
 /** The request under which policy tells what is in force, and the pause before it is asked again. */
 const policyRef = 'policy'
 const watchPolicy: Out = { type: 'send', to: 'policy', kind: 'watch', body: {}, ref: policyRef, deadlineMs: null }
+
+/** The same for actors from outside that offer tools. */
+const actorsRef = 'actors'
+const watchActors: Out = { type: 'send', to: 'addons', kind: 'watch', body: {}, ref: actorsRef, deadlineMs: null }
+const watches: Readonly<Record<string, Out>> = { [policyRef]: watchPolicy, [actorsRef]: watchActors }
 
 function step(context: Context, event: Event): Step {
   switch (event.type) {
@@ -86,7 +92,7 @@ function step(context: Context, event: Event): Step {
     case 'change.failed':
       return stay(context, refuse(event.ticket, event.error))
     case 'pause.done': {
-      if (event.ref === policyRef) return stay(context, watchPolicy)
+      if (watches[event.ref]) return stay(context, watches[event.ref] as Out)
       const [what, n] = refOf(event.ref)
       return what === 'settle' ? settleOver(context, n) : again(context, n)
     }
@@ -96,19 +102,20 @@ function step(context: Context, event: Event): Step {
     case 'relay.crashed':
       return callEnded(context, event.request, { error: event.error })
     case 'replied': {
-      if (event.ref === policyRef) return policyLost(context)
+      if (watches[event.ref]) return watchLost(context, event.ref)
       const [what, n] = refOf(event.ref)
       if (what === 'restart') return stay(context, reply(n, {}))
       return what === 'spawn' ? spawned(context, n, event.caps[0]) : stay(context)
     }
     case 'refused': {
-      if (event.ref === policyRef) return policyLost(context)
+      if (watches[event.ref]) return watchLost(context, event.ref)
       const [what, n] = refOf(event.ref)
       if (what === 'restart') return stay(context, refuse(n, event.error))
       return what === 'spawn' || what === 'watch' ? lost(context, n, event.error) : stay(context)
     }
     case 'part': {
       if (event.ref === policyRef) return applyPolicy(context, (event.body as { policy: InForce }).policy)
+      if (event.ref === actorsRef) return actorsTold(context, (event.body as { actors: { name: string; hash: string }[] }).actors)
       const [, n] = refOf(event.ref)
       return told(context, n, (event.body as { status: ServerStatus }).status)
     }
@@ -123,10 +130,10 @@ function step(context: Context, event: Event): Step {
   }
 }
 
-/** Policy's actor went down: what it said stays in force, and it is asked again in a moment. */
-const policyLost = (context: Context): Step => stay(context, effect({ name: 'pause', params: { ref: policyRef, ms: watchAgainMs } }))
+/** Whoever tells went down: what it said stays in force, and it is asked again in a moment. */
+const watchLost = (context: Context, ref: string): Step => stay(context, effect({ name: 'pause', params: { ref, ms: watchAgainMs } }))
 
-/** All refs but policy's are `what:number`. */
+/** All other refs are `what:number`. */
 function refOf(ref: string): [string, number] {
   const [what = '', n = ''] = ref.split(':')
   return [what, Number(n)]
@@ -165,7 +172,7 @@ const take = (next: (context: Context, event: Event) => Step) =>
 
 const advance = take(step)
 /** Everything is read as soon as the policy is known, which may bring servers itself. */
-const begin = take((context) => stay(context, watchPolicy))
+const begin = take((context) => stay(context, watchPolicy, watchActors))
 
 const on = { actions: 'advance' } as const
 

@@ -11,6 +11,12 @@ export const manifest = {
   cardinality: 'singleton',
   grants: [
     { name: 'policy', target: 'policy', limits: { kinds: ['watch'] }, reason: 'runs no server and calls no tool that policy forbids' },
+    {
+      name: 'addons',
+      target: 'addons',
+      limits: { kinds: ['watch', 'open'] },
+      reason: 'offers the tools of actors from outside that may run',
+    },
     { name: 'kernel', target: 'kernel', limits: { kinds: ['spawn', 'stop'] }, reason: 'starts and ends an actor per tool server' },
   ],
   permissions({ home, publishersDir }) {

@@ -30,6 +30,8 @@ export function forbidden(
     return policy.managedMcpServers.some((server) => server.name === name)
       ? null
       : off(policy, 'managedMcpServers', `The organization brings no tool server ${name} any more.`)
+  // Decided where it is kept, by a key of its own: one that may not run is not offered here.
+  if (source === 'actor') return null
   if (source !== 'extension' && !policy.isLocalDevMcpEnabled)
     return off(policy, 'isLocalDevMcpEnabled', `${name} is a local tool server, and those are switched off on this device.`)
   if (extension && !policy.isDesktopExtensionEnabled)

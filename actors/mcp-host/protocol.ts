@@ -49,7 +49,7 @@ const toolView = z.strictObject({
 
 const serverView = z.strictObject({
   name: z.string(),
-  source: z.enum(['managed', 'settings', 'plugin', 'extension']),
+  source: z.enum(['managed', 'settings', 'plugin', 'extension', 'actor']),
   origin: z.string(),
   /** As it is started. */
   command: z.string(),

@@ -9,14 +9,16 @@ import { fault, type Fault } from '../../kernel/index.ts'
 import type { ServerStatus } from '../mcp-server/protocol.ts'
 import { offer, settled } from './asking.ts'
 import { pinsOf } from './catalog.ts'
-import type { Definition } from './definition.ts'
+import { actorDefinition, type Definition } from './definition.ts'
 import { maxServers, startAgainMs, watchAgainMs } from './limits.ts'
+import { forgetPins } from './pins.ts'
 import { objection } from './policy.ts'
 import {
   andThen,
   type Context,
   effect,
   type Loaded,
+  type Out,
   refuse,
   reply,
   type Server,
@@ -29,7 +31,9 @@ import { mark } from './tool-names.ts'
 
 /** What was read from disk is what is there; servers whose start changed are started anew. */
 export function loaded(context: Context, { definitions, modes, pins, pinsKnown }: Loaded): Step {
-  const kept = definitions.slice(0, maxServers)
+  // A server the member has already keeps its name.
+  const actors = (context.actors ?? []).filter(({ name }) => !definitions.some((other) => other.name === name))
+  const kept = [...definitions, ...actors].slice(0, maxServers)
   const stopped = Object.values(context.servers)
     .filter(({ definition }) => !kept.some((other) => same(other, definition)))
     .reduce((step, { definition }) => andThen(step, (now) => stop(now, definition.name, gone(definition.name))), stay(context))
@@ -43,6 +47,17 @@ export function loaded(context: Context, { definitions, modes, pins, pinsKnown }
   // Pins are read once; from then on what is remembered here is newer than any file.
   const remembered = context.loaded ? {} : { pins, pinsKnown }
   return andThen(stopped, (now) => reconcile({ ...now, ...remembered, loaded: true, servers, modes }))
+}
+
+/** What addons said: one that was allowed just now comes without a past. */
+export function actorsTold(context: Context, offering: readonly { name: string; hash: string }[]): Step {
+  const { actors: before, servers, modes, pins, pinsKnown } = context
+  const actors = offering.map(actorDefinition)
+  const fresh = before === null ? [] : actors.filter((actor) => !before.some((other) => same(other, actor)))
+  const forgotten = fresh.reduce((step, { name }) => andThen(step, (now) => forgetPins(now, name)), stay({ ...context, actors }))
+  if (!context.loaded) return forgotten
+  const definitions = Object.values(servers).flatMap(({ definition }) => (definition.source === 'actor' ? [] : [definition]))
+  return andThen(forgotten, (now) => loaded(now, { definitions, modes, pins, pinsKnown }))
 }
 
 const same = (a: Definition, b: Definition): boolean =>
@@ -69,13 +84,14 @@ function start(context: Context, name: string): Step {
   const n = context.next
   // The same for every start: an actor that an earlier run of this one left behind is met, and ended, by its name.
   const instance = `${slug(name)}.${mark(name)}`
-  const { launch } = context.servers[name]?.definition ?? {}
+  const { launch, source } = context.servers[name]?.definition ?? {}
   const started = withServer({ ...context, next: n + 1 }, name, (server) => ({
     ...server,
     run: { n, id: `mcp-server:${instance}`, slot: null },
     status: null,
     error: null,
   }))
+  if (source === 'actor') return stay(started, { type: 'send', to: 'addons', kind: 'open', body: { name }, ref: `spawn:${n}` })
   return stay(started, {
     type: 'send',
     to: 'kernel',
@@ -87,15 +103,17 @@ function start(context: Context, name: string): Step {
 
 /** Its calls are refused with `why` before its processes have even heard of it. */
 function stop(context: Context, name: string, why: Fault): Step {
-  const { run } = context.servers[name] ?? {}
+  const { run, definition } = context.servers[name] ?? {}
   if (!run) return stay(context)
+  const ends: Out[] =
+    definition?.source === 'actor' ? [] : [{ type: 'send', to: 'kernel', kind: 'stop', body: { id: run.id }, ref: `stop:${run.n}` }]
   const cut = Object.entries(context.calls).flatMap(([request, server]) => (server === name ? [Number(request)] : []))
   const calls = Object.fromEntries(Object.entries(context.calls).filter(([, server]) => server !== name))
   return stay(
     withServer({ ...context, calls }, name, (server) => ({ ...server, run: null })),
     ...cut.flatMap((request) => [{ type: 'interrupt', ref: `call:${request}` } as const, refuse(request, why)]),
     { type: 'cancel', ref: `watch:${run.n}` },
-    { type: 'send', to: 'kernel', kind: 'stop', body: { id: run.id }, ref: `stop:${run.n}` },
+    ...ends,
   )
 }
 

@@ -43,6 +43,8 @@ export type Context = {
   /** Null: not known yet, so nothing may run. */
   policy: Policy | null
   servers: Readonly<Record<string, Server>>
+  /** Actors from outside that offer tools; null: not told yet. */
+  actors: readonly Definition[] | null
   pins: Readonly<Record<string, Pins>>
   /** What was pinned could be read, so a server without pins is a new one. */
   pinsKnown: boolean
@@ -58,6 +60,7 @@ export const empty: Context = {
   loaded: false,
   policy: null,
   servers: {},
+  actors: null,
   pins: {},
   pinsKnown: true,
   modes: {},

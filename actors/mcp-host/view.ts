@@ -17,7 +17,7 @@ function serverView(context: Context, server: Server): ServerView {
     name,
     source,
     origin,
-    command: problem ? '' : [launch.command, ...launch.args].map(shown).join(' '),
+    command: problem || source === 'actor' ? '' : [launch.command, ...launch.args].map(shown).join(' '),
     state: disabled ? 'disabled' : problem ? 'unusable' : run && status ? status.state : 'waiting',
     error: no ?? status?.error ?? error,
     isolation: run ? (status?.isolation ?? null) : null,

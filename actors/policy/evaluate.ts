@@ -149,6 +149,12 @@ function settle(key: Key, value: unknown, variables: Variables, tell: (message: 
           ? { value: parsed.data }
           : { why: `${parsed.error.issues[0]?.path.join('.') ?? ''}: ${parsed.error.issues[0]?.message ?? 'wrong'}` }
       })
+    case 'allowedThirdPartyActors':
+      return entries(value as unknown[], tell, (entry) =>
+        typeof entry === 'string' && /^[a-z][a-z0-9-]{1,39}(@[0-9a-f]{64})?$/.test(entry)
+          ? { value: entry }
+          : { why: 'it is neither NAME nor NAME@HASH' },
+      )
     case 'builtinToolPolicy':
       return toolRules(value as Record<string, string>, tell)
     case 'otlpProtocol':

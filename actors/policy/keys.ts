@@ -39,6 +39,7 @@ export const given = {
   builtinToolPolicy: z.record(z.string(), toolRule),
   mcpPersistentAlwaysAllowEnabled: flag,
   managedMcpServers: z.array(z.unknown()),
+  allowedThirdPartyActors: z.array(z.unknown()),
   otlpEndpoint: z.url({ protocol: /^https?$/ }),
   otlpProtocol: z.enum(['http/protobuf', 'http/json', 'grpc']),
   otlpHeaders: record,
@@ -77,6 +78,7 @@ export const values = z.strictObject({
   builtinToolPolicy: z.record(z.string(), z.enum(['allow', 'ask', 'blocked'])),
   mcpPersistentAlwaysAllowEnabled: flag,
   managedMcpServers: z.array(managedServer),
+  allowedThirdPartyActors: texts.nullable(),
   otlpEndpoint: z.string().nullable(),
   otlpProtocol: z.enum(['http/protobuf', 'http/json']),
   otlpHeaders: record,
@@ -101,6 +103,7 @@ export const defaults: Values = {
   builtinToolPolicy: {},
   mcpPersistentAlwaysAllowEnabled: true,
   managedMcpServers: [],
+  allowedThirdPartyActors: null,
   otlpEndpoint: null,
   otlpProtocol: 'http/protobuf',
   otlpHeaders: {},
@@ -127,6 +130,7 @@ export type About = {
 
 const effectsTest = 'test/e2e/policy.test.ts'
 const telemetryTest = 'test/e2e/telemetry.test.ts'
+const addonsTest = 'test/e2e/tool-servers.test.ts'
 const serversTest = 'test/conformance/mcp-servers.test.ts'
 
 export const about: Readonly<Record<Key, About>> = {
@@ -201,6 +205,13 @@ export const about: Readonly<Record<Key, About>> = {
       'MCP servers the organization brings; `isLocalDevMcpEnabled` does not concern them. `toolPolicy` decides about their tools: an exact name beats a pattern with `*`, of several patterns the strictest counts. Bad entries are dropped one by one. A change starts and stops them at once. Servers with a `url` are listed with the reason they cannot be used yet.',
     example: [{ name: 'wiki', transport: 'http', url: 'https://wiki.example.com/mcp', toolPolicy: { 'delete_*': 'blocked' } }],
     tested: serversTest,
+  },
+  allowedThirdPartyActors: {
+    type: 'array of NAME or NAME@HASH',
+    effect:
+      'Actors from outside the product that may run, see INTEGRATORS.md. A bare name: if the member allows it. With the hash `bulkhead actor list` shows: without asking, and as exactly that code. Bad entries are dropped one by one. A change ends at once what is no longer allowed. Not set: what the member allows; `[]`: none.',
+    example: ['reminders', `clipboard@${'0'.repeat(64)}`],
+    tested: addonsTest,
   },
   otlpEndpoint: {
     type: 'http or https URL',

@@ -263,8 +263,12 @@ function files(gate: Partial<Gate>) {
   })
   const closed: string[] = []
   const whole: Gate = { ask: async (_conn, frame) => frame, close: (conn) => closed.push(conn), ...gate }
-  const link = new FilesLink(host, '3', (session, folder) => (session === 's' && folder === 'data' ? whole : null))
-  return { link, heard, closed, ask: (c: string, frame: Uint8Array) => guest.write(encodeFrame({ c, op: 'msg' }, frame)), guest }
+  let revoked = false
+  const link = new FilesLink(host, '3', (session, folder) => (!revoked && session === 's' && folder === 'data' ? whole : null))
+  const revoke = () => {
+    revoked = true
+  }
+  return { link, revoke, heard, closed, ask: (c: string, frame: Uint8Array) => guest.write(encodeFrame({ c, op: 'msg' }, frame)), guest }
 }
 
 describe('files link', () => {
@@ -290,6 +294,25 @@ describe('files link', () => {
     await turn()
     const errno = heard.map(({ payload }) => ({ tag: payload[5], errno: payload[7] }))
     expect(errno).toEqual(expect.arrayContaining([{ tag: 5, errno: 13 }, { tag: 6, errno: 13 }, { tag: 7, errno: 13 }])) // biome-ignore format: short
+  })
+
+  it('asks no gate any more for a connection whose folder was taken away, also one with files open', async () => {
+    const asked: string[] = []
+    const { ask, heard, revoke } = files({
+      ask: async (conn, frame) => {
+        asked.push(conn)
+        return frame
+      },
+    })
+    ask('s/data#1', message(5))
+    await turn()
+    revoke()
+    for (const tag of [6, 7, 8]) ask('s/data#1', message(tag))
+    await turn()
+    expect(asked).toHaveLength(1)
+    expect(heard.slice(1).map(({ payload }) => ({ type: payload[4], tag: payload[5], errno: payload[7] }))).toEqual(
+      [6, 7, 8].map((tag) => ({ type: 7, tag, errno: 13 })),
+    )
   })
 
   it('does not pass on an answer to another question', async () => {

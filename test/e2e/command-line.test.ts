@@ -99,8 +99,9 @@ describe('verbs for scripts', () => {
       for (const { reason, target } of actor.capabilities) expect(reason, `${actor.id} -> ${target}`).toMatch(/\w/)
       if (actor.placement !== 'process') continue
       expect(actor.pid, actor.id).toBeGreaterThan(0)
-      // What the process itself says it may do is what its manifest names, and nothing more.
-      expect(actor.facts, actor.id).toMatchObject({ net: actor.permissions.net, child: actor.permissions.childProcess, worker: false })
+      // What the process could do when it tried is what its manifest names, and nothing more.
+      const { net, childProcess: child, wasi } = actor.permissions
+      expect(actor.facts, actor.id).toMatchObject({ net, child, wasi, worker: false, env: false, 'fs.read': false, 'fs.write': false })
     }
     expect(deadLetters.counts).toEqual(expect.any(Object))
   })

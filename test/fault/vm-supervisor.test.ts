@@ -187,7 +187,25 @@ describe('the workspace VM', () => {
     })
     expect(await readFile(join(vm.home, 'data', 'report.md'), 'utf8')).toBe('done\n')
     expect((await exec(`ls ${folder}`, { session: 'one' })).exitCode).not.toBe(0)
+    // A program that has a file open, and is told at its next write.
+    let held: () => void = () => {}
+    const isHeld = new Promise<void>((resolve) => {
+      held = resolve
+    })
+    const holder = exec(
+      `python3 - <<'PY'
+import os, time
+f = os.open('${folder}/report.md', os.O_RDWR | os.O_APPEND)
+print('held', flush=True)
+while True:
+    try: os.write(f, b'x'); os.fsync(f); time.sleep(0.05)
+    except OSError as e: print(e.strerror); break
+PY`,
+      { session: 'files', onPart: ({ type }) => type === 'stdout' && held() },
+    )
+    await Promise.race([isHeld, holder])
     await vm.kernel.test.request('kernel', 'revoke', { grant })
+    expect((await holder).stdout).toBe('held\nPermission denied\n')
     const after = await exec(`cat ${folder}/report.md; echo x > ${folder}/late`, { session: 'files' })
     expect(after.stderr).toMatch(/Permission denied/)
     expect(after.stdout).toBe('')

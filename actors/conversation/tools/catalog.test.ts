@@ -129,6 +129,22 @@ describe('what the model reads', () => {
     expect(long.text.split('\n').at(-2)).toMatch(new RegExp(`^ *${next - 1}\t`))
   })
 
+  test('an image as it is, a notebook as its cells', () => {
+    const whole = { text: '', sha256: '', lines: 0, truncated: false, size: 70 }
+    const media = [{ type: 'image/png', data: Uint8Array.of(1, 2, 3), width: 4, height: 5 }]
+    expect(present('Read', { file_path: 'sales/a.png' }, { ...whole, as: 'image', media })).toEqual({
+      ok: true,
+      text: '(image/png, 4 × 5 pixels, 70 bytes)',
+      media: [{ media_type: 'image/png', data: 'AQID' }],
+    })
+    const cells = { ...whole, text: '[cell 1, code]\n', lines: 1, as: 'notebook', media }
+    expect(present('Read', { file_path: 'sales/a.ipynb' }, cells)).toEqual({
+      ok: true,
+      text: '     1\t[cell 1, code]\n(shown as cells; Edit and Write work on the JSON of the file)',
+      media: [{ media_type: 'image/png', data: 'AQID' }],
+    })
+  })
+
   test('found paths as they are on the device', () => {
     expect(present('Glob', { pattern: '*' }, { paths: ['a.csv'], truncated: false }, { paths: ['b.md'], truncated: true })).toEqual({
       ok: true,

@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer'
 import { z } from 'zod'
 import type { ReplyOf } from '../../../kernel/index.ts'
 import type { protocol as fsGate } from '../../fs-gate/protocol.ts'
@@ -9,7 +10,7 @@ type ReadReply = ReplyOf<typeof fsGate, 'read'>
 
 export const read = tool({
   name: 'Read',
-  description: `Reads a text file from a connected folder. Returns its lines numbered as in \`cat -n\`, up to ${DEFAULT_READ_LINES} lines from the start; use offset and limit for the rest.`,
+  description: `Reads a file from a connected folder. Text comes as lines numbered as in \`cat -n\`, up to ${DEFAULT_READ_LINES} from the start; use offset and limit for the rest. Images (PNG, JPEG, GIF, WebP) and PDF files are shown as they are, notebooks (.ipynb) as their cells with outputs.`,
   input: z.strictObject({
     file_path: z.string().min(1).describe('Path of the file'),
     offset: z.int().min(1).optional().describe('First line to read, counted from 1'),
@@ -17,11 +18,14 @@ export const read = tool({
   }),
   plan({ file_path, offset, limit }, workspace) {
     const file = locate(file_path, workspace)
-    const body = { path: file.path, offset: offset ?? 1, limit: limit ?? DEFAULT_READ_LINES }
+    const body = { path: file.path, offset: offset ?? 1, limit: limit ?? DEFAULT_READ_LINES, media: true }
     return { access: 'read', title: `Read ${shortPath(file)}`, file, calls: [{ at: { folder: file.folder }, kind: 'read', body }] }
   },
   present({ offset = 1 }, [answer]) {
-    const { text, truncated, lines: total, encoding } = answer.body as ReadReply
+    const { text, truncated, lines: total, encoding, as, media = [], size } = answer.body as ReadReply
+    const pictures = media.map(({ type, data }) => ({ media_type: type, data: Buffer.from(data).toString('base64') }))
+    if (as === 'image' || as === 'pdf')
+      return { ok: true, text: media.map((one) => `(${named(one)}, ${size} bytes)`).join('\n'), media: pictures }
     if (text === '') return { ok: true, text: offset > 1 ? `(no line ${offset}: the file ends before it)` : '(the file is empty)' }
     const lines = text.split('\n')
     if (lines.at(-1) === '') lines.pop()
@@ -37,9 +41,14 @@ export const read = tool({
     if (truncated || numbered.length < lines.length)
       numbered.push(`(more follows: the file has ${total} lines; read on with offset ${offset + numbered.length})`)
     if (encoding !== undefined) numbered.push(`(the file is in ${encoding}; Edit keeps that, Write makes it UTF-8)`)
-    return { ok: true, text: numbered.join('\n') }
+    if (as === 'notebook') numbered.push('(shown as cells; Edit and Write work on the JSON of the file)')
+    return { ok: true, text: numbered.join('\n'), ...(pictures.length > 0 ? { media: pictures } : {}) }
   },
 })
+
+function named({ type, width, height }: NonNullable<ReadReply['media']>[number]): string {
+  return width === undefined ? type : `${type}, ${width} × ${height} pixels`
+}
 
 function shorten(line: string): string {
   return line.length > MAX_LINE_CHARS ? `${line.slice(0, MAX_LINE_CHARS)}… (line has ${line.length} characters)` : line

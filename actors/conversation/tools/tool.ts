@@ -42,8 +42,11 @@ export type Plan =
 /** `output` is what a command printed, already shortened. */
 export type Answer = { body: unknown; output?: string }
 
+/** Shown as it is. `data`: base64. Named as in the Messages API, and so that the message log leaves it out. */
+export type Media = { media_type: 'image/png' | 'image/jpeg' | 'image/gif' | 'image/webp' | 'application/pdf'; data: string }
+
 /** What the model gets. `ok: false` without an error: it ran and reports failure itself, like a command's exit code. */
-export type Presented = { text: string; ok: boolean; error?: Fault }
+export type Presented = { text: string; ok: boolean; error?: Fault; media?: readonly Media[] }
 
 export type Tool<Input = unknown> = {
   name: string

@@ -1,0 +1,163 @@
+/**
+ * A disk that fills up in the middle of a change, at every point where it can: what the change was to replace is there whole, or what it was to
+ * become, never a mix, and what was kept can be given back once there is room. The disk is a tmpfs of 2 MB that bwrap makes for a child process.
+ */
+import { execFile } from 'node:child_process'
+import * as fs from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { expect, test } from 'vitest'
+
+/** Runs in the jail. Its one line of output: what was tried, how often the disk was full, and what was neither old nor new. */
+const program = `
+import * as fs from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { pathToFileURL } from 'node:url'
+const [here, storeOn] = process.argv.slice(2)
+const load = (name) => import(pathToFileURL(here + '/' + name).href)
+const { openGate, closeGate } = await load('gate.ts')
+const { writeFile, editFile } = await load('change-tools.ts')
+const { deletePath, movePath } = await load('tree-tools.ts')
+const { undoChanges, redoChanges, markCall } = await load('history-tools.ts')
+const { NinepConnections } = await load('ninep-connections.ts')
+const { TestClient } = await load('test-client.ts')
+
+const never = new AbortController().signal
+const old = 'old\\n'.repeat(20_000)
+const fresh = 'new\\n'.repeat(25_000)
+let count = 0
+const tried = {}
+const wrong = []
+
+/** The disk with so many bytes free, the work, then room again. */
+async function squeezed(room, work) {
+  const { bsize, bavail } = fs.statfsSync('/full')
+  const filler = fs.openSync('/full/filler', 'w')
+  const fill = bsize * bavail - room
+  try {
+    for (let done = 0; done < fill; ) done += fs.writeSync(filler, Buffer.alloc(Math.min(65_536, fill - done)))
+  } catch {}
+  fs.closeSync(filler)
+  try {
+    return await work().then(() => '', (error) => error.code + ': ' + error.message)
+  } finally {
+    fs.rmSync('/full/filler')
+  }
+}
+const at = (name) => fs.readFileSync('/full/work/' + name, 'utf8')
+const there = (name) => fs.existsSync('/full/work/' + name)
+
+const kinds = {
+  write: { work: (gate) => writeFile(gate, { path: 'f', content: fresh }, {}, never), ends: () => [at('f')], either: [[old], [fresh]] },
+  'write something new': {
+    work: (gate) => writeFile(gate, { path: 'd/e/g', content: fresh }, {}, never),
+    ends: () => [there('d/e/g') ? at('d/e/g') : '', at('f')],
+    either: [['', old], [fresh, old]],
+  },
+  edit: {
+    work: (gate) => editFile(gate, { path: 'f', oldText: 'old', newText: 'newer', replaceAll: true }, {}, never),
+    ends: () => [at('f')],
+    either: [[old], [old.replaceAll('old', 'newer')]],
+  },
+  move: {
+    work: (gate) => movePath(gate, { path: 'f', to: 'x/y' }, {}, never),
+    ends: () => [there('f') ? at('f') : at('x/y')],
+    either: [[old]],
+  },
+  delete: {
+    work: (gate) => deletePath(gate, { path: 'f' }, {}, never),
+    ends: () => [there('f') ? at('f') : ''],
+    either: [[old], ['']],
+  },
+  'rename over, from the workspace': {
+    work: async (gate) => {
+      const client = new TestClient(new NinepConnections(gate)).attach()
+      client.ask('renameat', { oldDir: 0, oldName: 'other', newDir: 0, newName: 'f' })
+    },
+    ends: () => [at('f'), there('other') ? at('other') : ''],
+    either: [[old, 'other'], ['other', '']],
+  },
+  'remove, from the workspace': {
+    work: async (gate) => {
+      const client = new TestClient(new NinepConnections(gate)).attach()
+      client.ask('unlinkat', { fid: 0, name: 'f', flags: 0 })
+    },
+    ends: () => [there('f') ? at('f') : ''],
+    either: [[old], ['']],
+  },
+  'write from the workspace': {
+    // A program's own write may be cut short, as on any disk: what it was before is kept, or nothing was written.
+    work: async (gate) => {
+      const client = new TestClient(new NinepConnections(gate)).attach()
+      const fid = client.open('f', 0o1001)
+      for (let i = 0; i < 4; i += 1) client.write(fid, fresh.slice(0, 25_000), i * 25_000)
+      client.ask('clunk', { fid })
+    },
+    ends: () => [],
+    either: [[]],
+  },
+  undo: {
+    before: (gate) => writeFile(gate, { path: 'f', content: fresh }, {}, never),
+    work: async (gate) => {
+      const { kept } = await undoChanges(gate, { to: 0 }, {}, never)
+      if (kept.length > 0) throw Object.assign(new Error(kept[0].cause), { code: kept[0].why })
+    },
+    ends: () => [at('f')],
+    either: [[old], [fresh]],
+  },
+}
+
+for (const [kind, { before, work, ends, either }] of Object.entries(kinds)) {
+  tried[kind] = { full: 0, done: 0 }
+  for (const room of [0, 4_096, 16_384, 49_152, 90_112, 114_688, 131_072, 163_840, 229_376, 360_448, 1_300_000]) {
+    count += 1
+    fs.rmSync('/full/work', { recursive: true, force: true })
+    fs.rmSync('/full/store', { recursive: true, force: true })
+    fs.mkdirSync('/full/work')
+    fs.writeFileSync('/full/work/f', old)
+    fs.writeFileSync('/full/work/other', 'other')
+    const gate = openGate('/full/work', 'work', 'rw', (storeOn === 'same' ? '/full/store/' : '/other/') + count)
+    await markCall(gate, { turn: 't', call: 'c', title: '' }, { session: 's' })
+    await before?.(gate)
+    const failure = await squeezed(room, () => work(gate))
+    tried[kind][failure === '' ? 'done' : 'full'] += 1
+    const said = (what) => wrong.push(kind + ' with ' + room + ' bytes free: ' + what + ' (' + failure + ')')
+    const end = JSON.stringify(ends())
+    if (!either.some((one) => JSON.stringify(one) === end)) said('a mix')
+    if (failure !== '' && !/ENOSPC|no space left|store-full|failed/.test(failure)) said('another failure')
+    const temps = fs.readdirSync('/full/work').filter((name) => name.includes('.bulkhead-'))
+    if (temps.length > 0) said('left ' + temps)
+    // With room again all of it is taken back.
+    try {
+      await undoChanges(gate, { to: 0 }, {}, never)
+    } catch (error) {
+      if (error.code !== 'nothing-to-undo') said('undo failed: ' + error.message)
+    }
+    if (at('f') !== old || at('other') !== 'other') said('not undone')
+    closeGate(gate)
+  }
+}
+console.log(JSON.stringify({ tried, wrong }))
+`
+
+test.each(['same', 'another'])('old or new, never a mix; what is kept lies on the %s disk', async (where) => {
+  const dir = fs.mkdtempSync(join(tmpdir(), 'full-disk-'))
+  try {
+    fs.writeFileSync(join(dir, 'program.mjs'), program)
+    const jail = ['--bind', '/', '/', '--dev', '/dev', '--size', '2000000', '--tmpfs', '/full', '--tmpfs', '/other', '--bind', dir, '/tmp']
+    const run = [process.execPath, '/tmp/program.mjs', import.meta.dirname, where]
+    const { stdout } = await promisify(execFile)('bwrap', [...jail, ...run], { maxBuffer: 1024 * 1024 })
+    const { tried, wrong } = JSON.parse(stdout) as { tried: Record<string, { full: number; done: number }>; wrong: string[] }
+    expect(wrong).toEqual([])
+    expect(Object.keys(tried)).toHaveLength(9)
+    // Each was stopped by the full disk, and got through once there was room.
+    for (const [kind, { full, done }] of Object.entries(tried)) {
+      // What takes away, or truncates first, needs room for what is kept, and for nothing else.
+      if (where === 'same' || /^(write$|write something|edit|undo)/.test(kind)) expect(full, kind).toBeGreaterThan(0)
+      expect(done, kind).toBeGreaterThan(0)
+    }
+  } finally {
+    fs.rmSync(dir, { recursive: true, force: true })
+  }
+})
