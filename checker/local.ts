@@ -197,7 +197,7 @@ function frozen<T>(value: T): T {
 }
 
 function freeze(value: unknown): void {
-  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value) || ArrayBuffer.isView(value)) return
   Object.freeze(value)
   for (const item of Object.values(value)) freeze(item)
 }

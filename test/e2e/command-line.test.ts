@@ -123,8 +123,8 @@ describe('bulkhead shell', () => {
       onTerminal: (command) => `${command}; code=$?; stty -a | grep -o ' -*icanon'; exit $code`,
     })
     await run.printed(/workspace:[^\n]*\$ $/)
-    run.type('sleep 1000\r')
-    await run.printed(/sleep 1000/)
+    run.type('echo wa""iting; sleep 1000\r')
+    await run.printed(/waiting/)
     run.type('\u0003')
     run.type('echo "st""atus $?"; stty size\r')
     await run.printed(/status 130\r\n\d+ \d+/)
