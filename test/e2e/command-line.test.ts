@@ -127,7 +127,7 @@ describe('bulkhead shell', () => {
     await run.printed(/waiting/)
     run.type('\u0003')
     run.type('echo "st""atus $?"; stty size\r')
-    await run.printed(/status 130\r\n\d+ \d+/)
+    await run.printed(/status 130\s+\d+ \d+/)
     run.type('exit 7\r')
     const ended = await run.ended
     expect(ended.code, ended.story).toBe(7)
