@@ -9,6 +9,8 @@
 const firstCapacity = 1 << 10
 /** Words of a state that the table holds itself. */
 const inlined = 2
+/** More values than a component will ever have. */
+const mostBits = 24
 /** Slots per state are between 1.4 and 2.9: shorter probes are not worth more memory. */
 const fullest = 0.7
 
@@ -73,7 +75,8 @@ export class Arena {
     if (!grown) return
     const { word, shift, mask, width, words, count } = this
     const before = { word: word.slice(), shift: shift.slice(), mask: mask.slice() }
-    for (const [i, size] of sizes.entries()) while (size > 2 ** (this.#bits[i] as number)) (this.#bits[i] as number)++
+    // What was left over earlier may be needed elsewhere now.
+    this.#bits = Int32Array.from(sizes, (size) => Math.max(1, Math.ceil(Math.log2(size))))
     this.#spend(sizes)
     this.#layOut()
     this.layout++
@@ -90,14 +93,25 @@ export class Arena {
     this.#rehash()
   }
 
-  /** Bits that would be left over go to the components that are close to outgrowing theirs, so that packing anew stays rare. */
+  /** Bits that would be left over go to the components that are closest to outgrowing theirs, so that packing anew stays rare. */
   #spend(sizes: readonly number[]): void {
     const needed = this.#wordsFor(this.#bits)
-    for (const [i, size] of sizes.entries()) {
+    const done = new Set<number>()
+    for (;;) {
+      let closest = -1
+      for (const [i, size] of sizes.entries())
+        if (size > 1 && !done.has(i) && (closest < 0 || this.#filled(i, size) > this.#filled(closest, sizes[closest] as number)))
+          closest = i
+      if (closest < 0) return
       const wider = this.#bits.slice()
-      wider[i] = (wider[i] as number) + 1
-      if (size > 4 && 2 * size > 2 ** (this.#bits[i] as number) && this.#wordsFor(wider) === needed) this.#bits = wider
+      wider[closest] = (wider[closest] as number) + 1
+      if (this.#wordsFor(wider) === needed && (wider[closest] as number) <= mostBits) this.#bits = wider
+      else done.add(closest)
     }
+  }
+
+  #filled(component: number, size: number): number {
+    return size / 2 ** (this.#bits[component] as number)
   }
 
   #wordsFor(bits: Int32Array): number {
@@ -147,9 +161,18 @@ export class Arena {
 
   /** `add` for states of one or two words. The table holds the words themselves: one place in memory is looked at, not two. */
   addPair(first: number, second: number, parent: number): number {
+    return this.addHashed(first, second, hashPair(first, second), parent)
+  }
+
+  /** Where in the table a pair would be looked for: touching several before any is added lets memory work on them at once. */
+  touch(hash: number): number {
+    return this.#slots[3 * (hash & this.#last) + 2] as number
+  }
+
+  addHashed(first: number, second: number, hash: number, parent: number): number {
     const slots = this.#slots
     const last = this.#last
-    let at = hashPair(first, second) & last
+    let at = hash & last
     let place = 3 * at
     for (let found = slots[place + 2] as number; found !== 0; found = slots[place + 2] as number) {
       if (slots[place] === first && slots[place + 1] === second) return -found
@@ -240,7 +263,7 @@ export class Arena {
   }
 }
 
-function hashPair(first: number, second: number): number {
+export function hashPair(first: number, second: number): number {
   let h = Math.imul(first ^ (first >>> 15), 0x85ebca6b) ^ Math.imul(second ^ (second >>> 13), 0xc2b2ae35)
   h ^= h >>> 16
   h = Math.imul(h, 0x9e3779b1)

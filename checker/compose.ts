@@ -129,6 +129,7 @@ export function compose(system: SystemModel, options: ComposeOptions = {}): Prod
     processes: [...ids, 'fault'],
     next: (component, id, op) => (mailboxes.get(component) as Member).box.apply(id, op),
     ...propertiesOf(system, members),
+    faulty: (system.faults?.crashes?.times ?? 0) > 0 || Object.keys(system.faults?.revocations ?? {}).length > 0,
     locality: {
       fifo: (system.channel ?? 'fifo') === 'fifo',
       ownerOf: components.map((_, index) => (index < firstMember ? null : Math.floor((index - firstMember) / 2))),

@@ -1,5 +1,5 @@
 /** A counterexample in the forms people and tools read: text, a Mermaid sequence diagram, ITF, a test that replays it. */
-import type { Trace, TraceStep, Violation } from './search.ts'
+import type { Trace, TraceStep, Violation } from './trace.ts'
 
 const listed = (value: unknown): string => JSON.stringify(value)
 

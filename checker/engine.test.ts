@@ -92,10 +92,42 @@ describe('reductions', () => {
     expect(check(parts, { reduceOrder: true }).states).toBeLessThan(check(parts).states)
   })
 
+  test('what may be taken back, or fails at any moment, is not put off: such systems are searched in full', () => {
+    const { always: _a, steps: _s, sometimes: _m, leadsTo: _l, ...faulty } = kernelAlone()
+    const reduced = check(faulty, { reduceOrder: true })
+    expect(reduced).toMatchObject({ reduced: [], notReduced: 'actors may crash, or capabilities be revoked, at any moment' })
+    expect(reduced.states).toBe(check(faulty).states)
+    // Without them, deadlines still take requests out of mailboxes: every end of an actor is found that there is.
+    const timed: SystemModel = { ...faulty, faults: { deadlines: true } }
+    expect(endsOf(timed, true)).toEqual(endsOf(timed, false))
+  })
+
   test('temporal properties are not asked of a reduced graph', () => {
     expect(() => check(kernelAlone(), { reduceOrder: true })).toThrow(/without reduction/)
   })
 })
+
+/** What each actor is like in the states in which nothing can happen any more. */
+function endsOf(system: SystemModel, reduceOrder: boolean): string[] {
+  const { found, tables } = examine(system, { reduceOrder })
+  const ends = new Set<string>()
+  for (let at = 0; at < found.states; at++) {
+    const ids = found.state(at)
+    if (tables.bundles.some((bundle) => tables.allowed(bundle, ids).some(({ idle }) => !idle))) continue
+    ends.add(JSON.stringify([...ids]))
+  }
+  return [...ends].map((text) => endText(tables, JSON.parse(text) as number[])).toSorted()
+}
+
+function endText({ product }: ReturnType<typeof examine>['tables'], ids: readonly number[]): string {
+  return JSON.stringify(product.components.map(({ name, value }, index) => [name, plainValue(value(ids[index] as number))]))
+}
+
+const plainValue = (value: unknown): unknown => {
+  if (typeof value !== 'object' || value === null || !('context' in value)) return value
+  const { value: state, context } = value as { value?: unknown; context: unknown }
+  return [state, context]
+}
 
 /** Two counters that each get a few messages: their work commutes. */
 function pipeline(): SystemModel {

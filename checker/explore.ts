@@ -10,8 +10,9 @@ import { compose } from './compose.ts'
 import { temporal } from './liveness.ts'
 import type { Model } from './model.ts'
 import type { Product } from './product.ts'
-import { ampleChoice } from './reduce.ts'
-import { type Found, search, type Violation } from './search.ts'
+import { ampleChoice, whyNotReduced } from './reduce.ts'
+import { type Found, search } from './search.ts'
+import type { Violation } from './trace.ts'
 import { canonicalForm } from './symmetry.ts'
 import { alone, type SystemModel } from './system.ts'
 import { createTables, type Tables } from './tables.ts'
@@ -31,6 +32,10 @@ export type CheckResult = {
   reduced: readonly ('order' | 'symmetry')[]
   properties: { name: string; kind: PropertyKind; held: boolean }[]
   violations: Violation[]
+  /** Names of properties that were not asked, and why. */
+  notAsked: { names: readonly string[]; why: string } | null
+  /** Why a reduction that was wanted was not made. */
+  notReduced: string | null
   ms: number
   /** Local transitions computed; all others came from tables. */
   expansions: number
@@ -47,6 +52,8 @@ export type CheckLimits = {
   /** One state for all that a renaming of `symmetric` actors makes of it. */
   reduceSymmetry?: boolean
   onProgress?: (states: number, depth: number) => void
+  /** Asks nothing that needs the whole graph; the result names what was not asked. */
+  skipTemporal?: boolean
   /** What steps the machines. Default: what runs in production. */
   stepper?: (machine: AnyStateMachine) => Stepper
 }
@@ -61,9 +68,10 @@ export function examine(
   limits: CheckLimits = {},
 ): { result: CheckResult; found: Found; tables: Tables } {
   const started = performance.now()
-  const product = productOf(subject, limits)
+  const { maxStates = 5_000_000, reduceOrder = false, reduceSymmetry = false, skipTemporal = false, stepper: _, ...options } = limits
+  const whole = productOf(subject, limits)
+  const product = skipTemporal ? { ...whole, temporal: [] } : whole
   const tables = createTables(product)
-  const { maxStates = 5_000_000, reduceOrder = false, reduceSymmetry = false, stepper: _, ...options } = limits
   if ((reduceOrder || reduceSymmetry) && product.temporal.length > 0)
     throw new Error(`${product.name}: temporal properties are asked of the whole graph; check it without reduction.`)
   const found = search(tables, {
@@ -86,7 +94,10 @@ export function examine(
     depth: found.depth,
     complete: found.complete,
     stopped: found.stopped,
-    reduced: [...(reduceOrder ? (['order'] as const) : []), ...(reduceSymmetry ? (['symmetry'] as const) : [])],
+    reduced: [
+      ...(reduceOrder && whyNotReduced(product) === null ? (['order'] as const) : []),
+      ...(reduceSymmetry && product.symmetry ? (['symmetry'] as const) : []),
+    ],
     properties: [
       ...product.properties.map(({ name, kind }) => ({
         name,
@@ -97,6 +108,11 @@ export function examine(
       ...answers.results,
     ],
     violations,
+    notAsked:
+      product.temporal.length < whole.temporal.length
+        ? { names: whole.temporal.map(({ name }) => name), why: 'they are asked of the whole graph' }
+        : null,
+    notReduced: reduceOrder ? whyNotReduced(product) : reduceSymmetry && !product.symmetry ? 'it names no actors that are alike' : null,
     ms: performance.now() - started,
     expansions: tables.counters.expansions,
     bytes: found.arena.bytes,

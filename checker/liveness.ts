@@ -7,7 +7,9 @@
  * ever, and so counts as a part by itself. A step that changes nothing is not a step, as in TLA.
  */
 import { createStates, type TemporalProperty } from './product.ts'
-import { type Edges, type Found, type Trace, traceAlong, type Violation } from './search.ts'
+import type { Edges } from './edges.ts'
+import type { Found } from './search.ts'
+import { type Trace, traceAlong, type Violation } from './trace.ts'
 import type { Tables } from './tables.ts'
 
 export type TemporalResult = { name: string; kind: TemporalProperty['kind']; held: boolean }

@@ -92,7 +92,7 @@ export function movesOf(model: Model, state: Local, inside: (pending: Pending) =
           event: tagged,
           before: ends ? before : state,
           label: event.type,
-          source: `effect ${pending.name}`,
+          source: `effect ${pending.name}${model.apart ? ` ${model.apart(pending.params, pending.name, state)}`.trimEnd() : ''}`,
           certain: ends,
         })
       }
@@ -197,6 +197,7 @@ function frozen<T>(value: T): T {
 }
 
 function freeze(value: unknown): void {
+  // Bytes cannot be frozen; production runs have them.
   if (typeof value !== 'object' || value === null || Object.isFrozen(value) || ArrayBuffer.isView(value)) return
   Object.freeze(value)
   for (const item of Object.values(value)) freeze(item)

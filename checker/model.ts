@@ -85,9 +85,14 @@ export type Model<Context = any> = {
   /**
    * What is certain to happen if it stays possible (`weak`), or becomes possible again and again (`strong`). By default deliveries, timers,
    * ends of effects and answers from outside are weakly fair, stimuli and faults are not. Keys: `deliver`, `timer`, `deadline`,
-   * `effect NAME`, `reply KIND`, `stimulus NAME`.
+   * `effect NAME` (with what `apart` adds), `reply KIND`, `stimulus NAME`.
    */
   fairness?: Readonly<Record<string, 'none' | 'weak' | 'strong'>>
+  /**
+   * Tells effects of one name apart for fairness: that one pause ends does not say that another does. Few different answers, because each
+   * makes a group.
+   */
+  apart?: (params: Readonly<Record<string, unknown>>, name: string, view: View<Context>) => string
   /** Properties that speak of this model's own numbers or bounds: not asked of production runs (conform.ts). */
   onlyHere?: readonly string[]
   /** States with nothing left to happen that are fine. Anything else without a successor is a deadlock. */

@@ -92,6 +92,8 @@ export type Product = {
   stepProperties: readonly string[]
   /** A state without a successor is a deadlock unless this holds. Absent: deadlock is not asked about. */
   mayEnd?: (state: States) => boolean
+  /** Faults may reach into any process at any moment. */
+  faulty?: boolean
   /** Components that belong to one process alone; what partial-order reduction needs to know (reduce.ts). */
   locality?: { mailboxOf: readonly (number | null)[]; ownerOf: readonly (number | null)[]; fifo: boolean }
   /** Interchangeable processes and how a renaming of them acts on values (symmetry.ts). */
@@ -159,13 +161,16 @@ function members(record: Record<string, unknown>): string {
 class View {
   ids: ArrayLike<number>
   readonly #components: readonly Component[]
-  constructor(components: readonly Component[], ids: ArrayLike<number>) {
+  readonly #seen: Uint8Array
+  constructor(components: readonly Component[], ids: ArrayLike<number>, seen: Uint8Array) {
     this.#components = components
     this.ids = ids
+    this.#seen = seen
     // Getters on the object itself would make it slow to read.
     Object.setPrototypeOf(this, byName(components))
   }
   at(component: number): unknown {
+    this.#seen[component] = 1
     return (this.#components[component] as Component).value(this.ids[component] as number)
   }
 }
@@ -182,9 +187,12 @@ function byName(components: readonly Component[]): object {
   return named
 }
 
-/** `look(ids)` points the view at a state. */
-export function createStates(product: Product): { look(ids: ArrayLike<number>): States } {
-  const view = new View(product.components, product.initial[0] ?? [])
+/** `look(ids)` points the view at a state; `seen` gets a 1 for each component that is looked at. */
+export function createStates(
+  product: Product,
+  seen: Uint8Array = new Uint8Array(product.components.length),
+): { look(ids: ArrayLike<number>): States } {
+  const view = new View(product.components, product.initial[0] ?? [], seen)
   return {
     look(ids) {
       view.ids = ids

@@ -3,23 +3,36 @@
  * whatever the others do meanwhile, it could have done before.
  *
  * "Concerns itself alone": its steps write nothing but its own state and take at most the head of its own mailbox, where something waits
- * already (so that what others append comes behind it). A choice that leads nowhere new is not used (search.ts), so that no actor is put
- * off for ever.
+ * already that nobody can take back (so that what others append comes behind it). A choice that leads nowhere new is not used (search.ts),
+ * so that no actor is put off for ever.
  *
  * Kept: deadlocks, and properties of single actors, because each actor still goes through the same states in the same order. Not kept:
- * properties that compare actors, and temporal ones.
+ * properties that compare actors or steps of the whole, temporal ones, and which send finds a mailbox full. Crashes and revocations reach
+ * into every actor at any moment, so systems that have them are searched in full.
  */
+import type { Item } from './channels.ts'
+import type { Product } from './product.ts'
 import type { Tables } from './tables.ts'
+
+/** Why a product is searched in full all the same, or null. */
+export function whyNotReduced({ locality, properties, transitions, faulty }: Product): string | null {
+  if (!locality) return 'it is not made of actors'
+  if (!locality.fifo) return 'its channels are not first in, first out'
+  if (faulty) return 'actors may crash, or capabilities be revoked, at any moment'
+  if (properties.some((property) => property.local === undefined)) return 'it has properties that look at several actors'
+  if (transitions && transitions.length > 0) return 'it has properties of steps of the whole'
+  return null
+}
 
 export function ampleChoice(tables: Tables): (ids: Int32Array) => number {
   const { product } = tables
   const { locality } = product
-  if (!locality?.fifo || product.properties.some((property) => property.local === undefined)) return () => -1
+  if (!locality || whyNotReduced(product) !== null) return () => -1
   const { mailboxOf, ownerOf } = locality
-  const emptyMailbox = mailboxOf.map((component) => (component === null ? null : emptyValue(tables, component)))
+  const certain = mailboxOf.map((component) => headsOf(product, component))
   return (ids) => {
     for (const [process, mailbox] of mailboxOf.entries()) {
-      if (mailbox === null || ids[mailbox] === emptyMailbox[process]) continue
+      if (mailbox === null || !certain[process]?.(ids[mailbox] as number)) continue
       let any = false
       let alone = true
       for (const bundle of tables.bundles) {
@@ -38,8 +51,12 @@ export function ampleChoice(tables: Tables): (ids: Int32Array) => number {
   }
 }
 
-function emptyValue({ product }: Tables, component: number): number | null {
-  const { size, value } = product.components[component] as (typeof product.components)[number]
-  for (let id = 0; id < size(); id++) if ((value(id) as readonly unknown[]).length === 0) return id
-  return null
+/** Whether something waits first that stays there until it is handed over: a request may be given up by who asked. */
+function headsOf(product: Product, component: number | null): (id: number) => boolean {
+  const known: (boolean | undefined)[] = []
+  if (component === null) return () => false
+  const { value } = product.components[component] as Product['components'][number]
+  return (id) => (known[id] ??= stays((value(id) as readonly Item[])[0]))
 }
+
+const stays = (item: Item | undefined): boolean => item !== undefined && (item.what !== 'message' || item.request === null)

@@ -3,7 +3,7 @@
  * likely to have missed.
  */
 import { createStates, type States } from './product.ts'
-import type { Trace, Violation, ViolationKind } from './search.ts'
+import type { Trace, Violation, ViolationKind } from './trace.ts'
 import { written } from './product.ts'
 import type { Compiled, Tables } from './tables.ts'
 

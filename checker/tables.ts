@@ -42,6 +42,9 @@ export class Bundle {
   /** Index into `lists` by key; 0: not asked yet. */
   slots = new Int32Array(0)
   readonly lists: (readonly Compiled[])[] = [none]
+  /** Where the code of each list begins, in the layout numbered `layout` (flat.ts). */
+  places = new Int32Array(0)
+  layout = -1
   readonly #reads: readonly number[]
   readonly #product: Product
   #sizes: number[]

@@ -8,6 +8,7 @@ import { type EgressCommand, parseEgress } from './egress-args.ts'
 import { type AuditCommand, parseAudit } from './audit-args.ts'
 import { type CheckCommand, parseCheck, parseExplore } from './check-args.ts'
 import { type McpCommand, parseMcp } from './mcp-args.ts'
+import { parseSecret, type SecretCommand } from './secret-args.ts'
 
 export class UsageError extends Error {}
 
@@ -37,6 +38,7 @@ export type Command =
   | McpCommand
   | ActorCommand
   | EgressCommand
+  | SecretCommand
   | { verb: 'shell'; session: string | null; command: string | null }
   | { verb: 'web'; open: boolean }
   | { verb: 'acp' }
@@ -87,6 +89,11 @@ export const usage = `Usage: bulkhead [COMMAND]
               nothing; the package registries of this machine; what is listed (other hosts are asked about); everything public.
   egress allow|deny|forget PATTERN [--session ID]
               A host (example.com, *.example.com, example.com:8443), at once and for what is open; denied beats allowed.
+  egress request HOST --path PATH [--method GET,POST]
+              From now on only such requests go to the host (* up to the next /, ** anything); forget takes them back.
+  secret set NAME --host HOST [--header NAME [--prefix TEXT] | --basic USER | --query NAME]
+              A token for one host, read from standard input or asked for: it goes into requests there, and nobody in a session sees it.
+  secret list | remove NAME [--json]
   inspect [--json]
               Who runs, what each holds and why.
   policy show | check FILE | explain KEY [--json]
@@ -104,6 +111,10 @@ export const usage = `Usage: bulkhead [COMMAND]
               Explore the state machines that run, and say whether their properties hold. NAME: an actor or a system.
       --trace text|mermaid|itf|test    how a counterexample is shown
       --export promela|tla             print the model for Spin or TLC
+      --reduce order,symmetry          leave out what differs in order or in names alone
+      --depth-first, --max-states N, --max-memory MIB
+      --bitstate MIB                   for what is too large: bits in place of states, with the chance of an omission
+      --walks N [--steps N] [--seed N] random walks, with the chance that the next step sees something new
       --mutate                         break the machine on purpose, and list what no property notices
       --conform SESSION                whether what a session's actors did is a path of their models
   explore NAME [--port N]
@@ -115,7 +126,8 @@ export const usage = `Usage: bulkhead [COMMAND]
   --help, --version
 
 Exit codes: 0 done, 2 usage, 3 refused or failed, 4 model unreachable, 130 interrupted.
-Environment: ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL, BULKHEAD_HOME, BULKHEAD_VM=off, NO_COLOR.
+Environment: ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL, BULKHEAD_HOME, BULKHEAD_VM=off, NO_COLOR,
+  HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, BULKHEAD_PROXY_PAC, NODE_EXTRA_CA_CERTS, BULKHEAD_KEYRING=off.
 `
 
 const sessionOptions = {
@@ -184,6 +196,8 @@ export function parseCommand(args: readonly string[]): Command {
       return parseActor(rest)
     case 'egress':
       return parseEgress(rest)
+    case 'secret':
+      return parseSecret(rest)
     case 'inspect':
     case 'doctor': {
       const { values, positionals } = parseWords(rest, json)

@@ -3,6 +3,8 @@ import { parseWords, UsageError } from './args.ts'
 
 const traceForms = ['text', 'mermaid', 'itf', 'test'] as const
 const exportForms = ['promela', 'tla'] as const
+const reductions = ['order', 'symmetry'] as const
+type Reduction = (typeof reductions)[number]
 export type CheckCommand = {
   name: string | null
   json: boolean
@@ -12,7 +14,16 @@ export type CheckCommand = {
   export: (typeof exportForms)[number] | null
   /** A session to compare with the models, in place of a search. */
   conform: string | null
+  reduce: readonly Reduction[]
+  depthFirst: boolean
+  maxStates: number | null
+  maxMemoryMiB: number | null
+  /** In place of an exhaustive search. */
+  beyond: { do: 'bitstate'; mebibytes: number } | { do: 'walks'; walks: number; steps: number; seed: number } | null
 }
+
+/** Long enough for what the models of the product do, when nothing else is said. */
+const defaultSteps = 1_000
 
 export function parseCheck(args: readonly string[]): { verb: 'check' } & CheckCommand {
   const { values, positionals } = parseWords(args, {
@@ -22,12 +33,24 @@ export function parseCheck(args: readonly string[]): { verb: 'check' } & CheckCo
     trace: { type: 'string' },
     export: { type: 'string' },
     conform: { type: 'string' },
+    reduce: { type: 'string' },
+    'depth-first': { type: 'boolean' },
+    'max-states': { type: 'string' },
+    'max-memory': { type: 'string' },
+    bitstate: { type: 'string' },
+    walks: { type: 'string' },
+    steps: { type: 'string' },
+    seed: { type: 'string' },
   })
   if (positionals.length > 1) throw new UsageError('check takes at most one name.')
   const trace = traceForms.find((form) => form === (values.trace ?? 'text'))
   if (!trace) throw new UsageError(`--trace is one of: ${traceForms.join(', ')}.`)
   const form = values.export === undefined ? null : exportForms.find((known) => known === values.export)
   if (form === undefined) throw new UsageError(`--export is one of: ${exportForms.join(', ')}.`)
+  const [bits, walks] = [whole('bitstate', values.bitstate, 4_096), whole('walks', values.walks)]
+  if (bits !== null && walks !== null) throw new UsageError('--bitstate and --walks are two ways to search: take one.')
+  if (walks === null && (values.steps !== undefined || values.seed !== undefined))
+    throw new UsageError('--steps and --seed go with --walks.')
   return {
     verb: 'check',
     name: positionals[0] ?? null,
@@ -37,7 +60,31 @@ export function parseCheck(args: readonly string[]): { verb: 'check' } & CheckCo
     trace,
     export: form,
     conform: values.conform ?? null,
+    reduce: values.reduce === undefined ? [] : values.reduce.split(',').map(reduction),
+    depthFirst: values['depth-first'] === true,
+    maxStates: whole('max-states', values['max-states']),
+    maxMemoryMiB: whole('max-memory', values['max-memory']),
+    beyond:
+      bits !== null
+        ? { do: 'bitstate', mebibytes: bits }
+        : walks !== null
+          ? { do: 'walks', walks, steps: whole('steps', values.steps) ?? defaultSteps, seed: whole('seed', values.seed) ?? 1 }
+          : null,
   }
+}
+
+function reduction(word: string): Reduction {
+  const found = reductions.find((known) => known === word)
+  if (!found) throw new UsageError(`--reduce is one or both of: ${reductions.join(', ')}.`)
+  return found
+}
+
+function whole(name: string, text: string | undefined, most = Number.MAX_SAFE_INTEGER): number | null {
+  if (text === undefined) return null
+  const value = Number(text)
+  if (!/^\d+$/.test(text) || value < 1 || value > most)
+    throw new UsageError(`--${name} takes a whole number from 1${most === Number.MAX_SAFE_INTEGER ? '' : ` to ${most}`}.`)
+  return value
 }
 
 /** Highest port there is. */

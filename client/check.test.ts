@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
 import { check, checkText } from './check.ts'
-import type { CheckCommand } from './check-args.ts'
+import { type CheckCommand, parseCheck } from './check-args.ts'
 
-const command: CheckCommand = { name: null, json: false, full: false, mutate: false, trace: 'text', export: null, conform: null }
+const command = parseCheck([])
 const run = async (more: Partial<CheckCommand>) => {
   let text = ''
   const code = await check({ ...command, ...more, out: (part) => (text += part), progress: () => {} })
@@ -31,6 +31,42 @@ test('mutants that no property kills are listed', async () => {
   expect(text).toMatch(/^policy: \d+ mutants, [1-9]\d* killed, \d+ survive/)
 })
 
+test('what is left out, and why a wanted reduction is not made, is said', async () => {
+  const { text } = await run(parseCheck(['kernel', '--reduce', 'order,symmetry']))
+  expect(text).toContain('searched in full: actors may crash, or capabilities be revoked, at any moment')
+  expect(text).toContain('not asked, because they are asked of the whole graph: every request is answered')
+})
+
+test('a limit ends a search cleanly, as a failure that says which', async () => {
+  const { code, text } = await run(parseCheck(['kernel', '--max-states', '100']))
+  expect(code).not.toBe(0)
+  expect(text).toMatch(/^the kernel alone: 1\d\d states.*\(stopped at the limit of states: not everything was seen\)/)
+  expect((await run(parseCheck(['kernel', '--max-memory', '1', '--depth-first']))).text).toMatch(/^the kernel alone: \d+ states/)
+})
+
+test('bits and walks say what they are likely to have missed', async () => {
+  expect((await run(parseCheck(['kernel', '--bitstate', '4']))).text).toMatch(
+    /^kernel: at least \d+ states, \d+ transitions, three bits each in 4 MiB\. At the end a new state was taken for a known one with a chance of [\d.e-]+ %\. Nothing is proved\.\n$/,
+  )
+  const walked = (seed: string) => run(parseCheck(['kernel', '--walks', '20', '--steps', '50', '--seed', seed]))
+  const { code, text } = await walked('7')
+  expect(code).toBe(0)
+  expect(text).toMatch(/^kernel: 20 walks \(seed 7\), \d+ steps, \d+ states\. .* chance of about [\d.e-]+ %; \d+ of \d+ local transitions/)
+  expect((await walked('7')).text).toBe(text)
+  const json = await run(parseCheck(['kernel', '--walks', '2', '--json']))
+  expect(JSON.parse(json.text)).toMatchObject({ name: 'kernel', walks: 2, unseen: expect.any(Number), violations: [] })
+})
+
+test.each([
+  [['--bitstate', '1', '--walks', '1'], /take one/],
+  [['--steps', '5'], /go with --walks/],
+  [['--reduce', 'size'], /one or both of: order, symmetry/],
+  [['--max-states', '0'], /whole number from 1/],
+  [['--bitstate', '5000'], /from 1 to 4096/],
+])('%j is a usage error', (args, message) => {
+  expect(() => parseCheck(args)).toThrow(message)
+})
+
 const violated = {
   name: 'server',
   states: 5,
@@ -39,6 +75,8 @@ const violated = {
   complete: true,
   stopped: null,
   reduced: [],
+  notAsked: null,
+  notReduced: null,
   ms: 1,
   expansions: 4,
   bytes: 1,

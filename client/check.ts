@@ -7,11 +7,12 @@ import { tla } from '../checker/export-tla.ts'
 import type { Model } from '../checker/model.ts'
 import { mutate } from '../checker/mutate.ts'
 import { confirm, type Confirmation } from '../checker/replay.ts'
-import type { Violation } from '../checker/search.ts'
+import type { Violation } from '../checker/trace.ts'
 import { type Subject, subjects } from '../checker/subjects.ts'
 import type { SystemModel } from '../checker/system.ts'
 import { UsageError } from './args.ts'
 import type { CheckCommand } from './check-args.ts'
+import { beyondExhaustive } from './check-beyond.ts'
 import { exitCodes } from './exit-codes.ts'
 
 /** `full` sizes may take minutes and gigabytes; what a machine has is the limit, not what a test may take. */
@@ -41,8 +42,19 @@ export async function check(options: CheckCommand & { out(text: string): void; p
       mutationReport(subject, model as Model, options)
       continue
     }
+    if (options.beyond) {
+      failed = beyondExhaustive(subject.name, model, options.beyond, options) || failed
+      continue
+    }
+    const { reduce, depthFirst, maxStates, maxMemoryMiB } = options
     const { result, found, tables } = examine(model, {
       ...limits[size],
+      ...(maxStates === null ? {} : { maxStates }),
+      ...(maxMemoryMiB === null ? {} : { maxBytes: maxMemoryMiB * 2 ** 20 }),
+      ...(depthFirst ? { order: 'depth' } : {}),
+      reduceOrder: reduce.includes('order'),
+      reduceSymmetry: reduce.includes('symmetry'),
+      skipTemporal: reduce.length > 0 || depthFirst,
       onProgress: (states, depth) => progress(`Checking ${subject.name}: ${states} states, depth ${depth}`),
     })
     failed ||= result.violations.length > 0 || !result.complete
@@ -91,6 +103,13 @@ function mutationReport(
   options.out(`${lines.join('\n')}\n`)
 }
 
+function notedText({ notAsked, notReduced }: CheckResult): string[] {
+  return [
+    ...(notReduced === null ? [] : [`  searched in full: ${notReduced}`]),
+    ...(notAsked === null ? [] : [`  not asked, because ${notAsked.why}: ${notAsked.names.join('; ')}`]),
+  ]
+}
+
 type Shown = {
   trace?: CheckCommand['trace']
   confirmations?: readonly (Confirmation | null)[]
@@ -99,10 +118,12 @@ type Shown = {
 
 /** For people: what was explored, each property, and for each violation the shortest way to it. */
 export function checkText(result: CheckResult, { trace: form = 'text', confirmations = [], machines = {} }: Shown = {}): string {
-  const { name, states, transitions, depth, complete, stopped, ms, expansions, properties, violations } = result
+  const { name, states, transitions, depth, complete, stopped, ms, expansions, properties, violations, reduced } = result
   const rest = complete ? '' : ` (stopped at the limit of ${stopped}: not everything was seen)`
   const lines = [
     `${name}: ${states} states, ${transitions} transitions, depth ${depth}, ${expansions} local, ${(ms / 1000).toFixed(1)} s${rest}`,
+    ...(reduced.length > 0 ? [`  reduced by ${reduced.join(' and ')}`] : []),
+    ...notedText(result),
     ...properties.map(({ kind, name: property, held }) => `  ${held ? 'holds ' : 'BROKEN'} ${kind}: ${property}`),
   ]
   for (const [index, violation] of violations.entries()) {

@@ -32,6 +32,7 @@ import {
 import { killMs, maxLogBytes, startMs, stopMs } from './limits.ts'
 import { makePlaces, type Places } from './places.ts'
 import { withStartLock } from './start-lock.ts'
+import { vaultKeyFor } from './vault.ts'
 import { version } from '../kernel/version.ts'
 
 const checkout = fileURLToPath(new URL('..', import.meta.url))
@@ -50,7 +51,7 @@ export type OpenOptions = {
 export async function openDaemon(options: OpenOptions): Promise<Daemon> {
   const { places, env, handlers } = options
   makePlaces(places)
-  const settings = settingsOf(env, places, `${version} ${checkout}`)
+  const settings = settingsOf(env, places, await vaultKeyFor(places, env), `${version} ${checkout}`)
   const fits = () => !options.match || serves(places, settings)
   const running = await connectDaemon(places.socket, handlers)
   if (running && fits()) return running
@@ -127,7 +128,7 @@ async function gone(known: DaemonRecord, ms: number): Promise<boolean> {
 
 async function start(places: Places, settings: DaemonSettings, env: NodeJS.ProcessEnv): Promise<void> {
   const log = openLog(places)
-  const secrets = secretsFile(places, settings.key)
+  const secrets = secretsFile(places, settings)
   const child = spawn(process.execPath, [join(checkout, 'daemon', 'main.ts')], {
     detached: true,
     cwd: '/',
@@ -225,16 +226,23 @@ export async function daemonStatus(places: Places): Promise<DaemonStatus> {
 }
 
 /** A file only the daemon's egress will read: made, opened and unlinked before anything is in it. */
-function secretsFile(places: Places, key: string | null): number {
+function secretsFile(places: Places, { key, network, vaultKey }: DaemonSettings): number {
   const path = join(places.runtimeDir, `.${randomBytes(12).toString('hex')}`)
   const fd = openSync(path, 'wx+', 0o600)
   unlinkSync(path)
-  writeSync(fd, JSON.stringify(key === null ? {} : { ANTHROPIC_API_KEY: key }))
+  const { proxy, ca } = network
+  const secrets = {
+    proxy,
+    ...(key === null ? {} : { ANTHROPIC_API_KEY: key }),
+    ...(ca === null ? {} : { ca }),
+    ...(vaultKey === null ? {} : { vaultKey }),
+  }
+  const bytes = Buffer.from(JSON.stringify(secrets))
+  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at)
   return fd
 }
 
-const passedOn =
-  /^(PATH|HOME|USER|LOGNAME|LANG|LANGUAGE|LC_[A-Z]+|TZ|TMPDIR|XDG_[A-Z_]+|BULKHEAD_[A-Z_]+|(https?|no|all)_proxy|(HTTPS?|NO|ALL)_PROXY|SSL_CERT_(FILE|DIR)|NODE_EXTRA_CA_CERTS)$/
+const passedOn = /^(PATH|HOME|USER|LOGNAME|LANG|LANGUAGE|LC_[A-Z]+|TZ|TMPDIR|XDG_[A-Z_]+|BULKHEAD_[A-Z_]+|SSL_CERT_(FILE|DIR))$/
 
 /** What the daemon needs of the member's environment. A list of what may pass, because other programs' secrets are in there as well. */
 export function daemonEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {

@@ -6,6 +6,7 @@ import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { type NetworkSettings, networkSettings } from './network-settings.ts'
 import type { Places } from './places.ts'
 
 const record = z.object({
@@ -19,14 +20,25 @@ const record = z.object({
 export type DaemonRecord = z.infer<typeof record>
 
 /** What a daemon is started with and keeps for life. */
-export type DaemonSettings = { key: string | null; baseUrl: string | null; vm: 'auto' | 'off'; imageDir: string; code: string }
+export type DaemonSettings = {
+  key: string | null
+  baseUrl: string | null
+  vm: 'auto' | 'off'
+  imageDir: string
+  network: NetworkSettings
+  /** Of the vault, base64; null when the daemon needs none, or finds it itself. */
+  vaultKey: string | null
+  code: string
+}
 
-export function settingsOf(env: NodeJS.ProcessEnv, places: Places, code: string): DaemonSettings {
+export function settingsOf(env: NodeJS.ProcessEnv, places: Places, vaultKey: string | null, code: string): DaemonSettings {
   return {
     key: env['ANTHROPIC_API_KEY'] || null,
     baseUrl: env['ANTHROPIC_BASE_URL'] || null,
     vm: env['BULKHEAD_VM'] === 'off' ? 'off' : 'auto',
     imageDir: places.imageDir,
+    network: networkSettings(env),
+    vaultKey,
     code,
   }
 }
@@ -35,11 +47,11 @@ export function fingerprint(
   settings: DaemonSettings,
   salt: string = randomBytes(16).toString('hex'),
 ): { salt: string; fingerprint: string } {
-  const { key, baseUrl, vm, imageDir, code } = settings
+  const { key, baseUrl, vm, imageDir, network, vaultKey, code } = settings
   return {
     salt,
     fingerprint: createHmac('sha256', salt)
-      .update(JSON.stringify([key, baseUrl, vm, imageDir, code]))
+      .update(JSON.stringify([key, baseUrl, vm, imageDir, network, vaultKey, code]))
       .digest('hex'),
   }
 }

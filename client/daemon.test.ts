@@ -15,7 +15,15 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(dir, { recursive: true, force: true }))
 
-const settings: DaemonSettings = { key: 'sk-made-up', baseUrl: null, vm: 'auto', imageDir: '/i', code: 'v' }
+const settings: DaemonSettings = {
+  key: 'sk-made-up',
+  baseUrl: null,
+  vm: 'auto',
+  imageDir: '/i',
+  network: { proxy: {}, ca: null },
+  vaultKey: null,
+  code: 'v',
+}
 
 test('the daemon gets no secret by its environment', () => {
   const env = {
@@ -28,9 +36,9 @@ test('the daemon gets no secret by its environment', () => {
     ANTHROPIC_AUTH_TOKEN: 't',
     AWS_SECRET_ACCESS_KEY: 's',
     NODE_OPTIONS: '--x',
-    https_proxy: 'p',
+    https_proxy: 'http://user:secret@proxy:3128',
   }
-  expect(Object.keys(daemonEnvironment(env))).toEqual(['PATH', 'HOME', 'LC_ALL', 'BULKHEAD_HOME', 'XDG_STATE_HOME', 'https_proxy'])
+  expect(Object.keys(daemonEnvironment(env))).toEqual(['PATH', 'HOME', 'LC_ALL', 'BULKHEAD_HOME', 'XDG_STATE_HOME'])
 })
 
 test('the record tells whether settings are the same, without containing them', () => {
@@ -39,7 +47,17 @@ test('the record tells whether settings are the same, without containing them', 
   expect(readRecord(places)).toEqual(known)
   expect(JSON.stringify(known)).not.toContain('sk-made-up')
   expect(sameSettings(known, { ...settings })).toBe(true)
-  for (const other of [{ key: null }, { key: 'k2' }, { baseUrl: 'http://x' }, { vm: 'off' as const }, { imageDir: '/j' }, { code: 'w' }])
+  const network = { proxy: { https: 'http://proxy:3128' }, ca: null }
+  for (const other of [
+    { network },
+    { vaultKey: 'k' },
+    { key: null },
+    { key: 'k2' },
+    { baseUrl: 'http://x' },
+    { vm: 'off' as const },
+    { imageDir: '/j' },
+    { code: 'w' },
+  ])
     expect(sameSettings(known, { ...settings, ...other })).toBe(false)
   expect(fingerprint(settings).fingerprint).not.toBe(fingerprint(settings).fingerprint)
   removeRecord(places)

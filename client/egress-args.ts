@@ -10,6 +10,7 @@ export type EgressCommand = { verb: 'egress' } & About &
     | { action: 'show' }
     | { action: 'mode'; mode: EgressMode | null }
     | { action: 'allow' | 'deny' | 'forget'; pattern: string }
+    | { action: 'request'; rule: { host: string; methods: string[]; path: string } }
     | { action: 'log'; count: number }
     | { action: 'explain'; url: string }
   )
@@ -18,12 +19,28 @@ export type EgressCommand = { verb: 'egress' } & About &
 const usualCount = 40
 
 export function parseEgress(rest: readonly string[]): EgressCommand {
-  const { values, positionals } = parseWords(rest, { json: { type: 'boolean' }, session: { type: 'string' }, count: { type: 'string' } })
+  const { values, positionals } = parseWords(rest, {
+    json: { type: 'boolean' },
+    session: { type: 'string' },
+    count: { type: 'string' },
+    path: { type: 'string' },
+    method: { type: 'string' },
+  })
   const [action, argument, ...more] = positionals
   const about: About & { verb: 'egress' } = { verb: 'egress', session: values.session ?? null, json: values.json === true }
   if (more.length > 0) throw new UsageError(`egress ${action} takes one argument.`)
   if (values.count !== undefined && action !== 'log') throw new UsageError('--count goes with egress log.')
+  if ((values.path ?? values.method) !== undefined && action !== 'request')
+    throw new UsageError('--path and --method go with egress request.')
   switch (action) {
+    case 'request': {
+      const { path } = values
+      const methods = values.method?.toUpperCase().split(',') ?? []
+      if (argument === undefined || argument.includes('/') || path === undefined || !path.startsWith('/') || about.session !== null)
+        throw new UsageError('egress request takes a host and a path, for every session: egress request api.example.com --path "/v1/**".')
+      if (methods.some((method) => !/^[A-Z]{1,20}$/.test(method))) throw new UsageError('--method takes names such as GET,POST.')
+      return { ...about, action, rule: { host: argument, methods, path } }
+    }
     case 'show':
       if (argument !== undefined) throw new UsageError('egress show takes no argument.')
       return { ...about, action }
@@ -49,6 +66,6 @@ export function parseEgress(rest: readonly string[]): EgressCommand {
       if (argument === undefined) throw new UsageError('egress explain takes a URL: https://example.com/.')
       return { ...about, action, url: argument.includes('://') ? argument : `https://${argument}/` }
     default:
-      throw new UsageError('egress takes one of: show, mode, allow, deny, forget, log, explain.')
+      throw new UsageError('egress takes one of: show, mode, allow, deny, request, forget, log, explain.')
   }
 }

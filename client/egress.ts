@@ -35,6 +35,13 @@ export async function egress(daemon: Daemon, command: EgressCommand, out: (text:
       await change({ change: 'deny', pattern: command.pattern })
       tell({ denied: command.pattern, session }, `${command.pattern} is denied ${where}, from now on; what was open to it is cut.\n`)
       break
+    case 'request':
+      await change({ change: 'request', rule: command.rule })
+      tell(
+        { request: command.rule },
+        `Of ${command.rule.host} only what is listed may be asked, from now on; what was open and is not read is cut.\n`,
+      )
+      break
     case 'forget':
       await change({ change: 'forget', pattern: command.pattern })
       if (session !== null) await daemon.call('egress/drop-host', { session, host: command.pattern }).catch(unlessNotThere)
@@ -85,6 +92,10 @@ function rulesText({ member, sessions, managed, registries, warnings, problem }:
       : list(`Policy allows no more than (${managed.decidedBy})`, managed.hosts.length === 0 ? ['nothing'] : managed.hosts)),
     ...list('Allowed', member.allow),
     ...list('Denied', member.deny),
+    ...list(
+      'Only these requests to their hosts',
+      (member.requests ?? []).map(({ host, methods, path }) => `${methods.length === 0 ? 'any method' : methods.join(',')} ${host}${path}`),
+    ),
     ...own.flatMap(([session, { mode, deny }]) => [
       `Session ${session}:${mode === null ? '' : ` mode ${mode}`}`,
       ...deny.map((entry) => `  denied ${oneLine(entry)}`),

@@ -18,6 +18,12 @@ export const startMs = 60_000
 /** The daemon's log is put aside when it is larger than this at a start, bytes. */
 export const maxLogBytes = 10 * 1024 * 1024
 
+/** A keyring that is locked asks the member for its password, ms. */
+export const keyringMs = 120_000
+
+/** Characters read for a secret: more than any that is kept. */
+export const largestSecretInput = 64 * 1024
+
 /** Second Ctrl-C within this time leaves, ms. */
 export const leaveMs = 2_000
 

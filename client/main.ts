@@ -140,6 +140,11 @@ async function perform(command: Command): Promise<number> {
         daemon.close()
       }
     }
+    case 'secret': {
+      const [{ secret }, { connectDaemon }] = await Promise.all([import('./secret.ts'), import('./connection.ts')])
+      const tell = (text: string): void => void stderr.write(text)
+      return secret(command, { places, env, input: process.stdin, out, tell, running: () => connectDaemon(places.socket) })
+    }
     case 'audit': {
       const { audit } = await import('./audit.ts')
       return audit(command, auditDir(places.home), out)

@@ -3,7 +3,7 @@
  * for the page. It accepts connections and hands the live socket over; it never reads from one.
  */
 import { randomBytes } from 'node:crypto'
-import { chmodSync, closeSync, existsSync, fstatSync, mkdirSync, readFileSync, rmSync, writeSync } from 'node:fs'
+import { chmodSync, closeSync, existsSync, fstatSync, mkdirSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { type AddressInfo, createServer, type ListenOptions, type Server } from 'node:net'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
@@ -22,6 +22,13 @@ import { version } from '../kernel/version.ts'
 import { createHops, hopGrant } from './hops.ts'
 import { createLog } from './log.ts'
 import { fds, settings as settingsSchema } from './settings.ts'
+
+// Inherited by every actor: a process that dies leaves no image of its memory, whatever the machine does with such images. Linux only.
+try {
+  writeFileSync('/proc/self/coredump_filter', '0')
+} catch {
+  // Elsewhere the system's own setting counts.
+}
 
 const settings = settingsSchema.parse(JSON.parse(readFileSync(fds.settings, 'utf8')))
 const { home, runtimeDir, imageDir, vm, baseUrl } = settings

@@ -49,6 +49,8 @@ export type HostMessage =
   | { t: 'warm' }
   /** Makes the session, or sets its folders to exactly these; answered by `sessioned` or `failed`. */
   | { t: 'session'; session: string; uid: number; folders: FolderMount[] }
+  /** The payload is a certificate (PEM) that programs of the session are to trust beside the system's, in place of the one before. */
+  | { t: 'trust'; session: string }
   /** Ends everything of the session; answered by `unsessioned`. */
   | { t: 'unsession'; session: string }
   /**
@@ -175,6 +177,8 @@ export function parseHostMessage(header: unknown): HostMessage | null {
       if (!isSessionName(o.session) || !isCount(o.uid) || o.uid < firstUid || o.uid > lastUid || folders === null) return null
       return { t: 'session', session: o.session, uid: o.uid, folders }
     }
+    case 'trust':
+      return isSessionName(o.session) ? { t: 'trust', session: o.session } : null
     case 'unsession':
       return isSessionName(o.session) ? { t: 'unsession', session: o.session } : null
     case 'exec': {

@@ -11,7 +11,7 @@ export function permitted<Kind extends string>(policy: Policy | null, kinds: rea
 }
 
 /** What programs of the workspace use. */
-const tunnelKinds = ['connect', 'tunnel-data'] as const
+const tunnelKinds = ['connect', 'tunnel-data', 'authority'] as const
 /** What a conversation uses; it opens no connections itself. */
 const conversationKinds = ['model', 'model-info', 'fetch'] as const
 

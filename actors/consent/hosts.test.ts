@@ -154,7 +154,7 @@ test("the session's programs get its network, no more of egress, and the narrowe
     {
       to: 'workspace',
       body: { session: 's-new' },
-      limits: { kinds: ['connect', 'tunnel-data'], session: 's-new' },
+      limits: { kinds: ['connect', 'tunnel-data', 'authority'], session: 's-new' },
       slot: it.context().sessions['s-new']?.egress?.slot,
     },
   ])

@@ -105,7 +105,7 @@ const write = (path = 'report.md') => ({
   detail: '+x',
   target: { kind: 'write', folder: 'Sales-2026', path },
 })
-const tunnelKinds = ['connect', 'tunnel-data']
+const tunnelKinds = ['connect', 'tunnel-data', 'authority']
 const egressKinds = ['model', 'model-info', 'fetch', 'explain']
 const exec = { tool: 'Bash', title: 'Run ls', detail: 'ls', target: { kind: 'exec', command: 'ls' } }
 

@@ -276,6 +276,7 @@ describe('tools', () => {
       'explain',
       'connect',
       'tunnel-data',
+      'authority',
     ])
     expect(Object.keys(it.of('spawn').at(-1)?.body.params.blocked ?? {})).toEqual(['Bash', 'Edit', 'Grep', 'WebFetch'])
   })

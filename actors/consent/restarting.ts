@@ -22,6 +22,8 @@ export function restarted(context: Context, body: unknown): Step {
         ),
       stay(context),
     )
+  // It signs with another certificate now, which programs of the workspace have to be told of.
+  if (actor === 'egress') return sessions.reduce((step, session) => andThen(step, (now) => attachNetwork(now, session)), stay(context))
   const owner = sessions.find(({ folders }) => folders.some((folder) => folder.actor?.id === actor))
   // Its mount in the workspace holds handles the new gate does not know: the workspace gets a new capability and mounts anew.
   if (owner)

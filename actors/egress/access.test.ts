@@ -107,7 +107,7 @@ describe('what is open', () => {
     const { policy, session } = holder()
     policy.apply(inputsWith({}))
     const access = await session(['a.example', 'b.example'])
-    const [cut, kept, over] = [access.watch(to), access.watch({ host: 'b.example', port: 443 }), access.watch(to)]
+    const [cut, kept, over] = [access.watch(to, false), access.watch({ host: 'b.example', port: 443 }, false), access.watch(to, false)]
     over.release()
     policy.apply(denied)
     expect([cut, kept, over].map(({ signal }) => signal.aborted)).toEqual([true, false, false])
@@ -118,9 +118,9 @@ describe('what is open', () => {
     const { policy, session } = holder(async () => undefined)
     policy.apply(inputsWith({}))
     const access = await session()
-    const unasked = access.watch(to)
+    const unasked = access.watch(to, false)
     await access.permit(to, never)
-    const asked = access.watch(to)
+    const asked = access.watch(to, false)
     policy.apply(inputsWith({}))
     expect([unasked.signal.aborted, asked.signal.aborted]).toEqual([true, false])
     policy.apply(denied)

@@ -5,6 +5,8 @@
 import { type Fault, fault, isFault } from '../../kernel/index.ts'
 import type { DecisionLog } from './decision-log.ts'
 import { type Bearer, type BearerPolicy, compileEgressPolicy, type EgressPolicy, type PolicyInputs, type Verdict } from './egress-policy.ts'
+import { type Keyring, noSecrets, type Secret } from './injection.ts'
+import type { Asked } from './request-rules.ts'
 import type { HostTarget } from './rule-set.ts'
 
 /** Asks the member; resolves when the host is allowed, rejects with the refusal. */
@@ -12,23 +14,35 @@ export type AskMember = (question: { session: string; host: string; port: number
 
 /** One request's dealings with policy. */
 export type Access = BearerPolicy & {
+  /** As `judge`, and on record. */
+  pass(target: HostTarget, asked: Asked): Verdict
   /** Resolves with the rule that allows it, or rejects with a fault. Asking takes as long as the member takes. */
   permit(target: HostTarget, signal: AbortSignal): Promise<Verdict>
-  /** Aborts, with a fault, as soon as policy no longer allows what was permitted. `release` when the request is over. */
-  watch(target: HostTarget): { signal: AbortSignal; release(): void }
+  /**
+   * Aborts, with a fault, as soon as policy no longer allows what was permitted, and when what goes there has to be read and is not (`read`).
+   * `release` when the request is over.
+   */
+  watch(target: HostTarget, read: boolean): { signal: AbortSignal; release(): void }
+  /** What belongs into requests to it, now. */
+  secrets(target: HostTarget): readonly Secret[]
+  /** Throws a fault when a flow to it must not go as it is: see `Keyring.obstacle`. */
+  admit(target: HostTarget, how: { seen: boolean; secure: boolean }): void
 }
 
 export type PolicyHolder = {
   /** Puts a policy in force. What it no longer allows has ended when this returns. */
   apply(inputs: PolicyInputs): void
+  /** Likewise with secrets: a flow into which one belongs now, and that is not read, has ended when this returns. */
+  applySecrets(keyring: Keyring): void
   warnings(): readonly string[]
   access(bearer: Bearer, via: 'fetch' | 'tunnel'): Promise<Access>
 }
 
-type Watched = { decide: () => Verdict; asked: boolean; abort: AbortController }
+type Watched = { target: HostTarget; decide: () => Verdict; unread: () => boolean; asked: boolean; abort: AbortController }
 
 export function createPolicyHolder(ask: AskMember, log: DecisionLog): PolicyHolder {
   let policy: EgressPolicy | null = null
+  let keyring = noSecrets
   let generation = 0
   let announce: () => void = () => {}
   const applied = new Promise<void>((resolve) => (announce = resolve))
@@ -61,32 +75,51 @@ export function createPolicyHolder(ask: AskMember, log: DecisionLog): PolicyHold
     }
   }
 
+  /** Ends what was permitted and would not be now. */
+  function cut(): void {
+    for (const one of watched) {
+      const { verdict, rule, reason } = one.decide()
+      const allowed = verdict === 'allow' || (verdict === 'ask' && one.asked)
+      if (allowed && !one.unread()) continue
+      watched.delete(one)
+      const why = allowed ? unreadNow(one.target) : { verdict, rule, reason }
+      one.abort.abort(denied(why, 'The policy changed while it was open.'))
+    }
+  }
+
   return {
     apply(inputs) {
       policy = compileEgressPolicy(inputs)
       generation += 1
       refused.clear()
       announce()
-      for (const one of watched) {
-        const { verdict, rule, reason } = one.decide()
-        if (verdict === 'allow' || (verdict === 'ask' && one.asked)) continue
-        watched.delete(one)
-        one.abort.abort(denied({ verdict, rule, reason }, 'The policy changed while it was open.'))
-      }
+      cut()
+    },
+    applySecrets(next) {
+      keyring = next
+      cut()
     },
     warnings: () => policy?.warnings ?? [],
     async access(bearer, via) {
       await applied
       let prepared: { of: number; bearer: BearerPolicy } | null = null
-      const decide = (target: HostTarget): Verdict => {
+      const now = (): BearerPolicy => {
         if (prepared?.of !== generation) prepared = { of: generation, bearer: (policy as EgressPolicy).bearer(bearer) }
-        return prepared.bearer.decide(target)
+        return prepared.bearer
       }
+      const decide = (target: HostTarget): Verdict => now().decide(target)
       const permitted = new Set<string>()
       const note = ({ host, port }: HostTarget, verdict: 'allow' | 'deny', rule: string) =>
         log.add({ session: bearer.session, via, host, port, verdict, rule })
       return {
         decide,
+        reads: (target) => now().reads(target),
+        judge: (target, asked) => now().judge(target, asked),
+        pass(target, asked) {
+          const verdict = now().judge(target, asked)
+          if (verdict.verdict === 'deny') note(target, 'deny', verdict.rule)
+          return verdict
+        },
         async permit(target, signal) {
           const decision = decide(target)
           if (decision.verdict === 'ask') {
@@ -100,28 +133,40 @@ export function createPolicyHolder(ask: AskMember, log: DecisionLog): PolicyHold
             }
             permitted.add(`${target.host}:${target.port}`)
             // Policy may have changed while the member read the question.
-            const now = decide(target)
-            if (now.verdict !== 'deny') {
+            const after = decide(target)
+            if (after.verdict !== 'deny') {
               note(target, 'allow', 'answer of the member')
               return { verdict: 'allow', rule: 'answer of the member', reason: 'The member allowed it.' }
             }
-            note(target, 'deny', now.rule)
-            throw denied(now)
+            note(target, 'deny', after.rule)
+            throw denied(after)
           }
           note(target, decision.verdict, decision.rule)
           if (decision.verdict === 'deny') throw denied(decision)
           return decision
         },
-        watch(target) {
+        secrets: (target) => keyring.of(target),
+        admit(target, how) {
+          const obstacle = keyring.obstacle(target, how)
+          if (obstacle === null) return
+          note(target, 'deny', obstacle.rule)
+          throw denied({ verdict: 'deny', ...obstacle })
+        },
+        watch(target, read) {
           const abort = new AbortController()
           const asked = permitted.has(`${target.host}:${target.port}`)
-          const one: Watched = { decide: () => decide(target), asked, abort }
+          const unread = (): boolean => !read && (now().reads(target) || keyring.of(target).length > 0)
+          const one: Watched = { target, decide: () => decide(target), unread, asked, abort }
           watched.add(one)
           return { signal: abort.signal, release: () => void watched.delete(one) }
         },
       }
     },
   }
+}
+
+function unreadNow({ host }: HostTarget): Verdict {
+  return { verdict: 'deny', rule: 'request rules', reason: `What goes to ${host} is read from now on.` }
 }
 
 function denied({ rule, reason }: Verdict, cause?: string): Fault {

@@ -1,4 +1,7 @@
-/** From a host to addresses that may be dialled, and a connection to one of them (I/O). Resolved once; dialled is what was vetted. */
+/**
+ * From a host to the way to it, and a connection (I/O). Straight: resolved once, and dialled is what was vetted. Through this machine's proxy:
+ * what can be known before it looks the name up is judged.
+ */
 import net, { type LookupFunction, type Socket } from 'node:net'
 import dns from 'node:dns/promises'
 import os from 'node:os'
@@ -6,13 +9,19 @@ import { type Fault, fault, isFault } from '../../kernel/index.ts'
 import { type AddressPolicy, publicOnly } from './addresses.ts'
 import { type Address, asRefusal, decideAddresses, literalAddress } from './decide.ts'
 import { limits } from './limits.ts'
+import type { ProxyFor } from './network.ts'
+import { connectThrough, connectToProxy, vetForProxy } from './proxy-connect.ts'
+import type { ProxyServer, ProxyTarget } from './proxy-settings.ts'
 import type { HostTarget } from './rule-set.ts'
 
 export type Web = {
   resolve(host: string): Promise<readonly Address[]>
   /** Asked anew for each decision: interfaces come and go. */
   addressPolicy(): AddressPolicy
+  /** Absent: there is no proxy. */
+  proxyFor?: ProxyFor
 }
+export type Way = { via: 'straight'; dial: readonly Address[] } | { via: 'proxy'; proxy: ProxyServer; web: Web }
 
 export const realWeb: Web = {
   resolve: async (host) =>
@@ -21,7 +30,7 @@ export const realWeb: Web = {
 }
 
 /** Rejects with a fault. */
-export async function vetted(host: string, web: Web, signal: AbortSignal): Promise<readonly Address[]> {
+async function vetted(host: string, web: Web, signal: AbortSignal): Promise<readonly Address[]> {
   const literal = literalAddress(host)
   const resolved = literal
     ? [literal]
@@ -29,6 +38,23 @@ export async function vetted(host: string, web: Web, signal: AbortSignal): Promi
   const decision = decideAddresses(host, resolved, web.addressPolicy())
   if (decision.verdict === 'deny') throw asRefusal(decision)
   return decision.dial
+}
+
+/** The way policy's host is reached by. Rejects with a fault. */
+export async function wayTo(target: ProxyTarget, web: Web, signal: AbortSignal): Promise<Way> {
+  const proxy = (await web.proxyFor?.(target)) ?? null
+  if (proxy === null) return { via: 'straight', dial: await vetted(target.host, web, signal) }
+  await vetForProxy(target, proxy, web, signal)
+  return { via: 'proxy', proxy, web }
+}
+
+/**
+ * A connection by that way, both halves open until each is ended. `read`: the proxy is to read the (plain HTTP) request itself, as proxies
+ * want it on port 80. Rejects with a fault.
+ */
+export function connectBy(way: Way, target: HostTarget, signal: AbortSignal, read = false): Promise<Socket> {
+  if (way.via === 'straight') return connect(target, way.dial, signal)
+  return read ? connectToProxy(way.proxy, way.web, signal) : connectThrough(target, way.proxy, way.web, signal)
 }
 
 /** Node tries the addresses in turn, both families, and nothing but these. */
@@ -41,8 +67,7 @@ export function fixedLookup(dial: readonly Address[]): LookupFunction {
   }
 }
 
-/** A TCP connection; both halves stay open until each is ended. Rejects with a fault. */
-export function connect({ host, port }: HostTarget, dial: readonly Address[], signal: AbortSignal): Promise<Socket> {
+function connect({ host, port }: HostTarget, dial: readonly Address[], signal: AbortSignal): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const bare = host.replace(/^\[(.*)\]$/, '$1')
     const socket = net.connect({ host: bare, port, lookup: fixedLookup(dial), allowHalfOpen: true, noDelay: true })

@@ -18,13 +18,17 @@ let server: http.Server
 let baseUrl: string
 let secrets: number
 let hungUp = 0
+let hanging = false
 
 beforeAll(async () => {
   server = http.createServer((request, response) => {
     response.on('close', () => {
       if (!response.writableFinished) hungUp += 1
     })
-    if (request.url === '/v1/hang') return
+    if (request.url === '/v1/hang') {
+      hanging = true
+      return
+    }
     response.writeHead(200, { 'content-type': 'text/plain' }).end(request.headers['x-api-key'] === key ? 'right key' : 'wrong key')
   })
   server.listen(0, '127.0.0.1')
@@ -40,12 +44,12 @@ afterAll(() => {
   fs.rmSync(dir, { recursive: true })
 })
 
-function setUp() {
+function setUp(fd = secrets) {
   const parts: unknown[] = []
   const logged: unknown[] = []
   const sent: unknown[] = []
   const context = {
-    params: {},
+    params: { fds: { secrets: fd } },
     part: async (_request: number, body: unknown) => void parts.push(body),
     log: (...line: unknown[]) => void logged.push(line),
     send: (_to: string, _kind: string, entry: unknown) => void sent.push(entry),
@@ -53,6 +57,7 @@ function setUp() {
   const effects = createEffects({
     resolve: async () => [{ address: '127.0.0.1', family: 4 }],
     addressPolicy: () => () => 'public',
+    proxyFor: async () => null,
   })
   return { effects, parts, logged, sent, context }
 }
@@ -60,7 +65,7 @@ const body = (to: string) => ({ method: 'POST', path: to, headers: {}, body: '{}
 
 test('requests that come while the upstream is being opened wait for it', async () => {
   const { effects, parts, context } = setUp()
-  const opening = Effect.runPromise(effects.openUpstream.run({ secrets, baseUrl }))
+  const opening = Effect.runPromise(effects.openUpstream.run({ baseUrl }, context))
   const forwarding = Effect.runPromise(effects.forward.run({ request: 1, body: body('/v1/messages'), session: 's-1' }, context))
   expect(await opening).toEqual({ type: 'opened' })
   expect(await forwarding).toEqual({ type: 'done' })
@@ -77,21 +82,22 @@ test('what goes wrong is an outcome with a fault, and neither fault, part nor lo
     type: 'failed',
     error: { code: 'model-unreachable' },
   })
-  const opened = await Effect.runPromise(effects.openUpstream.run({ secrets, baseUrl: 'http://127.0.0.1:1' }))
+  const opened = await Effect.runPromise(effects.openUpstream.run({ baseUrl: 'http://127.0.0.1:1' }, context))
   const results = [opened]
   for (const to of ['/v1/messages', '/v2', `/v1/${key}/../`])
     results.push(await Effect.runPromise(effects.forward.run({ request: 1, body: body(to), session: 's-1' }, context)))
-  results.push(await Effect.runPromise(effects.openUpstream.run({ secrets: 9999, baseUrl: null })))
+  const unreadable = setUp(9999)
+  results.push(await Effect.runPromise(unreadable.effects.openUpstream.run({ baseUrl: null }, unreadable.context)))
   expect(results.map(({ type }) => type)).toEqual(['opened', 'failed', 'failed', 'failed', 'failed'])
   expect(JSON.stringify([results, parts, logged, sent])).not.toContain(key)
 })
 
 test('interruption ends the request at the other side', async () => {
   const { effects, context } = setUp()
-  await Effect.runPromise(effects.openUpstream.run({ secrets, baseUrl }))
+  await Effect.runPromise(effects.openUpstream.run({ baseUrl }, context))
   const before = hungUp
   const fiber = Effect.runFork(effects.forward.run({ request: 1, body: body('/v1/hang'), session: 's-1' }, context))
-  await new Promise((resolve) => setTimeout(resolve, 100))
+  await expect.poll(() => hanging).toBe(true)
   await Effect.runPromise(Fiber.interrupt(fiber))
   await expect.poll(() => hungUp).toBe(before + 1)
 })
@@ -121,10 +127,10 @@ test('fetch and explain', async () => {
 })
 
 test('the practice model starts without key and address, and stops', async () => {
-  const { effects } = setUp()
   fs.writeFileSync(path.join(dir, 'none'), '{}')
   const none = fs.openSync(path.join(dir, 'none'), 'r')
-  expect(await Effect.runPromise(effects.openUpstream.run({ secrets: none, baseUrl: null }))).toEqual({ type: 'opened' })
+  const { effects, context } = setUp(none)
+  expect(await Effect.runPromise(effects.openUpstream.run({ baseUrl: null }, context))).toEqual({ type: 'opened' })
   expect(await Effect.runPromise(effects.describe.run({ request: 1 }))).toMatchObject({ reply: { mode: 'practice' } })
   expect(await Effect.runPromise(effects.closeUpstream.run())).toEqual({ type: 'closed' })
   fs.closeSync(none)

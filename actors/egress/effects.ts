@@ -2,24 +2,44 @@
 import * as Effect from 'effect/Effect'
 import { asFault, type EffectContext, type Effects, type Fault, fault } from '../../kernel/index.ts'
 import { type AskMember, createPolicyHolder } from './access.ts'
+import { createAuthority } from './authority.ts'
 import { createDecisionLog } from './decision-log.ts'
 import type { Bearer, PolicyInputs } from './egress-policy.ts'
 import { realWeb, type Web } from './dial.ts'
 import { explainFetch, type FetchReply, type FetchRequest, fetchPage } from './fetch-page.ts'
 import { limits } from './limits.ts'
+import { createProxyFor, type ProxyFor, trustBesides } from './network.ts'
 import { createPageCache } from './page-cache.ts'
 import type { RulesView } from './policy-state.ts'
 import { readRegistries } from './registry-files.ts'
 import type { HostTarget } from './rule-set.ts'
 import type { Rules } from './rules.ts'
 import { loadRules, saveRules } from './rules-file.ts'
+import { modelKeyOf, readStartSecrets, type StartSecrets } from './start-secrets.ts'
 import { createTunnels } from './tunnels.ts'
-import { type ModelRequest, openUpstream, readModelKey, type Upstream } from './upstream.ts'
+import { type ModelRequest, openUpstream, type Upstream } from './upstream.ts'
+import { readVault } from './vault.ts'
 
 type ForRequest = { request: number }
 
 /** `web` differs in tests only: there the pages are on loopback. */
-export function createEffects(web: Web = realWeb) {
+export function createEffects(outside: Web = realWeb) {
+  let trusted: string | undefined
+  let proxyFor: ProxyFor = () => Promise.reject(fault('not-now', 'Egress is starting.'))
+  /** What this machine is configured for: read by the first effects, which know the descriptor, before anything goes out. */
+  const settle = ({ params, log }: Pick<EffectContext, 'params' | 'log'>): StartSecrets => {
+    const start = readStartSecrets(secretsOf(params))
+    proxyFor = createProxyFor(start.proxy ?? {})
+    if (start.ca === undefined || start.ca === trusted) return start
+    try {
+      trustBesides(start.ca)
+      trusted = start.ca
+    } catch (error) {
+      log('warn', asFault(error).message)
+    }
+    return start
+  }
+  const web: Web = { proxyFor: (target) => proxyFor(target), ...outside }
   // The upstream holds the key; it stays here, out of the machine's context. A promise, because requests may come before it is open.
   let upstream: Promise<Upstream> = Promise.reject(fault('model-unreachable', 'The way to the model API is not open yet.'))
   upstream.catch(() => undefined)
@@ -34,11 +54,19 @@ export function createEffects(web: Web = realWeb) {
     if (via === 'tunnel' && io)
       record(io, verdict === 'allow' ? 'egress.allowed' : 'egress.denied', { session, to: `${host}:${port}`, rule })
   })
-  const tunnels = createTunnels(web)
+  const authority = createAuthority()
+  const tunnels = createTunnels(web, authority)
   const pages = createPageCache<FetchReply>()
   const policy = createPolicyHolder(ask, log)
   /** One at a time, in the order the rules changed. */
   let saving: Promise<void> = Promise.resolve()
+
+  const readSecrets = async (context: EffectContext): Promise<{ names: string[]; problem: string | null }> => {
+    const { keyring, names, problem } = await readVault(placesOf(context.params).state, settle(context).vaultKey ?? null)
+    policy.applySecrets(keyring)
+    if (problem !== null) context.log('warn', problem)
+    return { names, problem }
+  }
 
   const closeUpstream = async () => {
     const open = await upstream.catch(() => null)
@@ -48,12 +76,10 @@ export function createEffects(web: Web = realWeb) {
   return {
     openUpstream: {
       outcomes: ['opened', 'failed'],
-      run: (params: { secrets: number | null; baseUrl: string | null }) =>
+      run: ({ baseUrl }: { baseUrl: string | null }, context) =>
         attempt(async () => {
           const before = closeUpstream()
-          upstream = before.then(() =>
-            openUpstream({ baseUrl: params.baseUrl, readKey: () => (params.secrets === null ? null : readModelKey(params.secrets)) }),
-          )
+          upstream = before.then(() => openUpstream({ baseUrl, readKey: () => modelKeyOf(settle(context)), web }))
           await upstream
           return { type: 'opened' }
         }),
@@ -108,7 +134,7 @@ export function createEffects(web: Web = realWeb) {
       outcomes: ['done', 'failed'],
       run: ({ request, id, to, bearer }: ForRequest & { id: string; to: HostTarget | null; bearer: Bearer }, context) =>
         attempt(async (signal) => {
-          const why = await tunnels.open(id, to, await policy.access(bearer, 'tunnel'), signal, (part) => context.part(request, part))
+          const why = await tunnels.open(id, to, policy.access(bearer, 'tunnel'), signal, (part) => context.part(request, part))
           if (why !== null) throw why
           return { type: 'done', reply: {} }
         }),
@@ -132,8 +158,10 @@ export function createEffects(web: Web = realWeb) {
     /** The member's rules and this machine's registries, from disk. */
     loadPolicy: {
       outcomes: ['loaded'],
-      run: (_params, { params }) =>
+      run: (_params, context) =>
         Effect.promise(async () => {
+          const { params } = context
+          await readSecrets(context)
           const { rules, problem } = await loadRules(placesOf(params).state)
           return { type: 'loaded', rules, problem, registries: readRegistries(placesOf(params).userHome) }
         }),
@@ -164,6 +192,15 @@ export function createEffects(web: Web = realWeb) {
           }
         }),
     },
+    /** The secrets that are kept, read anew; in force when it ends. */
+    loadSecrets: {
+      outcomes: ['done', 'failed'],
+      run: (_params: ForRequest, context) => attempt(async () => ({ type: 'done', reply: await readSecrets(context) })),
+    },
+    showAuthority: {
+      outcomes: ['done', 'failed'],
+      run: (_params: ForRequest) => attempt(async () => ({ type: 'done', reply: { pem: await authority.certificate() } })),
+    },
     showRules: {
       outcomes: ['done'],
       run: ({ view }: ForRequest & { view: RulesView }, { params }) =>
@@ -187,6 +224,10 @@ export const effects = createEffects()
 function placesOf(params: unknown): { state: string; userHome: string } {
   const { state, userHome } = params as { state?: unknown; userHome?: unknown }
   return { state: String(state), userHome: String(userHome) }
+}
+
+function secretsOf(params: unknown): number | null {
+  return (params as { fds?: { secrets?: number } }).fds?.secrets ?? null
 }
 
 /** Consent puts the question to the member. Resolves when the host is allowed. */

@@ -18,6 +18,7 @@
  */
 import { compileRules, type HostTarget, type RuleSet } from './rule-set.ts'
 import type { Registry } from './registries.ts'
+import { type Asked, compileRequestRules, type RequestRule, requestRuleText } from './request-rules.ts'
 
 /**
  * `none`: nothing. `packages`: the registries this machine's package managers are configured for, nothing else. `list`: what is listed,
@@ -27,7 +28,13 @@ export const modes = ['none', 'packages', 'list', 'all'] as const
 export type Mode = (typeof modes)[number]
 
 /** What the member decided for the whole device. */
-export type MemberRules = { mode: Mode; allow: readonly string[]; deny: readonly string[] }
+export type MemberRules = {
+  mode: Mode
+  allow: readonly string[]
+  deny: readonly string[]
+  /** What may be asked of a host. It narrows what the rest allows, for every session. */
+  requests?: readonly RequestRule[] | undefined
+}
 /** What the member decided for one session besides; its allowed hosts are in its capability. A null mode is the device's. */
 export type SessionRules = { mode: Mode | null; deny: readonly string[] }
 export type ManagedRules = {
@@ -53,7 +60,13 @@ export type EgressPolicy = {
   /** Prepares the decisions of one bearer; keep it for as long as the request runs, and make a new one when policy changes. */
   bearer(bearer: Bearer): BearerPolicy
 }
-export type BearerPolicy = { decide(target: HostTarget): Verdict }
+export type BearerPolicy = {
+  decide(target: HostTarget): Verdict
+  /** Whether requests to it have to be read one by one. */
+  reads(target: HostTarget): boolean
+  /** About one request to a host that is allowed. */
+  judge(target: HostTarget, asked: Asked): Verdict
+}
 
 /** In a capability's `hosts`, beside patterns. None of them is a pattern: a host has no such characters. */
 const tokens = { all: '*', packages: '@packages', member: '@member', ask: '?' } as const
@@ -63,6 +76,7 @@ export const noRules: MemberRules = { mode: 'list', allow: [], deny: [] }
 type Labelled = { label: string; rules: RuleSet }
 
 export function compileEgressPolicy({ member, sessions, managed, registries }: PolicyInputs): EgressPolicy {
+  const asking = compileRequestRules(member.requests ?? [])
   const registered = compileRules([...new Set(registries.map(({ pattern }) => pattern))], 'registry')
   const memberAllow = compileRules(managed.failedClosed ? [] : member.allow, 'allow')
   const memberDeny: Labelled = { label: 'egress rules', rules: compileRules(member.deny, 'deny') }
@@ -117,10 +131,25 @@ export function compileEgressPolicy({ member, sessions, managed, registries }: P
       if (named.size === 0) return verdict('deny', 'hosts: none', 'No host is allowed.')
       return verdict('deny', 'hosts: not listed', `${host}:${port} is not among the allowed hosts (${listText(hosts)}).`)
     }
-    return { decide }
+    return {
+      decide,
+      reads: (target) => asking.cover(target),
+      judge(target, asked) {
+        const about = decide(target)
+        if (about.verdict === 'deny' || !asking.cover(target)) return about
+        const rule = asking.find(target, asked)
+        if (rule) return { ...about, rule: `request ${requestRuleText(rule)}` }
+        return verdict(
+          'deny',
+          'request rules',
+          `${asked.method.slice(0, 20)} ${asked.path.split('?')[0]?.slice(0, 200)} is not what may be asked of ${target.host}.`,
+        )
+      },
+    }
   }
 
   const warnings = [
+    asking,
     registered,
     memberAllow,
     memberDeny.rules,

@@ -4,12 +4,14 @@
  */
 import { fault, isFault } from '../../kernel/index.ts'
 import type { Access } from './access.ts'
-import { type Address, asRefusal, decideUrl, parseTarget, type Target } from './decide.ts'
-import { unreachable, vetted, type Web } from './dial.ts'
+import { asRefusal, decideUrl, parseTarget, type Target } from './decide.ts'
+import { unreachable, type Way, wayTo, type Web } from './dial.ts'
 import { type Answer, exchange } from './http-exchange.ts'
+import { inject, type Secret } from './injection.ts'
 import { limits } from './limits.ts'
 import { readPage } from './page.ts'
 import { mayBeCached, type PageCache } from './page-cache.ts'
+import { createScrubber, withoutSecrets } from './scrub.ts'
 
 export type FetchRequest = { url: string; maxBytes?: number | undefined }
 export type FetchReply = {
@@ -44,7 +46,10 @@ export async function fetchPage(
   const key = `${target.url.href} ${maxBytes}`
   const known = cache?.pages.get(cache.session, key)
   if (known) {
-    for (const before of known.targets) await access.permit(before, signal)
+    for (const before of known.targets) {
+      await access.permit(before, signal)
+      mayAsk(before, access)
+    }
     return { ...known.page, cached: true }
   }
   const targets: Target[] = []
@@ -52,23 +57,28 @@ export async function fetchPage(
   let left: number = limits.fetchMs
   for (let hop = 0; ; hop += 1) {
     await access.permit(target, signal)
+    mayAsk(target, access)
+    access.admit(target, { seen: true, secure: target.secure })
+    const secrets = access.secrets(target)
+    const values = secrets.map(({ value }) => value)
     targets.push(target)
-    const watch = access.watch(target)
+    const watch = access.watch(target, true)
     const bounded = AbortSignal.any([signal, watch.signal, AbortSignal.timeout(left)])
     const began = performance.now()
     try {
-      const dial = await vetted(target.host, web, bounded)
-      const answer = await open(target, dial, bounded)
+      const answer = await open(target, await wayTo(target, web, bounded), secrets, bounded)
       const location = redirectOf(answer)
       if (location === null) {
-        const page = await read(answer, target, maxBytes, bounded)
-        if (mayBeCached(page.status, answer.headers['cache-control'])) cache?.pages.put(cache.session, key, { page, targets })
+        const page = await read(answer, target, maxBytes, values, bounded)
+        // What a secret opened is not kept for when it is gone.
+        if (secrets.length === 0 && mayBeCached(page.status, answer.headers['cache-control']))
+          cache?.pages.put(cache.session, key, { page, targets })
         return page
       }
       answer.body.destroy()
       if (hop >= limits.redirects)
         throw fault('fetch-failed', `${target.host} redirects more than ${limits.redirects} times.`, { rule: 'redirect-limit' })
-      target = redirectTarget(location, target)
+      target = redirectTarget(withoutSecrets(location, values), target)
     } finally {
       watch.release()
     }
@@ -77,13 +87,19 @@ export async function fetchPage(
 }
 
 /** Never rejects: an address that cannot be judged is not allowed, with the reason. */
-export async function explainFetch(url: string, web: Web, access: Pick<Access, 'decide'>, signal: AbortSignal): Promise<Explanation> {
+export async function explainFetch(
+  url: string,
+  web: Web,
+  access: Pick<Access, 'decide' | 'judge'>,
+  signal: AbortSignal,
+): Promise<Explanation> {
   const decision = decideUrl(url, access)
-  const { verdict, rule, reason } = decision
+  const { verdict, rule, reason } =
+    decision.verdict === 'deny' ? decision : access.judge(decision.target, { method: 'GET', path: pathOf(decision.target) })
   // The name of a host that is not allowed (yet) is not told to a resolver.
-  if (verdict !== 'allow') return { verdict, allowed: false, rule, reason }
+  if (verdict !== 'allow' || decision.verdict === 'deny') return { verdict, allowed: false, rule, reason }
   try {
-    await vetted(decision.target.host, web, AbortSignal.any([signal, AbortSignal.timeout(limits.fetchMs)]))
+    await wayTo(decision.target, web, AbortSignal.any([signal, AbortSignal.timeout(limits.fetchMs)]))
     return { verdict, allowed: true, rule, reason }
   } catch (error) {
     const why = isFault(error) ? error : unreachable(decision.target.host, error)
@@ -97,13 +113,14 @@ function wanted(url: string): Target {
   throw asRefusal(form.refusal)
 }
 
-async function open(target: Target, dial: readonly Address[], signal: AbortSignal): Promise<Answer> {
+async function open(target: Target, way: Way, secrets: readonly Secret[], signal: AbortSignal): Promise<Answer> {
+  const { path, headers } = inject({ path: pathOf(target), headers: Object.entries(requestHeaders) }, secrets)
   try {
     return await exchange({
-      url: target.url,
+      url: new URL(path, target.url),
       method: 'GET',
-      headers: requestHeaders,
-      dial,
+      headers: Object.fromEntries(headers),
+      way,
       connectMs: limits.fetchConnectMs,
       idleMs: limits.fetchMs,
       signal,
@@ -111,6 +128,15 @@ async function open(target: Target, dial: readonly Address[], signal: AbortSigna
   } catch (error) {
     throw unreachable(target.host, error)
   }
+}
+
+function mayAsk(target: Target, access: Access): void {
+  const { verdict, rule, reason } = access.pass(target, { method: 'GET', path: pathOf(target) })
+  if (verdict === 'deny') throw fault('egress-denied', reason, { rule })
+}
+
+function pathOf({ url }: Target): string {
+  return url.pathname + url.search
 }
 
 function redirectOf({ status, headers }: Answer): string | null {
@@ -134,19 +160,27 @@ function redirectTarget(location: string, from: Target): Target {
   return wanted(resolved.href)
 }
 
-async function read(answer: Answer, target: Target, maxBytes: number, signal: AbortSignal): Promise<FetchReply> {
+async function read(
+  answer: Answer,
+  target: Target,
+  maxBytes: number,
+  secrets: readonly string[],
+  signal: AbortSignal,
+): Promise<FetchReply> {
   const chunks: Uint8Array[] = []
+  const scrubber = createScrubber(secrets)
   let size = 0
   try {
     for await (const chunk of answer.body as AsyncIterable<Uint8Array>) {
-      chunks.push(chunk)
+      chunks.push(scrubber.push(chunk))
       size += chunk.byteLength
       if (size > maxBytes) break
     }
+    chunks.push(scrubber.end())
   } catch (error) {
     throw unreachable(target.host, signal.aborted ? signal.reason : error)
   }
-  const header = answer.headers['content-type']
+  const header = withoutSecrets(answer.headers['content-type'] ?? '', secrets) || undefined
   const page = readPage(Buffer.concat(chunks).subarray(0, maxBytes), header, size > maxBytes)
   if (!page) {
     const cause = `The server calls it ${header ?? 'nothing in particular'}.`

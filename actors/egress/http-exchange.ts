@@ -4,19 +4,21 @@
  */
 import http from 'node:http'
 import https from 'node:https'
+import net from 'node:net'
 import { type Duplex, pipeline, type Readable } from 'node:stream'
+import tls from 'node:tls'
 import zlib from 'node:zlib'
-import type { Address } from './decide.ts'
-import { fixedLookup } from './dial.ts'
+import { connectBy, fixedLookup, type Way } from './dial.ts'
 import { limits } from './limits.ts'
+import { authorized } from './proxy-connect.ts'
 
 export type Exchange = {
   url: URL
   method: string
   headers: Record<string, string>
   body?: string
-  /** Dial exactly these. Absent: the name is resolved by the system (the member's own model endpoint). */
-  dial?: readonly Address[]
+  /** Go exactly this way. Absent: the name is resolved by the system (the member's own model endpoint). */
+  way?: Way
   connectMs: number
   /** Silence on the connection longer than this ends it. */
   idleMs: number
@@ -26,20 +28,29 @@ export type Answer = { status: number; headers: http.IncomingHttpHeaders; body: 
 
 /** Rejects with the transport's error, or `signal.reason`. The caller reads `body` to its end or destroys it. */
 export function exchange(options: Exchange): Promise<Answer> {
-  const { url, method, body, dial, signal } = options
+  const { url, method, body, way, signal } = options
   const secure = url.protocol === 'https:'
+  const proxied = way?.via === 'proxy' ? way : null
   return new Promise((resolve, reject) => {
+    const port = url.port === '' ? (secure ? 443 : 80) : Number(url.port)
     const request = (secure ? https : http).request({
       protocol: url.protocol,
       hostname: url.hostname.replace(/^\[(.*)\]$/, '$1'),
-      port: url.port === '' ? (secure ? 443 : 80) : Number(url.port),
-      path: url.pathname + url.search,
+      port,
+      // A proxy that reads the request has to be told the whole address.
+      path: proxied && !secure ? `${url.origin}${url.pathname}${url.search}` : url.pathname + url.search,
       method,
-      headers: { ...options.headers, host: url.host, 'accept-encoding': 'gzip, br' },
-      agent: false,
+      headers: {
+        ...options.headers,
+        host: url.host,
+        'accept-encoding': 'gzip, br',
+        ...(proxied && !secure ? authorized(proxied.proxy) : {}),
+      },
       maxHeaderSize: limits.headerBytes,
       signal,
-      ...(dial ? { lookup: fixedLookup(dial) } : {}),
+      ...(way?.via === 'straight' ? { lookup: fixedLookup(way.dial) } : {}),
+      // With an agent Node would make a line of its own.
+      ...(proxied ? { createConnection: lineBy(proxied, { host: url.hostname, port }, secure, signal) } : { agent: false }),
     })
     const connectTimer = setTimeout(() => request.destroy(new Error('no connection in time')), options.connectMs)
     const connected = () => clearTimeout(connectTimer)
@@ -57,6 +68,20 @@ export function exchange(options: Exchange): Promise<Answer> {
     })
     request.end(body)
   })
+}
+
+/** Node's `createConnection`, through the proxy. */
+function lineBy(way: Way, target: { host: string; port: number }, secure: boolean, signal: AbortSignal) {
+  return (_options: unknown, ready: (error: Error | null, line: Duplex) => void): undefined => {
+    connectBy(way, target, signal, !secure).then(
+      (socket) => {
+        const servername = target.host.replace(/^\[(.*)\]$/, '$1')
+        ready(null, secure ? tls.connect({ socket, host: servername, ...(net.isIP(servername) ? {} : { servername }) }) : socket)
+      },
+      // A fault, which comes out of the request as it is.
+      (error: unknown) => ready(error as Error, null as never),
+    )
+  }
 }
 
 /** Null for an encoding that was not asked for. */

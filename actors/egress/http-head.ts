@@ -25,8 +25,16 @@ const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 const fieldValue = /^[\t\x20-\x7e\x80-\xff]*$/
 const targetCharacters = /^[\x21-\x7e]+$/
 /** Of the connection, not of the message: this one is not the client's. */
-const hopByHop = new Set(['connection', 'keep-alive', 'proxy-connection', 'proxy-authorization', 'proxy-authenticate', 'te', 'upgrade'])
-const refusedMethods = new Set(['TRACE', 'TRACK', 'CONNECT'])
+export const hopByHop = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'proxy-authorization',
+  'proxy-authenticate',
+  'te',
+  'upgrade',
+])
+export const refusedMethods = new Set(['TRACE', 'TRACK', 'CONNECT'])
 
 const methods = ['GET ', 'HEAD ', 'POST ', 'PUT ', 'PATCH ', 'DELETE ', 'OPTIONS ', 'CONNECT ', 'TRACE ', 'TRACK ', 'PRI ']
 
@@ -106,10 +114,25 @@ export function goesTo(head: Head, target: { host: string; port: number }): bool
   return agrees(head.host) && (head.authority === null || agrees(head.authority))
 }
 
-/** The head to send: one request on the connection, then it ends, so that nothing unjudged can follow on it. */
-export function writeHead({ method, path, headers }: Head): Buffer {
+/**
+ * The head to send: one request on the connection, then it ends, so that nothing unjudged can follow on it. `proxy`: it is read by one, which
+ * wants the whole address and may want to know who asks.
+ */
+export function writeHead(
+  { method, path, headers }: Head,
+  proxy: { to: { host: string; port: number }; authorization: string | null } | null = null,
+): Buffer {
   const kept = headers.filter(([name]) => !hopByHop.has(name))
-  const lines = [`${method} ${path} HTTP/1.1`, ...kept.map(([name, value]) => `${name}: ${value}`), 'connection: close', '', '']
+  const { host, port } = proxy?.to ?? { host: '', port: 80 }
+  const origin = proxy === null ? '' : `http://${host}${port === 80 ? '' : `:${port}`}`
+  const lines = [
+    `${method} ${origin}${path === '*' && origin !== '' ? '' : path} HTTP/1.1`,
+    ...kept.map(([name, value]) => `${name}: ${value}`),
+    ...(proxy?.authorization ? [`proxy-authorization: ${proxy.authorization}`] : []),
+    'connection: close',
+    '',
+    '',
+  ]
   return Buffer.from(lines.join('\r\n'), 'latin1')
 }
 

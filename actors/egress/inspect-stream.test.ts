@@ -19,6 +19,7 @@ function send(target: { host: string; port: number }, ...pieces: (string | Uint8
   for (const piece of [...pieces.map((text) => Buffer.from(text as string)), null]) {
     const result = piece === null ? inspector.end() : inspector.push(piece)
     if ('refuse' in result) return `refused: ${result.refuse.rule}`
+    if ('open' in result) return 'to be opened'
     out += Buffer.concat(result.forward).toString('latin1')
   }
   return out

@@ -9,10 +9,16 @@
 import { canonicalHost, isAddress } from './host-grammar.ts'
 import { type BodyReader, createBodyReader } from './http-body.ts'
 import { goesTo, looksLikeHttp, readHead, writeHead } from './http-head.ts'
+import type { ProxyServer } from './proxy-settings.ts'
+import type { Asked } from './request-rules.ts'
 import type { HostTarget } from './rule-set.ts'
 import { readHello } from './tls-hello.ts'
 
-export type Inspected = { forward: readonly Uint8Array[] } | { refuse: { rule: string; reason: string } }
+export type Inspected =
+  | { forward: readonly Uint8Array[] }
+  | { refuse: { rule: string; reason: string } }
+  /** TLS to the right name, to be opened here; these are its first bytes. */
+  | { open: Uint8Array }
 export type StreamInspector = {
   push(bytes: Uint8Array): Inspected
   /** The client sends no more. */
@@ -25,7 +31,14 @@ const nothing: Inspected = { forward: [] }
 /** Ports on which only what their name says is spoken, unless policy says otherwise. */
 const plainPorts = new Set([80, 443])
 
-export function createInspector(target: HostTarget): StreamInspector {
+export type InspectorOptions = {
+  /** The proxy that reads what goes on, when that is not the host itself. */
+  reader?: ProxyServer | null
+  /** Every request has to pass it, so nothing goes on that is not read. Null: it may go. */
+  judge?: ((asked: Asked) => { rule: string; reason: string } | null) | null
+}
+
+export function createInspector(target: HostTarget, { reader = null, judge = null }: InspectorOptions = {}): StreamInspector {
   let held: Uint8Array = Buffer.alloc(0)
   let phase: 'first' | 'passing' | 'request' | 'done' = 'first'
   let body: BodyReader | null = null
@@ -35,7 +48,14 @@ export function createInspector(target: HostTarget): StreamInspector {
     return { forward: [bytes] }
   }
 
+  function secured(bytes: Uint8Array): Inspected {
+    if (!judge) return pass(bytes)
+    phase = 'done'
+    return { open: bytes }
+  }
+
   function opaque(bytes: Uint8Array): Inspected {
+    if (judge) return refuse('opaque-bytes', `What goes to ${target.host} is read, and this is neither TLS nor HTTP.`)
     if (!plainPorts.has(target.port)) return pass(bytes)
     const what = target.port === 443 ? 'TLS' : 'HTTP'
     return refuse('opaque-bytes', `What was sent to ${target.host}:${target.port} is not ${what}.`)
@@ -49,9 +69,9 @@ export function createInspector(target: HostTarget): StreamInspector {
     if (hello.state === 'hello') {
       if (hello.encrypted) return refuse('tls-encrypted-hello', 'The TLS hello hides a second server name.')
       if (hello.name === null)
-        return isAddress(target.host) ? pass(held) : refuse('tls-no-name', `The TLS hello does not say that it is for ${target.host}.`)
+        return isAddress(target.host) ? secured(held) : refuse('tls-no-name', `The TLS hello does not say that it is for ${target.host}.`)
       const name = canonicalHost(hello.name)
-      if (name.ok && name.value === target.host) return pass(held)
+      if (name.ok && name.value === target.host) return secured(held)
       return refuse('tls-name', `The TLS hello is for another server than ${target.host}.`)
     }
     // A hello that is one and is broken must not pass as something else.
@@ -66,10 +86,12 @@ export function createInspector(target: HostTarget): StreamInspector {
     if (read.state === 'more') return nothing
     if (read.state === 'bad') return refuse('http-form', `The request to ${target.host} is not passed on: ${read.why}.`)
     if (!goesTo(read.head, target)) return refuse('http-host', `The request is for another host than ${target.host}:${target.port}.`)
+    const refused = judge?.({ method: read.head.method, path: read.head.path }) ?? null
+    if (refused) return { refuse: refused }
     body = createBodyReader(read.head.body)
     phase = 'request'
     const rest = framed(bytes.subarray(read.head.length))
-    return 'refuse' in rest ? rest : { forward: [writeHead(read.head), ...rest.forward] }
+    return 'forward' in rest ? { forward: [writeHead(read.head, reader && { to: target, ...reader }), ...rest.forward] } : rest
   }
 
   /** The body as far as it goes. What comes after it was not judged, and does not go on: the answer ends the connection. */

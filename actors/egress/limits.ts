@@ -37,6 +37,19 @@ export const limits = {
   headerBytes: 32 * 1024,
   /** A secret shorter than this occurs in ordinary text by chance: answers are not searched for it. Real keys are several times as long. */
   secretChars: 8,
+  /** The longest tokens in use (signed ones with many claims) have some 4 KiB. */
+  secretMaxChars: 8 * 1024,
+  secrets: 1_000,
+  vaultBytes: 20 * 1024 * 1024,
+  /** Hosts whose certificate is kept for the next connection. */
+  certificates: 500,
+  /** A request read inside TLS: from its first byte to the end of its head. */
+  innerHeadMs: 60_000,
+  /** Requests one connection may carry before the client makes another: bounds what one tunnel keeps. */
+  innerRequests: 10_000,
+  /** Request rules of the member: read for each request to their hosts. */
+  requestRules: 1_000,
+  requestPathChars: 1024,
   /** Connections a session's programs have open at once: a browser's own bound. Each may hold a mebibyte in the guest. */
   sessionTunnels: 256,
   /** All together: each costs a descriptor and some 30 KiB. */
@@ -70,6 +83,22 @@ export const limits = {
   /** DNS limits (RFC 1035). */
   hostChars: 253,
   labelChars: 63,
+
+  /** What is inherited at start: a key, proxy settings with a PAC script, certificates. */
+  startSecretsBytes: 6 * 1024 * 1024,
+  /** Certificates of a company are a few KiB; a whole trust store has about 250. */
+  caBytes: 2 * 1024 * 1024,
+  /** The longest PAC scripts in use have a few hundred KiB. */
+  pacBytes: 1024 * 1024,
+  pacMemoryBytes: 32 * 1024 * 1024,
+  pacStackBytes: 256 * 1024,
+  /** One call of a PAC script. Real ones take microseconds; the first run of a long one takes tens of ms. */
+  pacMs: 500,
+  /** A PAC script from an address is fetched again after this long, and this soon after a failure. */
+  pacKeptMs: 60 * 60_000,
+  pacRetryMs: 30_000,
+  /** How long this machine's own resolver may take over a name that the proxy will look up. */
+  proxyLookupMs: 2_000,
 
   /** Pause before the upstream is opened again after a failure to open it. */
   reopenMs: 2_000,

@@ -51,7 +51,7 @@ test('opens the upstream first, and takes requests meanwhile', () => {
   expect(egress.initial).toEqual([
     { type: 'send', to: 'policy', kind: 'watch', body: {}, ref: 'policy', deadlineMs: null },
     { effect: 'loadPolicy' },
-    { effect: 'openUpstream', params: { secrets: 9, baseUrl: null } },
+    { effect: 'openUpstream', params: { baseUrl: null } },
   ])
   expect(egress.send(model(1))).toMatchObject([{ effect: 'forward', params: { request: 1 } }])
   egress.send({ type: 'openUpstream.opened' })

@@ -35,8 +35,6 @@ type ConnectBody = Extract<Request, { type: 'connect' }>['body']
 type FetchBody = Extract<Request, { type: 'fetch' }>['body']
 
 export type Context = {
-  /** Descriptor that holds the secrets; null when the daemon was started without one. */
-  secrets: number | null
   baseUrl: string | null
   /** Why the upstream is closed, for those who ask meanwhile. */
   trouble: Fault | null
@@ -50,7 +48,16 @@ type Settled =
   | { type: 'forward.done'; request: number }
   | { type: 'forward.failed' | 'forward.crashed'; request: number; error?: Fault }
   | {
-      type: 'describe.done' | 'fetchPage.done' | 'explain.done' | 'saveRules.done' | 'readLog.done' | 'tunnel.done' | 'tunnelWrite.done'
+      type:
+        | 'describe.done'
+        | 'fetchPage.done'
+        | 'explain.done'
+        | 'saveRules.done'
+        | 'readLog.done'
+        | 'tunnel.done'
+        | 'tunnelWrite.done'
+        | 'loadSecrets.done'
+        | 'showAuthority.done'
       request: number
       reply: unknown
     }
@@ -69,6 +76,10 @@ type Settled =
         | 'tunnel.crashed'
         | 'tunnelWrite.crashed'
         | 'showRules.crashed'
+        | 'loadSecrets.failed'
+        | 'loadSecrets.crashed'
+        | 'showAuthority.failed'
+        | 'showAuthority.crashed'
       request: number
       error?: Fault
     }
@@ -131,7 +142,7 @@ const egress = base.extend({
     fromPolicy: ({ event }) => 'ref' in event && event.ref === policyRef,
   },
   actions: {
-    openUpstream: (_, _params: { secrets: number | null; baseUrl: string | null }) => {},
+    openUpstream: (_, _params: { baseUrl: string | null }) => {},
     closeUpstream: () => {},
     describe: (_, _params: { request: number }) => {},
     forward: (_, _params: { request: number; body: ModelBody; session: string | null }) => {},
@@ -140,6 +151,8 @@ const egress = base.extend({
     tunnel: (_, _params: { request: number; id: string; to: ConnectBody['to']; bearer: Bearer }) => {},
     tunnelWrite: (_, _params: { request: number; id: string; bytes: Uint8Array | null }) => {},
     showRules: (_, _params: { request: number; view: RulesView }) => {},
+    loadSecrets: (_, _params: { request: number }) => {},
+    showAuthority: (_, _params: { request: number }) => {},
     readLog: (_, _params: { request: number; count: number; session: string | null }) => {},
     advancePolicy,
     watchPolicy: emit(watchPolicy),
@@ -192,6 +205,12 @@ export const machine = egress.createMachine({
     'tunnel.crashed': settled,
     'tunnelWrite.done': settled,
     'tunnelWrite.crashed': settled,
+    'loadSecrets.done': settled,
+    'loadSecrets.failed': settled,
+    'loadSecrets.crashed': settled,
+    'showAuthority.done': settled,
+    'showAuthority.failed': settled,
+    'showAuthority.crashed': settled,
     'readLog.done': settled,
     'readLog.crashed': settled,
     'showRules.done': { actions: ['advancePolicy', 'answer', 'settle'] },
@@ -285,6 +304,14 @@ export const machine = egress.createMachine({
           },
         ],
         'change-rule': { actions: 'advancePolicy' },
+        'reload-secrets': [
+          { guard: 'unasked' },
+          { actions: { type: 'loadSecrets', params: ({ event }) => ({ request: event.from.request ?? -1 }) } },
+        ],
+        authority: [
+          { guard: 'unasked' },
+          { actions: { type: 'showAuthority', params: ({ event }) => ({ request: event.from.request ?? -1 }) } },
+        ],
         log: [
           { guard: 'unasked' },
           { actions: { type: 'readLog', params: ({ event }) => ({ request: event.from.request ?? -1, ...event.body }) } },
@@ -294,10 +321,7 @@ export const machine = egress.createMachine({
       initial: 'starting',
       states: {
         starting: {
-          entry: [
-            'forgetTrouble',
-            { type: 'openUpstream', params: ({ context }) => ({ secrets: context.secrets, baseUrl: context.baseUrl }) },
-          ],
+          entry: ['forgetTrouble', { type: 'openUpstream', params: ({ context }) => ({ baseUrl: context.baseUrl }) }],
           on: {
             'openUpstream.opened': 'serving',
             'openUpstream.failed': { target: 'closed', actions: 'noteTrouble' },
@@ -354,7 +378,7 @@ function bearerOf({ badge }: From): Bearer {
   return { session: badge.session, hosts: badge.limits.hosts ?? [] }
 }
 
-function startParams(params: Record<string, unknown>): { secrets: number | null; baseUrl: string | null } {
-  const { fds, baseUrl } = params as { fds?: { secrets?: number }; baseUrl?: string | null }
-  return { secrets: fds?.secrets ?? null, baseUrl: baseUrl || null }
+function startParams(params: Record<string, unknown>): { baseUrl: string | null } {
+  const { baseUrl } = params as { baseUrl?: string | null }
+  return { baseUrl: baseUrl || null }
 }

@@ -32,6 +32,7 @@ export const manifest = {
     secrets: 'Reads the model key from an inherited descriptor; no other process has it.',
   },
   fds: ['secrets'],
+  keepsCode: 'Certificates, proxy scripts and documents need large libraries, which most of its lives do without: loaded when needed.',
   // Each tunnel may have a few pieces on their way.
   mailbox: 16_384,
   restart: { strategy: 'permanent' },

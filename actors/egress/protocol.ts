@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import type { Protocol } from '../../kernel/index.ts'
 import { limits } from './limits.ts'
+import { requestRule } from './request-rules.ts'
 import { mode, ruleChange, sessionName } from './rules.ts'
 
 const headers = z.record(z.string().max(256), z.string().max(16_384))
@@ -23,7 +24,7 @@ export type HostExplanation = z.infer<typeof explanation>
 
 const lists = { allow: z.array(z.string()), deny: z.array(z.string()) }
 const rulesReply = z.strictObject({
-  member: z.strictObject({ mode, ...lists }),
+  member: z.strictObject({ mode, ...lists, requests: z.array(requestRule).optional() }),
   sessions: z.record(z.string(), z.strictObject({ mode: mode.nullable(), deny: lists.deny })),
   /** `hosts` null: policy does not restrict. `failedClosed`: managed policy cannot be used, so the member's rules widen nothing. */
   managed: z.strictObject({ hosts: z.array(z.string()).nullable(), decidedBy: z.string(), failedClosed: z.boolean() }),
@@ -119,6 +120,16 @@ export const protocol = {
   },
   /** Bytes for a tunnel; null: no more will come. Replies when there is room for more, also when the tunnel is over. */
   'tunnel-data': { body: z.strictObject({ tunnel, bytes: bytes.nullable() }), reply: z.strictObject({}), deadlineMs: null },
+  /**
+   * The certificate of the authority that signs for hosts whose TLS is read here, made anew with each start of egress. Whoever makes tunnels
+   * for programs has them trust it.
+   */
+  authority: { body: z.strictObject({}), reply: z.strictObject({ pem: z.string() }) },
+  /**
+   * Reads the kept secrets anew: in force when it replies; a flow into which one belongs now, and that is not read, has ended. The message
+   * carries none. `problem`: why some cannot be used; their hosts are closed.
+   */
+  'reload-secrets': { body: z.strictObject({}), reply: z.strictObject({ names: z.array(z.string()), problem: z.string().nullable() }) },
   /** The member's rules, what bounds them, and this machine's registries, read anew. */
   rules: { body: z.strictObject({}), reply: rulesReply },
   /**

@@ -10,16 +10,21 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { type Fault, fault, isFault } from '../../kernel/index.ts'
 import type { Access } from './access.ts'
-import { connect, unreachable, vetted, type Web } from './dial.ts'
-import { createInspector } from './inspect-stream.ts'
+import type { Authority } from './authority.ts'
+import { connectBy, unreachable, type Way, wayTo, type Web } from './dial.ts'
+import { createInspector, type StreamInspector } from './inspect-stream.ts'
+import { intercept } from './intercept.ts'
 import { limits } from './limits.ts'
 import { answer, createGreeter } from './proxy-greeting.ts'
+import type { Asked } from './request-rules.ts'
 import type { HostTarget } from './rule-set.ts'
 
 export type RelayOptions = {
   web: Web
   access: Access
   signal: AbortSignal
+  /** The client trusts it, so what it sends can be read. Absent: where reading is needed, nothing goes. */
+  authority?: Authority
   /** The host is connected: from here on what it sends reaches the client. */
   opened?: () => void
 }
@@ -46,19 +51,26 @@ type Greeted = {
   refused: ((rule: string, reason: string) => Uint8Array) | null
 }
 
-async function serve(client: Duplex, greeted: Greeted, { web, access, signal, opened }: RelayOptions): Promise<Fault | null> {
+async function serve(client: Duplex, greeted: Greeted, { web, access, signal, authority, opened }: RelayOptions): Promise<Fault | null> {
   const { target } = greeted
   const left = new AbortController()
   const leave = (): void => left.abort(fault('cancelled', 'The client left.'))
   client.once('close', leave)
   const both = AbortSignal.any([signal, left.signal])
+  const secure = target.port !== 80
   let origin: Socket
+  let way: Way
+  let read = false
   let watch: ReturnType<Access['watch']> | null = null
   try {
     await access.permit(target, both)
-    watch = access.watch(target)
+    read = access.reads(target) || access.secrets(target).length > 0
+    if (read && secure && !authority) throw unread(target)
+    access.admit(target, { seen: read, secure })
+    watch = access.watch(target, read)
     const dialling = AbortSignal.any([both, watch.signal])
-    origin = await connect(target, await vetted(target.host, web, dialling), dialling)
+    way = await wayTo({ ...target, secure }, web, dialling)
+    origin = await connectBy(way, target, dialling, !secure)
   } catch (error) {
     watch?.release()
     const why = unreachable(target.host, error)
@@ -67,14 +79,89 @@ async function serve(client: Duplex, greeted: Greeted, { web, access, signal, op
   } finally {
     client.off('close', leave)
   }
+  // Between one reader and the next it may break off: that is seen at its end.
+  origin.on('error', () => undefined)
+  const until = AbortSignal.any([signal, watch.signal])
+  const judge = (asked: Asked): { rule: string; reason: string } | null => {
+    const { verdict, rule, reason } = access.pass(target, asked)
+    return verdict === 'deny' ? { rule, reason } : null
+  }
   try {
     opened?.()
     if (greeted.opened && greeted.opened.length > 0) client.write(greeted.opened)
-    return await pump(client, origin, target, greeted.rest, AbortSignal.any([signal, watch.signal]))
+    const reader = way.via === 'proxy' && !secure ? way.proxy : null
+    const inspector = createInspector(target, { reader, judge: read ? judge : null })
+    if (!read || !secure || !authority) return await pump(client, origin, inspector, target, greeted.rest, until)
+    const first = await readFirst(client, origin, inspector, target, greeted.rest, until)
+    if (first === 'tls')
+      return await intercept(client, origin, target, { authority, judge, secrets: () => access.secrets(target), signal: until })
+    access.admit(target, { seen: true, secure: false })
+    return await pump(client, origin, inspector, target, null, until, first)
   } finally {
     watch.release()
     origin.destroy()
   }
+}
+
+function unread({ host }: HostTarget): Fault {
+  return fault('egress-denied', `Requests to ${host} have to be read, and this program does not know how to have them read.`, {
+    rule: 'secret-not-intercepted',
+  })
+}
+
+/** What a client that has to be read says first, judged: `tls` when TLS begins (its bytes are back in the stream), else what may go on. */
+function readFirst(
+  client: Duplex,
+  origin: Socket,
+  inspector: StreamInspector,
+  target: HostTarget,
+  rest: Uint8Array | null,
+  signal: AbortSignal,
+): Promise<'tls' | readonly Uint8Array[]> {
+  return new Promise((resolve, reject) => {
+    const settle = (): void => {
+      clearTimeout(timer)
+      client.pause()
+      client.off('data', data)
+      for (const stream of [client, origin]) stream.off('close', gone)
+      client.off('end', gone)
+      signal.removeEventListener('abort', cut)
+    }
+    const fail = (why: unknown): void => {
+      settle()
+      reject(why)
+    }
+    const cut = (): void => fail(signal.reason)
+    const gone = (): void => fail(fault('fetch-failed', `The connection to ${target.host} broke off.`))
+    const timer = setTimeout(
+      () => fail(fault('fetch-failed', `Nothing that could be judged came for ${target.host} in time.`, { rule: 'first-bytes' })),
+      limits.tunnelFirstMs,
+    )
+    const data = (bytes: Uint8Array): void => {
+      const result = inspector.push(bytes)
+      if ('refuse' in result) return fail(notForIt(result.refuse))
+      if ('open' in result) {
+        settle()
+        client.unshift(result.open)
+        return resolve('tls')
+      }
+      if (result.forward.length === 0) return
+      settle()
+      resolve(result.forward)
+    }
+    for (const stream of [client, origin]) stream.on('close', gone)
+    client.on('end', gone)
+    signal.addEventListener('abort', cut, { once: true })
+    if (signal.aborted) return cut()
+    client.on('data', data)
+    // A greeting leaves it paused; what came with it was first.
+    client.resume()
+    if (rest && rest.length > 0) data(rest)
+  })
+}
+
+function notForIt({ rule, reason }: { rule: string; reason: string }): Fault {
+  return fault('egress-denied', reason, { rule, remedy: 'Connect to the host by its own name, in the protocol of the port.' })
 }
 
 /** Where the protocol has a way to say no in words, it is used: a program shows it, and a model reads it. */
@@ -92,8 +179,16 @@ async function tellRefusal(client: Duplex, { refused, target }: Greeted, { rule,
   })
 }
 
-function pump(client: Duplex, origin: Socket, target: HostTarget, rest: Uint8Array | null, signal: AbortSignal): Promise<Fault | null> {
-  const inspector = createInspector(target)
+function pump(
+  client: Duplex,
+  origin: Socket,
+  inspector: StreamInspector,
+  target: HostTarget,
+  rest: Uint8Array | null,
+  signal: AbortSignal,
+  /** Judged already. */
+  ready: readonly Uint8Array[] = [],
+): Promise<Fault | null> {
   return new Promise((resolve) => {
     let clientEnded = false
     let originEnded = false
@@ -118,10 +213,8 @@ function pump(client: Duplex, origin: Socket, target: HostTarget, rest: Uint8Arr
     if (signal.aborted) return cut()
 
     const judged = (result: ReturnType<typeof inspector.push>): void => {
-      if ('refuse' in result) {
-        const { rule, reason } = result.refuse
-        return over(fault('egress-denied', reason, { rule, remedy: 'Connect to the host by its own name, in the protocol of the port.' }))
-      }
+      if ('refuse' in result) return over(notForIt(result.refuse))
+      if ('open' in result) return over(unread(target))
       let room = true
       for (const bytes of result.forward) room = origin.write(bytes)
       if (result.forward.length > 0) clearTimeout(firstTimer)
@@ -154,6 +247,7 @@ function pump(client: Duplex, origin: Socket, target: HostTarget, rest: Uint8Arr
       stream.on('close', broke)
     }
     origin.setTimeout(limits.tunnelIdleMs, () => over(fault('fetch-failed', `The connection to ${target.host} was silent for too long.`)))
+    if (ready.length > 0) judged({ forward: ready })
     if (rest && rest.length > 0) judged(inspector.push(rest))
     // It may have ended while it was being greeted.
     if (client.readableEnded) ended()

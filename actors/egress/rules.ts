@@ -4,6 +4,7 @@ import { type Fault, fault } from '../../kernel/index.ts'
 import { modes, noRules, type MemberRules, type SessionRules } from './egress-policy.ts'
 import { parsePattern } from './host-grammar.ts'
 import { limits } from './limits.ts'
+import { canonicalRequestRule, requestRule } from './request-rules.ts'
 
 export const mode = z.enum(modes)
 const pattern = z.string().min(1).max(limits.patternChars)
@@ -12,7 +13,7 @@ export const sessionName = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/i)
 
 export const keptRules = z.strictObject({
   version: z.literal(1),
-  member: z.strictObject({ mode, allow: patterns, deny: patterns }),
+  member: z.strictObject({ mode, allow: patterns, deny: patterns, requests: z.array(requestRule).max(limits.requestRules).optional() }),
   sessions: z.record(sessionName, z.strictObject({ mode: mode.nullable(), deny: patterns })),
 })
 export type Rules = { member: MemberRules; sessions: Readonly<Record<string, SessionRules>> }
@@ -23,7 +24,9 @@ export const ruleChange = z.discriminatedUnion('change', [
   /** For the device only: a session's allowed hosts are grants, which consent keeps. */
   z.strictObject({ change: z.literal('allow'), pattern }),
   z.strictObject({ change: z.literal('deny'), pattern }),
-  /** Takes a pattern off both lists. */
+  /** For the device only: from now on only such requests go to the host. */
+  z.strictObject({ change: z.literal('request'), rule: requestRule }),
+  /** Takes a pattern off both lists, and its request rules with it. */
   z.strictObject({ change: z.literal('forget'), pattern }),
 ])
 export type RuleChange = z.infer<typeof ruleChange>
@@ -44,6 +47,14 @@ export function changeRules(
     if (change.mode === null) return no('The device needs a mode.')
     return { ok: true, rules: { ...rules, member: { ...rules.member, mode: change.mode } } }
   }
+  if (change.change === 'request') {
+    const rule = canonicalRequestRule(change.rule)
+    if (session !== null) return no('Request rules are for the device.')
+    if (rule === null) return no(`${JSON.stringify(change.rule.host)} is not a host pattern.`)
+    const before = (rules.member.requests ?? []).filter((one) => JSON.stringify(one) !== JSON.stringify(rule))
+    if (before.length >= limits.requestRules) return tooMany(limits.requestRules, 'request rules')
+    return { ok: true, rules: { ...rules, member: { ...rules.member, requests: [...before, rule] } } }
+  }
   const entry = canonicalPattern(change.pattern)
   if (entry === null) {
     const parsed = parsePattern(change.pattern)
@@ -53,9 +64,11 @@ export function changeRules(
     if (change.change === 'allow') return no('A host allowed for one session is a grant of that session.')
     return ownRules(rules, session, (own) => ({ ...own, deny: edited(own.deny, entry, change.change === 'deny') }))
   }
-  const { member } = rules
+  const { requests = [], ...member } = rules.member
+  const kept = change.change === 'forget' ? requests.filter(({ host }) => host !== entry) : requests
   const next = {
     ...member,
+    ...(kept.length > 0 ? { requests: kept } : {}),
     allow: edited(member.allow, entry, change.change === 'allow'),
     deny: edited(member.deny, entry, change.change === 'deny'),
   }

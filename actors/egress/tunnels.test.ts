@@ -3,6 +3,7 @@ import net, { type AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { limits } from './limits.ts'
 import { accessTo } from './testing/access.ts'
+import { createAuthority } from './authority.ts'
 import { createTunnels, type TunnelPart } from './tunnels.ts'
 
 let server: net.Server
@@ -19,15 +20,9 @@ const web = { resolve: async () => [{ address: '127.0.0.1', family: 4 as const }
 const never = new AbortController().signal
 
 test('bytes in, bytes out, in order, with an end each way', async () => {
-  const tunnels = createTunnels(web)
+  const tunnels = createTunnels(web, createAuthority())
   const parts: TunnelPart[] = []
-  const ended = tunnels.open(
-    'vm s-1 1',
-    { host: 'a.example', port },
-    await accessTo(['a.example']),
-    never,
-    async (part) => void parts.push(part),
-  )
+  const ended = tunnels.open('vm s-1 1', { host: 'a.example', port }, accessTo(['a.example']), never, async (part) => void parts.push(part))
   await tunnels.feed('vm s-1 1', Buffer.from('one '))
   await tunnels.feed('vm s-1 1', Buffer.from('two'))
   await tunnels.feed('vm s-1 1', null)
@@ -37,11 +32,11 @@ test('bytes in, bytes out, in order, with an end each way', async () => {
 })
 
 test('one who sends waits while nobody takes what comes back', async () => {
-  const tunnels = createTunnels(web)
+  const tunnels = createTunnels(web, createAuthority())
   const abort = new AbortController()
   let take: () => void = () => {}
   const taken = new Promise<void>((resolve) => (take = resolve))
-  const ended = tunnels.open('vm s-1 1', { host: 'a.example', port }, await accessTo(['a.example']), abort.signal, () => taken)
+  const ended = tunnels.open('vm s-1 1', { host: 'a.example', port }, accessTo(['a.example']), abort.signal, () => taken)
   let fed = 0
   const feeding = (async () => {
     for (; fed < 400; fed += 1) await tunnels.feed('vm s-1 1', Buffer.alloc(limits.partBytes))
@@ -65,8 +60,8 @@ test('one who sends waits while nobody takes what comes back', async () => {
 })
 
 test('bounded by session, one tunnel a number, no host that is none, nothing for tunnels that are over', async () => {
-  const tunnels = createTunnels(web)
-  const access = await accessTo(['a.example'])
+  const tunnels = createTunnels(web, createAuthority())
+  const access = accessTo(['a.example'])
   const abort = new AbortController()
   const open = (id: string, host = 'a.example') => tunnels.open(id, { host, port }, access, abort.signal, async () => undefined)
   const kept = Array.from({ length: limits.sessionTunnels }, (_, at) => open(`vm s-1 ${at}`))
@@ -76,4 +71,24 @@ test('bounded by session, one tunnel a number, no host that is none, nothing for
   abort.abort()
   await Promise.all(kept)
   await tunnels.feed('vm s-1 1', Buffer.from('late'))
+})
+
+test('bytes that come at once, before policy has answered, are not lost', async () => {
+  const tunnels = createTunnels(web, createAuthority())
+  let answer: () => void = () => {}
+  const asked = new Promise<void>((resolve) => (answer = resolve))
+  const parts: { type: string; bytes?: Uint8Array }[] = []
+  const access = asked.then(() => accessTo(['a.example']))
+  const ended = tunnels.open(
+    'vm s-1 1',
+    { host: 'a.example', port },
+    access,
+    AbortSignal.timeout(10_000),
+    async (part) => void parts.push(part),
+  )
+  await tunnels.feed('vm s-1 1', Buffer.from('early'))
+  await tunnels.feed('vm s-1 1', null)
+  answer()
+  expect(await ended).toBeNull()
+  expect(Buffer.concat(parts.flatMap(({ bytes }) => (bytes ? [bytes] : []))).toString()).toBe('early')
 })

@@ -1,14 +1,11 @@
-/** Forwarding to a scripted API on loopback, and the secrets descriptor. */
+/** Forwarding to a scripted API on loopback. */
 import { once } from 'node:events'
-import fs from 'node:fs'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
-import os from 'node:os'
-import path from 'node:path'
 import Anthropic from '@anthropic-ai/sdk'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { limits } from './limits.ts'
-import { type ModelPart, type ModelRequest, openUpstream, readModelKey, type Upstream } from './upstream.ts'
+import { type ModelPart, type ModelRequest, openUpstream, type Upstream } from './upstream.ts'
 
 const key = 'sk-test-9f8e7d6c5b4a'
 let server: http.Server
@@ -160,36 +157,4 @@ test('which upstream: base URL, else key, else practice model', async () => {
 
 test("the default base URL is the SDK's", () => {
   expect(new Anthropic({ apiKey: 'x', baseURL: null }).baseURL).toBe(limits.defaultBaseUrl)
-})
-
-test.each([
-  ['{"ANTHROPIC_API_KEY":" sk-1 "}', 'sk-1'],
-  ['{}', null],
-  ['{"ANTHROPIC_API_KEY":""}', null],
-  ['{"ANTHROPIC_API_KEY":7}', null],
-  ['[]', null],
-])('secrets %s', (text, expected) => {
-  const file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'egress-')), 'secrets')
-  fs.writeFileSync(file, text)
-  const fd = fs.openSync(file, 'r')
-  expect(readModelKey(fd)).toBe(expected)
-  // Again, as after a restart.
-  expect(readModelKey(fd)).toBe(expected)
-  fs.closeSync(fd)
-  fs.rmSync(path.dirname(file), { recursive: true })
-})
-
-test('a spoilt descriptor is reported without its content', () => {
-  const file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'egress-')), 'secrets')
-  fs.writeFileSync(file, `{"ANTHROPIC_API_KEY": ${key}`)
-  const fd = fs.openSync(file, 'r')
-  let thrown: unknown
-  try {
-    readModelKey(fd)
-  } catch (error) {
-    thrown = error
-  }
-  expect(thrown).toMatchObject({ code: 'internal' })
-  expect(JSON.stringify(thrown)).not.toContain(key)
-  fs.closeSync(fd)
 })

@@ -2,9 +2,8 @@
  * Where `model` requests go (I/O), and the only place the key lives: in this object's closure, never in a machine's
  * context, a message or a log.
  */
-import fs from 'node:fs'
 import { type Fault, fault } from '../../kernel/index.ts'
-import { transportCause } from './dial.ts'
+import { realWeb, transportCause, type Way, type Web } from './dial.ts'
 import { exchange } from './http-exchange.ts'
 import { limits } from './limits.ts'
 import { answerHeaders, type Headers, upstreamHeaders, upstreamUrl } from './model-request.ts'
@@ -21,35 +20,26 @@ export type Upstream = {
   close(): Promise<void>
 }
 
-/** `readKey`: see `readModelKey`. Rejects with a fault when the base URL is unusable or the practice model cannot listen. */
-export async function openUpstream(options: { baseUrl: string | null; readKey: () => string | null }): Promise<Upstream> {
-  const key = options.readKey()
-  if (options.baseUrl !== null) return api(parseBase(options.baseUrl), key)
-  if (key !== null) return api(new URL(limits.defaultBaseUrl), key)
+export type UpstreamOptions = {
+  baseUrl: string | null
+  /** Null: none was given. */
+  readKey(): string | null
+  /** For this machine's proxy. The endpoint is the member's own word, so its address is not vetted. */
+  web?: Web
+}
+
+/** Rejects with a fault when the base URL is unusable or the practice model cannot listen. */
+export async function openUpstream({ baseUrl, readKey, web = realWeb }: UpstreamOptions): Promise<Upstream> {
+  const key = readKey()
+  if (baseUrl !== null) return api(parseBase(baseUrl), key, web)
+  if (key !== null) return api(new URL(limits.defaultBaseUrl), key, web)
   const practice = await startPracticeModel()
   const base = new URL(practice.baseUrl)
-  return { ...upstream({ mode: 'practice', baseUrl: practice.baseUrl }, base, practice.key), close: practice.close }
+  return { ...upstream({ mode: 'practice', baseUrl: practice.baseUrl }, base, practice.key, realWeb), close: practice.close }
 }
 
-/** The key from the inherited descriptor, or null when it holds none. Positioned reads: a restarted process reads it again. */
-export function readModelKey(fd: number): string | null {
-  const buffer = Buffer.alloc(64 * 1024)
-  const length = fs.readSync(fd, buffer, 0, buffer.length, 0)
-  let secrets: unknown = null
-  try {
-    secrets = JSON.parse(buffer.toString('utf8', 0, length))
-  } catch {
-    // The parser's message quotes its input, so it must not travel.
-    throw fault('internal', 'The descriptor with the model key could not be read.')
-  } finally {
-    buffer.fill(0)
-  }
-  const key = typeof secrets === 'object' && secrets !== null && 'ANTHROPIC_API_KEY' in secrets ? secrets.ANTHROPIC_API_KEY : null
-  return typeof key === 'string' && key.trim() !== '' ? key.trim() : null
-}
-
-function api(base: URL, key: string | null): Upstream {
-  return upstream({ mode: 'api', baseUrl: base.origin + base.pathname.replace(/\/+$/, '') }, base, key)
+function api(base: URL, key: string | null, web: Web): Upstream {
+  return upstream({ mode: 'api', baseUrl: base.origin + base.pathname.replace(/\/+$/, '') }, base, key, web)
 }
 
 function parseBase(text: string): URL {
@@ -60,7 +50,7 @@ function parseBase(text: string): URL {
   throw fault('model-unreachable', 'The address of the model API cannot be used.', { cause })
 }
 
-function upstream(info: UpstreamInfo, base: URL, key: string | null): Upstream {
+function upstream(info: UpstreamInfo, base: URL, key: string | null, web: Web): Upstream {
   const secrets = key === null ? [] : [key]
   const unreachable = (error: unknown): Fault =>
     fault('model-unreachable', `The model API at ${base.host} could not be reached.`, {
@@ -75,7 +65,10 @@ function upstream(info: UpstreamInfo, base: URL, key: string | null): Upstream {
     const headers = upstreamHeaders(request.headers, key)
     const content = method === 'POST' ? { body, headers: { ...headers, 'content-length': String(Buffer.byteLength(body)) } } : { headers }
     const timing = { connectMs: limits.modelConnectMs, idleMs: limits.modelIdleMs, signal }
-    const answer = await exchange({ url: target.url, method, ...content, ...timing }).catch((error) => Promise.reject(unreachable(error)))
+    const way = await wayThrough(target.url, web)
+    const answer = await exchange({ url: target.url, method, ...content, ...timing, ...way }).catch((error) =>
+      Promise.reject(unreachable(error)),
+    )
     if (answer.status >= 300 && answer.status < 400) {
       answer.body.destroy()
       throw fault('model-refused', `The model API at ${base.host} redirects (${answer.status}); the key does not follow.`, {
@@ -93,6 +86,13 @@ function upstream(info: UpstreamInfo, base: URL, key: string | null): Upstream {
     await send(scrubber.end())
   }
   return { info, forward, close: async () => undefined }
+}
+
+async function wayThrough(url: URL, web: Web): Promise<{ way?: Way }> {
+  const secure = url.protocol === 'https:'
+  const port = url.port === '' ? (secure ? 443 : 80) : Number(url.port)
+  const proxy = await web.proxyFor?.({ host: url.hostname, port, secure })
+  return proxy ? { way: { via: 'proxy', proxy, web } } : {}
 }
 
 /** Only what the connection does wrong is `model-unreachable`; a failure of the consumer keeps its own name. */

@@ -22,7 +22,7 @@ import {
   without,
   withSession,
 } from './state.ts'
-import { cancel, prompt } from './turns.ts'
+import { cancel, cutOff, prompt } from './turns.ts'
 
 /** Whoever comes through the page's door becomes a client once it has proved itself (`joined`). */
 export function connected(context: Context, conn: number, door: DoorKind): Step {
@@ -53,17 +53,18 @@ export function called(context: Context, conn: number, call: number, style: Styl
       return stay(context, answer(conn, call, { clients: context.clients.length, sessions: sessions.length, running }))
     }
     case 'close': {
-      const ended = relay('consent', 'close', asked.params)
       const { session } = asked.params
-      return {
-        ...ended,
-        context: {
-          ...ended.context,
-          sessions: without(ended.context.sessions, session),
-          idle: context.idle.filter((id) => id !== session),
-        },
-        out: [...ended.out, effect({ name: 'forget', params: { session } })],
-      }
+      return andThen(cutOff(context, session), (now) => {
+        const closing = send(now, { conn, call, kind: 'relay' }, 'consent', 'close', asked.params)
+        return {
+          context: {
+            ...closing.context,
+            sessions: without(closing.context.sessions, session),
+            idle: now.idle.filter((id) => id !== session),
+          },
+          out: [...closing.out, effect({ name: 'forget', params: { session } })],
+        }
+      })
     }
     case 'grants':
       return relay('consent', asked.method, asked.params)
@@ -133,6 +134,7 @@ export function called(context: Context, conn: number, call: number, style: Styl
       return relay('actors', 'add', { ...asked.params, by: 'the member' }, null)
     case 'egress/rules':
     case 'egress/change-rule':
+    case 'egress/reload-secrets':
     case 'egress/log':
       return relay('egress', asked.method.slice(7), asked.params)
     case 'egress/explain': {

@@ -24,6 +24,10 @@ const hostPattern = z.string().min(1).max(263)
 const egressRule = z.discriminatedUnion('change', [
   z.strictObject({ change: z.literal('mode'), mode: z.enum(['none', 'packages', 'list', 'all']).nullable() }),
   z.strictObject({ change: z.enum(['allow', 'deny', 'forget']), pattern: hostPattern }),
+  z.strictObject({
+    change: z.literal('request'),
+    rule: z.strictObject({ host: hostPattern, methods: z.array(z.string().max(20)).max(20), path: z.string().max(1024) }),
+  }),
 ])
 
 const addonSource = z.union([z.strictObject({ path: z.string().min(1).max(4096) }), z.strictObject({ name: z.string().min(1).max(100) })])
@@ -167,6 +171,8 @@ export const clientMethods = {
   'egress/rules': z.strictObject({}),
   /** Changes the member's rules, of the device or of one session -> {} once in force and saved. */
   'egress/change-rule': z.strictObject({ rule: egressRule, session: session.nullable() }),
+  /** Has egress read the kept secrets anew, after a client changed them -> {names, problem}. No value travels. */
+  'egress/reload-secrets': z.strictObject({}),
   /** -> {decisions}: the last ones, oldest first. */
   'egress/log': z.strictObject({ count: z.int().min(1).max(2_000).default(100), session: session.nullable() }),
   /** What a fetch of the address would be told, by the device's rules or as a session -> {verdict, allowed, rule, reason}. */

@@ -289,6 +289,43 @@ describe('inline', () => {
     expect(peer.events.at(-1)).toMatchObject({ type: 'result', status: 'cancelled' })
   })
 
+  test('closing a session tells whoever prompted in it that its turn is over', async () => {
+    let aborted = false
+    turn = (from) => {
+      from.part({ type: 'text', text: 'half' })
+      return new Promise(() => from.signal.addEventListener('abort', () => (aborted = true)))
+    }
+    const [first, second] = [await connected(), await connected()]
+    for (const peer of [first, second]) await peer.call('_bulkhead/open', { session: 's-1' })
+    const prompt = first.call('_bulkhead/prompt', { session: 's-1', text: 'x' })
+    await until(() => second.events.some(({ type }) => type === 'text'))
+    await second.call('_bulkhead/close', { session: 's-1' })
+    expect(await prompt).toMatchObject({ status: 'cancelled', text: 'half' })
+    await until(() => aborted)
+    expect(closed).toEqual(['s-1'])
+  })
+
+  test('a question that nobody has in front of them ends with the turn that waited for someone to come', async () => {
+    let asked: Promise<unknown> = Promise.resolve()
+    turn = (from) => {
+      asked = ask()
+      return new Promise((resolve) => from.signal.addEventListener('abort', () => resolve(result)))
+    }
+    let shown = false
+    const first = await connected(() => {
+      shown = true
+      return new Promise(() => {})
+    })
+    await first.call('_bulkhead/open')
+    void first.call('_bulkhead/prompt', { session: 's-1', text: 'x', stays: true }).catch(() => {})
+    await until(() => shown)
+    const second = await connected()
+    first.socket.destroy()
+    while (((await second.call('_bulkhead/status')) as { clients: number }).clients > 1);
+    await second.call('_bulkhead/cancel', { session: 's-1' })
+    expect(await asked).toMatchObject({ code: 'no-one-to-ask' })
+  })
+
   test('ACP cancel is the stop reason cancelled, not an error', async () => {
     turn = () => new Promise(() => {})
     const peer = await connected()

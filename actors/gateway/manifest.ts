@@ -70,7 +70,7 @@ export const manifest = {
       name: 'egress',
       target: 'egress',
       // What a session without hosts of its own would be told.
-      limits: { kinds: ['model-info', 'rules', 'change-rule', 'log', 'explain'], hosts: ['@member', '?'] },
+      limits: { kinds: ['model-info', 'rules', 'change-rule', 'reload-secrets', 'log', 'explain'], hosts: ['@member', '?'] },
       reason: 'shows who answers; shows and changes the egress rules when the member says so',
     },
     {

@@ -72,6 +72,15 @@ export function gaveNoAnswer(context: Context, id: string, conn: number): Step {
   return stay({ ...context, questions: without(context.questions, id) }, nobody(question.request, 'No client answered the question.'))
 }
 
+/** The turn that waited for whoever comes is over: what no client has in front of it is asked of nobody. */
+export function dropUnasked(context: Context, session: string): Step {
+  const unasked = Object.values(context.questions).filter((question) => question.session === session && question.asked.length === 0)
+  return stay(
+    { ...context, questions: unasked.reduce((questions, { id }) => without(questions, id), context.questions) },
+    ...unasked.map(({ request }) => nobody(request, 'No client watches the session.')),
+  )
+}
+
 /** Consent does not want to know any more. */
 export function questionWithdrawn(context: Context, request: number): Step {
   const question = Object.values(context.questions).find((item) => item.request === request)

@@ -2,6 +2,7 @@
 import { fault, type Fault } from '../../kernel/index.ts'
 import { userMessage } from './acp-updates.ts'
 import { announce } from './events.ts'
+import { dropUnasked } from './questions.ts'
 import { answer, andThen, type Context, effect, fail, type Step, stay, type Turn, watchersOf, withSession } from './state.ts'
 
 export type Result = { status: 'done' | 'refused' | 'failed' | 'cancelled'; text: string; toolCalls: number; error?: Fault | undefined }
@@ -43,6 +44,14 @@ export function cancel(context: Context, id: string): Step {
   return stay(context, ...(turn ? [{ type: 'cancel', ref: turn.ref } as const] : []))
 }
 
+/** The session goes, and its turn with it: whoever prompted is told now, because what the conversation says of it finds nobody any more. */
+export function cutOff(context: Context, id: string): Step {
+  const turn = context.sessions[id]?.turn
+  if (!turn) return stay(context)
+  const { text, toolCalls } = turn
+  return andThen(cancel(context, id), (now) => turnEnded(now, id, { status: 'cancelled', text, toolCalls }))
+}
+
 export function turnEnded(context: Context, id: string, result: Result): Step {
   const turn = context.sessions[id]?.turn
   if (!turn) return stay(context)
@@ -50,12 +59,13 @@ export function turnEnded(context: Context, id: string, result: Result): Step {
   const explained =
     error && result.status !== 'cancelled' && turn.error !== error.code ? announce(context, id, { type: 'error', error }) : stay(context)
   const announced = andThen(explained, (now) => announce(now, id, { type: 'result', ...result }))
-  return andThen(announced, (now) =>
+  const answered = andThen(announced, (now) =>
     stay(
       withSession(now, id, (session) => ({ ...session, turn: null })),
       answer(turn.conn, turn.call, result),
     ),
   )
+  return andThen(answered, (now) => dropUnasked(now, id))
 }
 
 export function turnRefused(context: Context, id: string, error: Fault): Step {

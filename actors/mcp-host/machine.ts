@@ -110,7 +110,8 @@ function step(context: Context, event: Event): Step {
     case 'refused': {
       if (watches[event.ref]) return watchLost(context, event.ref)
       const [what, n] = refOf(event.ref)
-      if (what === 'restart') return stay(context, refuse(n, event.error))
+      // Withdrawn: nobody waits for its answer.
+      if (what === 'restart') return event.error.code === 'cancelled' ? stay(context) : stay(context, refuse(n, event.error))
       return what === 'spawn' || what === 'watch' ? lost(context, n, event.error) : stay(context)
     }
     case 'part': {

@@ -19,6 +19,8 @@ import type { Config, Folder, How, Order, Waiting } from './state.ts'
 let live: LiveVm | null = null
 /** Egress as each session may use it. */
 const networks = new Map<string, number>()
+/** What programs of a session trust besides; PEM. */
+const certificates = new Map<string, string>()
 let found: { driver: Driver; hypervisor: Hypervisor } | null = null
 
 /** An effect from a promise; what it throws becomes the outcome `otherwise` with the fault. */
@@ -241,6 +243,8 @@ export const effects = {
         try {
           if (!live) throw gone()
           await within(admitMs, live.admit(session, uid, folders))
+          const pem = certificates.get(session)
+          if (pem !== undefined) live.control.trust(session, pem)
           return { type: 'ready', session, revision }
         } catch (error) {
           return { type: 'failed', session, revision, error: asFault(error) }
@@ -251,9 +255,17 @@ export const effects = {
   /** From now on the session's connections go by this capability of egress. */
   setNetwork: {
     outcomes: ['done'],
-    run: ({ session, slot }: { session: string; slot: number }) =>
-      Effect.sync(() => {
+    run: ({ session, slot }: { session: string; slot: number }, context) =>
+      Effect.gen(function* () {
         networks.set(session, slot)
+        // Egress reads some of what programs send: they have to know its certificate, which is another one after egress started anew.
+        const asked = context.request(slot, 'authority', {})
+        const pem = yield* Effect.match(asked, { onSuccess: ({ body }) => (body as { pem: string }).pem, onFailure: () => null })
+        if (pem === null) context.log('warn', `session ${session} has no certificate of egress: requests that have to be read are refused`)
+        else if (networks.get(session) === slot) {
+          certificates.set(session, pem)
+          live?.control.trust(session, pem)
+        }
         return { type: 'done' }
       }),
   },
@@ -263,6 +275,7 @@ export const effects = {
     run: ({ session }: { session: string }) =>
       Effect.sync(() => {
         networks.delete(session)
+        certificates.delete(session)
         live?.evict(session)
         return { type: 'done' }
       }),

@@ -157,6 +157,11 @@ export class ControlLink {
     })
   }
 
+  /** Programs of the session trust this certificate from now on. */
+  trust(session: string, pem: string): void {
+    this.#send({ t: 'trust', session }, Buffer.from(pem))
+  }
+
   unsession(session: string): void {
     this.#send({ t: 'unsession', session })
   }

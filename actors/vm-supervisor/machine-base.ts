@@ -70,7 +70,7 @@ export const base = setup({
       if ('epoch' in event) return event.epoch === String(context.epoch)
       return true
     },
-    maySave: ({ context }) => context.config.snapshots && context.failures < failuresWithoutSaving,
+    maySave: ({ context }) => context.config.snapshots && !context.saved && context.failures < failuresWithoutSaving,
     restores: ({ context }) => context.how === 'restore',
     saves: ({ context }) => context.how === 'boot-and-save',
     isIdle: ({ context }) =>

@@ -54,7 +54,7 @@ export const vocabulary = withSnapshots.extend({
         })
       }
     }),
-    nowHealthy: enqueueActions(({ enqueue }) => enqueue.assign({ failures: 0 })),
+    nowHealthy: enqueueActions(({ enqueue }) => enqueue.assign({ failures: 0, saved: false })),
     begin: enqueueActions(({ enqueue }, params: { how: How }) => enqueue.assign({ how: params.how })),
     noteBusy: enqueueActions(({ event, enqueue }) => {
       if (event.type === 'ping.ok') enqueue.assign({ busy: event.busy })

@@ -6,6 +6,7 @@ import { withCommands } from './machine-commands.ts'
 
 export const withSnapshots = withCommands.extend({
   actions: {
+    noteSaved: base.assign({ saved: true }),
     noteSaveFailure: enqueueActions(({ context, event, enqueue }) => {
       enqueue.assign({ failures: Math.max(context.failures, failuresWithoutSaving), pid: null })
       if ('error' in event && event.error) enqueue.assign({ lastError: event.error })

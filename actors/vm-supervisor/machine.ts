@@ -254,7 +254,7 @@ export const machine = vocabulary.createMachine({
           ],
           after: { saveStall: { target: '#vm-supervisor.working', actions: ['noteSaveFailure', 'interruptAttempt'], reenter: true } },
           on: {
-            'save.saved': { guard: 'current', target: '#vm-supervisor.working', actions: 'interruptAttempt', reenter: true },
+            'save.saved': { guard: 'current', target: '#vm-supervisor.working', actions: ['noteSaved', 'interruptAttempt'], reenter: true },
             'save.failed': {
               guard: 'current',
               target: '#vm-supervisor.working',

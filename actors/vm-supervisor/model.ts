@@ -2,7 +2,8 @@
  * What the checker plays around the supervisor's machine, and what must hold. One session, one command or one in the background that may be
  * ended, one stop, one restart, one caller that gives up.
  */
-import { defineModel, type View } from '../../checker/model.ts'
+import { defineModel, type Stimulus, type View } from '../../checker/model.ts'
+import { failuresWithoutSaving } from './limits.ts'
 import { machine } from './machine.ts'
 import { hasVm } from './machine-base.ts'
 import { type Context, openJobs } from './state.ts'
@@ -28,198 +29,211 @@ const waits = ({ context }: View<Context>): ReadonlySet<number> =>
     ...context.stoppers,
   ])
 
-export const model = defineModel<Context>({
-  actor: 'vm-supervisor',
-  machine,
-  input: { params: { home: '/h', imageDir: '/i', guestDir: '/g', nodeBinary: '/n', vm: 'auto' }, slots: [] },
-  stimuli: [
-    { name: 'attach', event: (_, request) => ({ type: 'attach', body: { session: 's', folders: [] }, from: from(request) }) },
-    // One or the other: both share only the count of what runs.
-    {
-      name: 'exec',
-      when: ({ sent }) => sent['job'] === undefined,
-      event: (_, request) => ({ type: 'exec', body: { command: 'true' }, from: from(request, 's') }),
-    },
-    {
-      name: 'job',
-      when: ({ sent }) => sent['exec'] === undefined && sent['restart'] === undefined,
-      event: (_, request) => ({ type: 'job', body: { command: 'true' }, from: from(request, 's') }),
-    },
-    {
-      name: 'job-stop',
-      when: ({ context }) => openJobs(context).length > 0,
-      event: (_, request) => ({ type: 'job-stop', body: { job: 'job-1' }, from: from(request, 's') }),
-    },
-    { name: 'stop', event: (_, request) => ({ type: 'stop', body: {}, from: from(request) }) },
-    {
-      name: 'restart',
-      when: ({ sent }) => sent['job'] === undefined,
-      event: (_, request) => ({ type: 'restart', body: {}, from: from(request) }),
-    },
-    { name: 'stopping', request: false, event: () => ({ type: 'stopping' }) },
-    {
-      name: 'cancel',
-      request: false,
-      when: (view) => waits(view).size > 0,
-      event: (view) => ({ type: 'cancelled', request: [...waits(view)][0] }),
-    },
-  ],
-  effects: {
-    probe: () => [
-      end({ type: 'probe.found', hypervisor: { noJail: null }, memoryMiB: 512, cpus: 1, ms: 1 }),
-      end({ type: 'probe.missing', error }),
-      end({ type: 'probe.crashed', error }),
-    ],
-    image: () => [end({ type: 'image.ready', dir: '/i/x', built: false, rolledBack: false, ms: 1 }), end({ type: 'image.failed', error })],
-    accelerate: () => [
-      end({ type: 'accelerate.chosen', accelerator: 'tcg', why: 'x', cached: true, ms: 1 }),
-      end({ type: 'accelerate.crashed', error }),
-    ],
-    lookForSnapshot: () => [
-      end({ type: 'lookForSnapshot.found', key: 'k', ms: 1 }),
-      end({ type: 'lookForSnapshot.none', key: 'k', ms: 1 }),
-    ],
-    runVm: (params: { ref: string }, { context }) => [
-      ...(starts(context) && context.pid === null ? [goesOn({ type: 'vm.spawned', epoch: refOf(params), pid: 7 })] : []),
-      ...(starts(context) && context.pid !== null
-        ? [goesOn({ type: 'vm.handshake', epoch: refOf(params), ms: 1, guestMs: 1, kernel: 'k' })]
-        : []),
-      end({ type: 'runVm.exited', code: null, signal: 'SIGKILL', detail: '' }),
-    ],
-    verify: () => [end({ type: 'verify.ok', ms: 1, at: 1 }), end({ type: 'verify.failed', error })],
-    save: () => [end({ type: 'save.saved', ms: 1 }), end({ type: 'save.failed', error })],
-    discard: () => [end({ type: 'discard.done' })],
-    pause: () => [end({ type: 'pause.done' }), end({ type: 'pause.failed', error })],
-    resume: () => [end({ type: 'resume.done' }), end({ type: 'resume.failed', error })],
-    admit: ({ session, revision }: { session: string; revision: number }) => [
-      end({ type: 'admit.ready', session, revision }),
-      end({ type: 'admit.failed', session, revision, error }),
-    ],
-    setNetwork: () => [end({ type: 'setNetwork.done' })],
-    evict: () => [end({ type: 'evict.done' })],
-    exec: () => [
-      end({ type: 'exec.exited', exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/', outputFile: null }),
-      end({ type: 'exec.lost', error }),
-    ],
-    job: () => [
-      end({ type: 'job.exited', exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/', outputFile: null }),
-      end({ type: 'job.lost', error }),
-    ],
-    readJob: ({ job }: { job: string }) => [end({ type: 'readJob.read', job, output: '', missed: 0, outputFile: null })],
-    steerCommand: () => [end({ type: 'steerCommand.done' }), end({ type: 'steerCommand.failed', error })],
-    settleJobs: () => [],
-    ping: () => [end({ type: 'ping.ok', busy: false }), end({ type: 'ping.silent' })],
-    drawJitter: () => [end({ type: 'drawJitter.drawn', fraction: 0 })],
-    halt: () => [end({ type: 'halt.done' })],
+const stimuli: readonly Stimulus<Context>[] = [
+  { name: 'attach', event: (_, request) => ({ type: 'attach', body: { session: 's', folders: [] }, from: from(request) }) },
+  // One or the other: both share only the count of what runs.
+  {
+    name: 'exec',
+    when: ({ sent }) => sent['job'] === undefined,
+    event: (_, request) => ({ type: 'exec', body: { command: 'true' }, from: from(request, 's') }),
   },
-  // Policy is watched for good; what it says are stimuli.
-  replies: () => [],
-  // Attempt numbers only name attempts; counters only feed status. Failures beyond three change nothing but the delay.
-  project: ({
-    failures,
-    hardwareFailures,
-    how,
-    restarts,
-    state,
-    wasReady,
-    pid,
-    waiting,
-    running,
-    starters,
-    stoppers,
-    watchers,
-    again,
-    lastError,
-    sessions,
-    jobs,
-    forbidden,
-  }) => ({
-    state,
-    forbidden,
-    wasReady,
-    pid,
-    waiting,
-    running,
-    starters,
-    stoppers,
-    watchers,
-    again,
-    failed: lastError !== null,
-    failures: Math.min(failures, 3),
-    hardwareFailures: Math.min(hardwareFailures, 3),
-    how: hasVm({ state }) ? how : null,
-    restarted: restarts > 0,
-    jobs: Object.entries(jobs).map(([name, job]) => [name, job.state]),
-    sessions: Object.fromEntries(Object.entries(sessions).map(([name, { inGuest }]) => [name, inGuest])),
-  }),
-  projectPending: (item, { context }) =>
-    item.what !== 'effect'
-      ? item
-      : item.name === 'discard' || item.name === 'settleJobs'
-        ? // Nobody waits for it.
-          undefined
-        : item.name === 'job'
-          ? context.jobs[String(item.params['ref'])]?.state === 'running'
-            ? [item.name, item.params['ref']]
-            : undefined
-          : isCurrent(item.params, context)
-            ? [item.name, item.params['request'] ?? item.params['session']]
-            : undefined,
-  always: {
-    'a machine that is to be saved knows no session': ({ context }) =>
-      context.how !== 'boot-and-save' ||
-      (Object.keys(context.running).length === 0 &&
-        Object.values(context.sessions).every(({ inGuest }) => inGuest === 'no' || inGuest === 'failed')),
-    'a request is either waiting for something named or answered': (view) => {
-      const waiting = waits(view)
-      const asked = ['readClock', 'readJob', 'steerCommand']
-      const answering = view.pending.flatMap((item) =>
-        item.what === 'effect' && asked.includes(item.name) ? [item.params['request']] : [],
-      )
-      return view.open.every((request) => waiting.has(request) || view.context.watchers.includes(request) || answering.includes(request))
-    },
-    'commands run only while the VM is ready': ({ context, value }) =>
-      Object.keys(context.running).length === 0 || context.state === 'ready' || value === 'closing',
-    'nothing waits while the VM is down': ({ context }) =>
-      !['off', 'absent', 'backoff'].includes(context.state) ||
-      (context.waiting.length === 0 && context.starters.length === 0 && openJobs(context).length === 0),
-    'a background command runs only while the VM is ready, and never twice': ({ context, value, pending }) => {
-      const running = Object.entries(context.jobs).flatMap(([name, { state }]) => (state === 'running' ? [name] : []))
-      const started = pending.flatMap((item) => (item.what === 'effect' && item.name === 'job' ? [item.params['ref']] : []))
-      return (
-        (running.length === 0 || context.state === 'ready' || value === 'closing') &&
-        running.every((name) => started.includes(name)) &&
-        new Set(started).size === started.length
-      )
-    },
-    'no failure latches: a VM that is not ready is stopped, on its way, or has a timer or an effect pending': ({
-      context,
-      pending,
-      value,
-    }) =>
-      value === 'closing' ||
-      ['ready', 'stopped', 'off', 'absent'].includes(context.state) ||
-      pending.some(({ what }) => what !== 'request'),
-    'where policy forbids it, no VM is started or said to be ready': ({ context }) =>
-      context.forbidden === null || ['off', 'stopping'].includes(context.state),
-    'at most one VM process at a time': ({ pending }) =>
-      pending.filter((item) => item.what === 'effect' && item.name === 'runVm').length <= 1,
-    'ready is said only with a VM process behind it': ({ context, pending }) =>
-      context.state !== 'ready' ||
-      pending.some((item) => item.what === 'effect' && item.name === 'runVm' && item.params['ref'] === String(context.epoch)),
+  {
+    name: 'job',
+    when: ({ sent }) => sent['exec'] === undefined && sent['restart'] === undefined,
+    event: (_, request) => ({ type: 'job', body: { command: 'true' }, from: from(request, 's') }),
   },
-  sometimes: {
-    ready: answered('ready'),
-    'in backoff': answered('backoff'),
-    absent: answered('absent'),
-    'a command running': ({ context }) => Object.keys(context.running).length > 0,
-    'a background command running': ({ context }) => Object.values(context.jobs).some(({ state }) => state === 'running'),
-    'one that was lost with the VM': ({ context }) =>
-      Object.values(context.jobs).some((job) => job.end?.error?.code === 'workspace-unavailable'),
-    'from a saved memory': ({ context }) => context.state === 'ready' && context.how === 'restore',
-    paused: answered('paused'),
-    'woken for a command': ({ context, value }) => value === 'waking' && context.waiting.length > 0,
-    'ready again after a death': ({ context }) => context.state === 'ready' && context.restarts > 0,
+  {
+    name: 'job-stop',
+    when: ({ context }) => openJobs(context).length > 0,
+    event: (_, request) => ({ type: 'job-stop', body: { job: 'job-1' }, from: from(request, 's') }),
   },
-  mayEnd: ({ context, value }) => value === 'closing' || ['stopped', 'absent', 'ready', 'paused', 'off'].includes(context.state),
-})
+  { name: 'stop', event: (_, request) => ({ type: 'stop', body: {}, from: from(request) }) },
+  {
+    name: 'restart',
+    when: ({ sent }) => sent['job'] === undefined,
+    event: (_, request) => ({ type: 'restart', body: {}, from: from(request) }),
+  },
+  { name: 'stopping', request: false, event: () => ({ type: 'stopping' }) },
+  {
+    name: 'cancel',
+    request: false,
+    when: (view) => waits(view).size > 0,
+    event: (view) => ({ type: 'cancelled', request: [...waits(view)][0] }),
+  },
+]
+
+/** @param named which of them are played */
+const modelOf = (named: readonly string[]) =>
+  defineModel<Context>({
+    actor: 'vm-supervisor',
+    machine,
+    input: { params: { home: '/h', imageDir: '/i', guestDir: '/g', nodeBinary: '/n', vm: 'auto' }, slots: [] },
+    stimuli: stimuli.filter(({ name }) => named.includes(name)),
+    effects: {
+      probe: () => [
+        end({ type: 'probe.found', hypervisor: { noJail: null }, memoryMiB: 512, cpus: 1, ms: 1 }),
+        end({ type: 'probe.missing', error }),
+        end({ type: 'probe.crashed', error }),
+      ],
+      image: () => [
+        end({ type: 'image.ready', dir: '/i/x', built: false, rolledBack: false, ms: 1 }),
+        end({ type: 'image.failed', error }),
+      ],
+      accelerate: () => [
+        end({ type: 'accelerate.chosen', accelerator: 'tcg', why: 'x', cached: true, ms: 1 }),
+        end({ type: 'accelerate.crashed', error }),
+      ],
+      lookForSnapshot: () => [
+        end({ type: 'lookForSnapshot.found', key: 'k', ms: 1 }),
+        end({ type: 'lookForSnapshot.none', key: 'k', ms: 1 }),
+      ],
+      runVm: (params: { ref: string }, { context }) => [
+        ...(starts(context) && context.pid === null ? [goesOn({ type: 'vm.spawned', epoch: refOf(params), pid: 7 })] : []),
+        ...(starts(context) && context.pid !== null
+          ? [goesOn({ type: 'vm.handshake', epoch: refOf(params), ms: 1, guestMs: 1, kernel: 'k' })]
+          : []),
+        end({ type: 'runVm.exited', code: null, signal: 'SIGKILL', detail: '' }),
+      ],
+      verify: () => [end({ type: 'verify.ok', ms: 1, at: 1 }), end({ type: 'verify.failed', error })],
+      save: () => [end({ type: 'save.saved', ms: 1 }), end({ type: 'save.failed', error })],
+      discard: () => [end({ type: 'discard.done' })],
+      pause: () => [end({ type: 'pause.done' }), end({ type: 'pause.failed', error })],
+      resume: () => [end({ type: 'resume.done' }), end({ type: 'resume.failed', error })],
+      admit: ({ session, revision }: { session: string; revision: number }) => [
+        end({ type: 'admit.ready', session, revision }),
+        end({ type: 'admit.failed', session, revision, error }),
+      ],
+      setNetwork: () => [end({ type: 'setNetwork.done' })],
+      evict: () => [end({ type: 'evict.done' })],
+      exec: () => [
+        end({ type: 'exec.exited', exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/', outputFile: null }),
+        end({ type: 'exec.lost', error }),
+      ],
+      job: () => [
+        end({ type: 'job.exited', exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/', outputFile: null }),
+        end({ type: 'job.lost', error }),
+      ],
+      readJob: ({ job }: { job: string }) => [end({ type: 'readJob.read', job, output: '', missed: 0, outputFile: null })],
+      steerCommand: () => [end({ type: 'steerCommand.done' }), end({ type: 'steerCommand.failed', error })],
+      settleJobs: () => [],
+      ping: () => [end({ type: 'ping.ok', busy: false }), end({ type: 'ping.silent' })],
+      drawJitter: () => [end({ type: 'drawJitter.drawn', fraction: 0 })],
+      halt: () => [end({ type: 'halt.done' })],
+    },
+    // Policy is watched for good; what it says are stimuli.
+    replies: () => [],
+    // Attempt numbers only name attempts; counters only feed status. Failures beyond three change nothing but the delay.
+    project: ({
+      failures,
+      hardwareFailures,
+      how,
+      saved,
+      restarts,
+      state,
+      wasReady,
+      pid,
+      waiting,
+      running,
+      starters,
+      stoppers,
+      watchers,
+      again,
+      lastError,
+      sessions,
+      jobs,
+      forbidden,
+    }) => ({
+      state,
+      forbidden,
+      wasReady,
+      pid,
+      waiting,
+      running,
+      starters,
+      stoppers,
+      watchers,
+      again,
+      failed: lastError !== null,
+      failures: Math.min(failures, 3),
+      hardwareFailures: Math.min(hardwareFailures, 3),
+      how: hasVm({ state }) ? how : null,
+      // It matters only as long as failures do not keep the next machine from being saved.
+      saved: saved || failures >= failuresWithoutSaving,
+      restarted: restarts > 0,
+      jobs: Object.entries(jobs).map(([name, job]) => [name, job.state]),
+      sessions: Object.fromEntries(Object.entries(sessions).map(([name, { inGuest }]) => [name, inGuest])),
+    }),
+    projectPending: (item, { context }) =>
+      item.what !== 'effect'
+        ? item
+        : item.name === 'discard' || item.name === 'settleJobs'
+          ? // Nobody waits for it.
+            undefined
+          : item.name === 'job'
+            ? context.jobs[String(item.params['ref'])]?.state === 'running'
+              ? [item.name, item.params['ref']]
+              : undefined
+            : isCurrent(item.params, context)
+              ? [item.name, item.params['request'] ?? item.params['session']]
+              : undefined,
+    always: {
+      'a machine that is to be saved knows no session': ({ context }) =>
+        context.how !== 'boot-and-save' ||
+        (Object.keys(context.running).length === 0 &&
+          Object.values(context.sessions).every(({ inGuest }) => inGuest === 'no' || inGuest === 'failed')),
+      'a request is either waiting for something named or answered': (view) => {
+        const waiting = waits(view)
+        const asked = ['readClock', 'readJob', 'steerCommand']
+        const answering = view.pending.flatMap((item) =>
+          item.what === 'effect' && asked.includes(item.name) ? [item.params['request']] : [],
+        )
+        return view.open.every((request) => waiting.has(request) || view.context.watchers.includes(request) || answering.includes(request))
+      },
+      'commands run only while the VM is ready': ({ context, value }) =>
+        Object.keys(context.running).length === 0 || context.state === 'ready' || value === 'closing',
+      'nothing waits while the VM is down': ({ context }) =>
+        !['off', 'absent', 'backoff'].includes(context.state) ||
+        (context.waiting.length === 0 && context.starters.length === 0 && openJobs(context).length === 0),
+      'a background command runs only while the VM is ready, and never twice': ({ context, value, pending }) => {
+        const running = Object.entries(context.jobs).flatMap(([name, { state }]) => (state === 'running' ? [name] : []))
+        const started = pending.flatMap((item) => (item.what === 'effect' && item.name === 'job' ? [item.params['ref']] : []))
+        return (
+          (running.length === 0 || context.state === 'ready' || value === 'closing') &&
+          running.every((name) => started.includes(name)) &&
+          new Set(started).size === started.length
+        )
+      },
+      'no failure latches: a VM that is not ready is stopped, on its way, or has a timer or an effect pending': ({
+        context,
+        pending,
+        value,
+      }) =>
+        value === 'closing' ||
+        ['ready', 'stopped', 'off', 'absent'].includes(context.state) ||
+        pending.some(({ what }) => what !== 'request'),
+      'where policy forbids it, no VM is started or said to be ready': ({ context }) =>
+        context.forbidden === null || ['off', 'stopping'].includes(context.state),
+      'at most one VM process at a time': ({ pending }) =>
+        pending.filter((item) => item.what === 'effect' && item.name === 'runVm').length <= 1,
+      'ready is said only with a VM process behind it': ({ context, pending }) =>
+        context.state !== 'ready' ||
+        pending.some((item) => item.what === 'effect' && item.name === 'runVm' && item.params['ref'] === String(context.epoch)),
+    },
+    sometimes: {
+      ready: answered('ready'),
+      'in backoff': answered('backoff'),
+      absent: answered('absent'),
+      'a command running': ({ context }) => Object.keys(context.running).length > 0,
+      'a background command running': ({ context }) => Object.values(context.jobs).some(({ state }) => state === 'running'),
+      'one that was lost with the VM': ({ context }) =>
+        Object.values(context.jobs).some((job) => job.end?.error?.code === 'workspace-unavailable'),
+      'from a saved memory': ({ context }) => context.state === 'ready' && context.how === 'restore',
+      paused: answered('paused'),
+      'woken for a command': ({ context, value }) => value === 'waking' && context.waiting.length > 0,
+      'ready again after a death': ({ context }) => context.state === 'ready' && context.restarts > 0,
+    },
+    mayEnd: ({ context, value }) => value === 'closing' || ['stopped', 'absent', 'ready', 'paused', 'off'].includes(context.state),
+  })
+
+export const model = modelOf(['attach', 'exec', 'job', 'restart', 'cancel'])
+export const fullModel = modelOf(stimuli.map(({ name }) => name))

@@ -52,6 +52,8 @@ export type Context = {
   how: How
   /** Names the saved memory that fits; null before that was looked for. */
   snapshotKey: string | null
+  /** A memory was saved and the VM has not been healthy since: if it is not found, saving another one would not help either. */
+  saved: boolean
   /** The guest said that something still runs in its sessions. */
   busy: boolean
   /** Whether the current attempt got as far as ready. */
@@ -107,6 +109,7 @@ export function initialContext(params: Record<string, unknown>): Context {
     hardwareFailures: 0,
     how: 'boot',
     snapshotKey: null,
+    saved: false,
     busy: false,
     wasReady: false,
     delayMs: 0,

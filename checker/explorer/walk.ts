@@ -4,7 +4,7 @@ import { traceMermaid } from '../counterexample.ts'
 import { check, type CheckResult, productOf } from '../explore.ts'
 import type { Model } from '../model.ts'
 import { createStates, written } from '../product.ts'
-import type { TraceStep } from '../search.ts'
+import type { TraceStep } from '../trace.ts'
 import type { SystemModel } from '../system.ts'
 import { type Compiled, createTables } from '../tables.ts'
 

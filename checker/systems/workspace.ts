@@ -2,63 +2,10 @@
  * The workspace as a conversation meets it: the production supervisor, a client that runs a command, a client that reads files through a gate
  * that knows nothing of the VM, and a kernel between them that may revoke, time out and restart.
  */
-import { assign, emit, enqueueActions, setup } from 'xstate'
-import type { Outgoing } from '../../kernel/types.ts'
 import { model as supervisor } from '../../actors/vm-supervisor/model.ts'
-import { defineModel } from '../model.ts'
-import { defineSystem, type SystemModel, type SystemView } from '../system.ts'
-
-type ClientContext = { asked: number; answers: readonly string[] }
-type ClientEvent =
-  | { type: 'go' }
-  | { type: 'replied'; ref: string }
-  | { type: 'refused'; ref: string; error: { code: string } }
-  | { type: 'part' }
-
-/** Asks once and keeps what it was answered. */
-function client(to: string, kind: string, body: unknown) {
-  return setup({
-    types: {} as { context: ClientContext; events: ClientEvent; emitted: Outgoing },
-    actions: {
-      ask: emit((): Outgoing => ({ type: 'send', to, kind, body, ref: 'ask', deadlineMs: null })),
-      count: assign({ asked: ({ context }) => context.asked + 1 }),
-      keep: assign({
-        answers: ({ context, event }) =>
-          event.type === 'replied'
-            ? [...context.answers, 'reply']
-            : event.type === 'refused'
-              ? [...context.answers, event.error.code]
-              : context.answers,
-      }),
-    },
-  }).createMachine({
-    context: { asked: 0, answers: [] },
-    on: { go: { actions: ['count', 'ask'] }, replied: { actions: 'keep' }, refused: { actions: 'keep' }, part: {} },
-  })
-}
-
-/** A file gate as the others see it: it answers, whatever the VM does. */
-const gate = setup({
-  types: {} as { context: object; events: { type: 'read'; from: { request: number | null } }; emitted: Outgoing },
-  actions: {
-    answer: enqueueActions(({ event, enqueue }) => {
-      if (event.from.request !== null) enqueue.emit({ type: 'reply', request: event.from.request, body: {} })
-    }),
-  },
-}).createMachine({ context: {}, on: { read: { actions: 'answer' } } })
-
-const asks = (view: SystemView, id: string): ClientContext => view.actor(id).context as ClientContext
-const around = { effects: {}, always: {}, sometimes: {}, mayEnd: () => true } as const
-
-function asking(actor: string, to: string, kind: string, body: unknown) {
-  return defineModel<ClientContext>({
-    actor,
-    machine: client(to, kind, body),
-    input: undefined,
-    stimuli: [{ name: 'go', request: false, event: () => ({ type: 'go' }) }],
-    ...around,
-  })
-}
+import type { Context } from '../../actors/vm-supervisor/state.ts'
+import { asking, asks, gate } from '../stand-ins.ts'
+import { defineSystem, type SystemModel } from '../system.ts'
 
 /** What a command may be answered; anything else would be a word its caller does not know. */
 const known = [
@@ -85,6 +32,10 @@ export function system(size: 'small' | 'full'): SystemModel {
           ...supervisor,
           // The session's own client sends the command; attach and what members do stay around it.
           stimuli: supervisor.stimuli.filter(({ name }) => ['attach', ...(full ? ['restart'] : [])].includes(name)),
+          // A VM that stays up long enough to count as healthy, again and again, has a guest that makes a session some time. What an
+          // earlier guest was asked does not count.
+          apart: ({ ref }, name, { context }) => (name === 'admit' && ref === String((context as Context).epoch) ? 'now' : ''),
+          fairness: { 'effect admit now': 'strong' },
         },
       },
       shell: {
@@ -92,7 +43,7 @@ export function system(size: 'small' | 'full'): SystemModel {
         grants: { workspace: { to: 'supervisor', limits: { session: 's' } } },
       },
       reader: { model: asking('reader', 'folder', 'read', {}), grants: { folder: { to: 'gate' } } },
-      gate: { model: defineModel<object>({ actor: 'gate', machine: gate, input: undefined, stimuli: [], ...around }) },
+      gate: { model: gate() },
     },
     mailbox: 1,
     faults: {
@@ -120,6 +71,10 @@ export function system(size: 'small' | 'full'): SystemModel {
       'a command is told that there is no workspace': (view) => asks(view, 'shell').answers.includes('workspace-unavailable'),
     },
     leadsTo: {
+      'a command is answered: with a result, or why there is none': {
+        from: (view) => asks(view, 'shell').asked === 1,
+        to: (view) => asks(view, 'shell').answers.length === 1,
+      },
       'a read is answered': { from: (view) => asks(view, 'reader').asked === 1, to: (view) => asks(view, 'reader').answers.length === 1 },
     },
     possible: {

@@ -68,6 +68,8 @@ export class Control {
             message: why,
           })
         }
+      case 'trust':
+        return sessions.trust(message.session, payload)
       case 'unsession':
         await sessions.remove(message.session)
         return send({ t: 'unsessioned', session: message.session })

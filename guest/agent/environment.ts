@@ -2,6 +2,7 @@
 import type { TerminalSize } from '../wire.ts'
 import { proxyPort } from './net-sockets.ts'
 import type { Session } from './sessions.ts'
+import { ownCertificate, systemCertificates } from './slots.ts'
 
 /** Nobody is there to page, to answer or to look at a prompt. */
 const unattended = { PAGER: 'cat', GIT_PAGER: 'cat', GIT_TERMINAL_PROMPT: '0', TERM: 'dumb' }
@@ -17,6 +18,16 @@ const proxied = Object.fromEntries(
     [name.toUpperCase(), value],
   ]),
 )
+
+const trusting = {
+  SSL_CERT_FILE: systemCertificates,
+  CURL_CA_BUNDLE: systemCertificates,
+  GIT_SSL_CAINFO: systemCertificates,
+  REQUESTS_CA_BUNDLE: systemCertificates,
+  PIP_CERT: systemCertificates,
+  // Node takes these beside its own.
+  NODE_EXTRA_CA_CERTS: ownCertificate,
+}
 
 /** `trace`: programs that know OpenTelemetry make their spans part of it. On a terminal somebody is there, who may say what it is (`TERM`). */
 export function environment(
@@ -38,6 +49,8 @@ export function environment(
     PYTHONUNBUFFERED: '1',
     // Every connection is carried anyway; through the proxy a refusal comes with its reason.
     ...proxied,
+    // The system's list with what the host has it trust, for programs that look elsewhere or bring their own.
+    ...(session.slot.trusts ? trusting : {}),
     ...env,
   }
 }

@@ -57,6 +57,12 @@ export class Sessions {
     return this.#entries.get(name)?.session ?? null
   }
 
+  /** Its programs find the certificate where programs look. */
+  async trust(name: string, certificate: Uint8Array): Promise<void> {
+    const session = await this.get(name)
+    if (session !== null) await this.#slots.trust(session.slot, certificate)
+  }
+
   /** Kills all its processes, unmounts its folders, removes its home. */
   async remove(name: string): Promise<void> {
     const entry = this.#entries.get(name)

@@ -9,19 +9,22 @@
  *
  * Its owner may put anything anywhere below its home and its tmp: the agent touches neither from outside once they are given away.
  */
-import { chmod, chown, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, chown, copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { removeCgroup, slotCgroup } from './cgroups.ts'
 import { type Disk, scratchDir } from './disk.ts'
 import { Holder } from './holder.ts'
 import { KeptFiles } from './kept-output.ts'
-import { refillMs, sharedMemory, spareSlots } from './limits.ts'
+import { maxCertificate, refillMs, sharedMemory, spareSlots } from './limits.ts'
 import type { Net, NetBridge } from './net-bridge.ts'
 import { insideDir, socketsDir } from './ninep-bridge.ts'
 
 export const commandsDir = '/run/commands'
 export const outputsDir = '/run/outputs'
 const filesDir = '/run/bulkhead/slots'
+export const systemCertificates = '/etc/ssl/certs/ca-certificates.crt'
+/** Seen from inside; empty until there is one. */
+export const ownCertificate = '/run/bulkhead-ca.pem'
 
 export type Slot = {
   readonly id: string
@@ -34,6 +37,8 @@ export type Slot = {
   readonly kept: KeptFiles
   /** Null when it could not be made: nothing in there is reached then. Tried again when the slot is taken. */
   net: Net | null
+  /** Whether it was given a certificate to trust. */
+  trusts: boolean
 }
 
 export class Slots {
@@ -79,6 +84,16 @@ export class Slots {
     }
   }
 
+  /** Programs in it trust this certificate as well: in the system's list, and alone for those that bring a list of their own. */
+  async trust(slot: Slot, certificate: Uint8Array): Promise<void> {
+    if (certificate.length > maxCertificate) throw new Error('the certificate is too long')
+    const files = join(filesDir, slot.id)
+    // Written over in place: the session's namespace holds these very files.
+    await writeFile(join(files, 'own-ca.pem'), certificate)
+    await writeFile(join(files, 'ca-certificates.crt'), Buffer.concat([await readFile(systemCertificates), certificate]))
+    slot.trusts = certificate.length > 0
+  }
+
   /** Kills everything in it and removes what it left. */
   async remove(slot: Pick<Slot, 'id' | 'cgroup' | 'dir' | 'sockets'>): Promise<void> {
     await removeCgroup(slot.cgroup)
@@ -98,7 +113,7 @@ export class Slots {
       const holder = await Holder.start(join(cgroup, 'base'), jail(dir, sockets, join(filesDir, id)))
       // Whoever is in there sees its own processes and no others, not even that there are some.
       await holder.order('mount -o remount,nosuid,nodev,noexec,hidepid=invisible /proc')
-      return { id, cgroup, dir, sockets, holder, kept: new KeptFiles(), net: await this.#openNet(holder) }
+      return { id, cgroup, dir, sockets, holder, kept: new KeptFiles(), net: await this.#openNet(holder), trusts: false }
     } catch (error) {
       await this.remove({ id, cgroup, dir, sockets })
       throw error
@@ -128,6 +143,9 @@ export class Slots {
     await mkdir(files, { recursive: true })
     await writeFile(join(files, 'passwd'), `${bases.passwd}${user}:x:${uid}:${uid}::/sessions/${name}:/bin/bash\n`)
     await writeFile(join(files, 'group'), `${bases.group}${user}:x:${uid}:\n`)
+    if (uid !== 65_534) return
+    await copyFile(systemCertificates, join(files, 'ca-certificates.crt'))
+    await writeFile(join(files, 'own-ca.pem'), '')
   }
 }
 
@@ -155,5 +173,7 @@ function jail(dir: string, sockets: string, files: string): string[] {
     '--bind', sockets, insideDir,
     '--ro-bind', join(files, 'passwd'), '/etc/passwd',
     '--ro-bind', join(files, 'group'), '/etc/group',
+    '--ro-bind', join(files, 'ca-certificates.crt'), systemCertificates,
+    '--ro-bind', join(files, 'own-ca.pem'), ownCertificate,
   ]
 }

@@ -10,7 +10,20 @@ const all = subjects()
 const rows: string[] = []
 
 test('there are models to check', () => {
-  expect(all.map(({ name }) => name)).toEqual(expect.arrayContaining(['vm-supervisor', 'consent', 'conversation', 'kernel', 'whole']))
+  expect(all.map(({ name }) => name)).toEqual(
+    expect.arrayContaining([
+      'vm-supervisor',
+      'consent',
+      'conversation',
+      'mcp-host',
+      'egress',
+      'fs-gate',
+      'gateway',
+      'kernel',
+      'users',
+      'whole',
+    ]),
+  )
 })
 
 test.each(all)('$name: every property holds in every state', async ({ name, load }) => {

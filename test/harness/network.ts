@@ -2,7 +2,7 @@
  * A workspace with a network, for tests and benches: the real supervisor and its VM, the real egress, and loopback standing for the hosts
  * on the internet. Only here does egress get another resolver and guard; everything else of it is what runs in production.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createEffects } from '../../actors/egress/effects.ts'
@@ -10,31 +10,53 @@ import { actor as egress } from '../../actors/egress/index.ts'
 import type { EgressDecision } from '../../actors/egress/protocol.ts'
 import { protocol as consentProtocol } from '../../actors/consent/protocol.ts'
 import { protocol as policyProtocol } from '../../actors/policy/protocol.ts'
+import { seal } from '../../actors/egress/vault-format.ts'
+import type { VmStatus } from '../../actors/vm-supervisor/protocol.ts'
 import { actor as supervisor } from '../../actors/vm-supervisor/index.ts'
-import type { Actor } from '../../kernel/index.ts'
+import type { Actor, Permissions } from '../../kernel/index.ts'
 import { startTestKernel } from '../../kernel/testing/test-kernel.ts'
 import { fault } from '../../kernel/errors.ts'
 import { checkout } from './product.ts'
 
 export type Ran = { exitCode: number | null; stdout: string; stderr: string }
 export type Workspace = {
-  /** Runs a command as a session. */
-  exec(session: string, command: string): Promise<Ran>
+  /** Runs a command as a session; as root within it, or as root of the whole guest, which no session of the product is. */
+  exec(session: string, command: string, as?: 'session' | 'root' | 'machine'): Promise<Ran>
   /** Gives a session a network: the hosts of its capability. */
   network(session: string, hosts: readonly string[]): Promise<void>
   attach(session: string): Promise<void>
   rule(rule: object): Promise<void>
   decisions(): Promise<readonly EgressDecision[]>
   restart(): Promise<void>
+  /** Keeps a secret for a host, as a member would. */
+  secret(name: string, host: string, port: number, value: string): Promise<void>
+  status(): Promise<VmStatus>
   /** Names egress looked up since the last call. */
   lookedUp(): string[]
   stop(): Promise<void>
+}
+
+/** First line of a command that is to run as root. Only the agent of these tests knows them. */
+const rootMarks = { root: '#root', machine: '#machine' } as const
+
+/** The guest's agent, but that it also runs commands as root: what a session that broke out could do. */
+function withRoot(dir: string): void {
+  cpSync(join(checkout, 'guest'), dir, { recursive: true })
+  const file = join(dir, 'agent', 'commands.ts')
+  const usual = "inCgroup(cgroup, inSession(session, ['setpriv', ...ids, ...rights, ...shell]))"
+  const before = readFileSync(file, 'utf8')
+  if (!before.includes(usual)) throw new Error('The agent starts commands in another way now; this has to follow.')
+  const as = (mark: string, how: string) => `command.startsWith('${mark}\\n') ? inCgroup(cgroup, ${how}) : `
+  const all = `${as(rootMarks.root, 'inSession(session, shell)')}${as(rootMarks.machine, 'shell')}${usual}`
+  writeFileSync(file, before.replace(usual, all))
 }
 
 type Part = { type: string; text?: string }
 
 export async function startWorkspace(): Promise<Workspace> {
   const home = mkdtempSync(join(tmpdir(), 'bulkhead-net-'))
+  const guestDir = join(home, 'guest')
+  withRoot(guestDir)
   const lookups: string[] = []
   const effects = createEffects({
     resolve: async (host) => {
@@ -44,8 +66,14 @@ export async function startWorkspace(): Promise<Workspace> {
     addressPolicy: () => (address) => (address === '127.0.0.1' ? 'public' : 'private'),
   })
   const onLoopback: Actor = { ...egress, manifest: { ...egress.manifest, placement: 'inline', fds: [] }, effects }
+  const { manifest } = supervisor
+  const withSources = (params: Record<string, unknown>): Permissions => {
+    const { fsRead = [], ...others } = manifest.permissions(params) as Permissions
+    // Its own code imports the guest's half of the wire; what it packs is the copy.
+    return { ...others, fsRead: [...fsRead, `${join(checkout, 'guest')}/`] }
+  }
   const vm = {
-    manifest: supervisor.manifest,
+    manifest: { ...manifest, permissions: withSources },
     protocol: supervisor.protocol,
     entry: new URL('../../actors/vm-supervisor/index.ts', import.meta.url).href,
     load: async () => supervisor,
@@ -75,7 +103,7 @@ export async function startWorkspace(): Promise<Workspace> {
       'vm-supervisor': {
         home: join(home, 'vm'),
         imageDir: join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'bulkhead', 'images'),
-        guestDir: join(checkout, 'guest'),
+        guestDir,
         nodeBinary: process.execPath,
         vm: 'auto',
       },
@@ -86,7 +114,7 @@ export async function startWorkspace(): Promise<Workspace> {
     kernel.endpoint(`session-${session}`, [{ name: 'vm', target: 'vm-supervisor', limits: { session }, reason: 'test' }])
   const request = async (to: string, kind: string, body: unknown) => (await running.test.request(to, kind, body, { deadlineMs: null })).body
   return {
-    async exec(session, command) {
+    async exec(session, command, who = 'session') {
       let stdout = ''
       let stderr = ''
       const onPart = (part: unknown): void => {
@@ -94,11 +122,12 @@ export async function startWorkspace(): Promise<Workspace> {
         if (type === 'stdout') stdout += text
         if (type === 'stderr') stderr += text
       }
-      const { body } = await as(session).request('vm', 'exec', { command, timeoutMs: 300_000 }, { onPart, deadlineMs: null })
+      const order = who === 'session' ? { command } : { command: `${rootMarks[who]}\n${command}`, cwd: '/' }
+      const { body } = await as(session).request('vm', 'exec', { ...order, timeoutMs: 300_000 }, { onPart, deadlineMs: null })
       return { exitCode: (body as { exitCode: number | null }).exitCode, stdout, stderr }
     },
     async network(session, hosts) {
-      const caps = [{ slot: 'egress', limits: { kinds: ['connect', 'tunnel-data'], session, hosts } }]
+      const caps = [{ slot: 'egress', limits: { kinds: ['connect', 'tunnel-data', 'authority'], session, hosts } }]
       await running.test.request('vm-supervisor', 'network', { session }, { caps })
     },
     attach: async (session) => void (await request('vm-supervisor', 'attach', { session, folders: [] })),
@@ -106,6 +135,14 @@ export async function startWorkspace(): Promise<Workspace> {
     decisions: async () =>
       ((await request('egress', 'log', { count: 1_000, session: null })) as { decisions: readonly EgressDecision[] }).decisions,
     restart: async () => void (await request('vm-supervisor', 'restart', {})),
+    async secret(name, host, port, value) {
+      const key = Buffer.alloc(32, 7)
+      const kept = seal(value, { name, host, port, place: { in: 'header', name: 'authorization', prefix: 'Bearer ' } }, key)
+      writeFileSync(join(home, 'vault.key'), key.toString('base64'))
+      writeFileSync(join(home, 'vault.json'), JSON.stringify({ version: 1, label: '', key: 'file', secrets: [kept] }))
+      await request('egress', 'reload-secrets', {})
+    },
+    status: async () => (await request('vm-supervisor', 'status', {})) as VmStatus,
     lookedUp: () => lookups.splice(0),
     async stop() {
       await running.stop()

@@ -23,6 +23,11 @@ export function inEnvironment(pid: number, secret: string): boolean {
   return ['environ', 'cmdline'].some((name) => readFileSync(`/proc/${pid}/${name}`, 'latin1').includes(secret))
 }
 
+/** Whether the kernel would put none of its memory into a core dump. */
+export function leavesNoImage(pid: number): boolean {
+  return process.platform !== 'linux' || Number.parseInt(readFileSync(`/proc/${pid}/coredump_filter`, 'latin1'), 16) === 0
+}
+
 /** In a file that one of its descriptors leads to, deleted or not. */
 export function inOpenFiles(pid: number, secret: string): boolean {
   return readdirSync(`/proc/${pid}/fd`).some((fd) => {

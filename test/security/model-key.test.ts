@@ -16,7 +16,7 @@ import {
   toolResults,
   use,
 } from '../harness/scripted-messages-server.ts'
-import { filesWith, inEnvironment, inMemory, inOpenFiles } from '../harness/secrets.ts'
+import { filesWith, inEnvironment, inMemory, inOpenFiles, leavesNoImage } from '../harness/secrets.ts'
 
 const key = `sk-ant-made-up-${randomBytes(24).toString('hex')}`
 /** Known to the conversation and the gateway but not to egress: shows that the search finds what is there. */
@@ -46,6 +46,7 @@ beforeAll(async () => {
         ...(inEnvironment(pid, key) ? ['environment'] : []),
         ...(pid !== daemon && inOpenFiles(pid, key) ? ['open files'] : []),
         ...(root && inMemory(pid, key) ? ['memory'] : []),
+        ...(title.startsWith('bulkhead egress') && !leavesNoImage(pid) ? ['core dumps'] : []),
       ],
     }))
     marked = root ? searched.filter(({ pid }) => inMemory(pid, marker)).map(({ title }) => title) : []
@@ -91,6 +92,10 @@ describe('of the daemon, its actors and the VM, no process but egress has it', (
         .map(({ title }) => title)
         .filter((title) => !title.startsWith('bulkhead egress')),
     ).toEqual([])
+  })
+
+  test.runIf(process.platform === 'linux')('in an image of its memory, should it die', () => {
+    expect(holders.filter(({ where }) => where.includes('core dumps'))).toEqual([])
   })
 
   test.runIf(root)('in its memory', () => {

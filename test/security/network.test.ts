@@ -1,18 +1,29 @@
 /**
  * What programs of the workspace can reach, tried from inside: by name and by address, on any port, with and without proxy variables; and
- * that nothing else leaves by any way we know. Again after the VM was restarted.
+ * that nothing else leaves by any way we know. As a session's user, as root within a session and as root of the whole guest; again after the
+ * VM was restored from its saved memory, and after the supervisor was started anew.
  */
 import { once } from 'node:events'
 import http from 'node:http'
+import https from 'node:https'
 import net, { type AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import tls from 'node:tls'
+import { createAuthority } from '../../actors/egress/authority.ts'
+import { trustBesides } from '../../actors/egress/network.ts'
 import { startWorkspace, type Workspace } from '../harness/network.ts'
+import { attempts } from './egress-attempts.ts'
 
 let workspace: Workspace
 let page: http.Server
 let echo: net.Server
 let pagePort: number
 let echoPort: number
+let secure: https.Server
+let securePort: number
+const trustedBefore = tls.getCACertificates('default')
+const token = 'tok-made-up-Zm9vYmFy'
+const tokens: string[] = []
 const seen: string[] = []
 let echoed = 0
 
@@ -28,30 +39,55 @@ beforeAll(async () => {
     socket.on('data', (bytes) => (echoed += bytes.length))
     socket.pipe(socket)
   })
-  for (const server of [page, echo]) {
+  // A host of the internet, with a certificate this machine trusts.
+  const company = createAuthority()
+  trustBesides(await company.certificate())
+  const context = await company.contextFor('s.example')
+  secure = https.createServer({ SNICallback: (_name, done) => done(null, context) }, (request, response) => {
+    tokens.push(`${request.method} ${request.url} ${request.headers.authorization ?? 'none'}`)
+    response.end(`you sent ${request.headers.authorization ?? 'none'}\n`)
+  })
+  for (const server of [page, echo, secure]) {
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
   }
   pagePort = (page.address() as AddressInfo).port
   echoPort = (echo.address() as AddressInfo).port
+  securePort = (secure.address() as AddressInfo).port
   workspace = await startWorkspace()
   for (const session of ['open', 'other', 'closed']) await workspace.attach(session)
-  await workspace.network('open', ['a.example', '203.0.113.7', 'x.private.example'])
+  await workspace.network('open', ['a.example', '203.0.113.7', 'x.private.example', 's.example'])
   await workspace.network('other', ['b.example'])
 })
 afterAll(async () => {
   await workspace?.stop()
-  page.closeAllConnections()
-  page.close()
+  for (const server of [page, secure]) {
+    server.closeAllConnections()
+    server.close()
+  }
   echo.close()
+  tls.setDefaultCACertificates(trustedBefore)
 })
 
 /** A Python program, as one shell word. */
 const python = (code: string) => `python3 - <<'PYTHON'\n${code}\nPYTHON`
 const direct = "--noproxy '*'"
 
+type Who = 'session' | 'root' | 'machine'
+
+/** Every name, spelling and shape of the catalogue, as one who may reach a.example alone; counts what the origin heard. */
+async function reachesNothingElse(who: 'session' | 'root'): Promise<string[]> {
+  workspace.lookedUp()
+  const ran = await workspace.exec('open', python(attempts('a.example', pagePort)), who)
+  const { tried, through } = JSON.parse(ran.stdout.trim() || '{}') as { tried?: number; through?: string[] }
+  expect([through, ran.stderr.includes('Traceback')], ran.stderr.slice(-500)).toEqual([[], false])
+  expect(tried).toBeGreaterThan(200)
+  expect(seen.filter((line) => line.includes('/stolen') && !line.includes(` a.example:${pagePort}/`))).toEqual([])
+  return workspace.lookedUp().filter((name) => name !== 'a.example')
+}
+
 /** Tries them all from inside, as a session that may reach nothing, and counts what arrived anywhere. */
-async function carriesNothing(): Promise<void> {
+async function carriesNothing(who: Who = 'session'): Promise<number> {
   workspace.lookedUp()
   const before = { seen: seen.length, echoed, decisions: (await workspace.decisions()).length }
   const ran = await workspace.exec(
@@ -95,19 +131,29 @@ for port in (21, 22, 25, 53, 80, 143, 443, 853, 6379, 8080):
 attempt("tcp over IPv6", tcp("2001:db8::53", 443, socket.AF_INET6))
 for kind, proto in ((socket.SOCK_RAW, 1), (socket.SOCK_DGRAM, 1), (socket.SOCK_RAW, 6), (socket.SOCK_RAW, 255)):
     attempt(f"icmp or raw {kind} {proto}", lambda: socket.socket(socket.AF_INET, kind, proto).sendto(b"x" * 40, ("198.51.100.53", 0)))
-attempt("packet", lambda: socket.socket(17, socket.SOCK_RAW, 3))
+def packet():
+    s = socket.socket(17, socket.SOCK_RAW, 3)
+    others = [name for _, name in socket.if_nameindex() if name != "lo"]
+    if not others: raise OSError("no interface")
+    for name in others:
+        s.bind((name, 0))
+        s.send(b"\\xff" * 60)
+attempt("packet", packet)
 attempt("vsock to the host", lambda: socket.socket(40, socket.SOCK_STREAM).connect((2, 1024)))
 attempt("vsock to the hypervisor", lambda: socket.socket(40, socket.SOCK_STREAM).connect((0, 1)))
 attempt("tun", lambda: os.open("/dev/net/tun", os.O_RDWR))
-for path in ["/dev/vport1p0", "/dev/vport1p1", "/dev/vport1p2", "/dev/vport1p3", "/dev/hvc0", "/dev/ttyS0", "/dev/mem", "/dev/port", "/dev/vda", "/dev/vdb", "/dev/fuse", "/dev/vhost-vsock", "/sys/firmware/qemu_fw_cfg/by_name"]:
+# Root of the guest owns these; what it could write there is the host's to disbelieve (link.test.ts).
+for path in [] if os.getuid() == 0 else ["/dev/vport1p0", "/dev/vport1p1", "/dev/vport1p2", "/dev/vport1p3", "/dev/hvc0", "/dev/ttyS0", "/dev/mem", "/dev/port", "/dev/vda", "/dev/vdb", "/dev/fuse", "/dev/vhost-vsock", "/sys/firmware/qemu_fw_cfg/by_name"]:
     attempt(path, lambda: os.open(path, os.O_RDWR if path.startswith("/dev") else os.O_RDONLY))
 print(tried, out)`),
+    who,
   )
-  expect(ran.stdout.trim(), ran.stderr).toMatch(/^\d+ \[\]$/)
-  expect(Number.parseInt(ran.stdout, 10)).toBeGreaterThan(45)
+  // Root may make any socket; its packets stay in a machine that has no card, which is what counts below.
+  expect(ran.stdout.trim(), ran.stderr).toMatch(who === 'session' ? /^\d+ \[\]$/ : /^\d+ \[.*\]$/)
+  expect(Number.parseInt(ran.stdout, 10)).toBeGreaterThan(who === 'session' ? 45 : 33)
   expect({ seen: seen.length, echoed }).toEqual({ seen: before.seen, echoed: before.echoed })
   expect(workspace.lookedUp()).toEqual([])
-  expect((await workspace.decisions()).length).toBe(before.decisions)
+  return (await workspace.decisions()).length - before.decisions
 }
 
 describe('what is allowed', () => {
@@ -174,7 +220,12 @@ describe('what is not allowed', () => {
 })
 
 describe('other ways out', () => {
-  test('none of them carries a byte', carriesNothing)
+  test.each(['session', 'root', 'machine'] as const)('none of them carries a byte, as %s', async (who) => {
+    expect(await carriesNothing(who)).toBe(0)
+  })
+  test.each(['session', 'root'] as const)('no name, spelling or shape reaches what is not allowed, as %s', async (who) => {
+    expect(await reachesNothingElse(who)).toEqual([])
+  })
   test('a name is never looked up for asking, only for connecting to a host that is allowed', async () => {
     workspace.lookedUp()
     const names = Array.from({ length: 5 }, (_, at) => `secret-${at}.evil.example`).join(' ')
@@ -184,6 +235,39 @@ describe('other ways out', () => {
     )
     expect(ran.stdout).toMatch(/^198\.1[89]\./)
     expect(workspace.lookedUp()).toEqual([])
+  })
+})
+
+describe('a host whose requests are read', () => {
+  test('programs trust what they meet there; a secret arrives and does not come back; what may not be asked is refused in words', async () => {
+    await workspace.rule({ change: 'request', rule: { host: 's.example', methods: ['GET'], path: '/v1/**' } })
+    await workspace.secret('api', 's.example', securePort, token)
+    const at = `https://s.example:${securePort}`
+    const ran = await workspace.exec(
+      'open',
+      [
+        `curl -sS ${direct} -H 'Authorization: Bearer my-own' ${at}/v1/curl`,
+        `curl -sS ${at}/v1/proxied`,
+        python(
+          `import urllib.request; print(urllib.request.build_opener(urllib.request.ProxyHandler({})).open("${at}/v1/python").read().decode().strip())`,
+        ),
+        `curl -sS ${direct} -X POST -d x ${at}/v1/curl`,
+        `curl -sS ${direct} ${at}/v2`,
+        'env',
+      ].join('\n'),
+    )
+    expect(ran.stdout.match(/you sent Bearer \[key\]/g), ran.stderr).toHaveLength(3)
+    expect(tokens).toEqual(['curl', 'proxied', 'python'].map((name) => `GET /v1/${name} Bearer ${token}`))
+    expect(ran.stdout.match(/Rule: request rules/g)).toHaveLength(2)
+    expect(`${ran.stdout}${ran.stderr}`).not.toContain(token)
+  })
+  test('a program that does not trust it gets nothing, and neither does the host', async () => {
+    const ran = await workspace.exec(
+      'open',
+      `SSL_CERT_FILE= CURL_CA_BUNDLE=/dev/null curl -sS -m 60 ${direct} https://s.example:${securePort}/v1/x`,
+    )
+    expect(ran.exitCode).not.toBe(0)
+    expect(tokens.some((line) => line.includes('/v1/x'))).toBe(false)
   })
 })
 
@@ -197,8 +281,9 @@ test('a rule cuts what is open', async () => {
   await workspace.rule({ change: 'forget', pattern: 'a.example' })
 })
 
-test('all of it holds after the VM was restarted', async () => {
+test('all of it holds after the VM was restored from its saved memory', async () => {
   await workspace.restart()
+  expect((await workspace.status()).start).toBe('restored')
   const ran = await workspace.exec(
     'open',
     `curl -sS ${direct} http://a.example:${pagePort}/x; curl -sS -m 60 ${direct} http://b.example:${pagePort}/`,
@@ -206,5 +291,8 @@ test('all of it holds after the VM was restarted', async () => {
   expect(ran.stdout).toBe('the page\n')
   expect(ran.stderr).toContain('bulkhead: no connection to b.example')
   expect((await workspace.exec('closed', `curl -sS -m 60 ${direct} http://a.example:${pagePort}/`)).exitCode).not.toBe(0)
-  await carriesNothing()
+  const read = await workspace.exec('open', `curl -sS ${direct} https://s.example:${securePort}/v1/restored`)
+  expect(read.stdout, read.stderr).toContain('you sent Bearer [key]')
+  expect(await carriesNothing('machine')).toBe(0)
+  expect(await reachesNothingElse('session')).toEqual([])
 })

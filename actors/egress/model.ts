@@ -1,0 +1,179 @@
+/**
+ * What the checker plays around egress: the API's address that opens or does not, rules and policy that arrive, change and are lost, two
+ * sessions that fetch and call the model, a tunnel from the workspace, a caller that gives up.
+ */
+import { defineModel, type Pending, type View } from '../../checker/model.ts'
+import type { Policy } from '../policy/protocol.ts'
+import type { PolicyInputs } from './egress-policy.ts'
+import { type Context, machine } from './machine.ts'
+import { startRules } from './rules.ts'
+
+const fault = (code: string) => ({ code, message: 'made up', remedy: '' })
+/** Each request comes from a session of its own, with a host of its own, so that a mix-up would show. */
+const sessionOf = (request: number): string => `s-${request}`
+const hostOf = (request: number): string => `h-${request}.example`
+const from = (request: number) => ({
+  request,
+  badge: { from: 'x', session: sessionOf(request), limits: { hosts: [hostOf(request)] } },
+  caps: [],
+})
+const policy = (hosts: readonly string[] | null) => ({
+  policy: { values: { coworkEgressAllowedHosts: hosts }, decidedBy: {}, failedClosed: false } as unknown as Policy,
+})
+const end = (event: { type: string; [key: string]: unknown }) => ({ event, ends: true })
+const outcomes =
+  (name: string, names: readonly string[], more: object = {}) =>
+  () =>
+    names.map((outcome) =>
+      end({ type: `${name}.${outcome}`, ...(outcome === 'done' ? { reply: {}, ...more } : { error: fault('internal') }) }),
+    )
+
+type Effect = Extract<Pending, { what: 'effect' }>
+const effects = ({ pending }: View<Context>, ...names: string[]): Effect[] =>
+  pending.filter((item): item is Effect => item.what === 'effect' && names.includes(item.name))
+const requests = (view: View<Context>, ...names: string[]): number[] =>
+  effects(view, ...names)
+    .map(({ params }) => params['request'] as number)
+    .toSorted((a, b) => a - b)
+const stopped = ({ value }: View<Context>): boolean => value === 'stopped'
+const watched = ({ pending }: View<Context>): boolean => pending.some((item) => item.what === 'request' && item.kind === 'watch')
+/** What a step puts in force: the effect does so before it does anything else. */
+const enforced = (before: View<Context>, after: View<Context>): PolicyInputs | undefined => {
+  const known = new Set(effects(before, 'applyPolicy'))
+  return effects(after, 'applyPolicy').find((item) => !known.has(item))?.params['inputs'] as PolicyInputs | undefined
+}
+const known = ({
+  context: {
+    policy: { rules, managed },
+  },
+}: View<Context>) => (rules !== null && managed !== null ? { rules, managed } : null)
+const sorted = (numbers: readonly number[]): string => numbers.toSorted((a, b) => a - b).join()
+
+const tells = (name: string, hosts: readonly string[] | null) => ({
+  name,
+  request: false,
+  when: watched,
+  event: () => ({ type: 'part', ref: 'policy', kind: 'watch', body: policy(hosts) }),
+})
+
+/** @param tunnels whether the workspace asks too, and the member for the rules */
+const modelOf = (tunnels: boolean) =>
+  defineModel<Context>({
+    actor: 'egress',
+    machine,
+    input: { params: { fds: { secrets: 3 }, baseUrl: null }, slots: ['policy'] },
+    stimuli: [
+      { name: 'model', event: (_, request) => ({ type: 'model', body: { path: '/v1/messages' }, from: from(request) }) },
+      { name: 'fetch', event: (_, request) => ({ type: 'fetch', body: { url: 'https://a.example' }, from: from(request) }) },
+      {
+        name: 'connect',
+        when: () => tunnels,
+        event: (_, request) => ({ type: 'connect', body: { tunnel: 1, to: null }, from: from(request) }),
+      },
+      {
+        name: 'tunnel-data',
+        when: () => tunnels,
+        event: (_, request) => ({ type: 'tunnel-data', body: { tunnel: 1, bytes: null }, from: from(request) }),
+      },
+      { name: 'rules', when: () => tunnels, event: (_, request) => ({ type: 'rules', body: {}, from: from(request) }) },
+      {
+        name: 'deny a host',
+        event: (_, request) => ({
+          type: 'change-rule',
+          body: { rule: { change: 'deny', pattern: 'a.example' }, session: null },
+          from: from(request),
+        }),
+      },
+      tells('policy tells', null),
+      tells('policy allows nothing', []),
+      {
+        name: 'give up',
+        request: false,
+        when: ({ open }) => open.length > 0,
+        event: ({ open }) => ({ type: 'cancelled', request: open[0] }),
+      },
+      { name: 'stopping', request: false, event: () => ({ type: 'stopping' }) },
+    ],
+    effects: {
+      openUpstream: () => [end({ type: 'openUpstream.opened' }), end({ type: 'openUpstream.failed', error: fault('model-unreachable') })],
+      closeUpstream: () => [end({ type: 'closeUpstream.closed' })],
+      loadPolicy: () => [end({ type: 'loadPolicy.loaded', rules: startRules, problem: null, registries: [] })],
+      applyPolicy: () => [end({ type: 'applyPolicy.applied' })],
+      saveRules: outcomes('saveRules', ['done', 'failed']),
+      rest: () => [end({ type: 'rest.done' })],
+      forward: outcomes('forward', ['done', 'failed', 'crashed']),
+      fetchPage: outcomes('fetchPage', ['done', 'failed']),
+      tunnel: outcomes('tunnel', ['done', 'failed']),
+      tunnelWrite: outcomes('tunnelWrite', ['done', 'crashed']),
+      showRules: outcomes('showRules', ['done'], { registries: [] }),
+    },
+    // Policy's actor may go down; it is asked again.
+    replies: ({ ref, kind }) => [{ type: 'refused', ref, kind, error: fault('actor-down') }],
+    // Order of arrival among those in flight changes nothing; how closing and putting in force end changes nothing either.
+    project: ({ models, fetches, ...context }) => ({ ...context, models: sorted(models), fetches: sorted(fetches) }),
+    projectPending: (item) =>
+      item.what !== 'effect'
+        ? item
+        : item.name === 'closeUpstream' || item.name === 'applyPolicy'
+          ? undefined
+          : [item.name, item.params['request']],
+    always: {
+      'who waits is worked for': (view) =>
+        view.open.every((request) => view.pending.some((item) => item.what === 'effect' && item.params['request'] === request)),
+      'what is counted as in flight is in flight': (view) =>
+        sorted(view.context.models) === requests(view, 'forward', 'describe').join() &&
+        sorted(view.context.fetches) === requests(view, 'fetchPage', 'explain').join(),
+      'what runs is for the session and the hosts its message was stamped with': (view) =>
+        effects(view, 'forward', 'fetchPage', 'tunnel', 'tunnelWrite').every(({ name, params }) => {
+          const request = params['request'] as number
+          if (name === 'forward') return params['session'] === sessionOf(request)
+          if (name === 'tunnelWrite') return (params['id'] as string).split(' ')[1] === sessionOf(request)
+          const { session, hosts } = params['bearer'] as { session: string; hosts: string[] }
+          return session === sessionOf(request) && hosts.join() === hostOf(request)
+        }),
+      'policy is watched, or asked again in a moment': (view) => watched(view) || effects(view, 'rest').length > 0,
+      'never given up: a way to the API that is closed is tried again': (view) =>
+        stopped(view) || view.context.trouble === null || view.pending.some(({ what }) => what === 'timer'),
+    },
+    sometimes: {
+      'closed and opened again': ({ value, context, sent }) =>
+        JSON.stringify(value) === '{"up":"serving"}' && context.trouble === null && (sent['model'] ?? 0) > 0,
+      'policy in force': ({ context }) => context.policy.rules !== null && context.policy.managed !== null,
+      'a denial in force while a page is fetched': (view) =>
+        view.context.policy.rules?.member.deny.includes('a.example') === true && view.context.fetches.length > 0,
+    },
+    steps: {
+      'a rule that changes is in force before its change is acknowledged': (before, event, after, out) =>
+        event.type !== 'change-rule' ||
+        after.context.policy.rules === before.context.policy.rules ||
+        (!out.some(({ type }) => type === 'reply') && effects(after, 'saveRules').length > effects(before, 'saveRules').length),
+      'what is known of rules and policy is in force at once, whole, and nothing before all is known': (before, _event, after) => {
+        const now = known(after)
+        const inputs = enforced(before, after)
+        const changed = now !== null && (now.rules !== before.context.policy.rules || now.managed !== before.context.policy.managed)
+        if (inputs === undefined) return !changed
+        return (
+          now !== null && inputs.member === now.rules.member && inputs.sessions === now.rules.sessions && inputs.managed === now.managed
+        )
+      },
+      'while the way to the API is closed, who asks is told so at once': (before, event, _after, out) =>
+        event.type !== 'model' || before.context.trouble === null || stopped(before) || out.some(({ type }) => type === 'refuse'),
+      'pages are fetched whether or not the way to the API is open': (before, event, after) =>
+        event.type !== 'fetch' || stopped(before) || after.context.fetches.length > before.context.fetches.length,
+    },
+    leadsTo: { 'a request is answered': { from: ({ open }) => open.length > 0, to: ({ open }) => open.length === 0 } },
+    possible: {
+      'the way to the API opens': (view) =>
+        stopped(view) || (view.context.trouble === null && JSON.stringify(view.value).includes('serving')),
+    },
+    // Sessions and hosts by number are this model's own; in production `fetch` may come without an answer wanted, or find egress full.
+    onlyHere: [
+      'what runs is for the session and the hosts its message was stamped with',
+      'pages are fetched whether or not the way to the API is open',
+      'while the way to the API is closed, who asks is told so at once',
+    ],
+    mayEnd: stopped,
+  })
+
+export const model = modelOf(false)
+export const fullModel = modelOf(true)

@@ -1,0 +1,179 @@
+/** What goes out by this machine's proxy: fetches, tunnels and the model API, through a real one on loopback; and what a proxy is not asked for. */
+import { once } from 'node:events'
+import http from 'node:http'
+import net, { type AddressInfo, type Socket } from 'node:net'
+import { duplexPair } from 'node:stream'
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import type { Address } from './decide.ts'
+import { fetchPage } from './fetch-page.ts'
+import { createProxyFor } from './network.ts'
+import type { ProxyVariables } from './proxy-settings.ts'
+import { relay } from './relay.ts'
+import { accessTo } from './testing/access.ts'
+import { openUpstream } from './upstream.ts'
+
+let origin: http.Server
+let proxy: http.Server
+let port: number
+let via: string
+/** What the proxy was asked. */
+let asked: { line: string; auth: string | undefined }[]
+let refuse = 0
+
+beforeAll(async () => {
+  origin = http.createServer((request, response) => void response.end(`origin got ${request.url} for ${request.headers.host}`))
+  proxy = http.createServer((request, response) => {
+    asked.push({ line: `${request.method} ${request.url}`, auth: request.headers['proxy-authorization'] })
+    response.end(`proxied ${request.url}`)
+  })
+  proxy.on('connect', (request: http.IncomingMessage, socket: Socket, head: Buffer) => {
+    asked.push({ line: `CONNECT ${request.url}`, auth: request.headers['proxy-authorization'] })
+    if (refuse > 0) {
+      socket.end(`HTTP/1.1 ${refuse} No\r\ncontent-length: 0\r\n\r\n`)
+      return
+    }
+    const far = net.connect((origin.address() as AddressInfo).port, '127.0.0.1', () => {
+      socket.write('HTTP/1.1 200 OK\r\n\r\n')
+      far.write(head)
+      far.pipe(socket).pipe(far)
+    })
+    for (const one of [far, socket]) one.on('error', () => undefined)
+  })
+  for (const server of [origin, proxy]) {
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+  }
+  port = (origin.address() as AddressInfo).port
+  via = `http://ann:secret@127.0.0.1:${(proxy.address() as AddressInfo).port}`
+})
+afterAll(() => {
+  for (const server of [origin, proxy]) {
+    server.closeAllConnections()
+    server.close()
+  }
+})
+beforeEach(() => {
+  asked = []
+  refuse = 0
+})
+
+const signal = () => AbortSignal.timeout(10_000)
+const guard = (address: string) => (address === '203.0.113.9' ? 'public' : address === '127.0.0.1' ? 'loopback' : 'private')
+function web(variables: ProxyVariables, known: Record<string, readonly Address[]> = {}) {
+  return {
+    resolve: async (host: string) => known[host] ?? Promise.reject(new Error('ENOTFOUND')),
+    addressPolicy: () => guard,
+    proxyFor: createProxyFor(variables),
+  } as const
+}
+const auth = `Basic ${Buffer.from('ann:secret').toString('base64')}`
+
+test('a plain page is read by the proxy, which is told the whole address', async () => {
+  const page = await fetchPage({ url: 'http://a.example/x?y' }, web({ http: via }), await accessTo(['a.example']), signal())
+  expect(page.text).toBe('proxied http://a.example/x?y')
+  expect(asked).toEqual([{ line: 'GET http://a.example/x?y', auth }])
+})
+
+test('a host off the list is refused before the proxy hears of it', async () => {
+  await expect(fetchPage({ url: 'http://b.example/' }, web({ http: via }), await accessTo(['a.example']), signal())).rejects.toMatchObject({
+    code: 'egress-denied',
+  })
+  expect(asked).toEqual([])
+})
+
+test.each([
+  ['a private literal', 'http://10.0.0.1/', {}, 'address: private'],
+  ['a loopback literal in hex', 'http://0x7f000001/', {}, 'address: loopback'],
+  ['the proxy itself', 'http://proxy.example/', {}, 'proxy-itself'],
+  ['a name of the local network', 'http://intranet/', {}, 'address: local name'],
+  ['a name that leads inside', 'http://in.example/', { 'in.example': [{ address: '10.0.0.7', family: 4 }] }, 'address: private'],
+  [
+    'a name that leads inside and outside',
+    'http://both.example/',
+    {
+      'both.example': [
+        { address: '203.0.113.9', family: 4 },
+        { address: '10.0.0.7', family: 4 },
+      ],
+    },
+    'address: private',
+  ],
+] as const)('the proxy is not asked for %s', async (_what, url, known, rule) => {
+  const proxied = web({ http: url.includes('proxy.example') ? 'http://proxy.example:3128' : via }, known as Record<string, Address[]>)
+  await expect(fetchPage({ url }, proxied, await accessTo(['*']), signal())).rejects.toMatchObject({ code: 'private-address', rule })
+  expect(asked).toEqual([])
+})
+
+test('NO_PROXY goes straight, and the guard has its say there', async () => {
+  const straight = web({ http: via, no: 'in.example' }, { 'in.example': [{ address: '127.0.0.1', family: 4 }] })
+  await expect(fetchPage({ url: 'http://in.example/' }, straight, await accessTo(['in.example']), signal())).rejects.toMatchObject({
+    code: 'private-address',
+  })
+})
+
+async function tunnel(to: { host: string; port: number }, sent: string, variables: ProxyVariables): Promise<{ got: string; why: unknown }> {
+  const [near, far] = duplexPair({ allowHalfOpen: true })
+  near.on('error', () => undefined)
+  const ended = relay(far, to, { web: web(variables), access: await accessTo(['*']), signal: signal() })
+  near.on('end', () => near.end())
+  near.write(sent)
+  let got = ''
+  near.on('data', (bytes: Buffer) => (got += String(bytes)))
+  return { why: await ended, got }
+}
+
+test('a tunnel goes by CONNECT, and nothing of it is left with the proxy', async () => {
+  const { got, why } = await tunnel({ host: 'a.example', port }, `GET /z HTTP/1.1\r\nHost: a.example:${port}\r\n\r\n`, { https: via })
+  expect([got.endsWith(`origin got /z for a.example:${port}`), why]).toEqual([true, null])
+  expect(asked).toEqual([{ line: `CONNECT a.example:${port}`, auth }])
+})
+
+test('plain HTTP of a tunnel is read by the proxy; what was judged is what it reads', async () => {
+  const { got } = await tunnel({ host: 'a.example', port: 80 }, 'GET /z HTTP/1.1\r\nHost: a.example\r\nProxy-Authorization: own\r\n\r\n', {
+    http: via,
+  })
+  expect(got).toContain('proxied http://a.example/z')
+  expect(asked).toEqual([{ line: 'GET http://a.example/z', auth }])
+})
+
+test.each([
+  [407, 'It wants other credentials.'],
+  [403, 'It does not connect to a.example:22 (403).'],
+])('a proxy that answers %i is told as what it is', async (status, cause) => {
+  refuse = status
+  const { why } = await tunnel({ host: 'a.example', port: 22 }, 'x', { https: via })
+  expect(why).toMatchObject({ code: 'fetch-failed', rule: 'proxy', cause })
+  expect(JSON.stringify(why)).not.toContain('secret')
+})
+
+test('a PAC script decides for each host; its answer changes nothing about what is allowed', async () => {
+  const at = via.replace('ann:secret@', '').replace('http://', '')
+  const pac = `function FindProxyForURL(url, host) { return host === 'a.example' ? 'PROXY ${at}' : 'DIRECT' }`
+  expect((await fetchPage({ url: 'http://a.example/' }, web({ pac }), await accessTo(['a.example']), signal())).text).toContain('proxied')
+  await expect(fetchPage({ url: 'http://10.0.0.1/' }, web({ pac }), await accessTo(['*']), signal())).rejects.toMatchObject({
+    code: 'private-address',
+  })
+})
+
+test('settings that cannot be used end requests rather than send them straight out', async () => {
+  const broken = web({ http: 'socks5://x:1' }, { 'a.example': [{ address: '203.0.113.9', family: 4 }] })
+  await expect(fetchPage({ url: 'http://a.example/' }, broken, await accessTo(['a.example']), signal())).rejects.toMatchObject({
+    rule: 'proxy-settings',
+  })
+})
+
+test('the model API goes by the proxy; a server on this machine does not', async () => {
+  const request = { method: 'GET', path: '/v1/models', headers: {}, body: '' }
+  const sent = async (baseUrl: string): Promise<string> => {
+    const upstream = await openUpstream({ baseUrl, readKey: () => null, web: web({ http: via, https: via }) })
+    let text = ''
+    await upstream.forward(
+      request,
+      async (part) => void (text += part.type === 'chunk' ? Buffer.from(part.bytes).toString() : ''),
+      signal(),
+    )
+    return text
+  }
+  expect(await sent('http://api.example')).toBe('proxied http://api.example/v1/models')
+  expect(await sent(`http://127.0.0.1:${port}`)).toContain('origin got /v1/models')
+})
