@@ -199,6 +199,19 @@ describe.each(['inline', 'process'] as const)('%s', (placement) => {
     expect(given.at(-1)).toBe('cancelled')
   })
 
+  test('a terminal that shows much: all of it, in order', async () => {
+    terminal = async (_body, from) => {
+      for (let n = 0; n < 300; n++) await from.part({ type: 'output', bytes: new Uint8Array([n % 256]) })
+      return { body: { exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/', outputFile: null } }
+    }
+    const peer = await connected()
+    await peer.call('_bulkhead/shell/open', { shell: 'a', session: 's-1', cols: 80, rows: 24 })
+    await until(() => peer.shells.length === 301)
+    expect(peer.shells.slice(0, -1).map((one) => Buffer.from((one as { data: string }).data, 'base64')[0])).toEqual(
+      Array.from({ length: 300 }, (_, n) => n % 256),
+    )
+  })
+
   test('a turn in our own events: numbered, stamped, ended by a result', async () => {
     const peer = await connected()
     expect(await peer.call('_bulkhead/open')).toMatchObject({ session: 's-1' })

@@ -120,6 +120,8 @@ describe('bulkhead shell', () => {
   test('opens a terminal in the workspace: keys, Ctrl-C, the exit code; the terminal here is as it was', async () => {
     const run = home.start(['shell'], {
       input: true,
+      // A cold start on a busy machine may come before it.
+      deadlineMs: 300_000,
       onTerminal: (command) => `${command}; code=$?; stty -a | grep -o ' -*icanon'; exit $code`,
     })
     await run.printed(/workspace:[^\n]*\$ $/)
