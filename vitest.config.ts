@@ -3,6 +3,9 @@ import { defineConfig } from 'vitest/config'
 /** Timeouts only end a test that hangs for good; no test passes or fails by one. */
 const minutes = 60_000
 
+/** What is waited for is waited for as long as the test may take, less what it takes to say what was seen instead. */
+const polled = (testTimeout: number) => ({ poll: { interval: 50, timeout: testTimeout - 20_000 } })
+
 export default defineConfig({
   test: {
     // A forgotten `.only` would skip the rest in silence.
@@ -13,6 +16,7 @@ export default defineConfig({
           name: 'unit',
           include: ['{kernel,actors,guest,client,daemon,setup,checker,bench}/**/*.test.ts', 'test/style/**/*.test.ts'],
           testTimeout: 2 * minutes,
+          expect: polled(2 * minutes),
           hookTimeout: 2 * minutes,
         },
       },
@@ -23,6 +27,7 @@ export default defineConfig({
           // Each starts daemons and VMs of its own, on the one image set-up has built: an emulated VM keeps one core busy.
           maxWorkers: 2,
           testTimeout: 10 * minutes,
+          expect: polled(10 * minutes),
           hookTimeout: 10 * minutes,
         },
       },

@@ -67,19 +67,39 @@ export function eventsOf({ steps }: Trace): EventOnTrace[] {
 }
 
 /**
- * A vitest file that replays the events against the production machines, without the checker.
- * @param machines import specifier of each actor's machine, relative to where the file will stand
+ * A vitest file that replays the events, without the checker: those of one actor against the running kernel, those of several against their
+ * machines alone.
+ * @param machines import specifier of each actor's machine, relative to where the file will stand, two folders below the root
  */
 export function traceTest(name: string, violation: Violation, actors: Readonly<Record<string, { from: string; input: unknown }>>): string {
   const events = eventsOf(violation.trace)
   const seen = [...new Set(events.map(({ actor }) => actor))].filter((actor) => actors[actor])
+  const [only] = seen
+  const head = `/** Generated from a counterexample of ${name}: ${violation.kind} "${violation.property}". It shows the way there; say at the end what must not be. */
+import { expect, test } from 'vitest'
+`
+  const title = listed(`${violation.kind}: ${violation.property}`)
+  if (seen.length === 1 && only !== undefined)
+    return `${head}import { createKernelReplay } from '../../checker/kernel-replay.ts'
+import { machine } from '${actors[only]?.from}'
+
+const input = ${listed(actors[only]?.input ?? null)}
+const events = ${JSON.stringify(events, null, 2)}
+
+test(${title}, async () => {
+  const replay = await createKernelReplay({ machine, input, events })
+  try {
+    for (const { event, value } of events) expect(await replay.step(event)).toEqual(value)
+  } finally {
+    await replay.stop()
+  }
+})
+`
   const imports = seen.map((actor, index) => `import { machine as machine${index} } from '${actors[actor]?.from}'`)
   const machines = seen.map(
     (actor, index) => `  ${listed(actor)}: { machine: machine${index}, input: ${listed(actors[actor]?.input ?? null)} },`,
   )
-  return `/** Generated from a counterexample of ${name}: ${violation.kind} "${violation.property}". It shows the way there; say at the end what must not be. */
-import { expect, test } from 'vitest'
-import { createReplay } from '../../checker/replay.ts'
+  return `${head}import { createReplay } from '../../checker/replay.ts'
 ${imports.join('\n')}
 
 const machines = {
@@ -87,7 +107,7 @@ ${machines.join('\n')}
 }
 const events = ${JSON.stringify(events, null, 2)}
 
-test(${listed(`${violation.kind}: ${violation.property}`)}, () => {
+test(${title}, () => {
   const replay = createReplay(machines)
   for (const { actor, event, value } of events) expect(replay.step(actor, event).value).toEqual(value)
 })

@@ -242,7 +242,8 @@ function secretsFile(places: Places, { key, network, vaultKey }: DaemonSettings)
   return fd
 }
 
-const passedOn = /^(PATH|HOME|USER|LOGNAME|LANG|LANGUAGE|LC_[A-Z]+|TZ|TMPDIR|XDG_[A-Z_]+|BULKHEAD_[A-Z_]+|SSL_CERT_(FILE|DIR))$/
+const passedOn =
+  /^(PATH|HOME|USER|LOGNAME|LANG|LANGUAGE|LC_[A-Z]+|TZ|TMPDIR|XDG_[A-Z_]+|BULKHEAD_[A-Z_]+|SSL_CERT_(FILE|DIR)|NODE_COMPILE_CACHE)$/
 
 /** What the daemon needs of the member's environment. A list of what may pass, because other programs' secrets are in there as well. */
 export function daemonEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {

@@ -15,6 +15,7 @@ export type SessionEvent = Common &
     | { type: 'tool_output'; id: string; stream: string; text: string }
     | { type: 'tool_result'; id: string; name: string; ok: boolean; output: string; durationMs: number; error?: Fault }
     | { type: 'permission'; id: string; tool: string; title: string; decision: 'allow' | 'deny'; scope: string; by: string }
+    | { type: 'files_changed'; folder: string; changes: { path: string; what: 'changed' | 'deleted' }[]; more: number }
     | { type: 'vm'; state: string; detail: string }
     | { type: 'error'; error: Fault }
     | { type: 'usage'; input: number; output: number }

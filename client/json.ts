@@ -5,7 +5,7 @@
 import type { Fault } from '../kernel/index.ts'
 import type { SessionEvent, TurnResult } from './events.ts'
 
-const stable: readonly string[] = ['session', 'text', 'tool_call', 'tool_result', 'permission', 'vm', 'error', 'result']
+const stable: readonly string[] = ['session', 'text', 'tool_call', 'tool_result', 'permission', 'files_changed', 'vm', 'error', 'result']
 
 export type JsonOutput = {
   event(event: SessionEvent): void

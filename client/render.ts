@@ -132,6 +132,12 @@ export function createRenderer(options: { out: Sink; err: Sink; style: Style; no
         if (event.error) line(`  ${oneLine(event.error.message, 160)} ${style.paint('dim', `(${event.error.code})`)}`)
         return
       }
+      case 'files_changed': {
+        const names = event.changes.slice(0, 5).map(({ path, what }) => `${oneLine(path, 80)}${what === 'deleted' ? ' (deleted)' : ''}`)
+        const rest = event.changes.length - names.length + event.more
+        const text = `Changed by others in ${oneLine(event.folder, 40)}: ${[...names, ...(rest > 0 ? [`${rest} more`] : [])].join(', ')}`
+        return line(style.paint('dim', text))
+      }
       case 'vm': {
         const text = `Workspace: ${event.state}${event.detail ? `, ${oneLine(event.detail)}` : ''}`
         if (event.state === workspace) return status(text)

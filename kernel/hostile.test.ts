@@ -78,7 +78,7 @@ test('what is no frame of its own ends the actor; it is started anew, and the ot
   const live = it.kernel.actors.get('hostile')
   for (const [index, [name, bytes]] of attacks.entries()) {
     expect(await attack(it, bytes), name).toMatchObject({ code: 'actor-down' })
-    await expect.poll(() => live?.state, { timeout: 60_000 }).toBe('running')
+    await expect.poll(() => live?.state).toBe('running')
     expect(live?.incarnation, name).toBe(index + 2)
     expect((await it.test.request('probe', 'echo', { text: 'still here' })).body).toMatchObject({ count: index + 1 })
   }
@@ -110,7 +110,7 @@ test("slots it does not hold and requests that are not its own are refused and c
       { t: 'credit', ref: 1, n: 1_000_000 },
     ),
   )
-  await expect.poll(() => it.kernel.deadLetters.counts, { timeout: 60_000 }).toEqual({ 'no-capability': 7, attenuated: 2, malformed: 1 })
+  await expect.poll(() => it.kernel.deadLetters.counts).toEqual({ 'no-capability': 7, attenuated: 2, malformed: 1 })
   expect(settled).toEqual([])
   await it.kernel.stopInstance('hostile')
   expect((await open).code).toBe('actor-down')
@@ -123,7 +123,7 @@ test('flooding is answered by refusals once what it floods is full, and costs th
   const echoes: unknown[] = []
   for (let n = 0; n < 20; n++) echoes.push((await it.test.request('probe', 'echo', { text: 'x' })).body)
   expect(echoes).toHaveLength(20)
-  await expect.poll(() => it.kernel.deadLetters.counts['no-capability'], { timeout: 60_000 }).toBe(20_000)
+  await expect.poll(() => it.kernel.deadLetters.counts['no-capability']).toBe(20_000)
   // Counted for ever, remembered only lately.
   expect(it.kernel.deadLetters.recent.length).toBeLessThan(100)
   await it.kernel.stopInstance('hostile')

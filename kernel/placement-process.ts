@@ -7,6 +7,7 @@ import { spawn } from 'node:child_process'
 import type { Socket } from 'node:net'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { codeCacheFor } from './code-cache.ts'
 import { findJail, jailArgs } from './jail.ts'
 import { actorHeapMiB } from './limits.ts'
 import type { Port, PortEvents, StartSpec } from './placement.ts'
@@ -41,18 +42,21 @@ export async function startProcess(spec: StartSpec, events: PortEvents): Promise
   const fds = Object.fromEntries(inherited.map(([name], index) => [name, firstFd + index]))
   const jail = manifest.jailed ? await findJail() : null
   const jailed = jail !== null && 'bwrap' in jail
+  const foreign = !spec.entry.entry.startsWith(rootUrl)
+  const cache = foreign || jailed ? null : codeCacheFor(manifest.kind)
   const child = spawn(
     jailed ? jail.bwrap : process.execPath,
     [
       ...(jailed ? [...jailArgs(spec.permissions, code), process.execPath] : []),
       ...permissionArgs(spec.permissions, code),
+      ...(cache === null ? [] : [`--allow-fs-read=${cache}`, `--allow-fs-write=${cache}`]),
       '--disallow-code-generation-from-strings',
       '--disable-warning=SecurityWarning',
       '--disable-warning=ExperimentalWarning',
       `--max-old-space-size=${actorHeapMiB}`,
       `--title=bulkhead ${spec.id}`,
-      `${kernelDir}/process-entry.ts`,
-      JSON.stringify({ entry: spec.entry.entry, drop: manifest.keepsCode ? [] : code, outside: !spec.entry.entry.startsWith(rootUrl) }),
+      `${kernelDir}/process-start.ts`,
+      JSON.stringify({ entry: spec.entry.entry, drop: manifest.keepsCode ? [] : code, outside: foreign, cache }),
     ],
     {
       env: {},

@@ -1,7 +1,8 @@
 /**
- * First code of every actor process: loads the actor, gives up the permission to read its code, tries what it may still do, and only
- * then takes messages. Argument: `{ entry, drop, outside }` as JSON.
+ * What every actor process runs: loads the actor, gives up the permission to read its code, tries what it may still do, and only
+ * then takes messages. Argument: `{ entry, drop, outside, cache }` as JSON.
  */
+import module from 'node:module'
 import { Socket } from 'node:net'
 import { attemptAll } from './attempts.ts'
 import type { FromActor, ToActor } from './frames.ts'
@@ -9,7 +10,12 @@ import { createHost } from './host.ts'
 import type { Actor } from './types.ts'
 import { createDecoder, encodeFrame } from './wire.ts'
 
-const { entry, drop, outside } = JSON.parse(process.argv[2] ?? '{}') as { entry: string; drop: string[]; outside: boolean }
+const { entry, drop, outside, cache } = JSON.parse(process.argv[2] ?? '{}') as {
+  entry: string
+  drop: string[]
+  outside: boolean
+  cache: string | null
+}
 const pipe = new Socket({ fd: 3, readable: true, writable: true })
 const send = (frame: FromActor) => void pipe.write(encodeFrame(frame))
 
@@ -18,6 +24,11 @@ const { actor } = (await import(entry)) as { actor: Actor }
 const host = createHost(actor, { send, stopped: () => pipe.end(() => process.exit(0)) }, { freeze: false })
 
 for (const path of drop) process.permission.drop('fs.read', path)
+if (cache !== null) {
+  module.flushCompileCache()
+  process.permission.drop('fs.write', cache)
+  process.permission.drop('fs.read', cache)
+}
 
 pipe.on(
   'data',

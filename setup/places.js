@@ -15,6 +15,14 @@ export function setupPlaces(root) {
 }
 
 /**
+ * Where Node keeps the compiled code of earlier starts: this for what a person starts, one beside it for each kind of actor.
+ * @param {NodeJS.ProcessEnv} env
+ */
+export function codeCachePlace(env) {
+  return join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'bulkhead', 'code', 'bulkhead')
+}
+
+/**
  * Where workspace images are kept, shared by all checkouts of a user.
  * @param {NodeJS.ProcessEnv} env
  */

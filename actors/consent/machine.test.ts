@@ -134,7 +134,7 @@ describe('open', () => {
       ['jobs', 'job-output', 'job-stop'],
       ['append', 'read'],
       undefined,
-      ['info', 'read', 'list', 'stat', 'glob', 'grep', 'preview', 'mark'],
+      ['info', 'read', 'list', 'stat', 'glob', 'grep', 'preview', 'mark', 'others'],
     ])
     expect(it.of('derive').map(({ caps }) => caps?.[0]?.limits)).toEqual([
       { session: 's-new', mode: 'rw' },

@@ -35,7 +35,7 @@ import {
 } from './state.ts'
 
 /** Kinds of a folder that change nothing; a conversation holds these from the start. */
-const readKinds = ['info', 'read', 'list', 'stat', 'glob', 'grep', 'preview', 'mark'] as const
+const readKinds = ['info', 'read', 'list', 'stat', 'glob', 'grep', 'preview', 'mark', 'others'] as const
 
 export function open(context: Context, request: number, from: string, body: OpenBody): Step {
   if (context.policy === null) return stay({ ...context, early: [...context.early, { request, body, from }] })

@@ -61,6 +61,8 @@ const contextSchema = z.object({
   /** Tools of tool servers, as the MCP host listed them for this turn, and what it said is missing. */
   serverTools: z.array(z.custom<ServerTool>()),
   serverNotes: z.array(z.string()),
+  /** Of the connected folders that have some, as of this turn. */
+  instructions: z.array(z.object({ folder: z.string(), text: z.string() })),
   /** Makes refs unique, so that a late answer to an older question is not taken for a newer one's. */
   serial: z.int(),
   /** There is someone to report to. */
@@ -90,6 +92,7 @@ export function initialContext(input: { params: Record<string, unknown>; slots?:
     seen: {},
     serverTools: [],
     serverNotes: [],
+    instructions: [],
     serial: 0,
     reports: input.slots?.includes('telemetry') ?? false,
     eventSeq: 0,

@@ -4,8 +4,21 @@ import * as Effect from 'effect/Effect'
 import * as Schedule from 'effect/Schedule'
 import { asFault, type EffectContext, type Effects, type Fault, type ReplyOf, spanUnder } from '../../kernel/index.ts'
 import type { protocol as egress } from '../egress/protocol.ts'
+import type { protocol as fsGate } from '../fs-gate/protocol.ts'
 import type { protocol as mcpHost } from '../mcp-host/protocol.ts'
-import { EGRESS_RETRIES, EGRESS_RETRY_MS, MAX_OUTPUT_HEAD_CHARS, MAX_OUTPUT_TAIL_CHARS, SERVER_TOOLS_DEADLINE_MS } from './limits.ts'
+import type { Context } from './context.ts'
+import type { FolderNews } from './folder-news.ts'
+import {
+  EGRESS_RETRIES,
+  EGRESS_RETRY_MS,
+  FOLDER_NEWS_DEADLINE_MS,
+  INSTRUCTIONS_PATH,
+  MAX_INSTRUCTIONS_CHARS,
+  MAX_INSTRUCTIONS_LINES,
+  MAX_OUTPUT_HEAD_CHARS,
+  MAX_OUTPUT_TAIL_CHARS,
+  SERVER_TOOLS_DEADLINE_MS,
+} from './limits.ts'
 import { callModel, type ModelAttempt } from './model-call.ts'
 import { outputWindow } from './output-window.ts'
 import type { ConversationEvent } from './protocol.ts'
@@ -16,10 +29,10 @@ import type { Answer } from './tools/tool.ts'
 type Tag = { ref: string; request: number }
 
 export const effects = {
-  /** The day, who answers, a name for the prompt, and the tools of tool servers. `ready { date, practice, promptId, serverTools, serverNotes }`, `failed { error, promptId }`. */
+  /** The day, who answers, a name for the prompt, the tools of tool servers, and of the folders what others changed in them and their instructions. `ready { date, practice, promptId, serverTools, serverNotes, news, instructions }`, `failed { error, promptId }`. */
   prepareTurn: {
     outcomes: ['ready', 'failed'],
-    run: (_: Tag, context: EffectContext) =>
+    run: ({ folders }: Tag & { folders: Readonly<Record<string, number | string>> }, context: EffectContext) =>
       context.request('egress', 'model-info', {}).pipe(
         Effect.retry({
           times: EGRESS_RETRIES,
@@ -27,14 +40,18 @@ export const effects = {
           while: ({ code }) => code === 'actor-down' || code === 'not-now',
         }),
         Effect.zip(serverTools(context), { concurrent: true }),
+        Effect.zip(folderNews(folders, context), { concurrent: true }),
+        Effect.zip(folderInstructions(folders, context), { concurrent: true }),
         Effect.match({
-          onSuccess: ([{ body }, { tools, notes }]) => ({
+          onSuccess: ([[[{ body }, { tools, notes }], news], instructions]) => ({
             type: 'ready',
             promptId: crypto.randomUUID(),
             date: new Date().toISOString().slice(0, 10),
             practice: (body as ReplyOf<typeof egress, 'model-info'>).mode === 'practice',
             serverTools: tools,
             serverNotes: notes,
+            news,
+            instructions,
           }),
           onFailure: (error) => ({ type: 'failed', error, promptId: crypto.randomUUID() }),
         }),
@@ -67,6 +84,40 @@ function serverTools(context: EffectContext): Effect.Effect<ReplyOf<typeof mcpHo
       onFailure: ({ message }) => ({ tools: [], notes: [`their list is not available: ${message}`] }),
     }),
   )
+}
+
+/** Of folders that can say. */
+function folderNews(folders: Readonly<Record<string, number | string>>, context: EffectContext): Effect.Effect<FolderNews[]> {
+  const asked = Object.entries(folders).map(([folder, slot]) =>
+    context.request(slot, 'others', {}, { deadlineMs: FOLDER_NEWS_DEADLINE_MS }).pipe(
+      Effect.match({
+        onSuccess: ({ body }): FolderNews[] => {
+          const { changes, more } = body as ReplyOf<typeof fsGate, 'others'>
+          return changes.length + more > 0 ? [{ folder, changes, more }] : []
+        },
+        onFailure: () => [],
+      }),
+    ),
+  )
+  return Effect.map(Effect.all(asked, { concurrency: 'unbounded' }), (all) => all.flat())
+}
+
+function folderInstructions(
+  folders: Readonly<Record<string, number | string>>,
+  context: EffectContext,
+): Effect.Effect<Context['instructions']> {
+  const asked = Object.entries(folders).map(([folder, slot]) =>
+    context.request(slot, 'read', { path: INSTRUCTIONS_PATH, limit: MAX_INSTRUCTIONS_LINES }, { deadlineMs: FOLDER_NEWS_DEADLINE_MS }).pipe(
+      Effect.match({
+        onSuccess: ({ body }) => {
+          const { text } = body as ReplyOf<typeof fsGate, 'read'>
+          return text.trim() === '' ? [] : [{ folder, text: text.slice(0, MAX_INSTRUCTIONS_CHARS) }]
+        },
+        onFailure: () => [],
+      }),
+    ),
+  )
+  return Effect.map(Effect.all(asked, { concurrency: 'unbounded' }), (all) => all.flat())
 }
 
 /** A span for an effect's work, and the context in which what it asks for is part of that. */

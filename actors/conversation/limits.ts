@@ -88,5 +88,13 @@ export const EVENTS_PER_ENTRY = 1_000
 /** Journal entries read at a time when a conversation continues. */
 export const HISTORY_PAGE = 500
 
+/** Instructions of a folder: where they stand in it, and lines and characters of them the model gets with every call. */
+export const INSTRUCTIONS_PATH = '.bulkhead/instructions.md'
+export const MAX_INSTRUCTIONS_LINES = 400
+export const MAX_INSTRUCTIONS_CHARS = 16_000
+
+/** Time a folder has to say what others changed in it, ms: it looks at names it has noted. A turn goes on without. */
+export const FOLDER_NEWS_DEADLINE_MS = 5_000
+
 /** Wait before the history is asked for again when the journal did not answer, ms. */
 export const HISTORY_RETRY_MS = 1_000

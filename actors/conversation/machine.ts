@@ -16,11 +16,12 @@ import { asFault, fault } from '../../kernel/index.ts'
 import type { Inbound, KernelEvent, Outgoing } from '../../kernel/index.ts'
 import { allCallsDone, allowed, beginCalls, callFailed, callRan, previewed, questionRefused } from './call-steps.ts'
 import { type Context, initialContext, newTurn, withFolders } from './context.ts'
+import { type FolderNews, newsEvents } from './folder-news.ts'
 import { replayed } from './history.ts'
 import { HISTORY_PAGE, HISTORY_RETRY_MS } from './limits.ts'
 import { requestOf } from './model-request.ts'
 import type { ModelAttempt } from './model-call.ts'
-import type { protocol } from './protocol.ts'
+import type { ConversationEvent, protocol } from './protocol.ts'
 import { reported, reportedInterrupt, type Stamp } from './report.ts'
 import {
   afterAnswer,
@@ -50,6 +51,9 @@ type Outcome =
       promptId: string
       serverTools: ServerTool[]
       serverNotes: string[]
+      /** None in runs recorded before folders told. */
+      news?: FolderNews[]
+      instructions?: Context['instructions']
     } & Tag)
   | ({ type: 'prepareTurn.failed'; error: unknown; promptId: string } & Tag)
   | ({ type: 'prepareTurn.crashed'; error: unknown } & Tag)
@@ -66,7 +70,7 @@ const LOAD_REF = 'load'
 const base = setup({
   types: {} as { context: Context; events: Event; emitted: Outgoing; input: { params: Record<string, unknown>; slots: readonly string[] } },
   actions: {
-    prepareTurn: (_, _params: Tag) => {},
+    prepareTurn: (_, _params: Tag & { folders: Context['folderSlots'] }) => {},
     callModel: (_, _params: Tag & { body: ReturnType<typeof requestOf> }) => {},
     runTool: (_, _params: ToolRun) => {},
   },
@@ -144,12 +148,13 @@ export const machine = base
       showModel: telling((context, event) => {
         const { turn, model } = context
         if (!turn || event.type !== 'prepareTurn.ready') return { context, out: [], runs: [] }
-        return { context, out: [partEvent(turn.request, { type: 'model', name: model, practice: event.practice })], runs: [] }
+        const told: ConversationEvent[] = [{ type: 'model', name: model, practice: event.practice }, ...newsEvents(event.news ?? [])]
+        return { context, out: told.map((one) => partEvent(turn.request, one)), runs: [] }
       }),
       stagePrompt: changing((context, event) => {
         if (event.type !== 'prepareTurn.ready') return stagePrompt(context)
-        const { date, serverTools, serverNotes } = event
-        return stagePrompt(withTurn({ ...context, serverTools, serverNotes }, { date }))
+        const { date, serverTools, serverNotes, news, instructions = [] } = event
+        return stagePrompt(withTurn({ ...context, serverTools, serverNotes, instructions }, { date }), news)
       }),
       appendStaged: emitting((context) =>
         (context.staged?.entries ?? []).map(
@@ -254,7 +259,7 @@ export const machine = base
         },
         states: {
           preparing: {
-            entry: { type: 'prepareTurn', params: ({ context }) => tagOf(context) },
+            entry: { type: 'prepareTurn', params: ({ context }) => ({ ...tagOf(context), folders: context.folderSlots }) },
             on: {
               'prepareTurn.ready': { guard: 'isMine', target: 'saving', actions: ['showModel', 'stagePrompt'] },
               'prepareTurn.failed': { guard: 'isMine', target: 'ending', actions: 'fail' },

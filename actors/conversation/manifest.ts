@@ -31,8 +31,8 @@ export const manifest = {
     {
       name: 'folder:*',
       target: 'fs-gate',
-      limits: { kinds: ['read', 'list', 'stat', 'glob', 'grep', 'preview', 'mark'] },
-      reason: 'reads the connected folder; previews changes, and says which call they belong to',
+      limits: { kinds: ['read', 'list', 'stat', 'glob', 'grep', 'preview', 'mark', 'others'] },
+      reason: 'reads the connected folder and what others change in it; previews changes, and says which call they belong to',
     },
   ],
   permissions: () => ({}),

@@ -9,8 +9,13 @@ import { serverToolParam } from './tools/server-tool.ts'
 
 /** What the conversation would ask the model now. */
 export function requestOf(context: Context): MessageCreateParamsBase {
-  const { session, folders, hosts, turn, serverNotes } = context
-  return modelRequest(context.model, context.messages, { session, folders, hosts, date: turn?.date ?? '', serverNotes }, context)
+  const { session, folders, hosts, turn, serverNotes, instructions } = context
+  return modelRequest(
+    context.model,
+    context.messages,
+    { session, folders, hosts, date: turn?.date ?? '', serverNotes, instructions },
+    context,
+  )
 }
 
 /** Everything one model call sends. Pure. Order of the cached prefix: tools, system prompt, messages. */

@@ -44,7 +44,15 @@ function modelOf(modelCalls: number, changes: boolean) {
     ],
     effects: {
       prepareTurn: () => [
-        end({ type: 'prepareTurn.ready', date: '2026-01-01', practice: true, serverTools: [], serverNotes: [] }),
+        end({
+          type: 'prepareTurn.ready',
+          date: '2026-01-01',
+          practice: true,
+          serverTools: [],
+          serverNotes: [],
+          news: [],
+          instructions: [],
+        }),
         end({ type: 'prepareTurn.failed', error: fault('model-unreachable') }),
       ],
       callModel: (_, { context }) => [

@@ -53,6 +53,13 @@ const conversationEvent = z.discriminatedUnion('type', [
     scope: z.enum(['once', 'session']),
     by: z.string(),
   }),
+  /** What others changed in a connected folder since the turn before; `more`: beyond those named. Before the model is asked. */
+  z.strictObject({
+    type: z.literal('files_changed'),
+    folder: z.string(),
+    changes: z.array(z.strictObject({ path: z.string(), what: z.enum(['changed', 'deleted']) })),
+    more: z.int(),
+  }),
   /** The workspace comes up, or why it does not, while a command waits for it. */
   z.strictObject({ type: z.literal('vm'), state: z.string(), detail: z.string() }),
   /** Something failed that the conversation could go on after, or the reason a turn ends in. */

@@ -6,6 +6,7 @@ import type { ContentBlockParam } from '@anthropic-ai/sdk/resources/messages'
 import { fault } from '../../kernel/index.ts'
 import type { Fault, Outgoing } from '../../kernel/index.ts'
 import { type Context, type Turn, workspaceOf } from './context.ts'
+import { type FolderNews, newsBlocks } from './folder-news.ts'
 import { type Message, messageEntry } from './history.ts'
 import { MAX_CONTINUATIONS, MAX_MODEL_CALLS } from './limits.ts'
 import type { ConversationEvent, JournalEntry } from './protocol.ts'
@@ -57,9 +58,9 @@ export function saveRef(context: Context): string {
 }
 
 /** The prompt as a message: added to the history before the model hears of it. */
-export function stagePrompt(context: Context): Context {
+export function stagePrompt(context: Context, news: readonly FolderNews[] = []): Context {
   const text = context.turn?.text ?? ''
-  return stage(context, [{ role: 'user', content: [{ type: 'text', text }] }])
+  return stage(context, [{ role: 'user', content: [{ type: 'text', text }, ...newsBlocks(news, context)] }])
 }
 
 /** What a finished answer of the model leads to, by its stop reason. */

@@ -13,12 +13,15 @@ import { type Change, type ChangeStore, type NewChange, type Origin, placeOf, ty
 import { absent, lstatAt, linkText, stampAt, stampOf, type State } from './entry-state.ts'
 import { limits } from './limits.ts'
 import { codeOf } from './os-errors.ts'
+import { OwnChanges } from './own-changes.ts'
 import { type Identity, Tracked, Tracking } from './tracking.ts'
 
 /** A name in an open folder. `parts`: the whole way to it from the connected folder, the name included. */
 export type Entry = { folder: number; name: string; parts: readonly string[] }
 export class ChangeLog {
   readonly store: ChangeStore | null
+  /** What it left in the folder. */
+  readonly own = new OwnChanges()
   #origin: Origin = { session: null, turn: null, call: null, title: '' }
   readonly #tracked = new Tracking()
   #since = 0
@@ -53,7 +56,7 @@ export class ChangeLog {
     const { store } = this
     if (!store) return perform()
     const id = this.#commit(() => store.begin(this.#row('put', entry, stateOf(store, entry), { source: 'tool', session })), true)
-    return this.#performed(id, perform, () => stampAt(entry.folder, entry.name))
+    return this.#performed(id, entry, perform, () => stampAt(entry.folder, entry.name))
   }
 
   /** Moves an entry. What stood at `to` is kept. */
@@ -70,18 +73,19 @@ export class ChangeLog {
       const id = this.#commit(() =>
         store.begin({ ...this.#row('rename', from, stateOf(store, to), { source, session }), target: pathOf(to) }),
       )
-      this.#performed(id, perform, () => stampAt(to.folder, to.name))
+      this.#performed(id, to, perform, () => stampAt(to.folder, to.name))
       known?.rows.add(id)
     } else {
       // Made in this group under another name: as if it were made now, under this one. Its folder may be younger than its first row.
       const id = this.#commit(() => store.begin(this.#row('put', to, absent, { source, session })))
-      this.#performed(id, perform, () => stampAt(to.folder, to.name))
+      this.#performed(id, to, perform, () => stampAt(to.folder, to.name))
       forgotten.push(made)
       known?.rows.delete(made)
       known?.rows.add(id)
       known?.names.set(pathOf(to), id)
     }
     known?.names.delete(pathOf(from))
+    this.own.left(pathOf(from), 'absent')
     if (moving?.isDirectory()) this.#tracked.folderMoved()
     if (over && over.nlink <= 1n) this.#tracked.gone(over)
     if (forgotten.length > 0) this.#soon(() => forgotten.forEach((id) => store.forget(id)))
@@ -107,8 +111,15 @@ export class ChangeLog {
     this.#commit(() => {
       for (const [index, { entry }] of items.entries()) {
         const id = ids[index] as number
-        if (errors[index] === null) store.settle(id, stampAt(entry.folder, entry.name))
-        else store.forget(id)
+        const stamp = stampAt(entry.folder, entry.name)
+        if (errors[index] !== null) {
+          store.forget(id)
+          continue
+        }
+        store.settle(id, stamp)
+        this.own.left(pathOf(entry), stamp)
+        const { from } = items[index] as { from?: Entry }
+        if (from) this.own.left(pathOf(from), 'absent')
       }
     })
     return errors
@@ -121,7 +132,7 @@ export class ChangeLog {
     this.#regroupIfOld()
     const row = this.#row('put', entry, absent, { source: 'workspace', session: null })
     const id = this.#commit(() => store.begin({ ...row, target: of && pathOf({ parts: of }) }))
-    const made = this.#performed(id, perform, () => stampAt(entry.folder, entry.name))
+    const made = this.#performed(id, entry, perform, () => stampAt(entry.folder, entry.name))
     const stat = lstatAt(entry.folder, entry.name)
     if (!stat) return made
     const stamp = stampAt(entry.folder, entry.name)
@@ -172,7 +183,7 @@ export class ChangeLog {
       for (const row of late) store.settle(row, stamp)
       return store.begin(this.#row('put', { parts }, before, { source: 'workspace', session: null }))
     })
-    this.#performed(id, perform, () => stampHeld(held))
+    this.#performed(id, { parts }, perform, () => stampHeld(held))
   }
 
   /** In the workspace: a file handle that may have been written to is closed, or its attributes have been set. */
@@ -183,8 +194,15 @@ export class ChangeLog {
     const rows = [...this.#tracked.late(file), ...(known?.touched ? known.rows : [])]
     if (rows.length === 0) return
     const stamp = stampHeld(held)
+    this.own.left('', stamp)
     if (known) Object.assign(known, { touched: false, stamp })
     this.#soon(() => rows.forEach((row) => store.settle(row, stamp)))
+  }
+
+  /** Whether a program in the workspace is writing to what stands there. */
+  isWriting(folder: number, name: string): boolean {
+    const stat = lstatAt(folder, name)
+    return stat !== null && (this.#tracked.get(stat)?.touched ?? false)
   }
 
   /** In the workspace: a name is removed. */
@@ -196,12 +214,13 @@ export class ChangeLog {
     const made = known?.names.get(pathOf(entry))
     if (known && made !== undefined && (known.touched || known.stamp === stampAt(entry.folder, entry.name))) {
       perform()
+      this.own.left(pathOf(entry), 'absent')
       known.names.delete(pathOf(entry))
       known.rows.delete(made)
       this.#soon(() => store.forget(made))
     } else {
       const id = this.#commit(() => store.begin(this.#row('put', entry, stateOf(store, entry), { source: 'workspace', session: null })))
-      this.#performed(id, perform, () => 'absent')
+      this.#performed(id, entry, perform, () => 'absent')
       known?.names.delete(pathOf(entry))
     }
     if (stat && (stat.nlink <= 1n || stat.isDirectory())) this.#tracked.gone(stat)
@@ -238,7 +257,7 @@ export class ChangeLog {
     this.#since = performance.now()
   }
 
-  #performed<T>(id: number, perform: () => T, after: () => string): T {
+  #performed<T>(id: number, at: Pick<Entry, 'parts'>, perform: () => T, after: () => string): T {
     const store = this.store as ChangeStore
     let result: T
     try {
@@ -248,6 +267,7 @@ export class ChangeLog {
       throw error
     }
     const stamp = after()
+    this.own.left(pathOf(at), stamp)
     this.#soon(() => store.settle(id, stamp))
     return result
   }

@@ -7,7 +7,7 @@ import type { TaskParams } from './machine.ts'
 import { NinepConnections } from './ninep-connections.ts'
 import { listChanges, markCall, redoChanges, settleHistory, undoChanges } from './history-tools.ts'
 import { osFault } from './os-errors.ts'
-import { listFolder, readFile, statPath } from './read-tools.ts'
+import { listFolder, readFile, statPath, tellOthers } from './read-tools.ts'
 import { globFiles, grepFiles } from './search-tools.ts'
 import { deletePath, movePath } from './tree-tools.ts'
 import { storePlace } from './store-place.ts'
@@ -86,6 +86,7 @@ export const effects = {
   movePath: change(movePath),
   deletePath: change(deletePath),
   markCall: task(markCall),
+  tellOthers: task(tellOthers),
   listChanges: task(listChanges),
   undoChanges: change(undoChanges),
   redoChanges: change(redoChanges),

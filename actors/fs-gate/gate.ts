@@ -3,6 +3,7 @@ import { basename } from 'node:path'
 import { fault, type Limits } from '../../kernel/index.ts'
 import { ChangeLog } from './change-log.ts'
 import { ChangeStore } from './change-store.ts'
+import type { FolderWatch } from './folder-watch.ts'
 import { close, openRoot, whereIs } from './handles.ts'
 import { limits } from './limits.ts'
 import { componentsOf, within } from './path.ts'
@@ -25,6 +26,8 @@ export type Gate = {
   readonly log: ChangeLog
   /** Files (device and inode) that got a protected name from the workspace: not written by it any more, however it opened them before. */
   readonly sealed: Set<string>
+  /** Started when it is first asked what others changed. */
+  watch: FolderWatch | null
   /** First part of the ids of its changes; the same in every session. */
   readonly key: string
 }
@@ -47,6 +50,7 @@ export function openGate(path: string, name: string, mode: Mode, store: string |
       changes: new Serial(),
       log,
       sealed: new Set(),
+      watch: null,
       key,
     }
   } catch (error) {
@@ -56,6 +60,7 @@ export function openGate(path: string, name: string, mode: Mode, store: string |
 }
 
 export function closeGate(gate: Gate): void {
+  gate.watch?.close()
   gate.log.close()
   close(gate.root.fd)
 }

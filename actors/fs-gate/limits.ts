@@ -74,6 +74,14 @@ export const limits = {
   /** Names in one 9P walk, by the protocol. */
   walkNames: 16,
 
+  /** Folders watched for what others change: the system has room for some 8 000 watches a user and upwards. */
+  watchedFolders: 4_096,
+  /** Names noted between two times it is asked for, and how many of them are told: more is a count. */
+  othersNoted: 5_000,
+  othersTold: 50,
+  /** Things remembered as left by this gate itself. */
+  ownChanges: 65_536,
+
   /** Content kept of one folder for undo, and for how long. What no longer fits goes oldest first. */
   storeBytes: 10 * 1024 * 1024 * 1024,
   storeMs: 30 * 24 * 60 * 60 * 1000,

@@ -15,8 +15,8 @@ afterEach(() => folder.remove())
 
 const entry = new URL('./index.ts', import.meta.url).href
 
-/** Runs statements in a gate process; what they put into `said` is returned. */
-function inGate(mode: 'ro' | 'rw', statements: string, wasi = true): Record<string, unknown> {
+/** Runs statements in a gate process; what they put into `said` is returned. `meanwhile`: a shell's command, run once they say that they are ready. */
+function inGate(mode: 'ro' | 'rw', statements: string, wasi = true, meanwhile = ''): Record<string, unknown> {
   const permissions = manifest.permissions({ root: folder.root, name: 'work', mode })
   const code = codePaths(entry)
   const args = permissionArgs(permissions, code).filter((arg) => wasi || arg !== '--allow-wasi')
@@ -38,11 +38,10 @@ function inGate(mode: 'ro' | 'rw', statements: string, wasi = true): Record<stri
     }
     ${statements}
     console.log(JSON.stringify(said))`
-  const output = execFileSync(
-    process.execPath,
-    [...args, '--disallow-code-generation-from-strings', '--no-warnings', '--input-type=module', '-e', script],
-    { cwd: '/', env: {}, encoding: 'utf8' },
-  )
+  const run = [process.execPath, ...args, '--disallow-code-generation-from-strings', '--no-warnings', '--input-type=module', '-e', script]
+  // The shell passes on what is said, and acts at the first word on standard error.
+  const shell = meanwhile === '' ? 'exec "$@"' : `{ "$@" 2>&1 >&3 | { read -r _ && ${meanwhile}; cat >&2; }; } 3>&1`
+  const output = execFileSync('/bin/sh', ['-c', shell, 'sh', ...run], { cwd: '/', env: { PATH: '/bin:/usr/bin' }, encoding: 'utf8' })
   return JSON.parse(output) as Record<string, unknown>
 }
 
@@ -123,6 +122,23 @@ test('so does the file server, links and sync included', () => {
   expect(inGate('rw', ninep)).toEqual(works)
   const { mode, size, mtimeMs, nlink } = fs.statSync(join(folder.root, 'moved'))
   expect({ mode: mode & 0o777, size, mtimeMs, nlink }).toEqual({ mode: 0o600, size: 3, mtimeMs: 5_000, nlink: 2 })
+})
+
+test.each(['rw', 'ro'] as const)('it hears of what others change in a folder connected %s', (mode) => {
+  const said = inGate(
+    mode,
+    `await ask('tellOthers', {})
+    const { promise, resolve } = Promise.withResolvers()
+    const other = fs.watch(root, { persistent: true }, resolve)
+    console.error('watching')
+    await promise
+    other.close()
+    do said.others = await ask('tellOthers', {})
+    while (said.others.changes.length === 0 && !said.others.partial)`,
+    true,
+    `touch ${JSON.stringify(join(folder.root, 'theirs'))}`,
+  )
+  expect(said).toEqual({ others: { changes: [{ path: 'theirs', what: 'changed' }], more: 0, partial: false } })
 })
 
 test('without WASI only links are missing', () => {

@@ -12,6 +12,7 @@ export type Protection = { rule: string; vet: 'git-config' | 'gitdir' | null }
 /** Folders whose content as a whole is protected. */
 const folders: readonly string[] = [
   '.husky',
+  '.bulkhead',
   '.idea',
   '.ssh',
   '.cursor',

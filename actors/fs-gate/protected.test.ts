@@ -37,6 +37,7 @@ const protectedPaths = [
   'x/.VSCode/Settings.json',
   '.idea/workspace.xml',
   '.husky/pre-commit',
+  '.bulkhead/instructions.md',
   '.ssh/authorized_keys',
   '.claude/settings.json',
   '.claude/settings.local.json',

@@ -189,6 +189,18 @@ export const protocol = {
   /** What follows, from tools and from the workspace, belongs to this turn and call of the sender's session: so it can be undone together. One-way or not. */
   mark: { body: z.strictObject({ turn: label, call: label.nullable(), title: z.string().max(300) }), reply: z.strictObject({}) },
   /**
+   * What others (programs on the device, other sessions) changed since this was last asked; the first time nothing, and the watch begins.
+   * `more`: changes beyond those named. `partial`: the folder is too large to watch all of it.
+   */
+  others: {
+    body: z.strictObject({}),
+    reply: z.strictObject({
+      changes: z.array(z.strictObject({ path: z.string(), what: z.enum(['changed', 'deleted']) })),
+      more: z.int(),
+      partial: z.boolean(),
+    }),
+  },
+  /**
    * Changes of the folder by tools and by programs in the workspace, oldest first, the newest `limit` (default 200). `id` names one to
    * `undo`; so do `turn` and `call`. `size`: bytes kept. `source` workspace: by a program there, one entry a file and call.
    */

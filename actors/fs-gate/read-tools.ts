@@ -3,11 +3,13 @@ import { createHash } from 'node:crypto'
 import * as fs from 'node:fs'
 import { type BodyOf, fault, isFault, type Limits, type ReplyOf } from '../../kernel/index.ts'
 import { openFile, pieces, wholeFile } from './file-content.ts'
-import { type Gate, requireCovered } from './gate.ts'
+import { FolderWatch } from './folder-watch.ts'
+import { type Gate, limitParts, requireCovered } from './gate.ts'
 import { at, scoped } from './handles.ts'
 import { limits } from './limits.ts'
 import { headBytes, mediaOf, mediaType, readNotebook } from './media.ts'
 import { codeOf } from './os-errors.ts'
+import { within } from './path.ts'
 import type { protocol } from './protocol.ts'
 import { decoded, LineWindow, notText } from './text.ts'
 import { typeOf, walkTree } from './tree-walk.ts'
@@ -130,6 +132,16 @@ export function statPath(gate: Gate, body: BodyOf<P, 'stat'>, grant: Limits): Pr
 
 function described({ parts, stat }: Found) {
   return { path: parts.join('/'), type: typeOf(stat), size: stat.size, mtimeMs: stat.mtimeMs, mode: stat.mode & 0o777 }
+}
+
+/** A grant on a part of the folder hears of that part only. */
+export async function tellOthers(gate: Gate, _: BodyOf<P, 'others'>, grant: Limits): Promise<ReplyOf<P, 'others'>> {
+  const known = gate.watch
+  gate.watch ??= new FolderWatch(gate)
+  if (!known) return { changes: [], more: 0, partial: false }
+  const { changes, ...rest } = known.take()
+  const covered = grant.path === undefined ? null : limitParts(gate, grant)
+  return { changes: changes.filter(({ path }) => covered === null || within(path.split('/'), covered)), ...rest }
 }
 
 /** The folder a listing or search starts in. Throws `not-a-folder`. */

@@ -99,6 +99,7 @@ const protectedPaths = [
   '．git/config',
   'nested/repo/.git',
   '.husky/pre-commit',
+  '.bulkhead/instructions.md',
   '.bashrc',
   '.BashRC',
   '.envrc',

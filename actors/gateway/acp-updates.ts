@@ -32,6 +32,7 @@ export function acpUpdate(event: ConversationEvent): Update | null {
         ...(event.error ? { rawOutput: { error: event.error } } : {}),
       }
     case 'model':
+    case 'files_changed':
     case 'tool_output':
     case 'permission':
     case 'vm':

@@ -48,7 +48,7 @@ const settings = (endpoint: string | null, more: Partial<Settings> = {}): Settin
   ...more,
 })
 const logs = () => (out as Export).status().signals.logs
-const until = (ready: () => boolean) => expect.poll(ready, { timeout: 30_000, interval: 5 }).toBe(true)
+const until = (ready: () => boolean) => expect.poll(ready).toBe(true)
 
 describe('what waits', () => {
   test('is bounded in records and in bytes, and what is over is counted', () => {

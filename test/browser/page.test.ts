@@ -3,7 +3,7 @@ import { axeViolations } from '../harness/axe.ts'
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Page } from 'playwright-core'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type Browser, openBrowser, pageAddress } from '../harness/browser.ts'
 import { checkout, type Home, openHome } from '../harness/product.ts'
 import { totalsOf, wrongTotals } from '../harness/report.ts'
@@ -230,7 +230,7 @@ test('while it works, the next requests wait their turn, one is deleted, and Esc
     await page.goto(await pageAddress(own))
     await ask(page, 'one')
     await button(page, 'Stop').waitFor()
-    await vi.waitFor(() => expect(server.requests).toHaveLength(1), { timeout: 10_000 })
+    await expect.poll(() => server.requests.length).toBe(1)
     await ask(page, 'two')
     await page.getByLabel('What should be done').fill('three')
     await page.keyboard.press('Tab')

@@ -8,6 +8,7 @@ import type { ServerView, protocol } from '../../actors/mcp-host/protocol.ts'
 import { makeBundle, makePublisher, manifestOf } from '../../actors/mcp-host/testing/bundles.ts'
 import { startTestKernel, type TestKernel } from '../../kernel/testing/test-kernel.ts'
 import { greeterBundle, mcpEntries } from '../harness/mcp.ts'
+import { listProcesses } from '../harness/processes.ts'
 import { checkout } from '../harness/product.ts'
 
 const packages = join(checkout, 'node_modules')
@@ -86,6 +87,8 @@ afterAll(async () => {
 })
 
 test('lists the tools of all of them, under names that say whose they are', async () => {
+  // A list does not wait for servers that are slow to start.
+  await expect.poll(async () => (await servers()).filter(({ state }) => state === 'waiting' || state === 'starting')).toEqual([])
   const { tools: offered, notes } = await tools()
   const names = offered.map(({ name }) => name)
   expect(names).toEqual(
@@ -171,22 +174,26 @@ test('a server that is killed is there again, and the others do not notice', asy
   const before = await server('everything')
   process.kill(before.pid as number, 'SIGKILL')
   expect(text(await call('mcp__first__add', { a: 1, b: 1 }))).toBe('2')
-  await expect.poll(() => server('everything'), { timeout: 20_000 }).toMatchObject({ state: 'ready', restarts: 1 })
+  await expect.poll(() => server('everything')).toMatchObject({ state: 'ready', restarts: 1 })
   expect(text(await call('mcp__everything__echo', { message: 'back' }))).toContain('back')
 })
 
 test('the host is killed: its successor takes over, and no server runs twice', async () => {
   process.kill(kernel.kernel.actors.get('mcp-host')?.port?.pid as number, 'SIGKILL')
-  await expect.poll(() => server('everything').catch(() => null), { timeout: 30_000 }).toMatchObject({ state: 'ready' })
+  await expect.poll(() => server('everything').catch(() => null)).toMatchObject({ state: 'ready' })
   expect((await tools()).tools.length).toBeGreaterThan(20)
-  expect(processesWith('bulkhead mcp-server:everything')).toHaveLength(1)
+  // Of this kernel, whose actors are this process's children: others may run a server of that name.
+  const running = listProcesses().filter(
+    ({ parent, title }) => parent === process.pid && title.startsWith('bulkhead mcp-server:everything'),
+  )
+  expect(running).toHaveLength(1)
   expect(text(await call('mcp__first__add', { a: 2, b: 2 }))).toBe('4')
 })
 
 test('a definition that changes is held back, with the difference, until it is approved', async () => {
   await call('mcp__first__redefine', {})
   await expect
-    .poll(async () => (await tools()).notes.join('\n'), { timeout: 20_000 })
+    .poll(async () => (await tools()).notes.join('\n'))
     .toContain('Not offered until approved: mcp__first__add, mcp__first__fresh')
   await expect(call('mcp__first__add', { a: 1, b: 2 })).rejects.toMatchObject({ code: 'not-approved' })
   const view = (await server('first')).tools.find(({ name }) => name === 'mcp__first__add')
@@ -215,15 +222,15 @@ test('the policy flips in the middle of a call: refused at once, stopped, and st
   await expect(call('mcp__everything__echo', { message: 'x' })).rejects.toMatchObject(refusal)
   await expect(call('mcp__plugin_desk_memory__read_graph')).rejects.toMatchObject(refusal)
   expect((await tools()).tools).toEqual([])
-  await expect.poll(() => alive(pid as number), { timeout: 10_000 }).toBe(false)
+  await expect.poll(() => alive(pid as number)).toBe(false)
   decide(null)
-  await expect.poll(() => server('everything'), { timeout: 20_000 }).toMatchObject({ state: 'ready' })
+  await expect.poll(() => server('everything')).toMatchObject({ state: 'ready' })
 })
 
 test('servers of the organization: there while it brings them, with its rules for their tools, also where local ones are off', async () => {
   const wiki = { name: 'wiki', ...peer('server-everything', 'stdio'), toolPolicy: { echo: 'allow', 'get-*': 'blocked' } }
   decide({ isLocalDevMcpEnabled: false, managedMcpServers: [wiki, { name: 'far', transport: 'http', url: 'https://example.com/mcp' }] })
-  await expect.poll(() => server('wiki'), { timeout: 20_000 }).toMatchObject({ source: 'managed', state: 'ready' })
+  await expect.poll(() => server('wiki')).toMatchObject({ source: 'managed', state: 'ready' })
   expect(await server('everything')).toMatchObject({ state: 'disabled' })
   expect(await server('far')).toMatchObject({
     state: 'unusable',
@@ -234,9 +241,9 @@ test('servers of the organization: there while it brings them, with its rules fo
   await expect(call('mcp__wiki__get-sum', { a: 1, b: 2 })).rejects.toMatchObject({ code: 'denied' })
   const { pid } = await server('wiki')
   decide(null)
-  await expect.poll(() => server('wiki'), { timeout: 20_000 }).toBeUndefined()
-  await expect.poll(() => alive(pid as number), { timeout: 10_000 }).toBe(false)
-  await expect.poll(() => server('everything'), { timeout: 20_000 }).toMatchObject({ state: 'ready' })
+  await expect.poll(() => server('wiki')).toBeUndefined()
+  await expect.poll(() => alive(pid as number)).toBe(false)
+  await expect.poll(() => server('everything')).toMatchObject({ state: 'ready' })
 })
 
 test('mcpPersistentAlwaysAllowEnabled: what the member allowed for good asks again, and no more can be', async () => {
@@ -245,10 +252,10 @@ test('mcpPersistentAlwaysAllowEnabled: what the member allowed for good asks aga
   await allow()
   expect(await rule()).toMatchObject({ decision: 'allow' })
   decide({ mcpPersistentAlwaysAllowEnabled: false })
-  await expect.poll(rule, { timeout: 10_000 }).toMatchObject({ decision: 'ask' })
+  await expect.poll(rule).toMatchObject({ decision: 'ask' })
   await expect(allow()).rejects.toMatchObject({ code: 'disabled-by-policy' })
   decide(null)
-  await expect.poll(rule, { timeout: 10_000 }).toMatchObject({ decision: 'allow' })
+  await expect.poll(rule).toMatchObject({ decision: 'allow' })
 })
 
 describe('desktop extensions', () => {
@@ -268,7 +275,7 @@ describe('desktop extensions', () => {
     })
     expect(await server('report-maker')).toMatchObject({ state: 'unusable', error: { cause: 'install it again with --config whom=…' } })
     await install(greeterBundle())
-    await expect.poll(() => server('report-maker'), { timeout: 20_000 }).toMatchObject({ state: 'ready', isolation: 'full' })
+    await expect.poll(() => server('report-maker')).toMatchObject({ state: 'ready', isolation: 'full' })
     expect(text(await call('mcp__report-maker__greet'))).toBe('hello Ada')
     expect(readdirSync(join(home, 'incoming'))).toEqual([])
   })
@@ -291,7 +298,7 @@ describe('desktop extensions', () => {
 
   test('the policy: a signature required, then extensions off, and local servers go on', async () => {
     decide({ isDesktopExtensionSignatureRequired: true })
-    await expect.poll(() => server('report-maker'), { timeout: 10_000 }).toMatchObject({ state: 'disabled' })
+    await expect.poll(() => server('report-maker')).toMatchObject({ state: 'disabled' })
     await expect(call('mcp__report-maker__greet')).rejects.toMatchObject({
       code: 'disabled-by-policy',
       rule: `isDesktopExtensionSignatureRequired = true (managed settings, ${managedFile})`,
@@ -303,14 +310,14 @@ describe('desktop extensions', () => {
     })
     writeFileSync(join(publishers, 'ada.pem'), publisher.certificate)
     expect(await install(publisher.sign(greeterBundle()))).toMatchObject({ signature: 'signed by Ada Lovelace' })
-    await expect.poll(() => server('report-maker'), { timeout: 20_000 }).toMatchObject({ state: 'ready' })
+    await expect.poll(() => server('report-maker')).toMatchObject({ state: 'ready' })
     decide({ isDesktopExtensionEnabled: false })
-    await expect.poll(() => server('report-maker'), { timeout: 10_000 }).toMatchObject({ state: 'disabled' })
+    await expect.poll(() => server('report-maker')).toMatchObject({ state: 'disabled' })
     await expect(call('mcp__report-maker__greet')).rejects.toMatchObject({ code: 'disabled-by-policy' })
     await expect(install(greeterBundle())).rejects.toMatchObject({ code: 'disabled-by-policy' })
     expect(text(await call('mcp__everything__echo', { message: 'still here' }))).toContain('still here')
     decide(null)
-    await expect.poll(() => server('report-maker'), { timeout: 20_000 }).toMatchObject({ state: 'ready' })
+    await expect.poll(() => server('report-maker')).toMatchObject({ state: 'ready' })
     await kernel.test.request('mcp-host', 'remove-extension', { id: 'report-maker' })
     expect(await server('report-maker')).toBeUndefined()
   })

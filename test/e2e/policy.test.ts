@@ -57,7 +57,7 @@ async function decide(values: object | null): Promise<void> {
       state === 'present' && entries.every(({ key, decidedBy }) => given.some(([name]) => name === key) === decidedBy.startsWith('managed'))
     )
   }
-  await expect.poll(inForce, { timeout: 20_000, message: JSON.stringify(values) }).toBe(true)
+  await expect.poll(inForce, { message: JSON.stringify(values) }).toBe(true)
   await heeded()
 }
 
@@ -152,7 +152,7 @@ describe.skipIf(!canRun)('managed policy', () => {
     writeFileSync(join(home.state, 'settings.json'), '{"isLocalDevMcpEnabled": false}')
     await decide({ isEnabledForOrganization: false })
     const spoilt = async (why: string) => {
-      await expect.poll(async () => (await shown()).problems[0]?.message, { timeout: 20_000 }).toContain(why)
+      await expect.poll(async () => (await shown()).problems[0]?.message).toContain(why)
       const now = await shown()
       expect(now.entries.filter(({ decidedBy }) => decidedBy !== 'default')).toEqual([])
       expect((await home.call(['policy', 'show'])).stdout).toContain('nothing applies, and local settings are off')
@@ -192,7 +192,7 @@ describe.skipIf(!canRun)('managed policy', () => {
     const cap = async () => {
       await decide({ allowedWorkspaceFolders: [{ path: home.dir, mode: 'ro' }] })
       // It is disconnected at once; that it comes back read-only takes a new process.
-      await expect.poll(gates, { timeout: 20_000 }).toEqual(['ro'])
+      await expect.poll(gates).toEqual(['ro'])
     }
     const { results } = await calls(cap, write('one'), write('two'))
     expect(results[0]).not.toContain('Code:')
@@ -248,7 +248,7 @@ describe.skipIf(!canRun)('managed policy', () => {
     expect(results[0]).toContain('ahoy')
     expect(results[1]).toMatch(/Code: disabled-by-policy[\s\S]*isLocalDevMcpEnabled = false \(managed settings, /)
     await decide(null)
-    await expect.poll(() => serverState('everything'), { timeout: 20_000 }).toBe('ready')
+    await expect.poll(() => serverState('everything')).toBe('ready')
     expect((await calls(async () => {}, echo(), [say('x')])).results[0]).toContain('ahoy')
     expect((await home.call(['mcp', 'remove', 'everything'])).code).toBe(0)
   })
@@ -258,7 +258,7 @@ describe.skipIf(!canRun)('managed policy', () => {
     writeFileSync(path, greeterBundle())
     const installed = await home.call(['extension', 'install', path, '--config', 'whom=Ada'])
     expect(installed.code, installed.story).toBe(0)
-    await expect.poll(() => serverState('report-maker'), { timeout: 20_000 }).toBe('ready')
+    await expect.poll(() => serverState('report-maker')).toBe('ready')
     const greet = () => [use('mcp__report-maker__greet', {})]
     const { results } = await calls(() => decide({ isDesktopExtensionEnabled: false }), greet(), greet())
     expect(results[0]).toContain('hello Ada')
@@ -273,7 +273,7 @@ describe.skipIf(!canRun)('managed policy', () => {
       // What stops it is the supervisor, whose word its status is.
       const forbid = async () => {
         await decide({ secureVmFeaturesEnabled: false })
-        await expect.poll(async () => (await own.vmStatus()).pid, { timeout: 60_000 }).toBeNull()
+        await expect.poll(async () => (await own.vmStatus()).pid).toBeNull()
       }
       const { results } = await calls(forbid, [bash()], [bash(), use('Read', { file_path: 'work/a.txt' })], [], own)
       expect(results[0]).toContain('here')

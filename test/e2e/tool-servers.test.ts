@@ -23,7 +23,7 @@ async function succeeds(...args: string[]): Promise<string> {
 
 test('add, list, use with approval, refuse without, allow one tool for good, block it, remove', async () => {
   await succeeds('mcp', 'add', 'everything', '--', 'node', everything, 'stdio')
-  await expect.poll(async () => (await list())[0]?.state, { timeout: 120_000 }).toBe('ready')
+  await expect.poll(async () => (await list())[0]?.state).toBe('ready')
   expect(await succeeds('mcp', 'list')).toMatch(/everything {2}ready[\s\S]*no network[\s\S]*mcp__everything__echo {2}ask/)
 
   const use = 'use tool mcp__everything__echo with message="ahoy there"'

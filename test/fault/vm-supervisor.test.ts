@@ -225,7 +225,7 @@ PY`,
     await new Promise((resolve) => setTimeout(resolve, 1_000))
     abort.abort()
     expect((await cancelled).code).toBe('cancelled')
-    await expect.poll(async () => (await exec('pgrep -fx "sleep 4711" | wc -l')).stdout, { timeout: 5 * 60_000 }).toBe('0\n')
+    await expect.poll(async () => (await exec('pgrep -fx "sleep 4711" | wc -l')).stdout).toBe('0\n')
   })
 
   it('refuses at once what ran when QEMU is killed; the next command works in the same session', async () => {
@@ -244,7 +244,7 @@ PY`,
     const before = (await status()).restarts
     const { pid } = await status()
     process.kill(pid as number, 'SIGTERM')
-    await expect.poll(async () => (await status()).restarts, { timeout: 5 * 60_000 }).toBe(before + 1)
+    await expect.poll(async () => (await status()).restarts).toBe(before + 1)
     expect((await exec('echo again')).stdout).toBe('again\n')
   })
 
@@ -280,7 +280,7 @@ PY`,
     await vm.kernel.test.request('vm', 'start', {}, { deadlineMs: null })
     const { pid } = await status()
     await vm.kernel.stop()
-    await expect.poll(() => vm.left(), { timeout: 5 * 60_000 }).toEqual([])
+    await expect.poll(() => vm.left()).toEqual([])
     expect(pid).toBeGreaterThan(0)
   })
 })
@@ -296,7 +296,7 @@ describe('nobody uses it', () => {
   it('stands still, its processors too, and goes on with the next command where it was', async () => {
     const own = await another({ timers: { pauseAfterMs: 300 } })
     await own.exec('echo kept > ~/file; cd /tmp')
-    await expect.poll(async () => (await own.status()).state, { timeout: 5 * 60_000 }).toBe('paused')
+    await expect.poll(async () => (await own.status()).state).toBe('paused')
     const { pid } = await own.status()
     const ticks = async () => (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ')[1]?.split(' ').slice(11, 13).join()
     const before = await ticks()
@@ -319,7 +319,7 @@ describe('QEMU stands still', () => {
     })
     expect((await own.exec('echo again')).stdout).toBe('again\n')
     expect((await own.status()).pid).not.toBe(pid)
-    await expect.poll(() => own.left(), { timeout: 5 * 60_000 }).not.toContain(String(pid))
+    await expect.poll(() => own.left()).not.toContain(String(pid))
   })
 })
 

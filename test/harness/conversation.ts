@@ -12,6 +12,7 @@ import { protocol as fsGateProtocol } from '../../actors/fs-gate/protocol.ts'
 import { protocol as telemetryProtocol } from '../../actors/telemetry/protocol.ts'
 import { protocol as vmProtocol } from '../../actors/vm-supervisor/protocol.ts'
 import { actor } from '../../actors/conversation/index.ts'
+import { INSTRUCTIONS_PATH } from '../../actors/conversation/limits.ts'
 import type { ConversationEvent, Folder } from '../../actors/conversation/protocol.ts'
 import { protocol as mcpProtocol } from '../../actors/mcp-host/protocol.ts'
 import { answerBytes, type ScriptedAnswer } from './scripted-model.ts'
@@ -31,6 +32,10 @@ export type Peers = {
   model: (body: ModelBody, n: number, from: NativeFrom) => ScriptedAnswer | 'sent' | Promise<ScriptedAnswer | 'sent'>
   fetch?: (body: { url: string }) => unknown
   gate?: Handler
+  /** What others changed in a folder, as the gate tells. */
+  others?: () => unknown
+  /** Its file of instructions. */
+  instructions?: () => unknown
   exec?: Handler
   /** The audit log, where there is one. */
   audit?: () => void
@@ -86,8 +91,9 @@ export async function startConversation(
       id,
       protocol,
       handle: async (kind, body, from) => {
-        // Every turn asks for the list of tools; tests are about what follows.
-        if (kind !== 'tools') heard.push({ peer: id, kind, body })
+        // Every turn asks for the list of tools and for news of the folders; tests are about what follows.
+        const isNews = kind === 'others' || (kind === 'read' && (body as { path: string }).path === INSTRUCTIONS_PATH)
+        if (kind !== 'tools' && !isNews) heard.push({ peer: id, kind, body })
         return { body: await script(kind, body as never, from) }
       },
     })
@@ -104,7 +110,12 @@ export async function startConversation(
   const missing = (): never => {
     throw fault('not-found', 'There is nothing of that name.')
   }
-  for (const { name } of folders) native(`fs-gate:s-1.${name}`, fsGateProtocol, peers.gate ?? missing)
+  const gate: Handler = (kind, body, from) => {
+    if (kind === 'others') return peers.others?.() ?? { changes: [], more: 0, partial: false }
+    if (kind === 'read' && (body as { path: string }).path === INSTRUCTIONS_PATH) return (peers.instructions ?? missing)()
+    return (peers.gate ?? missing)(kind, body, from)
+  }
+  for (const { name } of folders) native(`fs-gate:s-1.${name}`, fsGateProtocol, gate)
   native('vm-supervisor', vmProtocol, peers.exec ?? missing)
   native('telemetry', telemetryProtocol, (kind) => {
     if (kind === 'audit') peers.audit?.()
@@ -147,7 +158,7 @@ export async function startConversation(
     ...folders.map(({ name }) => ({
       name: `folder:${name}`,
       target: `fs-gate:s-1.${name}`,
-      limits: { kinds: ['read', 'glob', 'grep', 'preview'] },
+      limits: { kinds: ['read', 'glob', 'grep', 'preview', 'others'] },
       reason: 'test',
     })),
   ]

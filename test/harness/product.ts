@@ -178,7 +178,9 @@ export function asPromptEnd(ended: Ended): PromptEnd {
 /** This process's environment without what would change the product's behaviour or that of Node. */
 function neutralEnvironment(): NodeJS.ProcessEnv {
   return Object.fromEntries(
-    Object.entries(process.env).filter(([name]) => !/^(ANTHROPIC_|BULKHEAD_|VITEST|NODE_|TEST$|DEV$|PROD$|MODE$)/.test(name)),
+    Object.entries(process.env).filter(
+      ([name]) => !/^(ANTHROPIC_|BULKHEAD_|VITEST|NODE_(?!COMPILE_CACHE$)|TEST$|DEV$|PROD$|MODE$)/.test(name),
+    ),
   )
 }
 

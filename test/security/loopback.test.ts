@@ -6,7 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { get, type IncomingHttpHeaders } from 'node:http'
 import { connect } from 'node:net'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { pageAddress } from '../harness/browser.ts'
 import { type Home, openHome } from '../harness/product.ts'
@@ -190,7 +190,7 @@ test('who connects and leaves at once, or says nothing, keeps nobody out', async
   // The page waits for a place; the terminal has its own door.
   expect((await home.call(['daemon', 'status', '--json'])).code).toBe(0)
   for (const socket of silent) socket.destroy()
-  await vi.waitFor(async () => expect((await fetched('/')).status).toBe(200), { timeout: 5000 })
+  await expect.poll(async () => (await fetched('/')).status).toBe(200)
   expect(await knock({ token, origin: own() })).toMatchObject({ status: 101 })
   const { clients } = JSON.parse((await home.call(['daemon', 'status', '--json'])).stdout) as { clients: number }
   expect(clients).toBe(0)

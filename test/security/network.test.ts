@@ -273,7 +273,7 @@ describe('a host whose requests are read', () => {
 
 test('a rule cuts what is open', async () => {
   const running = workspace.exec('open', `curl -sSN -m 120 ${direct} http://a.example:${pagePort}/drip`)
-  await expect.poll(() => seen.at(-1), { timeout: 60_000 }).toContain('/drip')
+  await expect.poll(() => seen.at(-1)).toContain('/drip')
   await workspace.rule({ change: 'deny', pattern: 'a.example' })
   const ran = await running
   expect(ran.exitCode).not.toBe(0)
@@ -288,8 +288,7 @@ test('all of it holds after the VM was restored from its saved memory', async ()
     'open',
     `curl -sS ${direct} http://a.example:${pagePort}/x; curl -sS -m 60 ${direct} http://b.example:${pagePort}/`,
   )
-  expect(ran.stdout).toBe('the page\n')
-  expect(ran.stderr).toContain('bulkhead: no connection to b.example')
+  expect(ran).toMatchObject({ stdout: 'the page\n', stderr: expect.stringContaining('bulkhead: no connection to b.example') })
   expect((await workspace.exec('closed', `curl -sS -m 60 ${direct} http://a.example:${pagePort}/`)).exitCode).not.toBe(0)
   const read = await workspace.exec('open', `curl -sS ${direct} https://s.example:${securePort}/v1/restored`)
   expect(read.stdout, read.stderr).toContain('you sent Bearer [key]')

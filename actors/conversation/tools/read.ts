@@ -1,4 +1,3 @@
-import { Buffer } from 'node:buffer'
 import { z } from 'zod'
 import type { ReplyOf } from '../../../kernel/index.ts'
 import type { protocol as fsGate } from '../../fs-gate/protocol.ts'
@@ -23,7 +22,7 @@ export const read = tool({
   },
   present({ offset = 1 }, [answer]) {
     const { text, truncated, lines: total, encoding, as, media = [], size } = answer.body as ReadReply
-    const pictures = media.map(({ type, data }) => ({ media_type: type, data: Buffer.from(data).toString('base64') }))
+    const pictures = media.map(({ type, data }) => ({ media_type: type, data: data.toBase64() }))
     if (as === 'image' || as === 'pdf')
       return { ok: true, text: media.map((one) => `(${named(one)}, ${size} bytes)`).join('\n'), media: pictures }
     if (text === '') return { ok: true, text: offset > 1 ? `(no line ${offset}: the file ends before it)` : '(the file is empty)' }

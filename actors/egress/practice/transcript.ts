@@ -52,8 +52,10 @@ function turnsIn({ messages }: MessagesRequest): Turn[] {
   return turns
 }
 
+/** Without notes that are not the member's words. */
 function textOf(blocks: readonly ContentBlock[]): string {
-  return blocks.flatMap((block) => (block.type === 'text' ? [block['text']] : [])).join('\n')
+  const texts = blocks.flatMap((block) => (block.type === 'text' ? [block['text']] : []))
+  return texts.filter((text) => !text.startsWith('<changed-by-others>')).join('\n')
 }
 
 function resultText(result: ContentBlock | undefined): string {

@@ -125,6 +125,16 @@ export function createTranscript() {
         const scope = event.decision === 'deny' ? '' : event.scope === 'once' ? ' once' : ' for this session'
         return changeTool(event.id, (tool) => ({ ...tool, decision: `${word}${scope} by ${event.by}` }))
       }
+      case 'files_changed': {
+        const names = event.changes.slice(0, 5).map(({ path, what }) => `${path}${what === 'deleted' ? ' (deleted)' : ''}`)
+        const rest = event.changes.length - names.length + event.more
+        add({
+          kind: 'note',
+          key,
+          text: `Changed by others in ${event.folder}: ${[...names, ...(rest > 0 ? [`${rest} more`] : [])].join(', ')}`,
+        })
+        return
+      }
       case 'error':
         add({ kind: 'fault', key, fault: event.error })
         return

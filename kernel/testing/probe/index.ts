@@ -1,6 +1,6 @@
 /** A small actor for the kernel's own tests: echoes, streams, waits, crashes, passes capabilities on, and tries what its jail should deny. */
 import { connect } from 'node:net'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { spawnSync } from 'node:child_process'
 import * as Effect from 'effect/Effect'
 import { assign, emit, enqueueActions, setup } from 'xstate'
@@ -28,7 +28,7 @@ type ProbeEvent =
 const machine = setup({
   types: {} as { context: { count: number; asking: Record<string, number> }; events: ProbeEvent; emitted: Outgoing },
   actions: {
-    attempt: (_, _params: { request: number | null }) => {},
+    attempt: (_, _params: { request: number | null; dir: string | undefined }) => {},
     stream: (_, _params: { request: number | null; parts: number }) => {},
   },
 }).createMachine({
@@ -52,7 +52,7 @@ const machine = setup({
         },
         silent: {},
         never: { actions: assign({ count: ({ context }) => context.count + 1 }) },
-        attempt: { actions: { type: 'attempt', params: ({ event }) => ({ request: event.from.request }) } },
+        attempt: { actions: { type: 'attempt', params: ({ event }) => ({ request: event.from.request, dir: event.body.dir }) } },
         'attempt.done': {
           actions: emit(({ event }): Outgoing => ({ type: 'reply', request: event.request, body: { results: event.results } })),
         },
@@ -119,7 +119,7 @@ const effects = {
   },
   attempt: {
     outcomes: ['done'],
-    run: (_: unknown) =>
+    run: ({ dir }: { dir?: string }) =>
       Effect.promise(async () => {
         const results: Record<string, string> = {}
         const attempt = (name: string, action: () => unknown) => {
@@ -132,6 +132,10 @@ const effects = {
         attempt('read', () => readFileSync('/etc/hostname').length)
         attempt('readOwnCode', () => readFileSync(new URL(import.meta.url)).length)
         attempt('write', () => writeFileSync('/tmp/bulkhead-probe-escape', ''))
+        if (dir !== undefined) {
+          attempt('readDir', () => readdirSync(dir).length)
+          attempt('writeDir', () => writeFileSync(`${dir}/escape`, ''))
+        }
         attempt('spawn', () => spawnSync('/bin/true').status)
         // oxlint-disable-next-line typescript/no-implied-eval, typescript/no-unsafe-call
         attempt('eval', () => new Function('return 1')())

@@ -10,7 +10,8 @@ export const protocol = {
   silent: { body: z.strictObject({}), reply: z.strictObject({}), deadlineMs: 50 },
   /** Changes state and never answers. */
   never: { body: z.strictObject({}), reply: z.strictObject({}), deadlineMs: null },
-  attempt: { body: z.strictObject({}), reply: z.strictObject({ results: z.record(z.string(), z.string()) }) },
+  /** What the jail should deny; `dir`: reading and writing that folder as well. */
+  attempt: { body: z.strictObject({ dir: z.string().optional() }), reply: z.strictObject({ results: z.record(z.string(), z.string()) }) },
   /** Parts from an effect, with credit. */
   stream: { body: z.strictObject({ parts: z.int() }), part: n, reply: z.strictObject({}) },
   /** A hundred parts and the reply from one step. */
