@@ -18,10 +18,13 @@ import { treeOf } from '../test/harness/tree.ts'
 import { atMost, atMostTimesPeer, figure, type Figure, type Target } from './report.ts'
 import { alternate, type Sampler } from './sampling.ts'
 
-const smallFiles = 10_000
-const largeBytes = 1024 ** 3
+/** Those of the targets, and smaller ones that show the same ratios within some minutes. */
+const sizes = {
+  full: { smallFiles: 10_000, largeMiB: 1_024, edits: 1_000, workspaceFiles: 2_000, workspaceMiB: 256 },
+  small: { smallFiles: 2_000, largeMiB: 128, edits: 200, workspaceFiles: 200, workspaceMiB: 32 },
+}
+type Size = (typeof sizes)['full']
 const pieceBytes = 4 * 1024 ** 2
-const edits = 1_000
 const editedBytes = 10 * 1024 ** 2
 const never = new AbortController().signal
 const small = 'content of a small file\n'.repeat(40)
@@ -32,11 +35,13 @@ const piece = 'a'
 
 const reported: Target = { text: 'reported', better: 'lower', keeps: () => true }
 
-export async function files(runs: number, told: (text: string) => void): Promise<Figure[]> {
+export async function files(runs: number, told: (text: string) => void, full: boolean): Promise<Figure[]> {
+  const size = full ? sizes.full : sizes.small
+  const { smallFiles, largeMiB, edits } = size
   const base = fs.mkdtempSync(join(tmpdir(), 'bulkhead-bench-'))
   try {
-    const host = await alternate(runs, hostSamplers(base), told)
-    const kept = await alternate(1, { kept: () => keptBytes(base), plain: async () => (editedBytes * edits) / 1024 ** 2 }, told)
+    const host = await alternate(runs, hostSamplers(base, size), told)
+    const kept = await alternate(1, { kept: () => keptBytes(base, edits), plain: async () => (editedBytes * edits) / 1024 ** 2 }, told)
     const synced = 'node:fs, written aside, synced and renamed'
     return [
       figure({
@@ -54,14 +59,14 @@ export async function files(runs: number, told: (text: string) => void): Promise
         peer: { name: 'node:fs', samples: host.plainRead },
       }),
       figure({
-        name: 'write 1 GiB in files of 4 MiB',
+        name: `write ${largeMiB} MiB in files of 4 MiB`,
         unit: 'ms',
         target: atMostTimesPeer(2),
         own: host.writeLarge,
         peer: { name: synced, samples: host.plainWriteLarge },
       }),
       figure({
-        name: 'read 1 GiB in files of 4 MiB, hashed',
+        name: `read ${largeMiB} MiB in files of 4 MiB, hashed`,
         unit: 'ms',
         target: atMostTimesPeer(2),
         own: host.readLarge,
@@ -81,14 +86,14 @@ export async function files(runs: number, told: (text: string) => void): Promise
         own: kept.kept,
         peer: { name: 'whole copies', samples: kept.plain },
       }),
-      ...(await inWorkspace(told)),
+      ...(await inWorkspace(size, told)),
     ]
   } finally {
     fs.rmSync(base, { recursive: true, force: true })
   }
 }
 
-function hostSamplers(base: string) {
+function hostSamplers(base: string, { smallFiles, largeMiB }: Size) {
   const fresh = (name: string): { gate: Gate; root: string } => {
     const root = join(base, name)
     const store = join(base, `${name}-store`)
@@ -100,7 +105,7 @@ function hostSamplers(base: string) {
   const ours = join(base, 'ours')
   const theirs = join(base, 'theirs')
   const numbers = Array.from({ length: smallFiles }, (_, index) => index)
-  const pieces = Array.from({ length: largeBytes / pieceBytes }, (_, index) => index)
+  const pieces = Array.from({ length: (largeMiB * 1024 ** 2) / pieceBytes }, (_, index) => index)
   const pathOf = (index: number) => `d${index % 50}/f${index}`
 
   const write =
@@ -196,7 +201,7 @@ function removeTree(gate: Gate, root: string): void {
 }
 
 /** MiB that the store holds after each of many calls has changed a few bytes somewhere in a file. */
-async function keptBytes(base: string): Promise<number> {
+async function keptBytes(base: string, edits: number): Promise<number> {
   const root = join(base, 'edited')
   fs.mkdirSync(root)
   fs.writeFileSync(join(root, 'file'), randomBytes(editedBytes))
@@ -216,7 +221,7 @@ async function keptBytes(base: string): Promise<number> {
 /** The peer would be QEMU's own virtio-9p export, which needs a guest module that the image does not have. */
 const noPeer = "no peer: QEMU's virtio-9p needs a kernel module that the workspace image does not carry"
 
-async function inWorkspace(told: (text: string) => void): Promise<Figure[]> {
+async function inWorkspace({ workspaceFiles, workspaceMiB }: Size, told: (text: string) => void): Promise<Figure[]> {
   const server = await startScriptedServer()
   const home = openHome({ env: { ANTHROPIC_BASE_URL: server.baseUrl, ANTHROPIC_API_KEY: 'sk-ant-made-up' } })
   const folder = home.folder('work')
@@ -239,12 +244,12 @@ async function inWorkspace(told: (text: string) => void): Promise<Figure[]> {
       {
         small: measure(
           python(`os.mkdir('s')
-for i in range(2000): open(f's/{i}', 'w').write('x' * 500)
-for i in range(2000): open(f's/{i}').read()
+for i in range(${workspaceFiles}): open(f's/{i}', 'w').write('x' * 500)
+for i in range(${workspaceFiles}): open(f's/{i}').read()
 shutil.rmtree('s')`),
         ),
-        write: measure(python(`f = open('big', 'wb'); [f.write(bytes(1 << 20)) for _ in range(256)]; f.close()`)),
-        read: measure(python(`f = open('big', 'rb'); [f.read(1 << 20) for _ in range(256)]`)),
+        write: measure(python(`f = open('big', 'wb'); [f.write(bytes(1 << 20)) for _ in range(${workspaceMiB})]; f.close()`)),
+        read: measure(python(`f = open('big', 'rb'); [f.read(1 << 20) for _ in range(${workspaceMiB})]`)),
         seen: async () => roundTrip(folder, measure),
       },
       told,
@@ -252,9 +257,16 @@ shutil.rmtree('s')`),
     const unmet: Target = { text: 'at most 2 × the peer', better: 'lower', keeps: () => false }
     const said = (item: Figure): Figure => (item.value === null ? item : { ...item, why: noPeer })
     return [
-      said(figure({ name: 'in the workspace: create, read and delete 2000 small files', unit: 'ms', target: unmet, own: samples.small })),
-      said(figure({ name: 'in the workspace: write 256 MiB', unit: 'ms', target: unmet, own: samples.write })),
-      said(figure({ name: 'in the workspace: read 256 MiB', unit: 'ms', target: unmet, own: samples.read })),
+      said(
+        figure({
+          name: `in the workspace: create, read and delete ${workspaceFiles} small files`,
+          unit: 'ms',
+          target: unmet,
+          own: samples.small,
+        }),
+      ),
+      said(figure({ name: `in the workspace: write ${workspaceMiB} MiB`, unit: 'ms', target: unmet, own: samples.write })),
+      said(figure({ name: `in the workspace: read ${workspaceMiB} MiB`, unit: 'ms', target: unmet, own: samples.read })),
       figure({
         name: 'a change on the device seen in the workspace, and its answer on the device',
         unit: 'ms',

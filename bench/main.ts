@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- [NAME] [--json] [--runs N] [--full]`: measures and compares. With --json, one JSON document on stdout and nothing else: the
+ * `npm run bench -- [NAME] [--json] [--runs N] [--full]`: measures and compares. `--full`: in the sizes of the targets, where those take long. With --json, one JSON document on stdout and nothing else: the
  * report of the bench named, or a list of all reports without a name. Progress goes to stderr.
  */
 import { parseArgs } from 'node:util'
@@ -11,7 +11,6 @@ import { mainJob } from './main-job.ts'
 import { vm } from './vm.ts'
 import { type Figure, machine, type Report, table } from './report.ts'
 
-/** `full`: as long as it takes; otherwise in minutes, and the figures say how much was done. */
 type Bench = (runs: number, told: (text: string) => void, full: boolean) => Promise<Figure[]>
 
 const benches: Readonly<Record<string, Bench>> = { checker, egress, files, kernel: kernelBench, 'main-job': mainJob, vm }
@@ -33,7 +32,7 @@ async function main(args: readonly string[]): Promise<void> {
   if (!Number.isInteger(runs) || runs < 1) throw new TypeError('--runs takes a whole number from 1.')
   const reports: Report[] = []
   for (const name of positionals.length > 0 ? positionals : Object.keys(benches)) {
-    const figures = await (benches[name] as Bench)(runs, (text) => process.stderr.write(`${name}: ${text}\n`), values.full === true)
+    const figures = await (benches[name] as Bench)(runs, (text) => process.stderr.write(`${name}: ${text}\n`), values.full ?? false)
     const report = { bench: name, machine: machine(), runs, figures }
     reports.push(report)
     if (!values.json) process.stdout.write(`${table(report)}\n`)

@@ -17,6 +17,7 @@
  * its session. Denials are kept here, outside capabilities, where no narrowing can lose them.
  */
 import { compileRules, type HostTarget, type RuleSet } from './rule-set.ts'
+import { limits } from './limits.ts'
 import type { Registry } from './registries.ts'
 import { type Asked, compileRequestRules, type RequestRule, requestRuleText } from './request-rules.ts'
 
@@ -131,11 +132,23 @@ export function compileEgressPolicy({ member, sessions, managed, registries }: P
       if (named.size === 0) return verdict('deny', 'hosts: none', 'No host is allowed.')
       return verdict('deny', 'hosts: not listed', `${host}:${port} is not among the allowed hosts (${listText(hosts)}).`)
     }
+    // The same inputs, the same verdict: a page with a hundred pictures of one host is decided about once.
+    const made = new Map<string, { port: number; verdict: Verdict }>()
+    function remembered(target: HostTarget): Verdict {
+      const before = made.get(target.host)
+      if (before && before.port === target.port) return before.verdict
+      const fresh = decide(target)
+      // A bearer that reaches this many is rare, and begins anew rather than keeping an order at each decision.
+      if (made.size >= limits.rememberedHosts) made.clear()
+      made.set(target.host, { port: target.port, verdict: fresh })
+      return fresh
+    }
+
     return {
-      decide,
+      decide: remembered,
       reads: (target) => asking.cover(target),
       judge(target, asked) {
-        const about = decide(target)
+        const about = remembered(target)
         if (about.verdict === 'deny' || !asking.cover(target)) return about
         const rule = asking.find(target, asked)
         if (rule) return { ...about, rule: `request ${requestRuleText(rule)}` }

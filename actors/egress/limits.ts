@@ -71,6 +71,8 @@ export const limits = {
   patternChars: 263,
   /** Patterns on one list of the member's. Decisions do not slow down with them; reading and showing them does. */
   rules: 10_000,
+  /** Hosts whose verdict is remembered for one request's dealings with policy: some hundred KiB at most. */
+  rememberedHosts: 1_024,
   /** Sessions with rules of their own: each is small, and none may be forgotten for another. */
   sessionsWithRules: 1_000,
   rulesFileBytes: 32 * 1024 * 1024,

@@ -130,6 +130,13 @@ describe.each(['inline', 'process'] as const)('%s placement', (placement) => {
     expect(await refusal(listed.request('egress', 'fetch', { url: 7 }))).toMatchObject({ code: 'malformed' })
   })
 
+  test('what it loads only when it is needed is there: certificates, and a proxy script in its jail', async () => {
+    const pac = "function FindProxyForURL() { return 'PROXY 127.0.0.1:1' }"
+    const { open, listed } = await start(placement, { secrets: JSON.stringify({ proxy: { pac } }) })
+    expect((await open.request('egress', 'authority', {})).body).toEqual({ pem: expect.stringMatching(/^-----BEGIN CERTIFICATE-----\n/) })
+    expect(await refusal(listed.request('egress', 'fetch', { url: 'http://example.test/' }))).toMatchObject({ rule: 'proxy' })
+  })
+
   test('a tunnel goes by the same policy and the same guard', async () => {
     const server = net.createServer((socket) => void socket.pipe(socket))
     server.listen(0, '127.0.0.1')

@@ -47,13 +47,26 @@ export function compileRules(entries: readonly string[], list: string): RuleSet 
     find({ host, port }) {
       const named = at(exact.get(host), port)
       if (named || wildcards.size === 0 || endsAsAddress(host)) return named
-      for (let dot = host.indexOf('.'); dot !== -1; dot = host.indexOf('.', dot + 1)) {
-        const rule = at(wildcards.get(host.slice(dot + 1)), port)
+      for (const parent of parentsOf(host)) {
+        const rule = at(wildcards.get(parent), port)
         if (rule) return rule
       }
       return null
     },
   }
+}
+
+/** One decision looks the same host up in several sets: cutting its name up, and hashing the pieces, is most of the work. */
+let cut = ''
+const parents: string[] = []
+
+/** `a.b.c` has `b.c` and `c`. */
+function parentsOf(host: string): readonly string[] {
+  if (cut === host) return parents
+  parents.length = 0
+  for (let dot = host.indexOf('.'); dot !== -1; dot = host.indexOf('.', dot + 1)) parents.push(host.slice(dot + 1))
+  cut = host
+  return parents
 }
 
 /** A canonical name does not end in a digit label or a bracket; an address does. Cheaper than reading it whole, and asked at each decision. */

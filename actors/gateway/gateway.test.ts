@@ -176,17 +176,9 @@ describe.each(['inline', 'process'] as const)('%s', (placement) => {
       { shell: 'a', data: 'G/8=' },
     ])
     const [{ handle }] = given as [{ handle: string }]
-    expect(given[0]).toEqual({ session: 's-1', handle, cols: 80, rows: 24, env: { TERM: 'vt100' } })
     await peer.call('_bulkhead/shell/input', { shell: 'a', data: 'bHMN' })
-    await peer.call('_bulkhead/shell/resize', { shell: 'a', cols: 100, rows: 30 })
-    expect(typed).toEqual([
-      { kind: 'input', session: 's-1', handle, text: 'ls\r', end: false },
-      { kind: 'resize', session: 's-1', handle, cols: 100, rows: 30 },
-    ])
+    expect(typed).toEqual([{ kind: 'input', session: 's-1', handle, text: 'ls\r', end: false }])
     expect(await faultOf(other.call('_bulkhead/shell/input', { shell: 'a', data: 'bHMN' }))).toMatchObject({ code: 'not-found' })
-    expect(await faultOf(peer.call('_bulkhead/shell/open', { shell: 'a', session: 's-1', cols: 1, rows: 1 }))).toMatchObject({
-      code: 'already-exists',
-    })
     ;(end as (() => void) | null)?.()
     expect(await opened).toEqual(ending)
     await until(() => peer.shells.length === 4)
@@ -195,21 +187,7 @@ describe.each(['inline', 'process'] as const)('%s', (placement) => {
     peer.call('_bulkhead/shell/open', { shell: 'b', session: 's-1', cols: 80, rows: 24 }).catch(() => {})
     await until(() => given.length === 2)
     peer.socket.destroy()
-    await until(() => given.length === 3)
-    expect(given.at(-1)).toBe('cancelled')
-  })
-
-  test('a terminal that shows much: all of it, in order', async () => {
-    terminal = async (_body, from) => {
-      for (let n = 0; n < 300; n++) await from.part({ type: 'output', bytes: new Uint8Array([n % 256]) })
-      return { body: { exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/', outputFile: null } }
-    }
-    const peer = await connected()
-    await peer.call('_bulkhead/shell/open', { shell: 'a', session: 's-1', cols: 80, rows: 24 })
-    await until(() => peer.shells.length === 301)
-    expect(peer.shells.slice(0, -1).map((one) => Buffer.from((one as { data: string }).data, 'base64')[0])).toEqual(
-      Array.from({ length: 300 }, (_, n) => n % 256),
-    )
+    await until(() => given.at(-1) === 'cancelled')
   })
 
   test('a turn in our own events: numbered, stamped, ended by a result', async () => {

@@ -111,8 +111,11 @@ export class Commands {
 
   signal(id: number, signal: SignalName): void {
     this.#with(id, ({ cgroup, child }) => {
-      if (signal === 'SIGKILL') void killCgroup(cgroup)
-      else signalCgroup(cgroup, signal, child.pid ?? 0)
+      if (signal === 'SIGKILL') {
+        // First itself: it may not be in its group yet, and would enter it after the group was killed.
+        child.kill('SIGKILL')
+        void killCgroup(cgroup)
+      } else signalCgroup(cgroup, signal, child.pid ?? 0)
     })
   }
 

@@ -152,7 +152,7 @@ describe('the workspace VM', () => {
     expect(await terminal.ended).toMatchObject({ exitCode: 7, signal: null })
   })
 
-  it('background jobs: names at once, output so far, waiting for the end, ending one, a thousand of them', async () => {
+  it('background jobs: names at once, output so far, waiting for the end, ending one', async () => {
     const ask = async <T>(kind: string, body: object): Promise<T> =>
       (await vm.kernel.test.request('one', kind, body, { deadlineMs: null })).body as T
     type Output = { state: string; output: string; ending: { exitCode: number; signal: string } | null; error: { code: string } | null }
@@ -168,12 +168,6 @@ describe('the workspace VM', () => {
     expect(await ask('job-output', { job: long, waitMs: 60_000 })).toMatchObject({ state: 'ended', ending: { signal: 'SIGKILL' } })
     // Another session's are not there.
     expect((await refusal(vm.kernel.test.request('two', 'job-output', { job: long }))).code).toBe('not-found')
-    const many = await Promise.all(Array.from({ length: 1_000 }, () => ask<{ job: string }>('job', { command: 'sleep 5000' })))
-    expect(new Set(many.map((one) => one.job)).size).toBe(1_000)
-    expect((await exec('echo in front')).stdout).toBe('in front\n')
-    await Promise.all(many.map((one) => ask('signal', { handle: one.job, signal: 'SIGKILL' })))
-    const ends = await Promise.all(many.slice(-30).map((one) => ask<Output>('job-output', { job: one.job, waitMs: 60_000 })))
-    expect(ends.every(({ state }) => state === 'ended')).toBe(true)
     expect((await exec('pgrep -fx "sleep 5000" | wc -l')).stdout).toBe('0\n')
   })
 
