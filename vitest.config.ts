@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 /** Timeouts only end a test that hangs for good; no test passes or fails by one. */
 const minutes = 60_000
@@ -6,8 +7,31 @@ const minutes = 60_000
 /** What is waited for is waited for as long as the test may take, less what it takes to say what was seen instead. */
 const polled = (testTimeout: number) => ({ poll: { interval: 50, timeout: testTimeout - 20_000 } })
 
+/** The longest files, which begin first: two run at a time, and neither should be left over for the end. */
+const longest = [
+  'e2e/folder-in-workspace',
+  'security/network',
+  'fault/vm-supervisor',
+  'security/guest',
+  'e2e/policy',
+  'browser/page',
+  'e2e/main-job',
+  'fault/actors',
+]
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = ({ moduleId }: TestSpecification): number => {
+      const at = longest.findIndex((name) => moduleId.endsWith(`/test/${name}.test.ts`))
+      return at < 0 ? longest.length : at
+    }
+    // oxlint-disable-next-line unicorn/no-array-sort -- the sequencer's, not an array's
+    return (await super.sort(files)).toSorted((a, b) => rank(a) - rank(b))
+  }
+}
+
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongestFirst },
     // A forgotten `.only` would skip the rest in silence.
     allowOnly: false,
     projects: [
