@@ -39,6 +39,7 @@ export type Command =
   | ActorCommand
   | EgressCommand
   | SecretCommand
+  | { verb: 'shell'; session: string | null; command: string | null }
   | { verb: 'web'; open: boolean }
   | { verb: 'acp' }
 
@@ -64,6 +65,9 @@ export const usage = `Usage: bulkhead [COMMAND]
   acp         Speak the Agent Client Protocol on stdin and stdout, for editors; uses the running daemon.
   vm status|start|stop|restart [--json]
               The workspace, a Linux VM in which commands run.
+  shell [SESSION] [-- COMMAND]
+              A terminal in the workspace, as that session's user; without SESSION the newest one that is open, or a new one.
+              Ends with the shell's exit code.
   mcp list [--json]
               Tool servers, their tools, and what is decided about each.
   mcp add NAME [--env KEY=VALUE] [--folder PATH[:ro]] [--network] -- COMMAND [ARGUMENT]…
@@ -204,6 +208,15 @@ export function parseCommand(args: readonly string[]): Command {
       return parseCheck(rest)
     case 'explore':
       return parseExplore(rest)
+    case 'shell': {
+      const end = rest.indexOf('--')
+      const [before, after] = end === -1 ? [rest, []] : [rest.slice(0, end), rest.slice(end + 1)]
+      const { positionals } = parseWords(before, {})
+      const [wanted = null, ...more] = positionals
+      if (more.length > 0 || (end !== -1 && after.length === 0))
+        throw new UsageError('shell takes one session, and a command after --: bulkhead shell SESSION -- top')
+      return { verb, session: wanted, command: after.length === 0 ? null : after.join(' ') }
+    }
     case 'replay': {
       const { values, positionals } = parseWords(rest, json)
       const [wanted, ...more] = positionals

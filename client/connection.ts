@@ -6,9 +6,20 @@ import { asFault, fault, type Fault, isFault } from '../kernel/index.ts'
 import type { Question, Resolution, SessionEvent } from './events.ts'
 import { answerMs } from './limits.ts'
 
+/** What a terminal in the workspace shows, base64; or that it began; or how the workspace comes up before. */
+export type ShellShown = {
+  shell: string
+  data?: string
+  started?: boolean
+  vm?: { state: string; detail: string; progress?: string }
+  /** Nothing more follows. */
+  ended?: boolean
+}
+
 export type Handlers = {
   event?(event: SessionEvent): void
   vm?(status: unknown): void
+  shell?(shown: ShellShown): void
   /** The chosen option's id; null declines to answer. `signal`: the question was settled elsewhere. */
   question?(question: Question, signal: AbortSignal): Promise<string | null>
   resolved?(resolution: Resolution): void
@@ -41,6 +52,11 @@ export async function connectDaemon(path: string, handlers: Handlers = {}): Prom
       '_bulkhead/vm',
       (params) => params as { status: unknown },
       ({ params }) => handlers.vm?.(params.status),
+    )
+    .onNotification(
+      '_bulkhead/shell',
+      (params) => params as ShellShown,
+      ({ params }) => handlers.shell?.(params),
     )
     .onNotification(
       '_bulkhead/permission_resolved',

@@ -26,3 +26,6 @@ export const largestSecretInput = 64 * 1024
 
 /** Second Ctrl-C within this time leaves, ms. */
 export const leaveMs = 2_000
+
+/** What is typed (or pasted) into a terminal in the workspace and goes there in one call, bytes. */
+export const maxTypedBytes = 256 * 1024

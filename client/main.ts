@@ -9,6 +9,7 @@ import { type Command, parseCommand, usage, UsageError } from './args.ts'
 import { auditDir } from '../actors/telemetry/manifest.ts'
 import { exitCodes } from './exit-codes.ts'
 import { faultText } from './fault-text.ts'
+import type { ShellShown } from './connection.ts'
 import { findPlaces } from './places.ts'
 import { createRenderer } from './render.ts'
 import { styleFor } from './style.ts'
@@ -22,9 +23,11 @@ const renderer = createRenderer({ out: stdout, err: stderr, style })
 async function perform(command: Command): Promise<number> {
   const places = findPlaces(env)
   let watching: (status: VmStatus) => void = () => {}
+  let showing: (shown: ShellShown) => void = () => {}
   const open = async (match: boolean) => {
     const { openDaemon } = await import('./daemon-control.ts')
-    return openDaemon({ places, env, match, progress: renderer.status, handlers: { vm: (status) => watching(status as VmStatus) } })
+    const handlers = { vm: (status: unknown) => watching(status as VmStatus), shell: (shown: ShellShown) => showing(shown) }
+    return openDaemon({ places, env, match, progress: renderer.status, handlers })
   }
   switch (command.verb) {
     case 'help':
@@ -80,6 +83,22 @@ async function perform(command: Command): Promise<number> {
           out: show,
           progress: renderer.status,
           watched: (to) => (watching = to),
+        })
+      } finally {
+        daemon.close()
+      }
+    }
+    case 'shell': {
+      const { shell } = await import('./shell.ts')
+      const daemon = await open(true)
+      try {
+        return await shell(daemon, command, {
+          stdin: process.stdin,
+          stdout,
+          term: env['TERM'] ?? '',
+          progress: renderer.status,
+          settle: renderer.settle,
+          shown: (to) => (showing = to),
         })
       } finally {
         daemon.close()

@@ -1,15 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { type Decoded, encodeFrame, FrameDecoder, maxFrame, maxPayload } from './frames.ts'
 import {
   channelName,
-  type Decoded,
-  encodeFrame,
-  FrameDecoder,
   type GuestMessage,
   type HostMessage,
   isFolderName,
-  maxFrame,
-  maxPayload,
   parseChannelName,
   parseFilesMessage,
   parseGuestMessage,
@@ -23,6 +19,8 @@ const path = fc
   .string()
   .filter((text) => !text.includes('\0'))
   .map((text) => `/${text}`)
+
+const terminalSize = fc.record({ cols: fc.integer({ min: 1, max: 65_535 }), rows: fc.integer({ min: 1, max: 65_535 }) })
 
 const hostMessage: fc.Arbitrary<HostMessage> = fc.oneof(
   fc.record({ t: fc.constant('hello' as const), epoch: fc.stringMatching(/^[A-Za-z0-9._-]{1,64}$/) }),
@@ -46,11 +44,19 @@ const hostMessage: fc.Arbitrary<HostMessage> = fc.oneof(
       cwd: path,
       timeoutMs: count,
       stdin: fc.boolean(),
+      tty: terminalSize,
+      env: fc.dictionary(
+        fc.stringMatching(/^[a-z_][a-z0-9_]{0,20}$/),
+        fc.string({ unit: 'grapheme' }).filter((text) => !text.includes('\0')),
+        { maxKeys: 5 },
+      ),
+      keep: fc.boolean(),
       trace: fc.constant('00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'),
     },
     { requiredKeys: ['t', 'id', 'session', 'timeoutMs'] },
   ),
   fc.record({ t: fc.constant('stdin' as const), id: count, end: fc.boolean() }, { requiredKeys: ['t', 'id'] }),
+  terminalSize.map((one) => ({ t: 'resize' as const, id: 3, ...one })),
   fc.record({ t: fc.constant('signal' as const), id: count, signal: fc.constantFrom('SIGINT' as const, 'SIGKILL' as const) }),
   fc.record({ t: fc.constant('credit' as const), id: count, bytes: count }),
   fc.record({ t: fc.constant('ping' as const), n: count, ms: count }),
@@ -91,6 +97,8 @@ const guestMessage: fc.Arbitrary<GuestMessage> = fc.oneof(
     durationMs: count,
     cwd: path,
   }),
+  fc.record({ t: fc.constant('took' as const), id: count, bytes: count }),
+  fc.record({ t: fc.constant('kept' as const), id: count, path }),
   fc.record({ t: fc.constant('pong' as const), n: count, busy: fc.boolean() }),
   fc.constant({ t: 'awake' as const }),
   fc.record({ t: fc.constant('warmed' as const), problem: fc.string() }),

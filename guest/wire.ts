@@ -1,30 +1,28 @@
 /**
- * The language of the link between the host's supervisor and the guest's agent: frames on two virtio-serial ports.
+ * The language of the link between the host's supervisor and the guest's agent: messages in frames (`frames.ts`) on two virtio-serial ports.
  *
- *   frame  = u32 BE size of the rest | u16 BE size of the header | header (JSON object, UTF-8) | payload (bytes)
  *   control port: sessions, commands and their output        files port: 9P2000.L messages, one a frame;
  *                                                           connections of sessions (agent/net-wire.ts)
  *
  * Used on both sides, so it depends on nothing. Each side believes nothing of the other: sizes are checked before anything is
  * kept, headers are rebuilt field by field from what the JSON said, unknown ones are dropped by the parsers (null).
  */
-import type { NetMessage } from './agent/net-wire.ts'
-
-export const protocolVersion = 2
+export const protocolVersion = 3
 
 export const controlPort = 'bulkhead.control'
 export const filesPort = 'bulkhead.files'
 
-/** Largest payload of one frame. Holds one 9P message of the largest msize, or one burst of output. */
-export const maxPayload = 1024 * 1024
-/** Largest header; the u16 in front could say no more. */
-const maxHeader = 64 * 1024 - 1
-/** Largest value of a frame's first field. */
-export const maxFrame = 2 + maxHeader + maxPayload
 /** Bytes of output a command may send before the first `credit` message, both streams together. */
 export const initialCredit = 256 * 1024
 /** Longest command, in UTF-8 bytes. */
 export const maxCommand = 512 * 1024
+/** Bytes of input under way to a command: what its process does not take waits, and so does the sender. */
+export const inputWindow = 256 * 1024
+/** Largest piece of input in one frame. */
+export const inputPiece = 64 * 1024
+/** Environment variables one command may be given, and the characters of all of them together. */
+const maxVariables = 256
+const maxVariableChars = 32 * 1024
 /** 9P message size the guest's kernel asks for: payload limit of the files port with room to spare. */
 export const ninepMessageSize = 256 * 1024
 /** User ids of sessions, both included. */
@@ -34,6 +32,8 @@ export const lastUid = 59_999
 /** `generation`: which grant of the folder this is; a mount of another one is stale and made anew. */
 export type FolderMount = { name: string; mode: 'ro' | 'rw'; generation: number }
 export type Stream = 'stdout' | 'stderr'
+/** Of a terminal, in characters. */
+export type TerminalSize = { cols: number; rows: number }
 export type SignalName = 'SIGHUP' | 'SIGINT' | 'SIGQUIT' | 'SIGTERM' | 'SIGKILL' | 'SIGUSR1' | 'SIGUSR2' | 'SIGSTOP' | 'SIGCONT'
 
 /** Control port, host to guest. */
@@ -56,11 +56,26 @@ export type HostMessage =
   /**
    * Runs the payload (UTF-8) with `bash`: `started`, `out`…, `exit`; `failed` may come instead of any of them and ends it.
    * `timeoutMs` 0: no limit. `id` must not be in use. Without `cwd` (absolute): where the
-   * session's last command ended, at first its only folder or else its home. `stdin`: keep it open for `stdin` messages.
+   * session's last command ended, at first its only folder or else its home. `stdin`: keep it open for `stdin` messages. `tty`: run it on a
+   * terminal of this size, which is also its input; all it writes is `stdout` then. `env`: variables it gets besides the session's own.
+   * `keep`: what it writes beyond the first part also goes into a file (`kept`) that the session can read.
    */
-  | { t: 'exec'; id: number; session: string; cwd?: string; timeoutMs: number; stdin?: boolean; trace?: string }
-  /** Payload goes to the command's input; `end` closes it. */
+  | {
+      t: 'exec'
+      id: number
+      session: string
+      cwd?: string
+      timeoutMs: number
+      stdin?: boolean
+      tty?: TerminalSize
+      env?: Record<string, string>
+      keep?: boolean
+      trace?: string
+    }
+  /** Payload goes to the command's input, at most `inputWindow` bytes ahead of what was `took`; `end` closes it. */
   | { t: 'stdin'; id: number; end?: boolean }
+  /** The command's terminal has another size. */
+  | { t: 'resize'; id: number; cols: number; rows: number }
   /** SIGKILL ends the command's whole process tree; others go to its process group. */
   | { t: 'signal'; id: number; signal: SignalName }
   /** Allows `bytes` more of output, both streams together. */
@@ -85,6 +100,10 @@ export type GuestMessage =
   | { t: 'started'; id: number; pid: number }
   /** Payload: bytes the command wrote, in order per stream; may split a UTF-8 character. */
   | { t: 'out'; id: number; stream: Stream }
+  /** That much of its input was taken. */
+  | { t: 'took'; id: number; bytes: number }
+  /** From its beginning on, all the command writes is in this file, as its session sees it. */
+  | { t: 'kept'; id: number; path: string }
   /** After the last `out`. `code` null when a signal ended it. `oom`: the kernel killed something of it for memory. `cwd`: where it ended. */
   | { t: 'exit'; id: number; code: number | null; signal: string | null; timedOut: boolean; oom: boolean; durationMs: number; cwd: string }
   /** `busy`: processes of sessions run, commands under way or not. */
@@ -103,127 +122,6 @@ export type FailureCode = 'no-such-session' | 'bad-message' | 'mount-failed' | '
  */
 export type FilesMessage = { c: string; op: 'msg' | 'close' | 'echo' }
 
-export type Frame = { header: unknown; payload: Uint8Array }
-
-/** What a decoder reports: a frame, or why one was dropped. After `fatal` the stream has no frame borders any more. */
-export type Decoded = { ok: true; frame: Frame } | { ok: false; fatal: boolean; reason: string }
-
-const utf8 = new TextEncoder()
-const nothing = new Uint8Array(0)
-
-/** One frame ready to be written. Throws a RangeError if header or payload is over its limit. */
-export function encodeFrame(message: HostMessage | GuestMessage | FilesMessage | NetMessage, payload: Uint8Array = nothing): Uint8Array {
-  const header = utf8.encode(JSON.stringify(message))
-  if (header.length > maxHeader) throw new RangeError(`frame header of ${header.length} bytes`)
-  if (payload.length > maxPayload) throw new RangeError(`frame payload of ${payload.length} bytes`)
-  const frame = new Uint8Array(6 + header.length + payload.length)
-  const view = new DataView(frame.buffer)
-  view.setUint32(0, frame.length - 4)
-  view.setUint16(4, header.length)
-  frame.set(header, 6)
-  frame.set(payload, 6 + header.length)
-  return frame
-}
-
-/**
- * Cuts a byte stream into frames. Sizes are checked as soon as they are readable, so it never holds more than one
- * largest frame plus one pushed chunk. After a fatal error it ignores everything until `reset`.
- */
-export class FrameDecoder {
-  #chunks: Uint8Array[] = []
-  #held = 0
-  #broken = false
-
-  /** Payloads may be views of `bytes`: the caller must not reuse that buffer. */
-  push(bytes: Uint8Array): Decoded[] {
-    const decoded: Decoded[] = []
-    if (this.#broken || bytes.length === 0) return decoded
-    this.#chunks.push(bytes)
-    this.#held += bytes.length
-    while (this.#held >= 6) {
-      const sizes = this.#front(6)
-      const view = new DataView(sizes.buffer, sizes.byteOffset, 6)
-      const rest = view.getUint32(0)
-      const headerSize = view.getUint16(4)
-      const wrong = sizeError(rest, headerSize)
-      if (wrong !== null) {
-        this.#broken = true
-        this.#chunks = []
-        this.#held = 0
-        decoded.push({ ok: false, fatal: true, reason: wrong })
-        break
-      }
-      if (this.#held < 4 + rest) break
-      decoded.push(readFrame(this.#take(4 + rest), headerSize))
-    }
-    return decoded
-  }
-
-  /** Bytes still to come of the frame begun, as far as its sizes are known; 0 between frames. */
-  get missing(): number {
-    if (this.#held === 0) return 0
-    if (this.#held < 6) return 6 - this.#held
-    const sizes = this.#front(6)
-    return 4 + new DataView(sizes.buffer, sizes.byteOffset, 6).getUint32(0) - this.#held
-  }
-
-  /** Forgets half a frame and any fatal error: the stream starts anew. */
-  reset(): void {
-    this.#chunks = []
-    this.#held = 0
-    this.#broken = false
-  }
-
-  /** The first `size` held bytes in one piece, left in place. */
-  #front(size: number): Uint8Array {
-    const first = this.#chunks[0]
-    if (first !== undefined && first.length >= size) return first
-    const whole = this.#join(size)
-    return whole.subarray(0, size)
-  }
-
-  #take(size: number): Uint8Array {
-    const first = this.#chunks[0]
-    const whole = first !== undefined && first.length >= size ? first : this.#join(size)
-    const left = whole.subarray(size)
-    if (left.length > 0) this.#chunks[0] = left
-    else this.#chunks.shift()
-    this.#held -= size
-    return whole.subarray(0, size)
-  }
-
-  /** Joins as many leading chunks as `size` needs, each byte copied once per join, and puts the result in front. */
-  #join(size: number): Uint8Array {
-    let length = 0
-    let count = 0
-    while (length < size) length += this.#chunks[count++]?.length ?? size
-    const whole = new Uint8Array(length)
-    let at = 0
-    for (const chunk of this.#chunks.splice(0, count)) {
-      whole.set(chunk, at)
-      at += chunk.length
-    }
-    this.#chunks.unshift(whole)
-    return whole
-  }
-}
-
-function sizeError(rest: number, headerSize: number): string | null {
-  if (rest > maxFrame) return `frame of ${rest} bytes`
-  if (headerSize < 2 || rest < 2 + headerSize) return `frame of ${rest} bytes with a header of ${headerSize}`
-  if (rest - 2 - headerSize > maxPayload) return `payload of ${rest - 2 - headerSize} bytes`
-  return null
-}
-
-function readFrame(whole: Uint8Array, headerSize: number): Decoded {
-  try {
-    const header: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(whole.subarray(6, 6 + headerSize)))
-    return { ok: true, frame: { header, payload: whole.subarray(6 + headerSize) } }
-  } catch {
-    return { ok: false, fatal: false, reason: 'header is not JSON' }
-  }
-}
-
 /** `<session>/<folder>#<n>`: the n-th connection of that folder's mount. */
 export function channelName(session: string, folder: string, n: number): string {
   return `${session}/${folder}#${n}`
@@ -240,6 +138,8 @@ export function parseChannelName(c: string): { session: string; folder: string; 
   if (!isSessionName(session) || !isFolderName(folder) || !/^[0-9]{1,9}$/.test(digits)) return null
   return { session, folder, n: Number(digits) }
 }
+
+const utf8 = new TextEncoder()
 
 /** Session names are path components, user names and cgroup names in the guest. */
 function isSessionName(value: unknown): value is string {
@@ -286,6 +186,10 @@ export function parseHostMessage(header: unknown): HostMessage | null {
       if (o.cwd !== undefined && !isAbsolutePath(o.cwd)) return null
       if (o.stdin !== undefined && typeof o.stdin !== 'boolean') return null
       if (o.trace !== undefined && !(typeof o.trace === 'string' && /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/.test(o.trace))) return null
+      if (o.keep !== undefined && typeof o.keep !== 'boolean') return null
+      const tty = o.tty === undefined ? undefined : parseSize(o.tty)
+      const env = o.env === undefined ? undefined : parseVariables(o.env)
+      if (tty === null || env === null) return null
       return {
         t: 'exec',
         id: o.id,
@@ -293,8 +197,15 @@ export function parseHostMessage(header: unknown): HostMessage | null {
         timeoutMs: o.timeoutMs,
         ...(o.cwd === undefined ? {} : { cwd: o.cwd }),
         ...(o.stdin === undefined ? {} : { stdin: o.stdin }),
+        ...(tty === undefined ? {} : { tty }),
+        ...(env === undefined ? {} : { env }),
+        ...(o.keep === undefined ? {} : { keep: o.keep }),
         ...(o.trace === undefined ? {} : { trace: o.trace }),
       }
+    }
+    case 'resize': {
+      const size = parseSize(o)
+      return isCount(o.id) && size !== null ? { t: 'resize', id: o.id, ...size } : null
     }
     case 'stdin':
       if (!isCount(o.id) || (o.end !== undefined && typeof o.end !== 'boolean')) return null
@@ -343,6 +254,10 @@ export function parseGuestMessage(header: unknown): GuestMessage | null {
       return isCount(o.id) && isCount(o.pid) ? { t: 'started', id: o.id, pid: o.pid } : null
     case 'out':
       return isCount(o.id) && (o.stream === 'stdout' || o.stream === 'stderr') ? { t: 'out', id: o.id, stream: o.stream } : null
+    case 'took':
+      return isCount(o.id) && isCount(o.bytes) ? { t: 'took', id: o.id, bytes: o.bytes } : null
+    case 'kept':
+      return isCount(o.id) && isAbsolutePath(o.path) ? { t: 'kept', id: o.id, path: o.path } : null
     case 'exit': {
       const { id, code, signal, timedOut, oom, durationMs, cwd } = o
       if (!isCount(id) || !isCount(durationMs) || typeof timedOut !== 'boolean' || typeof oom !== 'boolean' || !isAbsolutePath(cwd))
@@ -425,6 +340,33 @@ const failureCodes: readonly string[] = [
 ] satisfies FailureCode[]
 function isFailureCode(value: unknown): value is FailureCode {
   return typeof value === 'string' && failureCodes.includes(value)
+}
+
+/** The size as a terminal takes it (16 bits each, none empty), or null. */
+function parseSize(value: unknown): TerminalSize | null {
+  const o = asRecord(value)
+  if (o === null || !isCount(o.cols) || !isCount(o.rows)) return null
+  if (o.cols < 1 || o.rows < 1 || o.cols > 0xffff || o.rows > 0xffff) return null
+  return { cols: o.cols, rows: o.rows }
+}
+
+/**
+ * The variables, or null if one cannot be set: names as shells have them, no NUL in a value. `LD_…` and the shell's start files are left to
+ * the session's own programs to set: they would run before the command does.
+ */
+export function parseVariables(value: unknown): Record<string, string> | null {
+  const o = asRecord(value)
+  if (o === null) return null
+  const entries = Object.entries(o)
+  let chars = 0
+  const known: [string, string][] = []
+  for (const [name, text] of entries) {
+    if (!/^[A-Za-z_][A-Za-z0-9_]{0,255}$/.test(name) || /^(LD_|BASH_ENV$|ENV$|BULKHEAD_)/.test(name)) return null
+    if (typeof text !== 'string' || text.includes('\0') || !text.isWellFormed()) return null
+    chars += name.length + text.length
+    known.push([name, text])
+  }
+  return known.length > maxVariables || chars > maxVariableChars ? null : Object.fromEntries(known)
 }
 
 function parseFolders(value: unknown): FolderMount[] | null {

@@ -320,7 +320,7 @@ function onlyThis({ path, act, to, protected: rule }: Extract<Target, { kind: 'w
 /** What a capability for such a target is good for at most. */
 function lastingLimits(target: Target, policy: Policy | null): Limits {
   if (target.kind === 'write') return { kinds: writableKinds(policy) }
-  return target.kind === 'exec' ? { kinds: ['exec'] } : { kinds: ['call'], tools: [target.tool] }
+  return target.kind === 'exec' ? { kinds: ['exec', 'job'] } : { kinds: ['call'], tools: [target.tool] }
 }
 
 function allow(context: Context, session: Session, asked: Ask, held: Held, scope: 'once' | 'session', by: string): Step {

@@ -30,8 +30,8 @@ export const manifest = {
     {
       name: 'workspace',
       target: 'vm-supervisor',
-      limits: { kinds: ['attach', 'network', 'detach', 'exec'] },
-      reason: 'connects folders to the workspace; exec is handed out per approval',
+      limits: { kinds: ['attach', 'network', 'detach', 'exec', 'job', 'jobs', 'job-output', 'job-stop'] },
+      reason: 'connects folders to the workspace; running commands is handed out per approval, what became of them to each conversation',
     },
     {
       name: 'telemetry',

@@ -179,6 +179,11 @@ function spawnConversation(session: Session, ref: string, policy: Policy | null)
       reason: 'knows the tools of tool servers; may call none',
       cap: { slot: 'mcp', limits: { kinds: ['tools'], session: id } },
     },
+    {
+      name: 'workspace',
+      reason: 'reads what its commands in the background write, and ends them',
+      cap: { slot: 'workspace', limits: { kinds: ['jobs', 'job-output', 'job-stop'], session: id } },
+    },
     { name: 'journal', reason: 'keeps its history', cap: { slot: 'journal', limits: { kinds: ['append', 'read'], session: id } } },
     { name: 'telemetry', reason: 'reports and records what it does', cap: { slot: 'telemetry', limits: { session: id } } },
     ...folders.map((folder) => ({ name: `folder:${folder.name}`, reason: `reads ${folder.name}/`, cap: readable(id, policy)(folder) })),

@@ -267,7 +267,7 @@ describe('tools', () => {
     })
     expect(it.answer(it.call('ask', write('Edit'), 's-new'))?.type).toBe('refuse')
     expect(it.answer(it.call('ask', write(), 's-new'))?.caps[0]?.limits.kinds).toEqual(['write'])
-    const [egress, , , , , folder] = it.of('spawn').at(-1)?.caps ?? []
+    const [egress, , , , , , folder] = it.of('spawn').at(-1)?.caps ?? []
     expect(folder?.limits.kinds).not.toContain('grep')
     expect(egress).toBeDefined()
     expect(it.of('derive').find(({ caps }) => caps[0]?.slot === 'egress')?.caps[0]?.limits.kinds).toEqual([

@@ -23,6 +23,12 @@ export const manifest = {
       reason: 'reports what a prompt led to; records tool calls before they happen',
     },
     {
+      name: 'workspace',
+      target: 'vm-supervisor',
+      limits: { kinds: ['jobs', 'job-output', 'job-stop'] },
+      reason: 'reads what its commands in the background write, and ends them; starts none',
+    },
+    {
       name: 'folder:*',
       target: 'fs-gate',
       limits: { kinds: ['read', 'list', 'stat', 'glob', 'grep', 'preview', 'mark', 'others'] },

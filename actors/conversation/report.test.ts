@@ -23,7 +23,7 @@ const brief = () =>
   )
 const audited = () =>
   (running?.heard ?? []).filter(({ kind }) => kind === 'audit').map(({ body }) => (body as { data: { tool: string } }).data.tool)
-const ran = { exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 5, cwd: '/sessions/s-1' }
+const ran = { exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 5, cwd: '/sessions/s-1', outputFile: null }
 const exec = { model: (_: unknown, n: number) => (n === 0 ? use(['c1', 'Bash', { command: 'ls' }]) : say('done')), exec: () => ran }
 
 describe('decisions', () => {

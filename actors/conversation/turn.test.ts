@@ -20,7 +20,7 @@ const file = (text: string): unknown => ({
   truncated: false,
   size: text.length,
 })
-const ran = { exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 5, cwd: '/sessions/s-1' }
+const ran = { exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 5, cwd: '/sessions/s-1', outputFile: null }
 
 describe('a turn', () => {
   test('gives the model the instructions of a folder, as they are at that turn', async () => {

@@ -4,6 +4,7 @@ import type { ClientCall } from './client-methods.ts'
 import { announce } from './events.ts'
 import { maxClients, maxIdleSessions } from './limits.ts'
 import { gaveNoAnswer, showOpen } from './questions.ts'
+import { endShells, openShell, steered } from './shells.ts'
 import {
   answer,
   andThen,
@@ -97,6 +98,14 @@ export function called(context: Context, conn: number, call: number, style: Styl
     case 'vm/restart':
     case 'vm/watch':
       return relay('vm', asked.method.slice(3), {}, null)
+    case 'shell/open':
+      return openShell(context, conn, call, asked.params)
+    case 'shell/input':
+    case 'shell/resize': {
+      const to = steered(context, conn, asked)
+      if (to === null) return stay(context, fail(conn, call, fault('not-found', `There is no terminal ${asked.params.shell}.`)))
+      return relay('vm', to.kind, to.body, null)
+    }
     case 'policy/show':
       return relay('policy', 'effective', {})
     case 'policy/check':
@@ -220,7 +229,8 @@ export function callPart(context: Context, ref: string, body: unknown): Step {
 export function callWithdrawn(context: Context, conn: number, call: number): Step {
   const refs = Object.entries(context.pending).flatMap(([ref, pending]) => (pending.conn === conn && pending.call === call ? [ref] : []))
   const turn = Object.values(context.sessions).find(({ turn: now }) => now?.conn === conn && now.call === call && !now.stays)
-  return stay(context, ...[...refs, ...(turn?.turn ? [turn.turn.ref] : [])].map((ref) => ({ type: 'cancel', ref }) as const))
+  const cancelled = stay(context, ...[...refs, ...(turn?.turn ? [turn.turn.ref] : [])].map((ref) => ({ type: 'cancel', ref }) as const))
+  return andThen(cancelled, (now) => endShells(now, (shell) => shell.conn === conn && shell.call === call))
 }
 
 /**
@@ -240,7 +250,8 @@ export function disconnected(context: Context, conn: number): Step {
     { ...left, idle: [...left.idle, ...unwatched.map(({ id }) => id)] },
     ...[...refs, ...turns].map((ref) => ({ type: 'cancel', ref }) as const),
   )
-  const parted = Object.keys(context.questions).reduce((step, id) => andThen(step, (now) => gaveNoAnswer(now, id, conn)), cancelled)
+  const ended = andThen(cancelled, (now) => endShells(now, (shell) => shell.conn === conn))
+  const parted = Object.keys(context.questions).reduce((step, id) => andThen(step, (now) => gaveNoAnswer(now, id, conn)), ended)
   return andThen(parted, retire)
 }
 

@@ -5,6 +5,7 @@
  *   daemon -> client  `_bulkhead/event` {session, seq, ts, type, …}     what happens in sessions it watches: a conversation's events,
  *                                                                     `session`, `prompt` {text}, `result`, `grants` (they changed)
  *                     `_bulkhead/vm` {status}                           while `_bulkhead/vm/watch` runs
+ *                     `_bulkhead/shell` {shell, started? | data? (base64) | vm? | ended?}  while `_bulkhead/shell/open` runs
  *                     `_bulkhead/permission_resolved` {session, id, option, by}
  *                     `session/request_permission` (ACP) with the whole question in `_meta.bulkhead`
  */
@@ -14,6 +15,10 @@ import { maxPromptChars } from './limits.ts'
 const session = z.string().min(1).max(100)
 const folder = z.string().min(1).max(4096)
 const what = z.string().min(1).max(200)
+
+/** The caller's own name for its terminal. */
+const shell = z.string().regex(/^[a-z0-9]{1,32}$/)
+const cells = z.int().min(1).max(0xffff)
 
 const hostPattern = z.string().min(1).max(263)
 const egressRule = z.discriminatedUnion('change', [
@@ -104,6 +109,24 @@ export const clientMethods = {
   'vm/restart': z.strictObject({}),
   /** Runs until it is cancelled. */
   'vm/watch': z.strictObject({}),
+  /**
+   * A terminal in the workspace, as the session's user -> how it ended {exitCode, signal, …}. `command`: instead of the session's shell. Ends
+   * when it is cancelled, or its client disconnects. Only through the Unix socket.
+   */
+  'shell/open': z.strictObject({
+    shell,
+    session,
+    cols: cells,
+    rows: cells,
+    command: z.string().min(1).max(4096).optional(),
+    term: z
+      .string()
+      .regex(/^[A-Za-z0-9._+-]{1,64}$/)
+      .optional(),
+  }),
+  /** What was typed, base64 -> {} once it was taken. */
+  'shell/input': z.strictObject({ shell, data: z.base64().max(1_000_000), end: z.boolean().optional() }),
+  'shell/resize': z.strictObject({ shell, cols: cells, rows: cells }),
   /** -> every effective policy value with who decided it, problems, sources. */
   'policy/show': z.strictObject({}),
   /** What would be wrong with a settings file of this text -> {ok, problems}. */

@@ -38,6 +38,8 @@ export type ClientConnection = {
   local: boolean
   answer(call: number, outcome: { result: unknown } | { error: Fault }): void
   notify(method: string, params: unknown): void
+  /** Resolves when the client has room for more. */
+  deliver(method: string, params: unknown): Promise<void>
   /** Asks; resolves with the chosen option's id, or null when the client declined, failed or left. */
   ask(params: unknown, signal: AbortSignal): Promise<string | null>
   /** As the client called itself, made harmless. */
@@ -174,6 +176,7 @@ export function serveConnection(stream: Stream & { local?: true }, destroy: () =
       else waiter?.resolve(outcome.result)
     },
     notify,
+    deliver: (method, params) => connection.client.notify(method, params),
     async ask(params, signal) {
       try {
         const answer = await connection.client.request('session/request_permission', params as never, {

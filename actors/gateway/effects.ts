@@ -1,6 +1,7 @@
 /** The gateway's contact with its clients. Connections live here by number; everything the machine decides reaches them as an effect. */
 import * as Effect from 'effect/Effect'
-import { type EffectContext, type Effects, fault, type Fault } from '../../kernel/index.ts'
+import { type EffectContext, type Effects, fault, type Fault, type PartOf } from '../../kernel/index.ts'
+import type { protocol as vmSupervisor } from '../vm-supervisor/protocol.ts'
 import { type ClientConnection, type Door, lineStream, serveConnection } from './connection.ts'
 import { maxClients, maxListed, maxUnprovenPages } from './limits.ts'
 import type { ServeEvent } from './machine.ts'
@@ -9,7 +10,8 @@ import { type PageFiles, readPageFiles } from './page-files.ts'
 import { pageStream } from './page-stream.ts'
 import { eventsOf, type JournalEntry, titleFrom } from './recall.ts'
 import { forgetLog, isLogged, keep, replayOf } from './session-log.ts'
-import type { DoorKind, LiveSession } from './state.ts'
+import { handleOf } from './shells.ts'
+import type { DoorKind, EffectCall, LiveSession } from './state.ts'
 
 /** What the daemon says about the page: its port on the loopback address, the token of this start, the folder it was built into. */
 type PageSettings = { port: number; token: string; dir: string }
@@ -148,6 +150,37 @@ export const effects = {
         connection?.answer(call, { error })
       }),
   },
+  /** Carries a terminal in the workspace. Interrupted when its client gave it up: that ends it there. */
+  shell: {
+    outcomes: ['closed'],
+    outside: true,
+    run: ({ conn, call, shell, session, cols, rows, command, term }: ShellParams, context: EffectContext) => {
+      const connection = connections.get(conn)
+      if (!connection?.local) {
+        connection?.answer(call, { error: fault('no-capability', 'Terminals are opened through the Unix socket only.') })
+        return Effect.succeed({ type: 'closed' })
+      }
+      const body = {
+        session,
+        handle: handleOf({ conn, shell }),
+        cols,
+        rows,
+        ...(command ? { command } : {}),
+        ...(term ? { env: { TERM: term } } : {}),
+      }
+      // What it shows next waits until the client took this.
+      const onPart = (part: unknown): Promise<void> => connection.deliver('_bulkhead/shell', { shell, ...shown(part as ShellPart) })
+      return context.request('vm', 'shell', body, { deadlineMs: null, onPart }).pipe(
+        Effect.match({ onSuccess: ({ body: result }) => ({ result }), onFailure: (error) => ({ error }) }),
+        // Clients may see an answer before notifications that came ahead of it: the last of these says so.
+        Effect.tap(() => Effect.promise(() => connection.deliver('_bulkhead/shell', { shell, ended: true }).catch(() => {}))),
+        Effect.map((outcome) => {
+          connection.answer(call, outcome)
+          return { type: 'closed' }
+        }),
+      )
+    },
+  },
   /** Asks one client. Interrupted when another one answered first: the client is told to take the question down. */
   question: {
     outcomes: ['answered', 'unanswered'],
@@ -161,6 +194,16 @@ export const effects = {
       }),
   },
 } satisfies Effects
+
+type ShellParams = Extract<EffectCall, { name: 'shell' }>['params']
+type ShellPart = PartOf<typeof vmSupervisor, 'shell'>
+
+function shown(part: ShellPart): Record<string, unknown> {
+  if (part.type === 'output') return { data: Buffer.from(part.bytes).toString('base64') }
+  if (part.type === 'started') return { started: true }
+  const { state, detail, progress } = part
+  return { vm: { state, detail, ...(progress === undefined ? {} : { progress }) } }
+}
 
 type Summary = { session: string; entries: number; firstTs: number; lastTs: number }
 

@@ -30,11 +30,14 @@ let server: Server
 let dir: string
 let turn: Turn
 let closed: string[]
+let terminal: (body: unknown, from: NativeFrom) => Promise<{ body: object }>
+let typed: object[]
 let hops: Hop[]
 const open = new Set<Socket>()
 
 async function start(placement: 'inline' | 'process'): Promise<void> {
   closed = []
+  typed = []
   turn = async (from) => {
     from.part({ type: 'model', name: 'practice', practice: true })
     from.part({ type: 'text', text: 'hi' })
@@ -65,7 +68,13 @@ async function start(placement: 'inline' | 'process'): Promise<void> {
   kernel.addNative({
     id: 'vm-supervisor',
     protocol: vmProtocol,
-    handle: (kind, _body, from) => {
+    handle: (kind, body, from) => {
+      if (kind === 'shell') return terminal(body, from)
+      if (kind === 'input' || kind === 'resize') {
+        const { bytes, ...rest } = body as { bytes?: Uint8Array }
+        typed.push({ kind, ...rest, ...(bytes ? { text: Buffer.from(bytes).toString() } : {}) })
+        return Promise.resolve({ body: {} })
+      }
       if (kind !== 'watch') return Promise.reject(fault('workspace-unavailable', 'off'))
       from.part({ type: 'status', status: { state: 'off' } })
       return new Promise((_, reject) => from.signal.addEventListener('abort', () => reject(fault('cancelled', 'x'))))
@@ -93,6 +102,7 @@ type Peer = {
   events: Told[]
   updates: unknown[]
   resolved: unknown[]
+  shells: object[]
   call(method: string, params?: object, signal?: AbortSignal): Promise<unknown>
 }
 
@@ -105,6 +115,7 @@ async function connected(
   const events: Told[] = []
   const updates: unknown[] = []
   const resolved: unknown[] = []
+  const shells: object[] = []
   const told = (params: unknown) => params as Told
   const connection = client({ name })
     .onRequest('session/request_permission', async ({ params, signal }) => {
@@ -113,13 +124,14 @@ async function connected(
     })
     .onNotification('session/update', ({ params }) => void updates.push(params.update))
     .onNotification('_bulkhead/event', told, ({ params }) => void events.push(params))
+    .onNotification('_bulkhead/shell', told, ({ params }) => void shells.push(params))
     .onNotification('_bulkhead/vm', told, ({ params }) => void events.push(params))
     .onNotification('_bulkhead/permission_resolved', told, ({ params }) => void resolved.push(params))
     .connect(ndJsonStream(Writable.toWeb(socket) as WritableStream<Uint8Array>, Readable.toWeb(socket) as ReadableStream<Uint8Array>))
   await connection.agent.request('initialize', { protocolVersion: 65535, clientInfo: { name, version: '1' } })
   const call = (method: string, params: object = {}, signal?: AbortSignal) =>
     connection.agent.request(method, params, signal ? { cancellationSignal: signal } : {})
-  return { connection, socket, events, updates, resolved, call }
+  return { connection, socket, events, updates, resolved, shells, call }
 }
 
 const until = async (ready: () => boolean): Promise<void> => {
@@ -136,6 +148,47 @@ const faultOf = (promise: Promise<unknown>): Promise<{ code: unknown } | null> =
 
 describe.each(['inline', 'process'] as const)('%s', (placement) => {
   beforeEach(() => start(placement))
+
+  test('a terminal: what it shows and what is typed, its own client only, gone with its client', async () => {
+    const ending = { exitCode: 7, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/', outputFile: null }
+    let end: (() => void) | null = null
+    const given: unknown[] = []
+    terminal = (body, from) => {
+      given.push(body)
+      from.part({ type: 'vm', state: 'restoring', detail: 'Starting.' })
+      from.part({ type: 'started' })
+      from.part({ type: 'output', bytes: new Uint8Array([27, 0xff]) })
+      return new Promise((resolve, reject) => {
+        end = () => resolve({ body: ending })
+        from.signal.addEventListener('abort', () => {
+          given.push('cancelled')
+          reject(fault('cancelled', 'x'))
+        })
+      })
+    }
+    const peer = await connected()
+    const other = await connected()
+    const opened = peer.call('_bulkhead/shell/open', { shell: 'a', session: 's-1', cols: 80, rows: 24, term: 'vt100' })
+    await until(() => peer.shells.length === 3)
+    expect(peer.shells).toEqual([
+      { shell: 'a', vm: { state: 'restoring', detail: 'Starting.' } },
+      { shell: 'a', started: true },
+      { shell: 'a', data: 'G/8=' },
+    ])
+    const [{ handle }] = given as [{ handle: string }]
+    await peer.call('_bulkhead/shell/input', { shell: 'a', data: 'bHMN' })
+    expect(typed).toEqual([{ kind: 'input', session: 's-1', handle, text: 'ls\r', end: false }])
+    expect(await faultOf(other.call('_bulkhead/shell/input', { shell: 'a', data: 'bHMN' }))).toMatchObject({ code: 'not-found' })
+    ;(end as (() => void) | null)?.()
+    expect(await opened).toEqual(ending)
+    await until(() => peer.shells.length === 4)
+    expect(peer.shells.at(-1)).toEqual({ shell: 'a', ended: true })
+    expect(await faultOf(peer.call('_bulkhead/shell/input', { shell: 'a', data: '' }))).toMatchObject({ code: 'not-found' })
+    peer.call('_bulkhead/shell/open', { shell: 'b', session: 's-1', cols: 80, rows: 24 }).catch(() => {})
+    await until(() => given.length === 2)
+    peer.socket.destroy()
+    await until(() => given.at(-1) === 'cancelled')
+  })
 
   test('a turn in our own events: numbered, stamped, ended by a result', async () => {
     const peer = await connected()

@@ -9,6 +9,9 @@ export const maxPromptChars = 1_000_000
 /** Calls one client may have open. A page with all its panels needs a dozen. */
 export const maxOpenCalls = 64
 
+/** Terminals one client may have open in the workspace. */
+export const maxShells = 16
+
 /** Notifications a client may be behind before it is disconnected: one that stopped reading must not grow the daemon. */
 export const maxUnsentNotifications = 10_000
 

@@ -11,6 +11,7 @@ import type { ClientCall } from './client-methods.ts'
 import { happened } from './events.ts'
 import type { protocol } from './protocol.ts'
 import { askMember, gaveNoAnswer, memberAnswered, questionWithdrawn } from './questions.ts'
+import { shellClosed } from './shells.ts'
 import { type Context, empty, type EffectCall, type Session, type Step, stay, type Style } from './state.ts'
 import { type Result, turnEnded, turnRefused } from './turns.ts'
 
@@ -26,6 +27,8 @@ type Event =
   | ServeEvent
   | { type: 'serve.closed'; conn: number }
   | { type: 'recall.done'; ref: string; seq: number }
+  | { type: 'shell.closed'; ref: string }
+  | { type: 'shell.crashed'; ref: string }
   | { type: 'question.answered'; question: string; conn: number; option: string; by: string }
   | { type: 'question.unanswered'; question: string; conn: number }
 
@@ -43,6 +46,9 @@ function step(context: Context, event: Event): Step {
       return joined(context, event.conn)
     case 'recall.done':
       return recalled(context, event.ref, event.seq)
+    case 'shell.closed':
+    case 'shell.crashed':
+      return shellClosed(context, event.ref)
     case 'serve.closed':
       return disconnected(context, event.conn)
     case 'question.answered':
@@ -90,6 +96,7 @@ const dialect = setup({
     listSessions: (_, _params: Params<'listSessions'>) => {},
     tellPage: (_, _params: Params<'tellPage'>) => {},
     question: (_, _params: Params<'question'>) => {},
+    shell: (_, _params: Params<'shell'>) => {},
   },
 })
 
@@ -121,6 +128,8 @@ export const machine = dialect.extend({ actions: { advance } }).createMachine({
         'serve.joined': { actions: 'advance' },
         'serve.closed': { actions: 'advance' },
         'recall.done': { actions: 'advance' },
+        'shell.closed': { actions: 'advance' },
+        'shell.crashed': { actions: 'advance' },
         'question.answered': { actions: 'advance' },
         'question.unanswered': { actions: 'advance' },
         part: { actions: 'advance' },

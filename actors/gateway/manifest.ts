@@ -33,8 +33,8 @@ export const manifest = {
     {
       name: 'vm',
       target: 'vm-supervisor',
-      limits: { kinds: ['status', 'start', 'stop', 'restart', 'watch'] },
-      reason: 'shows and steers the workspace',
+      limits: { kinds: ['status', 'start', 'stop', 'restart', 'watch', 'shell', 'input', 'resize'] },
+      reason: 'shows and steers the workspace; carries the terminals members open there',
     },
     {
       name: 'policy',

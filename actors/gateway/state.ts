@@ -64,6 +64,8 @@ export type Opened = { session: string; resumed: boolean; folders: readonly { ro
 export type DoorKind = 'local' | 'page'
 export type LiveSession = { running: boolean; asks: boolean; folders: readonly string[] }
 
+export type Shell = { conn: number; call: number; shell: string; session: string }
+
 export type Context = {
   next: number
   clients: readonly number[]
@@ -72,9 +74,11 @@ export type Context = {
   idle: readonly string[]
   questions: Readonly<Record<string, Question>>
   pending: Readonly<Record<string, Pending>>
+  /** Terminals in the workspace, by the ref of the effect that carries each. */
+  shells: Readonly<Record<string, Shell>>
 }
 
-export const empty: Context = { next: 1, clients: [], sessions: {}, idle: [], questions: {}, pending: {} }
+export const empty: Context = { next: 1, clients: [], sessions: {}, idle: [], questions: {}, pending: {}, shells: {} }
 
 export type EffectCall =
   /** `full`: too many clients, this one is only told so. */
@@ -91,6 +95,8 @@ export type EffectCall =
   /** `live`: what the gateway knows of each that is open. */
   | { name: 'listSessions'; params: { conn: number; call: number; live: Readonly<Record<string, LiveSession>> } }
   | { name: 'tellPage'; params: { conn: number; call: number } }
+  /** Carries a terminal: what it shows to the client, until it ends. */
+  | { name: 'shell'; params: Shell & { ref: string; cols: number; rows: number; command?: string | undefined; term?: string | undefined } }
   | { name: 'question'; params: { ref: string; conn: number; question: string; params: unknown } }
 
 export type Out = Outgoing | { type: 'effect'; call: EffectCall }

@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises'
 import { availableParallelism, freemem } from 'node:os'
 import { join } from 'node:path'
 import * as Effect from 'effect/Effect'
-import { asFault, type EffectContext, type Effects, type Fault, fault, isFault } from '../../kernel/index.ts'
+import { asFault, type Effects, type Fault, fault, isFault } from '../../kernel/index.ts'
 import type { Driver, Hypervisor, LaunchSpec } from './driver.ts'
 import { qemuDriver } from './driver-qemu.ts'
 import { buildImage, type ImageProgress, markGood, previousGood } from './image.ts'
@@ -12,7 +12,8 @@ import { admitMs, maxCpus, memoryMiB, memoryStepMiB, policyRetryMs } from './lim
 import { LiveVm } from './live-vm.ts'
 import type { Accelerator } from './qemu-args.ts'
 import { beginSnapshot, discardSnapshot, findSnapshot, prepareScratch } from './snapshots.ts'
-import type { Config, Folder, How, Waiting } from './state.ts'
+import { type Outcome, readJob, runCommand, runJob, settleJobs, type Steering, steer } from './running-commands.ts'
+import type { Config, Folder, How, Order, Waiting } from './state.ts'
 
 /** This process serves one supervisor, which has at most one VM. */
 let live: LiveVm | null = null
@@ -21,8 +22,6 @@ const networks = new Map<string, number>()
 /** What programs of a session trust besides; PEM. */
 const certificates = new Map<string, string>()
 let found: { driver: Driver; hypervisor: Hypervisor } | null = null
-
-type Outcome = { type: string; [key: string]: unknown }
 
 /** An effect from a promise; what it throws becomes the outcome `otherwise` with the fault. */
 function attempt(work: (signal: AbortSignal) => Promise<Outcome>, otherwise: string): Effect.Effect<Outcome> {
@@ -285,7 +284,38 @@ export const effects = {
   exec: {
     outcomes: ['exited', 'failed', 'lost'],
     outside: true,
-    run: (order: Waiting, context) => Effect.promise((signal) => runCommand(order, context, signal)),
+    run: (order: Waiting, context) =>
+      Effect.promise(async (signal) => (live ? runCommand(live, order, context, signal) : { type: 'lost', error: gone() })),
+  },
+
+  /** A background command: goes on until it ends, whoever asked for it. */
+  job: {
+    outcomes: ['exited', 'failed', 'lost'],
+    outside: true,
+    run: ({ ref, ...order }: Order & { ref: string }, context) =>
+      Effect.promise(async () => (live ? runJob(live, ref, order, context.trace) : { type: 'lost', error: gone() })),
+  },
+
+  readJob: {
+    outcomes: ['read'],
+    run: ({ job, waitMs }: { request: number; job: string; waitMs: number }) => Effect.promise((signal) => readJob(job, waitMs, signal)),
+  },
+
+  settleJobs: {
+    outcomes: ['done'],
+    run: ({ over, forgotten }: { over: readonly string[]; forgotten: readonly string[] }) =>
+      Effect.sync(() => {
+        settleJobs(over, forgotten)
+        return { type: 'done' }
+      }),
+  },
+
+  /** Something for a command under way, by its name. */
+  steerCommand: {
+    outcomes: ['done', 'failed'],
+    outside: true,
+    run: ({ session, handle, steering }: { request: number; session: string; handle: string; steering: Steering }) =>
+      Effect.promise(() => steer(session, handle, steering)),
   },
 } satisfies Effects
 
@@ -294,23 +324,6 @@ async function beginning({ how, key, imageDir }: { how: How; key: string | null;
   const snapshot = key === null ? null : await findSnapshot(imageDir, key)
   if (snapshot === null) throw new Error('the saved memory is gone')
   return { how, snapshot }
-}
-
-async function runCommand(order: Waiting, context: EffectContext, signal: AbortSignal): Promise<Outcome> {
-  if (!live) return { type: 'lost', error: gone() }
-  const handle = live.control.exec({ ...order, trace: context.trace }, (stream, text) =>
-    context.part(order.request, { type: stream, text }),
-  )
-  signal.addEventListener('abort', handle.kill, { once: true })
-  const release = live.listen(order.session, (text) => void context.part(order.request, { type: 'stderr', text }).catch(() => {}))
-  try {
-    return { type: 'exited', ...(await handle.done) }
-  } catch (error) {
-    const reason = asFault(error)
-    return { type: reason.code === 'workspace-unavailable' ? 'lost' : 'failed', error: reason }
-  } finally {
-    release()
-  }
 }
 
 /** Waits for the answer as long as the guest sends anything at all: a busy guest is slow, a hung one silent. */

@@ -11,6 +11,7 @@ export type ExecResult = {
   oom: boolean
   durationMs: number
   cwd: string
+  outputFile: string | null
 }
 
 export type EffectEvent =
@@ -42,6 +43,14 @@ export type EffectEvent =
   | ({ type: 'exec.exited'; request: number } & ExecResult)
   | { type: 'exec.failed'; request: number; error: Fault }
   | { type: 'exec.lost'; request: number; error: Fault }
+  /** `ref`: the job's name. */
+  | ({ type: 'job.exited'; ref: string } & ExecResult)
+  | { type: 'job.failed'; ref: string; error: Fault }
+  | { type: 'job.lost'; ref: string; error: Fault }
+  | { type: 'readJob.read'; request: number; job: string; output: string; missed: number; outputFile: string | null }
+  | { type: 'steerCommand.done'; request: number }
+  | { type: 'steerCommand.failed'; request: number; error: Fault }
+  | { type: 'settleJobs.done' }
   | { type: 'ping.ok'; ref: string; busy: boolean }
   | { type: 'ping.silent'; ref: string }
   | { type: 'drawJitter.drawn'; ref: string; fraction: number }
@@ -65,6 +74,9 @@ export type EffectEvent =
         | 'evict.crashed'
         | 'setNetwork.crashed'
         | 'exec.crashed'
+        | 'job.crashed'
+        | 'readJob.crashed'
+        | 'steerCommand.crashed'
         | 'ping.crashed'
         | 'drawJitter.crashed'
         | 'readClock.crashed'

@@ -2,7 +2,7 @@
  * The guest's agent as an initrd of its own, appended to the image's at each boot: a changed agent needs no new image.
  *
  *   /init                    guest/init.sh
- *   /agent/wire.js           guest/wire.ts
+ *   /agent/*.js              guest/*.ts
  *   /agent/agent/*.js        guest/agent/*.ts      (so `../wire.js` is where the sources say)
  *
  * Types are taken out here: in an emulated machine that would cost Node more than a second at each start.
@@ -19,13 +19,14 @@ export async function packAgent(guestDir: string): Promise<Buffer> {
     { path: 'agent', type: 'directory', mode: 0o755 },
     // Without it Node looks for the module type in every parent, and warns.
     { path: 'agent/package.json', type: 'file', mode: 0o644, data: Buffer.from('{"type":"module"}\n') },
-    { path: 'agent/wire.js', type: 'file', mode: 0o644, data: await javascript(join(guestDir, 'wire.ts')) },
     { path: 'agent/agent', type: 'directory', mode: 0o755 },
   ]
-  const names = (await readdir(join(guestDir, 'agent'))).filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts')).toSorted()
-  for (const name of names) {
-    const data = await javascript(join(guestDir, 'agent', name))
-    entries.push({ path: `agent/agent/${name.replace(/ts$/, 'js')}`, type: 'file', mode: 0o644, data })
+  for (const folder of ['', 'agent']) {
+    const names = (await readdir(join(guestDir, folder))).filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts')).toSorted()
+    for (const name of names) {
+      const data = await javascript(join(guestDir, folder, name))
+      entries.push({ path: join('agent', folder, name.replace(/ts$/, 'js')), type: 'file', mode: 0o644, data })
+    }
   }
   return writeCpio(entries)
 }

@@ -1,10 +1,31 @@
 /** Every limit and default of the workspace VM's host side, with its reason. */
 
-/** Commands that may wait for a boot or for their session. One model turn rarely asks for more than a dozen at once. */
-export const maxWaiting = 64
+/** Commands that may wait for a boot, for their session or for their turn, background ones as well. A thousand at once are an agent's bad idea, not a defect. */
+export const maxWaiting = 1_024
 
 /** Commands that may run at a time, all sessions together. The guest's own limits bind earlier; this bounds the host's bookkeeping. */
 export const maxRunning = 64
+
+/** Of one session: the guest refuses more. */
+export const maxSessionRunning = 32
+
+/** Background commands of one session that run at a time: the others' turn comes, and a command in the foreground always finds room. */
+export const maxSessionJobs = 16
+
+/** Background commands of one session that are remembered after they ended. */
+export const rememberedJobs = 32
+
+/** Output of a background command that waits to be asked for, bytes. The oldest goes first; the file in the guest has all of it. */
+export const jobOutputBytes = 64 * 1024
+
+/** A background command that is to end has this long to do so by itself, ms. */
+export const jobStopMs = 2_000
+
+/** The longest a request for a job's output waits for its end, ms, as in Claude Code. */
+export const maxWaitMs = 10 * 60_000
+
+/** Most of a command's input in one message, bytes. */
+export const maxInputBytes = 1024 * 1024
 
 /** Clients that may watch the state at a time. */
 export const maxWatchers = 64
@@ -24,8 +45,11 @@ export const defaultExecMs = 10 * 60_000
 /** The longest limit a command may ask for, ms. */
 export const maxExecMs = 24 * 60 * 60_000
 
-/** Output of one command that is passed on, bytes, both streams together. What follows is dropped with a note; a command still ends normally. */
+/** Output of one command that is passed on as it comes, bytes, both streams together. Of what follows only the end is, with a note; a command still ends normally. */
 export const maxOutputBytes = 8 * 1024 * 1024
+
+/** The end of a longer output that is still passed on, bytes: errors come last. */
+export const outputTailBytes = 64 * 1024
 
 /** Largest piece of output in one part, bytes: 32 parts in flight (the kernel's window) then hold 1 MiB. */
 export const outputPartBytes = 32 * 1024

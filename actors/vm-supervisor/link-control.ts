@@ -4,18 +4,56 @@
  */
 import type { Duplex } from 'node:stream'
 import { fault, type Fault } from '../../kernel/index.ts'
-import { encodeFrame, type FolderMount, FrameDecoder, type GuestMessage, type HostMessage, initialCredit, maxCommand, parseGuestMessage, protocolVersion, type Stream } from '../../guest/wire.ts' // biome-ignore format: one line
+import { encodeFrame, FrameDecoder } from '../../guest/frames.ts'
+import { type FolderMount, type GuestMessage, type HostMessage, initialCredit, maxCommand, parseGuestMessage, protocolVersion, type SignalName, type Stream, type TerminalSize } from '../../guest/wire.ts' // biome-ignore format: one line
 import type { ExecResult } from './events.ts'
 import { helloEveryMs, maxOutputBytes } from './limits.ts'
+import { InputFlow } from './input-flow.ts'
 import { OutputFlow } from './output-flow.ts'
 
 export type Ready = Extract<GuestMessage, { t: 'ready' }>
-export type ExecOrder = { session: string; command: string; cwd: string | null; timeoutMs: number; trace?: string | null }
+export type ExecOrder = {
+  session: string
+  command: string
+  cwd: string | null
+  timeoutMs: number
+  trace?: string | null
+  /** It reads what `input` sends; without, it reads an end. */
+  stdin?: boolean
+  tty?: TerminalSize | null
+  env?: Readonly<Record<string, string>>
+  /** A long output also goes into a file in the guest. */
+  keep?: boolean
+}
 /** Called in order; output goes on when the promise resolves. */
 export type OnOutput = (stream: Stream, text: string) => Promise<void>
-export type ExecHandle = { done: Promise<ExecResult>; kill(): void }
+export type ExecOutput = {
+  onText: OnOutput
+  /** A terminal's output, as it is. */
+  onBytes?: (bytes: Uint8Array) => Promise<void>
+  onStarted?: () => void
+  /** Bytes passed on as they come. */
+  maxBytes?: number
+}
+export type ExecHandle = {
+  done: Promise<ExecResult>
+  kill(): void
+  signal(name: SignalName): void
+  /** Resolves when the command has taken it. */
+  input(bytes: Uint8Array, end: boolean): Promise<void>
+  resize(size: TerminalSize): void
+  /** The file with all of its output, as its session sees it; null while there is none. */
+  keptAt(): string | null
+}
 
-type Execution = { flow: OutputFlow; settle: (result: ExecResult) => void; fail: (error: Fault) => void }
+type Execution = {
+  flow: OutputFlow
+  input: InputFlow
+  kept: string | null
+  onStarted: () => void
+  settle: (result: ExecResult) => void
+  fail: (error: Fault) => void
+}
 type Waiter = { resolve: () => void; reject: (error: Fault) => void }
 
 export class ControlLink {
@@ -128,29 +166,42 @@ export class ControlLink {
     this.#send({ t: 'unsession', session })
   }
 
-  exec(order: ExecOrder, onOutput: OnOutput): ExecHandle {
+  exec(order: ExecOrder, { onText, onBytes, onStarted = () => {}, maxBytes = maxOutputBytes }: ExecOutput): ExecHandle {
     const id = this.#next++
     const command = new TextEncoder().encode(order.command)
+    const input = new InputFlow((bytes, end) => this.#send(end ? { t: 'stdin', id, end } : { t: 'stdin', id }, bytes))
     const done = new Promise<ExecResult>((settle, fail) => {
-      if (this.#ended) return fail(this.#ended)
-      if (command.length > maxCommand) return fail(fault('too-large', 'The command is too long.', { cause: `${command.length} bytes` }))
+      const refused =
+        this.#ended ??
+        (command.length > maxCommand ? fault('too-large', 'The command is too long.', { cause: `${command.length} bytes` }) : null)
+      if (refused) {
+        input.finish(refused)
+        return fail(refused)
+      }
       const flow = new OutputFlow({
-        onText: onOutput,
+        onText,
+        ...(onBytes ? { onBytes } : {}),
         credit: (bytes) => {
           if (this.#execs.has(id)) this.#send({ t: 'credit', id, bytes })
         },
-        maxBytes: maxOutputBytes,
+        maxBytes,
         window: initialCredit,
+        keptAt: () => exec.kept,
       })
-      this.#execs.set(id, { flow, settle, fail })
-      const { session, cwd, timeoutMs, trace = null } = order
-      this.#send({ t: 'exec', id, session, timeoutMs, ...(cwd === null ? {} : { cwd }), ...(trace === null ? {} : { trace }) }, command)
+      const exec: Execution = { flow, input, kept: null, onStarted, settle, fail }
+      this.#execs.set(id, exec)
+      this.#send(asMessage(id, order), command)
     })
+    const steer = (message: HostMessage): void => {
+      if (this.#execs.has(id)) this.#send(message)
+    }
     return {
       done,
-      kill: () => {
-        if (this.#execs.has(id)) this.#send({ t: 'signal', id, signal: 'SIGKILL' })
-      },
+      kill: () => steer({ t: 'signal', id, signal: 'SIGKILL' }),
+      signal: (signal) => steer({ t: 'signal', id, signal }),
+      input: (bytes, end) => input.write(bytes, end),
+      resize: (size) => steer({ t: 'resize', id, ...size }),
+      keptAt: () => this.#execs.get(id)?.kept ?? null,
     }
   }
 
@@ -159,7 +210,10 @@ export class ControlLink {
     if (this.#ended) return
     this.#ended = error
     this.#stream.destroy()
-    for (const { fail } of this.#execs.values()) fail(error)
+    for (const { fail, input } of this.#execs.values()) {
+      input.finish(error)
+      fail(error)
+    }
     for (const { reject } of [...this.#sessions.values()].flat()) reject(error)
     for (const { reject } of [...this.#pings.values(), ...this.#awake.splice(0), ...(this.#warm ? [this.#warm] : [])]) reject(error)
     this.#execs.clear()
@@ -221,13 +275,22 @@ export class ControlLink {
         const exec = this.#execs.get(message.id)
         if (!exec) return
         this.#execs.delete(message.id)
+        exec.input.finish(over)
         const { code, signal, timedOut, oom, durationMs, cwd } = message
-        void exec.flow.finish().then(() => exec.settle({ exitCode: code, signal, timedOut, oom, durationMs, cwd }))
+        void exec.flow.finish().then(() => exec.settle({ exitCode: code, signal, timedOut, oom, durationMs, cwd, outputFile: exec.kept }))
         return
       }
       case 'log':
         return this.#onLog(message.level, message.message)
+      case 'took':
+        return this.#execs.get(message.id)?.input.took(message.bytes)
+      case 'kept': {
+        const exec = this.#execs.get(message.id)
+        if (exec) exec.kept = message.path
+        return
+      }
       case 'started':
+        return this.#execs.get(message.id)?.onStarted()
       case 'unsessioned':
         return
       default:
@@ -245,8 +308,10 @@ export class ControlLink {
     )
     if (re === 'session' && session !== undefined) return this.#sessionDone(session, (waiter) => waiter.reject(error))
     if (re !== 'exec' || id === undefined) return
-    this.#execs.get(id)?.fail(error)
+    const exec = this.#execs.get(id)
     this.#execs.delete(id)
+    exec?.input.finish(error)
+    exec?.fail(error)
   }
 
   /** Answers come in the order of the questions. */
@@ -257,6 +322,23 @@ export class ControlLink {
     if (first) settle(first)
   }
 }
+
+function asMessage(id: number, { session, cwd, timeoutMs, trace, stdin, tty, env, keep }: ExecOrder): HostMessage {
+  return {
+    t: 'exec',
+    id,
+    session,
+    timeoutMs,
+    ...(cwd === null ? {} : { cwd }),
+    ...(trace ? { trace } : {}),
+    ...(stdin ? { stdin } : {}),
+    ...(tty ? { tty } : {}),
+    ...(env && Object.keys(env).length > 0 ? { env: { ...env } } : {}),
+    ...(keep ? { keep } : {}),
+  }
+}
+
+const over = fault('not-found', 'The command has ended and takes no more input.', { remedy: 'Run it again.' })
 
 function lost(cause: string): Fault {
   return fault('workspace-unavailable', 'Workspace unavailable: the VM stopped unexpectedly.', {

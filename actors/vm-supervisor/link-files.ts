@@ -8,7 +8,8 @@
 import type { Duplex } from 'node:stream'
 import { asFault } from '../../kernel/index.ts'
 import type { NetMessage } from '../../guest/agent/net-wire.ts'
-import { channelName, encodeFrame, FrameDecoder, parseChannelName, parseFilesMessage } from '../../guest/wire.ts'
+import { encodeFrame, FrameDecoder } from '../../guest/frames.ts'
+import { channelName, parseChannelName, parseFilesMessage } from '../../guest/wire.ts'
 import { maxFilesInFlight } from './limits.ts'
 import { errnoOf, errorFrame, tagOf } from './ninep.ts'
 

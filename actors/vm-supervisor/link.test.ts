@@ -1,22 +1,16 @@
 import { duplexPair, type Duplex } from 'node:stream'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import {
-  encodeFrame,
-  FrameDecoder,
-  type GuestMessage,
-  type HostMessage,
-  initialCredit,
-  parseHostMessage,
-  protocolVersion,
-} from '../../guest/wire.ts'
+import { encodeFrame, FrameDecoder } from '../../guest/frames.ts'
+import { type GuestMessage, type HostMessage, initialCredit, inputWindow, parseHostMessage, protocolVersion } from '../../guest/wire.ts'
 import { fault } from '../../kernel/index.ts'
-import { maxFilesInFlight, maxOutputBytes } from './limits.ts'
+import { maxFilesInFlight, outputTailBytes } from './limits.ts'
 import { ControlLink } from './link-control.ts'
 import { FilesLink, type Gate } from './link-files.ts'
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 const turn = () => new Promise((resolve) => setTimeout(resolve, 5))
+const silent = { onText: async () => {} }
 const exitOf = (id: number): GuestMessage => ({
   t: 'exit',
   id,
@@ -88,11 +82,16 @@ describe('control link', () => {
     const gate = new Promise<void>((resolve) => {
       open = resolve
     })
-    const one = link.exec({ session: 's', command: 'echo ü', cwd: null, timeoutMs: 5 }, async (stream, text) => {
-      await gate
-      got.push(`${stream}:${text}`)
-    })
-    const two = link.exec({ session: 's', command: 'b', cwd: '/d', timeoutMs: 5 }, async () => {})
+    const one = link.exec(
+      { session: 's', command: 'echo ü', cwd: null, timeoutMs: 5 },
+      {
+        onText: async (stream, text) => {
+          await gate
+          got.push(`${stream}:${text}`)
+        },
+      },
+    )
+    const two = link.exec({ session: 's', command: 'b', cwd: '/d', timeoutMs: 5 }, silent)
     await turn()
     expect(heard).toMatchObject([
       { t: 'exec', session: 's' },
@@ -110,41 +109,107 @@ describe('control link', () => {
     expect(heard.filter((message) => message.t === 'credit')).toMatchObject([{ bytes: 1 }])
     say(exitOf(first))
     open()
-    expect(await one.done).toEqual({ exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/x' })
+    expect(await one.done).toEqual({ exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/x', outputFile: null })
     expect(got).toEqual(['stderr:!', 'stdout:ü'])
   })
 
   it('kills in the guest', async () => {
     const { link, heard } = connected()
-    link.exec({ session: 's', command: 'sleep', cwd: null, timeoutMs: 5 }, async () => {}).kill()
+    link.exec({ session: 's', command: 'sleep', cwd: null, timeoutMs: 5 }, silent).kill()
     await turn()
     expect(heard.at(-1)).toMatchObject({ t: 'signal', signal: 'SIGKILL' })
   })
 
-  it('drops what is over the cap with one note, and lets the command end', async () => {
+  it('passes on the first part and the end of a long output, and says where all of it is', async () => {
     const { link, say, heard } = connected()
-    let passed = 0
+    let passed = ''
     const notes: string[] = []
-    const exec = link.exec({ session: 's', command: 'yes', cwd: null, timeoutMs: 5 }, async (stream, text) => {
-      if (stream === 'stderr') notes.push(text)
-      else passed += text.length
-    })
+    const exec = link.exec({ session: 's', command: 'yes', cwd: null, timeoutMs: 5, keep: true }, {
+      onText: async (stream, text) => {
+        if (stream === 'stderr') notes.push(text)
+        else passed += text
+      },
+      maxBytes: 2 * initialCredit,
+    }) // biome-ignore format: as a call
     await turn()
-    const { id } = heard[0] as { id: number }
-    const piece = new Uint8Array(initialCredit).fill(120)
-    for (let sent = 0; sent < maxOutputBytes + 3 * initialCredit; sent += initialCredit) {
-      say({ t: 'out', id, stream: 'stdout' }, piece)
+    const { id, keep } = heard[0] as { id: number; keep: boolean }
+    expect(keep).toBe(true)
+    say({ t: 'kept', id, path: '/run/outputs/1' })
+    for (const letter of 'abcdef') {
+      say({ t: 'out', id, stream: 'stdout' }, new Uint8Array(initialCredit).fill(letter.charCodeAt(0)))
       await turn()
     }
+    expect(exec.keptAt()).toBe('/run/outputs/1')
     say(exitOf(id))
-    await exec.done
-    expect(passed).toBe(maxOutputBytes)
-    expect(notes).toHaveLength(1)
+    expect((await exec.done).outputFile).toBe('/run/outputs/1')
+    expect([...new Set(passed)].join('')).toBe('abf')
+    expect(passed.length).toBeGreaterThanOrEqual(2 * initialCredit + outputTailBytes)
+    expect(notes).toEqual([
+      `\n[bulkhead: ${6 * initialCredit - passed.length} bytes of output are left out here; all of it is in /run/outputs/1 in the workspace]\n`,
+    ])
+  })
+
+  it('a terminal: its bytes as they are, its size, its input no faster than it is taken', async () => {
+    const { link, say, heard, payloads } = connected()
+    const got: Uint8Array[] = []
+    let started = 0
+    const exec = link.exec({ session: 's', command: 'bash', cwd: null, timeoutMs: 0, tty: { cols: 80, rows: 24 }, env: { TERM: 'vt100' } }, {
+      onText: async () => {},
+      onBytes: async (piece) => void got.push(piece),
+      onStarted: () => started++,
+      maxBytes: Number.POSITIVE_INFINITY,
+    }) // biome-ignore format: as a call
+    await turn()
+    const { id } = heard[0] as { id: number }
+    expect(heard[0]).toMatchObject({ tty: { cols: 80, rows: 24 }, env: { TERM: 'vt100' } })
+    say({ t: 'started', id, pid: 1 })
+    say({ t: 'out', id, stream: 'stdout' }, new Uint8Array([27, 0xc3]))
+    exec.resize({ cols: 100, rows: 30 })
+    let taken = false
+    const written = exec.input(new Uint8Array(inputWindow + 10).fill(7), true).then(() => (taken = true))
+    await turn()
+    expect(started).toBe(1)
+    expect(got.map((piece) => [...piece])).toEqual([[27, 0xc3]])
+    const inputs = () => heard.filter((message) => message.t === 'stdin')
+    const sent = () => heard.reduce((sum, message, at) => sum + (message.t === 'stdin' ? (payloads[at]?.length ?? 0) : 0), 0)
+    expect(heard.find((message) => message.t === 'resize')).toEqual({ t: 'resize', id, cols: 100, rows: 30 })
+    expect(sent()).toBe(inputWindow)
+    // More than was sent cannot have been taken.
+    say({ t: 'took', id, bytes: 2 ** 40 })
+    await turn()
+    expect(sent()).toBe(inputWindow + 10)
+    expect(inputs().at(-1)).toMatchObject({ end: true })
+    expect(taken).toBe(false)
+    say({ t: 'took', id, bytes: 10 })
+    await written
+    const late = exec.input(new Uint8Array(3), false)
+    say(exitOf(id))
+    await expect(late).rejects.toMatchObject({ code: 'not-found' })
+  })
+
+  it('a thousand commands at once: each its own output and its own end, in whatever order', async () => {
+    const { link, say, heard } = connected()
+    const got = Array.from({ length: 1_000 }, () => '')
+    const runs = got.map((_, at) =>
+      link.exec(
+        { session: 's', command: `echo ${at}`, cwd: null, timeoutMs: 5 },
+        { onText: async (_stream, text) => void (got[at] += text) },
+      ),
+    )
+    await turn()
+    const ids = heard.map((message) => (message as { id: number }).id)
+    expect(new Set(ids).size).toBe(1_000)
+    for (const half of [0, 1])
+      for (const [at, id] of ids.entries()) say({ t: 'out', id, stream: 'stdout' }, bytes(half === 0 ? `${at}` : '!'))
+    for (const [at, id] of [...ids.entries()].toReversed()) say({ ...exitOf(id), code: at % 256 } as GuestMessage)
+    const results = await Promise.all(runs.map(({ done }) => done))
+    expect(results.map(({ exitCode }) => exitCode)).toEqual(ids.map((_, at) => at % 256))
+    expect(got).toEqual(ids.map((_, at) => `${at}!`))
   })
 
   it('ends with a guest that ignores its credit', async () => {
     const { link, say, heard } = connected()
-    const exec = link.exec({ session: 's', command: 'yes', cwd: null, timeoutMs: 5 }, () => new Promise(() => {}))
+    const exec = link.exec({ session: 's', command: 'yes', cwd: null, timeoutMs: 5 }, { onText: () => new Promise(() => {}) })
     exec.done.catch(() => {})
     await turn()
     const { id } = heard[0] as { id: number }
@@ -167,7 +232,7 @@ describe('control link', () => {
   it('reports sessions and commands the guest refuses', async () => {
     const { link, say, heard } = connected()
     const session = link.session('s', 20_000, [])
-    const exec = link.exec({ session: 's', command: 'x', cwd: '/none', timeoutMs: 5 }, async () => {})
+    const exec = link.exec({ session: 's', command: 'x', cwd: '/none', timeoutMs: 5 }, silent)
     await turn()
     say({ t: 'failed', re: 'session', session: 's', code: 'mount-failed', message: 'no' })
     say({ t: 'failed', re: 'exec', id: (heard[1] as { id: number }).id, code: 'bad-cwd', message: 'gone' })
@@ -177,7 +242,7 @@ describe('control link', () => {
 
   it('fails everything when the VM goes', async () => {
     const { link, host } = connected()
-    const exec = link.exec({ session: 's', command: 'x', cwd: null, timeoutMs: 5 }, async () => {})
+    const exec = link.exec({ session: 's', command: 'x', cwd: null, timeoutMs: 5 }, silent)
     const ping = link.ping(1)
     host.destroy()
     await expect(exec.done).rejects.toMatchObject({ code: 'workspace-unavailable' })
@@ -336,10 +401,15 @@ describe('a hostile agent', () => {
       fc.asyncProperty(fc.array(frame, { maxLength: 40 }), fc.integer({ min: 1, max: 50 }), async (frames, piece) => {
         const { link, guest } = connected()
         let passed = 0
-        const exec = link.exec({ session: 's', command: 'x', cwd: null, timeoutMs: 5 }, async (_, said) => {
-          passed += said.length
-        })
-        const other = link.exec({ session: 's', command: 'y', cwd: null, timeoutMs: 5 }, async () => {})
+        const exec = link.exec(
+          { session: 's', command: 'x', cwd: null, timeoutMs: 5 },
+          {
+            onText: async (_, said) => {
+              passed += said.length
+            },
+          },
+        )
+        const other = link.exec({ session: 's', command: 'y', cwd: null, timeoutMs: 5 }, silent)
         const settled = [exec.done, other.done, link.ping(1), link.wake(1), link.session('s', 20_000, [])].map((one) =>
           one.then(
             (value) => ({ value }),

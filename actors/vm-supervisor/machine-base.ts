@@ -5,7 +5,8 @@ import type { Policy } from '../policy/protocol.ts'
 import type { MachineEvent } from './events.ts'
 import { absentRestMs, bootStallMs, failuresWithoutSaving, healthyMs, imageStallMs, restoreStallMs, retriesAtOnce, saveStallMs, stopAfterMs, stopMs, verifyStallMs } from './limits.ts' // biome-ignore format: one line
 import type { Accelerator } from './qemu-args.ts'
-import type { Config, Context, Folder, How, Waiting } from './state.ts'
+import type { Steering } from './running-commands.ts'
+import { type Config, type Context, type Folder, type How, openJobs, type Order, sessionOf, type Waiting } from './state.ts'
 
 /** The request under which policy tells what is in force. */
 export const policyRef = 'policy'
@@ -52,6 +53,10 @@ export const base = setup({
     setNetwork: (_, _params: { session: string; slot: number }) => noop(),
     evict: (_, _params: { ref: string; session: string }) => noop(),
     exec: (_, _params: Waiting) => noop(),
+    job: (_, _params: Order & { ref: string }) => noop(),
+    readJob: (_, _params: { request: number; job: string; waitMs: number }) => noop(),
+    settleJobs: (_, _params: { over: readonly string[]; forgotten: readonly string[] }) => noop(),
+    steerCommand: (_, _params: { request: number; session: string; handle: string; steering: Steering }) => noop(),
     rest: () => noop(),
   },
   guards: {
@@ -68,11 +73,12 @@ export const base = setup({
     maySave: ({ context }) => context.config.snapshots && !context.saved && context.failures < failuresWithoutSaving,
     restores: ({ context }) => context.how === 'restore',
     saves: ({ context }) => context.how === 'boot-and-save',
-    isIdle: ({ context }) => !context.busy && context.waiting.length === 0 && Object.keys(context.running).length === 0,
+    isIdle: ({ context }) =>
+      !context.busy && context.waiting.length === 0 && Object.keys(context.running).length === 0 && openJobs(context).length === 0,
     retryAtOnce: ({ context }) => context.failures <= retriesAtOnce,
     wantsAgain: ({ context, event }) => context.again && (!('ref' in event) || event.ref === String(context.epoch)),
     knowsSession: ({ context, event }) =>
-      event.type === 'exec' && event.from.badge.session !== null && context.sessions[event.from.badge.session] !== undefined,
+      (event.type === 'exec' || event.type === 'shell' || event.type === 'job') && context.sessions[sessionOf(event) ?? ''] !== undefined,
   },
   delays: {
     imageStall: imageStallMs,

@@ -1,12 +1,23 @@
 /** The machine's actions around sessions and the commands they run. */
 import { enqueueActions } from 'xstate'
 import { fault } from '../../kernel/index.ts'
-import { maxRunning, maxSessions, maxWaiting } from './limits.ts'
-import { base } from './machine-base.ts'
+import { maxRunning, maxSessionRunning, maxSessions, maxWaiting } from './limits.ts'
+import { withJobs } from './machine-jobs.ts'
 import { asWaiting, detailOf, failureOf, interrupted, refuse, reply } from './messages.ts'
-import { type Folder, type Session, uidFor, unavailable, type Waiting, withFolders, without } from './state.ts'
+import {
+  countsOf,
+  type Folder,
+  openJobs,
+  type Session,
+  sessionOf,
+  uidFor,
+  unavailable,
+  type Waiting,
+  withFolders,
+  without,
+} from './state.ts'
 
-export const withCommands = base.extend({
+export const withCommands = withJobs.extend({
   actions: {
     // Sessions.
     attach: enqueueActions(({ context, event, enqueue }) => {
@@ -34,7 +45,7 @@ export const withCommands = base.extend({
       })
       if (request !== null) enqueue.emit(reply(request, {}))
     }),
-    network: base.enqueueActions(({ event, enqueue }) => {
+    network: withJobs.enqueueActions(({ event, enqueue }) => {
       if (event.type !== 'network') return
       const { request, caps } = event.from
       const [slot] = caps
@@ -50,14 +61,14 @@ export const withCommands = base.extend({
       enqueue.assign({ sessions: without(context.sessions, session), waiting: context.waiting.filter((item) => item.session !== session) })
       if (event.from.request !== null) enqueue.emit(reply(event.from.request, {}))
     }),
-    evictDetached: base.enqueueActions(({ context, event, enqueue }) => {
+    evictDetached: withJobs.enqueueActions(({ context, event, enqueue }) => {
       if (event.type === 'detach') enqueue({ type: 'evict', params: { ref: String(context.epoch), session: event.body.session } })
     }),
     /** Tells the guest of every session a command waits for that it does not know yet, and of those whose folders changed. */
-    admitSessions: base.enqueueActions(({ context, enqueue }) => {
+    admitSessions: withJobs.enqueueActions(({ context, enqueue }) => {
       const sessions: Record<string, Session> = { ...context.sessions }
       for (const [name, session] of Object.entries(context.sessions)) {
-        const wanted = context.waiting.some((item) => item.session === name)
+        const wanted = context.waiting.some((item) => item.session === name) || openJobs(context, name).length > 0
         if (session.inGuest !== 'stale' && !(session.inGuest === 'no' && wanted)) continue
         sessions[name] = { ...session, inGuest: 'pending' }
         const { revision, uid, folders } = session
@@ -79,8 +90,8 @@ export const withCommands = base.extend({
     }),
     /** A session the guest could not make gets another try with each new command. */
     retryFailedSession: enqueueActions(({ context, event, enqueue }) => {
-      if (event.type !== 'exec' || event.from.badge.session === null) return
-      const name = event.from.badge.session
+      if (event.type !== 'exec' && event.type !== 'shell' && event.type !== 'job') return
+      const name = sessionOf(event) ?? ''
       const session = context.sessions[name]
       if (session?.inGuest === 'failed')
         enqueue.assign({ sessions: { ...context.sessions, [name]: { ...session, inGuest: 'no', error: null } } })
@@ -92,19 +103,18 @@ export const withCommands = base.extend({
 
     // Commands.
     queueExec: enqueueActions(({ context, event, enqueue }) => {
-      if (event.type !== 'exec' || event.from.request === null) return
-      const { request, badge } = event.from
-      if (badge.session === null || context.sessions[badge.session] === undefined) {
-        enqueue.emit(
-          refuse(request, fault('no-such-session', 'The workspace does not know this session.', { cause: String(badge.session) })),
-        )
+      if ((event.type !== 'exec' && event.type !== 'shell') || event.from.request === null) return
+      const { request } = event.from
+      const session = sessionOf(event)
+      if (session === null || context.sessions[session] === undefined) {
+        enqueue.emit(refuse(request, fault('no-such-session', 'The workspace does not know this session.', { cause: String(session) })))
         return
       }
       if (context.waiting.length >= maxWaiting) {
         enqueue.emit(refuse(request, fault('overloaded', 'Too many commands wait for the workspace.', { cause: `${maxWaiting} waiting` })))
         return
       }
-      enqueue.assign({ waiting: [...context.waiting, asWaiting(event, request, badge.session)] })
+      enqueue.assign({ waiting: [...context.waiting, asWaiting(event, request, session)] })
       if (!['ready', 'stopped', 'absent', 'paused'].includes(context.state))
         enqueue.emit({
           type: 'partTo',
@@ -118,15 +128,20 @@ export const withCommands = base.extend({
         })
     }),
     /** Starts what can start, refuses what cannot, keeps what waits for its session. */
-    runWaiting: base.enqueueActions(({ context, enqueue }) => {
+    runWaiting: withJobs.enqueueActions(({ context, enqueue }) => {
       const waiting: Waiting[] = []
       const running: Record<number, string> = { ...context.running }
+      const counts = countsOf(context)
+      let underWay = Object.keys(running).length
       for (const item of context.waiting) {
         const session = context.sessions[item.session]
+        const own = counts[item.session] ?? { jobs: 0, commands: 0 }
         if (!session) enqueue.emit(refuse(item.request, fault('no-such-session', 'The session was closed.')))
         else if (session.inGuest === 'failed')
           enqueue.emit(refuse(item.request, session.error ?? fault('exec-failed', 'The session could not be prepared in the workspace.')))
-        else if (session.inGuest === 'yes' && Object.keys(running).length < maxRunning) {
+        else if (session.inGuest === 'yes' && underWay < maxRunning && own.jobs + own.commands < maxSessionRunning) {
+          underWay++
+          counts[item.session] = { ...own, commands: own.commands + 1 }
           running[item.request] = item.session
           enqueue({ type: 'exec', params: item })
         } else waiting.push(item)
@@ -140,8 +155,8 @@ export const withCommands = base.extend({
       if (request === undefined || context.running[request] === undefined) return
       enqueue.assign({ running: without(context.running, request) })
       if (event.type === 'exec.exited') {
-        const { exitCode, signal, timedOut, oom, durationMs, cwd } = event
-        enqueue.emit(reply(request, { exitCode, signal, timedOut, oom, durationMs, cwd }))
+        const { exitCode, signal, timedOut, oom, durationMs, cwd, outputFile } = event
+        enqueue.emit(reply(request, { exitCode, signal, timedOut, oom, durationMs, cwd, outputFile }))
         enqueue.assign({ failures: 0 })
       } else enqueue.emit(refuse(request, event.error))
     }),

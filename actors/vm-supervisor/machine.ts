@@ -26,6 +26,12 @@ const runVm = {
   }),
 } as const
 
+/** The three ways to run a command are taken, or refused, alike. */
+const commands = <const Transition>(transition: Transition) => ({ exec: transition, shell: transition, job: transition })
+/** The command an event brings waits its turn; those that may start do. */
+const queue = ['queueExec', 'queueJob'] as const
+const start = ['runWaiting', 'runJobs'] as const
+
 export const machine = vocabulary.createMachine({
   id: 'vm-supervisor',
   context: ({ input }) => initialContext(input.params),
@@ -33,7 +39,7 @@ export const machine = vocabulary.createMachine({
   entry: 'watchPolicy',
   on: {
     part: [
-      { guard: 'forbidsVm', target: '.stopping', actions: ['notePolicy', 'refuseRunning', 'wantStopped'] },
+      { guard: 'forbidsVm', target: '.stopping', actions: ['notePolicy', 'refuseRunning', 'endRunningJobs', 'wantStopped'] },
       { guard: 'forbids', target: '.abandoning', actions: ['notePolicy', 'wantStopped'] },
       { guard: 'isPolicy', actions: 'notePolicy' },
     ],
@@ -45,23 +51,37 @@ export const machine = vocabulary.createMachine({
     'readClock.read': { actions: 'replyStatus' },
     watch: { actions: 'addWatcher' },
     attach: { actions: 'attach' },
-    detach: { actions: 'detach' },
+    detach: { actions: ['detach', 'forgetJobs'] },
     network: { actions: 'network' },
     cancelled: { actions: 'forget' },
     'exec.exited': { actions: 'finishExec' },
     'exec.failed': { actions: 'finishExec' },
     'exec.lost': { actions: 'finishExec' },
     'exec.crashed': { actions: 'finishExec' },
+    'job.exited': { actions: 'finishJob' },
+    'job.failed': { actions: 'finishJob' },
+    'job.lost': { actions: 'finishJob' },
+    'job.crashed': { actions: 'finishJob' },
+    jobs: { actions: 'listJobs' },
+    'job-output': { actions: 'takeOutput' },
+    'readJob.read': { actions: 'replyJob' },
+    'job-stop': { actions: 'steer' },
+    input: { actions: 'steer' },
+    resize: { actions: 'steer' },
+    signal: { actions: 'steer' },
+    'steerCommand.done': { actions: 'replySteered' },
+    'steerCommand.failed': { actions: 'replySteered' },
+    'steerCommand.crashed': { actions: 'replySteered' },
     stopping: '.closing',
   },
   states: {
     deciding: { always: [{ guard: 'isOff', target: 'off' }, { target: 'stopped' }] },
 
     off: {
-      entry: [{ type: 'become', params: { state: 'off' } }, 'refuseWaiting'],
+      entry: [{ type: 'become', params: { state: 'off' } }, 'refuseWaiting', 'endWaitingJobs'],
       on: {
         part: { guard: 'isPolicy', target: 'deciding', actions: 'notePolicy' },
-        exec: { actions: 'refuseUnavailable' },
+        ...commands({ actions: 'refuseUnavailable' }),
         start: { actions: 'refuseUnavailable' },
         restart: { actions: 'refuseUnavailable' },
         stop: { actions: 'replyEmpty' },
@@ -72,7 +92,7 @@ export const machine = vocabulary.createMachine({
       entry: ['noteDown', { type: 'become', params: { state: 'stopped' } }, 'replyStoppers'],
       always: { guard: 'isOff', target: 'off' },
       on: {
-        exec: [{ guard: 'knowsSession', target: 'working', actions: 'queueExec' }, { actions: 'queueExec' }],
+        ...commands([{ guard: 'knowsSession', target: 'working', actions: queue }, { actions: queue }]),
         start: { target: 'working', actions: 'addStarter' },
         restart: { target: 'working', actions: 'addStarter' },
         stop: { actions: 'replyEmpty' },
@@ -80,7 +100,7 @@ export const machine = vocabulary.createMachine({
     },
 
     absent: {
-      entry: [{ type: 'become', params: { state: 'absent' } }, 'refuseWaiting'],
+      entry: [{ type: 'become', params: { state: 'absent' } }, 'refuseWaiting', 'endWaitingJobs'],
       initial: 'resting',
       on: {
         start: { target: 'working', actions: 'addStarter' },
@@ -88,10 +108,10 @@ export const machine = vocabulary.createMachine({
         stop: { actions: 'replyEmpty' },
       },
       states: {
-        resting: { after: { absentRest: 'stale' }, on: { exec: { actions: 'refuseUnavailable' } } },
+        resting: { after: { absentRest: 'stale' }, on: { ...commands({ actions: 'refuseUnavailable' }) } },
         /** It may have been installed meanwhile: the next command looks again. */
         stale: {
-          on: { exec: [{ guard: 'knowsSession', target: '#vm-supervisor.working', actions: 'queueExec' }, { actions: 'queueExec' }] },
+          on: { ...commands([{ guard: 'knowsSession', target: '#vm-supervisor.working', actions: queue }, { actions: queue }]) },
         },
       },
     },
@@ -100,7 +120,7 @@ export const machine = vocabulary.createMachine({
       entry: ['nextAttempt', 'forgetGuestSessions'],
       initial: 'probing',
       on: {
-        exec: { actions: 'queueExec' },
+        ...commands({ actions: queue }),
         start: { actions: 'addStarter' },
         restart: { actions: 'addStarter' },
       },
@@ -256,24 +276,32 @@ export const machine = vocabulary.createMachine({
     },
 
     ready: {
-      entry: [{ type: 'become', params: { state: 'ready' } }, 'replyStarters', 'admitSessions', 'runWaiting'],
+      entry: [{ type: 'become', params: { state: 'ready' } }, 'replyStarters', 'admitSessions', ...start],
       type: 'parallel',
       on: {
         attach: { actions: ['attach', 'admitSessions'] },
-        detach: { actions: ['detach', 'evictDetached'] },
-        exec: { actions: ['retryFailedSession', 'queueExec', 'admitSessions', 'runWaiting'] },
-        'exec.exited': { actions: ['finishExec', 'runWaiting'] },
-        'exec.failed': { actions: ['finishExec', 'runWaiting'] },
-        'exec.lost': { actions: ['finishExec', 'runWaiting'] },
-        'exec.crashed': { actions: ['finishExec', 'runWaiting'] },
-        'admit.ready': { guard: 'current', actions: ['noteAdmission', 'runWaiting'] },
-        'admit.failed': { guard: 'current', actions: ['noteAdmission', 'runWaiting'] },
+        detach: { actions: ['detach', 'forgetJobs', 'evictDetached'] },
+        ...commands({ actions: ['retryFailedSession', ...queue, 'admitSessions', ...start] }),
+        'exec.exited': { actions: ['finishExec', ...start] },
+        'exec.failed': { actions: ['finishExec', ...start] },
+        'exec.lost': { actions: ['finishExec', ...start] },
+        'exec.crashed': { actions: ['finishExec', ...start] },
+        'job.exited': { actions: ['finishJob', ...start] },
+        'job.failed': { actions: ['finishJob', ...start] },
+        'job.lost': { actions: ['finishJob', ...start] },
+        'job.crashed': { actions: ['finishJob', ...start] },
+        'admit.ready': { guard: 'current', actions: ['noteAdmission', ...start] },
+        'admit.failed': { guard: 'current', actions: ['noteAdmission', 'endFailedJobs', ...start] },
         start: { actions: 'replyEmpty' },
-        stop: { target: 'stopping', actions: ['refuseRunning', 'addStopper', 'wantStopped'] },
-        restart: { target: 'stopping', actions: ['refuseRunning', 'addStarter', 'wantAgain'] },
-        'ping.silent': { guard: 'current', target: 'failed', actions: ['refuseRunning', 'noteFailure', 'interruptAttempt'] },
-        'runVm.exited': { guard: 'current', target: 'failed', actions: ['refuseRunning', 'noteFailure'] },
-        'runVm.crashed': { guard: 'current', target: 'failed', actions: ['refuseRunning', 'noteFailure'] },
+        stop: { target: 'stopping', actions: ['refuseRunning', 'endRunningJobs', 'addStopper', 'wantStopped'] },
+        restart: { target: 'stopping', actions: ['refuseRunning', 'endRunningJobs', 'addStarter', 'wantAgain'] },
+        'ping.silent': {
+          guard: 'current',
+          target: 'failed',
+          actions: ['refuseRunning', 'endRunningJobs', 'noteFailure', 'interruptAttempt'],
+        },
+        'runVm.exited': { guard: 'current', target: 'failed', actions: ['refuseRunning', 'endRunningJobs', 'noteFailure'] },
+        'runVm.crashed': { guard: 'current', target: 'failed', actions: ['refuseRunning', 'endRunningJobs', 'noteFailure'] },
       },
       states: {
         watchdog: {
@@ -318,8 +346,8 @@ export const machine = vocabulary.createMachine({
       after: { stopAfter: { target: 'stopping', actions: 'wantStopped' } },
       on: {
         attach: { actions: 'attach' },
-        detach: { target: 'waking', actions: ['detach', 'evictDetached'] },
-        exec: [{ guard: 'knowsSession', target: 'waking', actions: ['retryFailedSession', 'queueExec'] }, { actions: 'queueExec' }],
+        detach: { target: 'waking', actions: ['detach', 'forgetJobs', 'evictDetached'] },
+        ...commands([{ guard: 'knowsSession', target: 'waking', actions: ['retryFailedSession', ...queue] }, { actions: queue }]),
         start: { target: 'waking', actions: ['addStarter'] },
         restart: { target: 'stopping', actions: ['addStarter', 'wantAgain'] },
         stop: { target: 'stopping', actions: ['addStopper', 'wantStopped'] },
@@ -334,8 +362,8 @@ export const machine = vocabulary.createMachine({
       entry: { type: 'resume', params: ({ context }) => ({ ref: String(context.epoch) }) },
       after: { verifyStall: { target: 'failed', actions: ['noteFailure', 'interruptAttempt'] } },
       on: {
-        exec: { actions: ['queueExec'] },
-        detach: { actions: ['detach', 'evictDetached'] },
+        ...commands({ actions: queue }),
+        detach: { actions: ['detach', 'forgetJobs', 'evictDetached'] },
         start: { actions: 'addStarter' },
         restart: { target: 'stopping', actions: ['addStarter', 'wantAgain'] },
         stop: { target: 'stopping', actions: ['addStopper', 'wantStopped'] },
@@ -356,7 +384,7 @@ export const machine = vocabulary.createMachine({
     backoff: {
       initial: 'drawing',
       on: {
-        exec: { actions: 'refuseUnavailable' },
+        ...commands({ actions: 'refuseUnavailable' }),
         start: { target: 'working', actions: 'addStarter' },
         restart: { target: 'working', actions: 'addStarter' },
         stop: { target: 'stopped', actions: 'addStopper' },
@@ -367,6 +395,7 @@ export const machine = vocabulary.createMachine({
             'noteDelay',
             { type: 'become', params: { state: 'backoff' } },
             'refuseWaiting',
+            'endWaitingJobs',
             { type: 'drawJitter', params: ({ context }) => ({ ref: String(context.epoch) }) },
           ],
           on: {
@@ -379,12 +408,16 @@ export const machine = vocabulary.createMachine({
     },
 
     /** Nothing runs yet that deserves an orderly end. */
-    abandoning: { entry: ['interruptAttempt', { type: 'become', params: { state: 'stopping' } }, 'refuseWaiting'], always: 'stopped' },
+    abandoning: {
+      entry: ['interruptAttempt', { type: 'become', params: { state: 'stopping' } }, 'refuseWaiting', 'endWaitingJobs'],
+      always: 'stopped',
+    },
 
     stopping: {
       entry: [
         { type: 'become', params: { state: 'stopping' } },
         'refuseWaiting',
+        'endWaitingJobs',
         { type: 'halt', params: ({ context }) => ({ ref: String(context.epoch) }) },
       ],
       after: {
@@ -396,13 +429,13 @@ export const machine = vocabulary.createMachine({
       on: {
         // It is on its way down already; where to is decided when it is there.
         part: [
-          { guard: 'forbids', actions: ['notePolicy', 'wantStopped', 'refuseWaiting'] },
+          { guard: 'forbids', actions: ['notePolicy', 'wantStopped', 'refuseWaiting', 'endWaitingJobs'] },
           { guard: 'isPolicy', actions: 'notePolicy' },
         ],
-        exec: [{ guard: 'wantsAgain', actions: 'queueExec' }, { actions: 'refuseUnavailable' }],
+        ...commands([{ guard: 'wantsAgain', actions: queue }, { actions: 'refuseUnavailable' }]),
         start: { actions: ['addStarter', 'wantAgain'] },
         restart: { actions: ['addStarter', 'wantAgain'] },
-        stop: { actions: ['addStopper', 'wantStopped', 'refuseWaiting'] },
+        stop: { actions: ['addStopper', 'wantStopped', 'refuseWaiting', 'endWaitingJobs'] },
         'runVm.exited': [
           { guard: 'wantsAgain', target: 'working', actions: 'replyStoppers' },
           { guard: 'current', target: 'stopped' },
@@ -419,13 +452,15 @@ export const machine = vocabulary.createMachine({
       entry: [
         'wantStopped',
         'refuseRunning',
+        'endRunningJobs',
         'interruptUnlessVm',
         { type: 'become', params: { state: 'stopping' } },
         'refuseWaiting',
+        'endWaitingJobs',
         { type: 'halt', params: ({ context }) => ({ ref: String(context.epoch) }) },
       ],
       on: {
-        exec: { actions: 'refuseUnavailable' },
+        ...commands({ actions: 'refuseUnavailable' }),
         start: { actions: 'refuseUnavailable' },
         restart: { actions: 'refuseUnavailable' },
         stop: { actions: 'replyEmpty' },

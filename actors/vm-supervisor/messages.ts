@@ -1,9 +1,9 @@
 /** What the machine tells others: replies, refusals, and how the VM is doing. Pure. */
 import { fault, type Fault, type Outgoing } from '../../kernel/index.ts'
 import type { MachineEvent } from './events.ts'
-import { retryHintMs } from './limits.ts'
-import type { VmState } from './protocol.ts'
-import { type Context, deathFault, statusOf, type Waiting } from './state.ts'
+import { defaultExecMs, retryHintMs } from './limits.ts'
+import type { JobView, VmState } from './protocol.ts'
+import { type Context, deathFault, type Job, statusOf, type Waiting } from './state.ts'
 
 type Change = Partial<Context>
 
@@ -75,7 +75,16 @@ export function failureOf(event: MachineEvent, wasReady: boolean): Fault {
   })
 }
 
-export function asWaiting(event: Extract<MachineEvent, { type: 'exec' }>, request: number, session: string): Waiting {
-  const { command, cwd, timeoutMs } = event.body
-  return { request, session, command, cwd: cwd ?? null, timeoutMs }
+export function asWaiting(event: Extract<MachineEvent, { type: 'exec' | 'shell' }>, request: number, session: string): Waiting {
+  const { env = {}, handle = null } = event.body
+  if (event.type === 'exec') {
+    const { command, cwd = null, timeoutMs = defaultExecMs } = event.body
+    return { request, session, command, cwd, timeoutMs, env, handle, tty: null }
+  }
+  const { command = 'exec bash -i', cols, rows } = event.body
+  return { request, session, command, cwd: null, timeoutMs: 0, env, handle, tty: { cols, rows } }
+}
+
+export function jobView(name: string, { command, state, end }: Job): JobView {
+  return { job: name, command, state, ending: end?.ending ?? null, error: end?.error ?? null }
 }

@@ -1,9 +1,12 @@
-/** What the checker plays around the supervisor's machine, and what must hold. One session, one command, one stop, one restart, one caller that gives up. */
+/**
+ * What the checker plays around the supervisor's machine, and what must hold. One session, one command or one in the background that may be
+ * ended, one stop, one restart, one caller that gives up.
+ */
 import { defineModel, type Stimulus, type View } from '../../checker/model.ts'
 import { failuresWithoutSaving } from './limits.ts'
 import { machine } from './machine.ts'
 import { hasVm } from './machine-base.ts'
-import type { Context } from './state.ts'
+import { type Context, openJobs } from './state.ts'
 
 const error = { code: 'internal', message: 'made up', remedy: 'none' }
 const from = (request: number, session: string | null = null) => ({ request, badge: { from: 'x', session, limits: {} }, caps: [] })
@@ -28,9 +31,28 @@ const waits = ({ context }: View<Context>): ReadonlySet<number> =>
 
 const stimuli: readonly Stimulus<Context>[] = [
   { name: 'attach', event: (_, request) => ({ type: 'attach', body: { session: 's', folders: [] }, from: from(request) }) },
-  { name: 'exec', event: (_, request) => ({ type: 'exec', body: { command: 'true' }, from: from(request, 's') }) },
+  // One or the other: both share only the count of what runs.
+  {
+    name: 'exec',
+    when: ({ sent }) => sent['job'] === undefined,
+    event: (_, request) => ({ type: 'exec', body: { command: 'true' }, from: from(request, 's') }),
+  },
+  {
+    name: 'job',
+    when: ({ sent }) => sent['exec'] === undefined && sent['restart'] === undefined,
+    event: (_, request) => ({ type: 'job', body: { command: 'true' }, from: from(request, 's') }),
+  },
+  {
+    name: 'job-stop',
+    when: ({ context }) => openJobs(context).length > 0,
+    event: (_, request) => ({ type: 'job-stop', body: { job: 'job-1' }, from: from(request, 's') }),
+  },
   { name: 'stop', event: (_, request) => ({ type: 'stop', body: {}, from: from(request) }) },
-  { name: 'restart', event: (_, request) => ({ type: 'restart', body: {}, from: from(request) }) },
+  {
+    name: 'restart',
+    when: ({ sent }) => sent['job'] === undefined,
+    event: (_, request) => ({ type: 'restart', body: {}, from: from(request) }),
+  },
   { name: 'stopping', request: false, event: () => ({ type: 'stopping' }) },
   {
     name: 'cancel',
@@ -84,9 +106,16 @@ const modelOf = (named: readonly string[]) =>
       setNetwork: () => [end({ type: 'setNetwork.done' })],
       evict: () => [end({ type: 'evict.done' })],
       exec: () => [
-        end({ type: 'exec.exited', exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/' }),
+        end({ type: 'exec.exited', exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/', outputFile: null }),
         end({ type: 'exec.lost', error }),
       ],
+      job: () => [
+        end({ type: 'job.exited', exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/', outputFile: null }),
+        end({ type: 'job.lost', error }),
+      ],
+      readJob: ({ job }: { job: string }) => [end({ type: 'readJob.read', job, output: '', missed: 0, outputFile: null })],
+      steerCommand: () => [end({ type: 'steerCommand.done' }), end({ type: 'steerCommand.failed', error })],
+      settleJobs: () => [],
       ping: () => [end({ type: 'ping.ok', busy: false }), end({ type: 'ping.silent' })],
       drawJitter: () => [end({ type: 'drawJitter.drawn', fraction: 0 })],
       halt: () => [end({ type: 'halt.done' })],
@@ -111,6 +140,7 @@ const modelOf = (named: readonly string[]) =>
       again,
       lastError,
       sessions,
+      jobs,
       forbidden,
     }) => ({
       state,
@@ -130,17 +160,22 @@ const modelOf = (named: readonly string[]) =>
       // It matters only as long as failures do not keep the next machine from being saved.
       saved: saved || failures >= failuresWithoutSaving,
       restarted: restarts > 0,
+      jobs: Object.entries(jobs).map(([name, job]) => [name, job.state]),
       sessions: Object.fromEntries(Object.entries(sessions).map(([name, { inGuest }]) => [name, inGuest])),
     }),
     projectPending: (item, { context }) =>
       item.what !== 'effect'
         ? item
-        : item.name === 'discard'
+        : item.name === 'discard' || item.name === 'settleJobs'
           ? // Nobody waits for it.
             undefined
-          : isCurrent(item.params, context)
-            ? [item.name, item.params['request'] ?? item.params['session']]
-            : undefined,
+          : item.name === 'job'
+            ? context.jobs[String(item.params['ref'])]?.state === 'running'
+              ? [item.name, item.params['ref']]
+              : undefined
+            : isCurrent(item.params, context)
+              ? [item.name, item.params['request'] ?? item.params['session']]
+              : undefined,
     always: {
       'a machine that is to be saved knows no session': ({ context }) =>
         context.how !== 'boot-and-save' ||
@@ -148,13 +183,26 @@ const modelOf = (named: readonly string[]) =>
           Object.values(context.sessions).every(({ inGuest }) => inGuest === 'no' || inGuest === 'failed')),
       'a request is either waiting for something named or answered': (view) => {
         const waiting = waits(view)
-        const clocks = view.pending.flatMap((item) => (item.what === 'effect' && item.name === 'readClock' ? [item.params['request']] : []))
-        return view.open.every((request) => waiting.has(request) || view.context.watchers.includes(request) || clocks.includes(request))
+        const asked = ['readClock', 'readJob', 'steerCommand']
+        const answering = view.pending.flatMap((item) =>
+          item.what === 'effect' && asked.includes(item.name) ? [item.params['request']] : [],
+        )
+        return view.open.every((request) => waiting.has(request) || view.context.watchers.includes(request) || answering.includes(request))
       },
       'commands run only while the VM is ready': ({ context, value }) =>
         Object.keys(context.running).length === 0 || context.state === 'ready' || value === 'closing',
       'nothing waits while the VM is down': ({ context }) =>
-        !['off', 'absent', 'backoff'].includes(context.state) || (context.waiting.length === 0 && context.starters.length === 0),
+        !['off', 'absent', 'backoff'].includes(context.state) ||
+        (context.waiting.length === 0 && context.starters.length === 0 && openJobs(context).length === 0),
+      'a background command runs only while the VM is ready, and never twice': ({ context, value, pending }) => {
+        const running = Object.entries(context.jobs).flatMap(([name, { state }]) => (state === 'running' ? [name] : []))
+        const started = pending.flatMap((item) => (item.what === 'effect' && item.name === 'job' ? [item.params['ref']] : []))
+        return (
+          (running.length === 0 || context.state === 'ready' || value === 'closing') &&
+          running.every((name) => started.includes(name)) &&
+          new Set(started).size === started.length
+        )
+      },
       'no failure latches: a VM that is not ready is stopped, on its way, or has a timer or an effect pending': ({
         context,
         pending,
@@ -176,6 +224,9 @@ const modelOf = (named: readonly string[]) =>
       'in backoff': answered('backoff'),
       absent: answered('absent'),
       'a command running': ({ context }) => Object.keys(context.running).length > 0,
+      'a background command running': ({ context }) => Object.values(context.jobs).some(({ state }) => state === 'running'),
+      'one that was lost with the VM': ({ context }) =>
+        Object.values(context.jobs).some((job) => job.end?.error?.code === 'workspace-unavailable'),
       'from a saved memory': ({ context }) => context.state === 'ready' && context.how === 'restore',
       paused: answered('paused'),
       'woken for a command': ({ context, value }) => value === 'waking' && context.waiting.length > 0,
@@ -184,5 +235,5 @@ const modelOf = (named: readonly string[]) =>
     mayEnd: ({ context, value }) => value === 'closing' || ['stopped', 'absent', 'ready', 'paused', 'off'].includes(context.state),
   })
 
-export const model = modelOf(['attach', 'exec', 'restart', 'cancel'])
+export const model = modelOf(['attach', 'exec', 'job', 'restart', 'cancel'])
 export const fullModel = modelOf(stimuli.map(({ name }) => name))

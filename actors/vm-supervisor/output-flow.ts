@@ -1,15 +1,22 @@
-/** A command's output on its way to the one who asked: decoded as UTF-8 across pieces, in order, with credit returned as it is consumed. */
+/**
+ * A command's output on its way to the one who asked, in order, with credit returned as it is consumed: the first part as it comes, and at the
+ * end the last of it. Text is decoded as UTF-8 across pieces; a terminal's output stays bytes.
+ */
 import type { Stream } from '../../guest/wire.ts'
-import { outputPartBytes } from './limits.ts'
+import { outputPartBytes, outputTailBytes } from './limits.ts'
 
 export type FlowOptions = {
+  /** Text, unless `onBytes` is there. */
   onText: (stream: Stream, text: string) => Promise<void>
+  onBytes?: (bytes: Uint8Array) => Promise<void>
   /** Lets the guest send that much more. */
   credit: (bytes: number) => void
-  /** What is passed on; the rest is dropped, with one note. */
+  /** What is passed on as it comes; of the rest only the end, with a note before it. */
   maxBytes: number
   /** Bytes the guest may have under way. */
   window: number
+  /** Where all of the output is, as the session sees it; null when it is nowhere else. */
+  keptAt: () => string | null
 }
 
 export class OutputFlow {
@@ -17,8 +24,10 @@ export class OutputFlow {
   readonly #decoders = { stdout: new TextDecoder(), stderr: new TextDecoder() }
   #pending = 0
   #passed = 0
-  #noted = false
-  #tail: Promise<void> = Promise.resolve()
+  #left = 0
+  #tail: { stream: Stream; bytes: Uint8Array }[] = []
+  #tailBytes = 0
+  #work: Promise<void> = Promise.resolve()
 
   constructor(options: FlowOptions) {
     this.#options = options
@@ -28,33 +37,51 @@ export class OutputFlow {
   push(stream: Stream, bytes: Uint8Array): boolean {
     this.#pending += bytes.length
     if (this.#pending > this.#options.window) return false
-    this.#tail = this.#tail.then(() => this.#pass(stream, bytes)).catch(() => {})
+    this.#work = this.#work.then(() => this.#pass(stream, bytes)).catch(() => {})
     return true
   }
 
   /** Resolves when everything was passed on. */
   finish(): Promise<void> {
-    this.#tail = this.#tail
+    this.#work = this.#work
       .then(async () => {
+        if (this.#left > this.#tailBytes) await this.#text('stderr', this.#note(this.#left - this.#tailBytes))
+        for (const { stream, bytes } of this.#tail) await this.#piece(stream, bytes)
         for (const stream of ['stdout', 'stderr'] as const) await this.#text(stream, this.#decoders[stream].decode())
       })
       .catch(() => {})
-    return this.#tail
+    return this.#work
   }
 
   async #pass(stream: Stream, bytes: Uint8Array): Promise<void> {
     const room = Math.max(0, this.#options.maxBytes - this.#passed)
-    const kept = bytes.subarray(0, room)
-    for (let at = 0; at < kept.length; at += outputPartBytes) {
-      await this.#text(stream, this.#decoders[stream].decode(kept.subarray(at, at + outputPartBytes), { stream: true }))
-    }
-    this.#passed += kept.length
-    if (kept.length < bytes.length && !this.#noted) {
-      this.#noted = true
-      await this.#text('stderr', `\n[bulkhead: output beyond ${this.#options.maxBytes} bytes is dropped]\n`)
-    }
+    const first = bytes.subarray(0, room)
+    for (let at = 0; at < first.length; at += outputPartBytes) await this.#piece(stream, first.subarray(at, at + outputPartBytes))
+    this.#passed += first.length
+    if (first.length < bytes.length) this.#keepEnd(stream, bytes.subarray(room))
     this.#pending -= bytes.length
     this.#options.credit(bytes.length)
+  }
+
+  #keepEnd(stream: Stream, bytes: Uint8Array): void {
+    this.#left += bytes.length
+    this.#tail.push({ stream, bytes })
+    this.#tailBytes += bytes.length
+    for (let first = this.#tail[0]; first !== undefined && this.#tailBytes - first.bytes.length >= outputTailBytes; first = this.#tail[0]) {
+      this.#tail.shift()
+      this.#tailBytes -= first.bytes.length
+    }
+  }
+
+  #note(bytes: number): string {
+    const path = this.#options.keptAt()
+    return `\n[bulkhead: ${bytes} bytes of output are left out here${path === null ? '' : `; all of it is in ${path} in the workspace`}]\n`
+  }
+
+  async #piece(stream: Stream, bytes: Uint8Array): Promise<void> {
+    const { onBytes } = this.#options
+    if (onBytes) await onBytes(bytes)
+    else await this.#text(stream, this.#decoders[stream].decode(bytes, { stream: true }))
   }
 
   async #text(stream: Stream, text: string): Promise<void> {

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { Protocol } from '../../kernel/index.ts'
-import { defaultExecMs, maxCommandChars, maxExecMs } from './limits.ts'
+import { parseVariables } from '../../guest/wire.ts'
+import { maxCommandChars, maxExecMs, maxInputBytes, maxWaitMs } from './limits.ts'
 
 const sessionName = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/i)
 const folder = z.strictObject({ name: z.string().min(1).max(255), mode: z.enum(['ro', 'rw']) })
@@ -67,6 +68,50 @@ const vmStatus = z.strictObject({
 export type VmState = z.infer<typeof vmState>
 export type VmStatus = z.infer<typeof vmStatus>
 
+const command = z.string().min(1).max(maxCommandChars)
+/** Absolute path in the guest. Default: where the session's last command ended. */
+const cwd = z.string().startsWith('/').max(4096).optional()
+/** ms. Default: ten minutes in the foreground, a day in the background. */
+const timeLimit = z.int().positive().max(maxExecMs).optional()
+/** Variables it gets besides the session's own, by explicit set: none carries over from one command to the next. */
+const env = z
+  .record(z.string(), z.string())
+  .refine((value) => parseVariables(value) !== null, 'names as shells have them, at most 32 KiB; none that would run before the command')
+  .optional()
+/** The caller's name for a command that `input`, `resize` and `signal` are about. Those of jobs begin with `job-` and are given out here. */
+const handle = z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}$/)
+const ownHandle = handle.refine((name) => !name.startsWith('job-'), 'names beginning with job- are given out by the workspace')
+const job = z.string().regex(/^job-[0-9]{1,9}$/)
+const cells = z.int().min(1).max(0xffff)
+const signalName = z.enum(['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGKILL', 'SIGUSR1', 'SIGUSR2', 'SIGSTOP', 'SIGCONT'])
+
+const vmPart = z.strictObject({ type: z.literal('vm'), state: vmState, detail: z.string(), progress: z.string().optional() })
+const startedPart = z.strictObject({ type: z.literal('started') })
+
+/** How a command ended: by itself (`exitCode`), by a signal, by its time limit, or for want of memory. */
+const ending = z.strictObject({
+  exitCode: z.int().nullable(),
+  signal: z.string().nullable(),
+  timedOut: z.boolean(),
+  oom: z.boolean(),
+  durationMs: z.number(),
+  /** Where it ended: the next command starts there. */
+  cwd: z.string(),
+  /** All of a long output, as the session's next commands see it; null when it was short. */
+  outputFile: z.string().nullable(),
+})
+
+const jobView = z.strictObject({
+  job,
+  command: z.string(),
+  /** `waiting`: for the workspace, or for its turn. */
+  state: z.enum(['waiting', 'running', 'ended']),
+  ending: ending.nullable(),
+  /** Why it ended otherwise: it never ran, or the workspace was lost under it. */
+  error: fault.nullable(),
+})
+export type JobView = z.infer<typeof jobView>
+
 export const protocol = {
   /**
    * Makes a session known, or adds folders to it (a folder of the same name is replaced). One capability a folder travels with it, in the
@@ -87,26 +132,73 @@ export const protocol = {
    */
   exec: {
     body: z.strictObject({
-      command: z.string().min(1).max(maxCommandChars),
-      /** Absolute path in the guest. Default: where the session's last command ended. */
-      cwd: z.string().startsWith('/').max(4096).optional(),
-      timeoutMs: z.int().positive().max(maxExecMs).default(defaultExecMs),
+      command,
+      cwd,
+      timeoutMs: timeLimit,
+      env,
+      /** It reads what `input` sends under this name, from its part `started` on. Without, it has no input. */
+      handle: ownHandle.optional(),
     }),
-    part: z.discriminatedUnion('type', [
-      z.strictObject({ type: z.literal('vm'), state: vmState, detail: z.string(), progress: z.string().optional() }),
-      z.strictObject({ type: z.enum(['stdout', 'stderr']), text: z.string() }),
-    ]),
-    reply: z.strictObject({
-      exitCode: z.int().nullable(),
-      signal: z.string().nullable(),
-      timedOut: z.boolean(),
-      oom: z.boolean(),
-      durationMs: z.number(),
-      /** Where it ended: the next command starts there. */
-      cwd: z.string(),
-    }),
+    part: z.discriminatedUnion('type', [vmPart, startedPart, z.strictObject({ type: z.enum(['stdout', 'stderr']), text: z.string() })]),
+    reply: ending,
     deadlineMs: null,
   },
+  /**
+   * Like `exec`, but on a terminal and with no time limit, by default the session's shell. Goes on until it ends or is cancelled. `session`
+   * says whose, for a caller whose badge names none. Refused as `exec` is.
+   */
+  shell: {
+    body: z.strictObject({
+      session: sessionName.optional(),
+      handle: ownHandle,
+      cols: cells,
+      rows: cells,
+      command: command.optional(),
+      env,
+    }),
+    part: z.discriminatedUnion('type', [
+      vmPart,
+      startedPart,
+      z.strictObject({ type: z.literal('output'), bytes: z.instanceof(Uint8Array) }),
+    ]),
+    reply: ending,
+    deadlineMs: null,
+  },
+  /**
+   * Runs a command in the background, as the session named by the badge: the reply is its name, at once. It ends with its session, with the
+   * VM, or at its time limit. Refused as `exec` is, and `overloaded` when too many of the session's are there already.
+   */
+  job: {
+    body: z.strictObject({ command, cwd, timeoutMs: timeLimit, env }),
+    reply: z.strictObject({ job }),
+  },
+  /** Background commands of the badge's session, those that ended lately as well. Legal in every state. */
+  jobs: { body: z.strictObject({}), reply: z.strictObject({ jobs: z.array(jobView) }) },
+  /**
+   * What a job wrote since it was last asked for; `waitMs`: but not before it ends or that time is over. `missed`: bytes left out before
+   * that, because too many came meanwhile; `outputFile` has them. Refused `not-found`. Legal in every state.
+   */
+  'job-output': {
+    body: z.strictObject({ job, waitMs: z.int().min(0).max(maxWaitMs).optional() }),
+    reply: jobView.extend({ output: z.string(), missed: z.number(), outputFile: z.string().nullable() }),
+    deadlineMs: null,
+  },
+  /** Ends a job, or takes it off the list of those that wait; replies when it is over. Refused `not-found`. Legal in every state. */
+  'job-stop': { body: z.strictObject({ job }), reply: z.strictObject({}), deadlineMs: null },
+  /** Input of a command of the badge's session; replies when it was taken. Refused `not-found`. Legal in every state, as are the next two. */
+  input: {
+    body: z.strictObject({
+      session: sessionName.optional(),
+      handle,
+      bytes: z.instanceof(Uint8Array).refine((bytes) => bytes.length <= maxInputBytes),
+      end: z.boolean().optional(),
+    }),
+    reply: z.strictObject({}),
+    deadlineMs: null,
+  },
+  resize: { body: z.strictObject({ session: sessionName.optional(), handle, cols: cells, rows: cells }), reply: z.strictObject({}) },
+  /** To all of the command. SIGKILL, or any signal to a job that has not begun, ends it for certain. */
+  signal: { body: z.strictObject({ session: sessionName.optional(), handle, signal: signalName }), reply: z.strictObject({}) },
   /** Legal in every state. */
   status: { body: z.strictObject({}), reply: vmStatus },
   /** Replies when ready. Refused `workspace-unavailable` when off, or when this attempt fails. */

@@ -1,7 +1,8 @@
 /** The supervisor's memory: plain, bounded data, and the questions asked of it. Pure. */
-import { type Delegation, fault, type Fault } from '../../kernel/index.ts'
-import { firstUid, lastUid } from '../../guest/wire.ts'
+import { type Badge, type Delegation, fault, type Fault } from '../../kernel/index.ts'
+import { firstUid, lastUid, type TerminalSize } from '../../guest/wire.ts'
 import type { Hypervisor } from './driver.ts'
+import type { ExecResult } from './events.ts'
 import { backoff, pauseAfterMs, pingEveryMs, pingSilentMs, retriesAtOnce, retryHintMs } from './limits.ts'
 import type { VmState, VmStatus } from './protocol.ts'
 import type { Accelerator } from './qemu-args.ts'
@@ -31,7 +32,11 @@ export type Session = {
 }
 /** How an attempt begins: from a saved memory, from nothing, from nothing and to be saved. */
 export type How = 'restore' | 'boot' | 'boot-and-save'
-export type Waiting = { request: number; session: string; command: string; cwd: string | null; timeoutMs: number }
+export type Order = { session: string; command: string; cwd: string | null; timeoutMs: number; env: Readonly<Record<string, string>> }
+/** `handle`: the caller's name for it, when it takes input. `tty`: the size of its terminal, when it has one. */
+export type Waiting = Order & { request: number; handle: string | null; tty: TerminalSize | null }
+export type JobEnd = { ending: ExecResult; error: null } | { ending: null; error: Fault }
+export type Job = Order & ({ state: 'waiting' | 'running'; end: null } | { state: 'ended'; end: JobEnd })
 
 export type Context = {
   config: Config
@@ -72,6 +77,9 @@ export type Context = {
   waiting: readonly Waiting[]
   /** Session by request. */
   running: Readonly<Record<number, string>>
+  /** By name. */
+  jobs: Readonly<Record<string, Job>>
+  nextJob: number
   starters: readonly number[]
   stoppers: readonly number[]
   watchers: readonly number[]
@@ -120,6 +128,8 @@ export function initialContext(params: Record<string, unknown>): Context {
     uids: {},
     waiting: [],
     running: {},
+    jobs: {},
+    nextJob: 1,
     starters: [],
     stoppers: [],
     watchers: [],
@@ -206,6 +216,27 @@ export function deathFault(exit: { code: number | null; signal: string | null; d
 export function backoffDelay(failures: number, fraction: number): number {
   const full = Math.min(backoff.lastMs, backoff.firstMs * 2 ** Math.max(0, Math.min(failures - 1 - retriesAtOnce, 20)))
   return Math.round(full / 2 + (full / 2) * fraction)
+}
+
+/** Whose a message is: the badge's session, or the one named by a caller whose badge names none. */
+export function sessionOf({ from, body }: { from: { badge: Badge }; body: { session?: string | undefined } | object }): string | null {
+  return from.badge.session ?? ('session' in body && typeof body.session === 'string' ? body.session : null)
+}
+
+export const orderOf = ({ session, command, cwd, timeoutMs, env }: Order): Order => ({ session, command, cwd, timeoutMs, env })
+
+/** What runs in each session: in the background, and in front. */
+export function countsOf({ running, jobs }: Pick<Context, 'running' | 'jobs'>): Record<string, { jobs: number; commands: number }> {
+  const counts: Record<string, { jobs: number; commands: number }> = {}
+  const of = (session: string) => (counts[session] ??= { jobs: 0, commands: 0 })
+  for (const session of Object.values(running)) of(session).commands++
+  for (const job of Object.values(jobs)) if (job.state === 'running') of(job.session).jobs++
+  return counts
+}
+
+/** Background commands that are under way or wait for it; of one session, if one is named. */
+export function openJobs({ jobs }: Context, session?: string): Job[] {
+  return Object.values(jobs).filter((job) => job.state !== 'ended' && (session === undefined || job.session === session))
 }
 
 /** The session's user id: the one it had, or the next free one; null when none is left. */

@@ -2,20 +2,26 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { chown, mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { initialCredit, maxCommand, type GuestMessage, type HostMessage, type SignalName } from '../wire.ts'
+import { initialCredit, maxCommand, type GuestMessage, type HostMessage, type SignalName, type TerminalSize } from '../wire.ts'
 import { commandCgroup, inCgroup, killCgroup, processesOf, ranOutOfMemory, removeIfEmpty, signalCgroup } from './cgroups.ts'
+import { environment } from './environment.ts'
 import { closeWriter, openPipe } from './fifos.ts'
+import { Input } from './input.ts'
+import { KeptOutput, keptPath } from './kept-output.ts'
 import { leftoverQuietMs, maxArgument, maxCommands, maxSessionCommands, termGraceMs } from './limits.ts'
 import { Output } from './output.ts'
-import { proxyPort } from './net-sockets.ts'
 import { encodeFilter, filterFor } from './seccomp.ts'
 import { inSession, type Session, type Sessions } from './sessions.ts'
-import { commandsDir, ownCertificate, systemCertificates } from './slots.ts'
+import { commandsDir, outputsDir } from './slots.ts'
+import { openTerminal, type Terminal } from './terminal.ts'
 
 type Exec = Extract<HostMessage, { t: 'exec' }>
 type Running = {
   session: string
   output: Output
+  /** Null: it has none, and reads an end at once. */
+  input: Input | null
+  terminal: Terminal | null
   cgroup: string
   child: ChildProcess
   timedOut: boolean
@@ -92,17 +98,24 @@ export class Commands {
   }
 
   stdin(id: number, bytes: Uint8Array, end: boolean): void {
-    this.#with(id, ({ child }) => {
-      if (child.stdin === null || child.stdin.writableEnded) return
-      if (bytes.length > 0) child.stdin.write(bytes)
-      if (end) child.stdin.end()
+    this.#with(id, ({ input }) => {
+      if (input !== null) input.write(bytes, end)
+      else if (bytes.length > 0) this.#send({ t: 'took', id, bytes: bytes.length })
     })
+  }
+
+  resize(id: number, size: TerminalSize): void {
+    // One that ended meanwhile has no size.
+    this.#with(id, ({ terminal }) => void terminal?.resize(size).catch(() => {}))
   }
 
   signal(id: number, signal: SignalName): void {
     this.#with(id, ({ cgroup, child }) => {
-      if (signal === 'SIGKILL') void killCgroup(cgroup)
-      else signalCgroup(cgroup, signal, child.pid ?? 0)
+      if (signal === 'SIGKILL') {
+        // First itself: it may not be in its group yet, and would enter it after the group was killed.
+        child.kill('SIGKILL')
+        void killCgroup(cgroup)
+      } else signalCgroup(cgroup, signal, child.pid ?? 0)
     })
   }
 
@@ -124,7 +137,8 @@ export class Commands {
     const start = performance.now()
     const cgroup = await commandCgroup(session.slot.cgroup, id)
     const script = command.length > maxArgument ? await writeScript(session, id, command) : null
-    const [out, err] = await Promise.all([openPipe(session.uid), openPipe(session.uid)])
+    const kept = request.keep === true ? this.#keeper(session, id) : null
+    const output = new Output(initialCredit, (stream, bytes) => this.#send({ t: 'out', id, stream }, bytes), kept)
     const home = homeFolder(session)
     const shell = [
       'bash',
@@ -137,26 +151,18 @@ export class Commands {
     ]
     const ids = ['--reuid', String(session.uid), '--regid', String(session.uid), '--clear-groups']
     const rights = ['--no-new-privs', '--inh-caps=-all', '--ambient-caps=-all', '--bounding-set=-all', '--seccomp-filter', filterFile]
-    const [file, args] = inCgroup(cgroup, inSession(session, ['setpriv', ...ids, ...rights, ...shell]))
-    let child: ChildProcess
-    try {
-      const stdio = [request.stdin === true ? 'pipe' : 'ignore', out.writer, err.writer, 'pipe'] as const
-      child = spawn(file, args, { stdio: [...stdio], cwd: '/', env: environment(session, request.trace), detached: true })
-    } finally {
-      closeWriter(out.writer)
-      closeWriter(err.writer)
-    }
-    const output = new Output(initialCredit, (stream, bytes) => this.#send({ t: 'out', id, stream }, bytes))
-    const running: Running = { session: session.name, output, cgroup, child, timedOut: false, timer: undefined }
+    const inside = ['setpriv', ...ids, ...rights, ...(request.tty === undefined ? [] : ['setsid', '--ctty']), ...shell]
+    const [file, args] = inCgroup(cgroup, inSession(session, inside))
+    const { child, input, terminal } = await this.#start(request, session, output, (stdio) =>
+      spawn(file, args, { stdio, cwd: '/', env: environment(session, request), detached: true }),
+    )
+    const running: Running = { session: session.name, output, input, terminal, cgroup, child, timedOut: false, timer: undefined }
     const told = lastLine(child)
-    child.stdin?.on('error', () => {})
     const exited = new Promise<{ code: number | null; signal: string | null }>((resolve, reject) => {
       child.once('error', reject)
       child.once('exit', (code, signal) => resolve({ code, signal }))
     })
     if (child.pid !== undefined) this.#send({ t: 'started', id, pid: child.pid })
-    output.read('stdout', out.reader)
-    output.read('stderr', err.reader)
     if (request.timeoutMs > 0) running.timer = this.#startTimer(running, request.timeoutMs)
     this.#running.set(id, running)
     for (const act of this.#early.get(id) ?? []) act()
@@ -188,9 +194,51 @@ export class Commands {
     } finally {
       clearTimeout(running.timer)
       output.discard()
+      terminal?.close()
+      if (kept !== null) await session.slot.kept.add(keptPath(session.slot.dir, id), await kept.end())
       if (script !== null) await rm(join(session.slot.dir, 'commands', String(id)), { force: true })
       this.#tidy(cgroup)
     }
+  }
+
+  /** Starts it on pipes, or on a terminal of its own, whose other ends are read into `output`. */
+  async #start(
+    { id, tty, stdin }: Exec,
+    session: Session,
+    output: Output,
+    launch: (stdio: ('pipe' | 'ignore' | number)[]) => ChildProcess,
+  ): Promise<{ child: ChildProcess; input: Input | null; terminal: Terminal | null }> {
+    const took = (bytes: number): void => this.#send({ t: 'took', id, bytes })
+    if (tty !== undefined) {
+      const terminal = await openTerminal(session, tty)
+      const { master, slave } = terminal
+      try {
+        const child = launch([slave, slave, slave, 'pipe'])
+        output.read('stdout', master)
+        // What ends a terminal's input is a character.
+        return { child, input: new Input(master, took, () => master.write('\u0004')), terminal }
+      } catch (error) {
+        terminal.close()
+        throw error
+      } finally {
+        closeWriter(slave)
+      }
+    }
+    const [out, err] = await Promise.all([openPipe(session.uid), openPipe(session.uid)])
+    try {
+      const child = launch([stdin === true ? 'pipe' : 'ignore', out.writer, err.writer, 'pipe'])
+      output.read('stdout', out.reader)
+      output.read('stderr', err.reader)
+      const pipe = child.stdin
+      return { child, input: pipe === null ? null : new Input(pipe, took, () => pipe.end()), terminal: null }
+    } finally {
+      closeWriter(out.writer)
+      closeWriter(err.writer)
+    }
+  }
+
+  #keeper({ slot }: Session, id: number): KeptOutput {
+    return new KeptOutput(keptPath(slot.dir, id), () => this.#send({ t: 'kept', id, path: join(outputsDir, String(id)) }))
   }
 
   /** SIGTERM to all of the command, a moment later SIGKILL to what is left. */
@@ -224,54 +272,6 @@ async function quietLeftovers(output: Output, cgroup: string): Promise<void> {
 function homeFolder(session: Session): string {
   const [only, ...more] = session.folders.keys()
   return only !== undefined && more.length === 0 ? join(session.home, 'mnt', only) : session.home
-}
-
-const proxied = Object.fromEntries(
-  Object.entries({
-    http_proxy: `http://127.0.0.1:${proxyPort}`,
-    https_proxy: `http://127.0.0.1:${proxyPort}`,
-    all_proxy: `socks5h://127.0.0.1:${proxyPort}`,
-    no_proxy: 'localhost,127.0.0.1,::1',
-  }).flatMap(([name, value]) => [
-    [name, value],
-    [name.toUpperCase(), value],
-  ]),
-)
-
-const trusting = {
-  SSL_CERT_FILE: systemCertificates,
-  CURL_CA_BUNDLE: systemCertificates,
-  GIT_SSL_CAINFO: systemCertificates,
-  REQUESTS_CA_BUNDLE: systemCertificates,
-  PIP_CERT: systemCertificates,
-  // Node takes these beside its own.
-  NODE_EXTRA_CA_CERTS: ownCertificate,
-}
-
-/** `trace`: programs that know OpenTelemetry make their spans part of it. */
-function environment(session: Session, trace: string | undefined): Record<string, string> {
-  return {
-    ...(trace === undefined ? {} : { TRACEPARENT: trace }),
-    HOME: session.home,
-    USER: session.name,
-    LOGNAME: session.name,
-    SHELL: '/bin/bash',
-    PATH: '/usr/local/bin:/usr/bin:/bin',
-    LANG: 'C.UTF-8',
-    TMPDIR: '/tmp',
-    // Nobody is there to page, to answer or to look at a prompt.
-    PAGER: 'cat',
-    GIT_PAGER: 'cat',
-    GIT_TERMINAL_PROMPT: '0',
-    TERM: 'dumb',
-    PYTHONDONTWRITEBYTECODE: '1',
-    PYTHONUTF8: '1',
-    PYTHONUNBUFFERED: '1',
-    // Every connection is carried anyway; through the proxy a refusal comes with its reason.
-    ...proxied,
-    // The system's list with what the host has it trust, for programs that look elsewhere or bring their own.
-    ...(session.slot.trusts ? trusting : {}),
-  }
 }
 
 /** Where the session cannot put anything of its own in the way. Returns the path inside. */

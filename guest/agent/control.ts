@@ -30,7 +30,13 @@ export class Control {
 
   fromHost(header: unknown, payload: Uint8Array): void {
     const message = parseHostMessage(header)
-    if (message === null) return this.#log('warn', `control message not understood: ${JSON.stringify(header).slice(0, 200)}`)
+    if (message === null) {
+      const { t, id } = (header ?? {}) as { t?: unknown; id?: unknown }
+      // Whoever waits for a command is told; it would wait for ever.
+      if (t === 'exec' && typeof id === 'number' && Number.isSafeInteger(id) && id >= 0)
+        this.#parts.send({ t: 'failed', re: 'exec', id, code: 'bad-message', message: 'not understood' })
+      return this.#log('warn', `control message not understood: ${JSON.stringify(header).slice(0, 200)}`)
+    }
     this.#act(message, payload).catch((error: unknown) => this.#log('error', `${message.t}: ${String(error)}`))
   }
 
@@ -72,6 +78,8 @@ export class Control {
         return
       case 'stdin':
         return commands.stdin(message.id, payload, message.end === true)
+      case 'resize':
+        return commands.resize(message.id, message)
       case 'signal':
         return commands.signal(message.id, message.signal)
       case 'credit':

@@ -34,6 +34,13 @@ export const agentWeight = 1_000
 export const termGraceMs = 1_000
 /** Output of processes a command leaves behind is waited for this long after the last of it, ms. */
 export const leftoverQuietMs = 150
+/** Output a command may write before all of it goes into a file as well: less than whoever reads it is shown whole. */
+export const keptAfter = 24 * 1024
+/** Such a file at most, and all of one session's together, bytes. They are the machine's, not part of the session's share of the disk. */
+export const keptFile = 64 * 1024 * 1024
+export const keptSession = 256 * 1024 * 1024
+/** Bytes on their way into such a file before the command has to wait. */
+export const keptBehind = 1024 * 1024
 /** Largest piece of output in one frame, bytes. */
 export const outputPiece = 64 * 1024
 /** Longest a tool of the agent's own (mount, nsenter, date …) may take, ms. A mount waits for the host. */

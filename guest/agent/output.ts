@@ -1,6 +1,7 @@
 /** A command's output on its way to the host: both streams, in order, never more than the host has given credit for. */
 import type { Readable } from 'node:stream'
 import type { Stream } from '../wire.ts'
+import type { KeptOutput } from './kept-output.ts'
 import { outputPiece } from './limits.ts'
 
 type Source = { name: Stream; readable: Readable; held: Uint8Array[]; ended: boolean }
@@ -8,14 +9,18 @@ type Source = { name: Stream; readable: Readable; held: Uint8Array[]; ended: boo
 export class Output {
   readonly #send: (stream: Stream, bytes: Uint8Array) => void
   readonly #sources: Source[] = []
+  readonly #kept: KeptOutput | null
   #credit: number
   #lastData = performance.now()
   #finish: (() => void) | null = null
   #discarding = false
 
-  constructor(credit: number, send: (stream: Stream, bytes: Uint8Array) => void) {
+  /** `kept`: gets all of it too. */
+  constructor(credit: number, send: (stream: Stream, bytes: Uint8Array) => void, kept: KeptOutput | null = null) {
     this.#credit = credit
     this.#send = send
+    this.#kept = kept
+    if (kept !== null) kept.onDrain = () => this.#flush()
   }
 
   read(name: Stream, readable: Readable): void {
@@ -25,6 +30,7 @@ export class Output {
       if (this.#discarding) return
       this.#lastData = performance.now()
       source.held.push(chunk)
+      this.#kept?.add(chunk)
       this.#flush()
     })
     readable.once('close', () => {
@@ -70,7 +76,7 @@ export class Output {
         this.#send(source.name, chunk.subarray(0, size))
       }
       // At most one chunk waits here; the rest stays in the pipe, where it holds back the writer.
-      if (source.held.length > 0) source.readable.pause()
+      if (source.held.length > 0 || this.#kept?.behind) source.readable.pause()
       else source.readable.resume()
     }
     if (this.#finish !== null && this.#sources.every((source) => source.ended && source.held.length === 0)) this.#finish()

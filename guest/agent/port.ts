@@ -7,7 +7,8 @@
  */
 import { constants, open, readv, write, writeSync } from 'node:fs'
 import { promisify } from 'node:util'
-import { FrameDecoder, encodeFrame, type FilesMessage, type GuestMessage } from '../wire.ts'
+import { FrameDecoder, encodeFrame } from '../frames.ts'
+import type { FilesMessage, GuestMessage } from '../wire.ts'
 import type { NetMessage } from './net-wire.ts'
 
 const openFile = promisify(open)

@@ -5,6 +5,7 @@
  *   /scratch/slots/<id>/sessions  /sessions inside: in it, once there is an owner, its home, 0700
  *   /scratch/slots/<id>/tmp       /tmp and /var/tmp inside
  *   /scratch/slots/<id>/commands  /run/commands: commands too long for an argument
+ *   /scratch/slots/<id>/outputs   /run/outputs: long outputs, whole
  *
  * Its owner may put anything anywhere below its home and its tmp: the agent touches neither from outside once they are given away.
  */
@@ -13,11 +14,13 @@ import { join } from 'node:path'
 import { removeCgroup, slotCgroup } from './cgroups.ts'
 import { type Disk, scratchDir } from './disk.ts'
 import { Holder } from './holder.ts'
+import { KeptFiles } from './kept-output.ts'
 import { maxCertificate, refillMs, sharedMemory, spareSlots } from './limits.ts'
 import type { Net, NetBridge } from './net-bridge.ts'
 import { insideDir, socketsDir } from './ninep-bridge.ts'
 
 export const commandsDir = '/run/commands'
+export const outputsDir = '/run/outputs'
 const filesDir = '/run/bulkhead/slots'
 export const systemCertificates = '/etc/ssl/certs/ca-certificates.crt'
 /** Seen from inside; empty until there is one. */
@@ -31,6 +34,7 @@ export type Slot = {
   /** Sockets of its folders' mounts, seen from outside. */
   readonly sockets: string
   readonly holder: Holder
+  readonly kept: KeptFiles
   /** Null when it could not be made: nothing in there is reached then. Tried again when the slot is taken. */
   net: Net | null
   /** Whether it was given a certificate to trust. */
@@ -102,14 +106,14 @@ export class Slots {
     const sockets = join(socketsDir, id)
     const cgroup = await slotCgroup(id)
     try {
-      for (const name of ['sessions', 'tmp', 'commands']) await mkdir(join(dir, name), { recursive: true })
+      for (const name of ['sessions', 'tmp', 'commands', 'outputs']) await mkdir(join(dir, name), { recursive: true })
       await chmod(join(dir, 'tmp'), 0o700)
       await mkdir(sockets, { recursive: true, mode: 0o700 })
       await this.#writeUsers(id, 'nobody-yet', 65_534)
       const holder = await Holder.start(join(cgroup, 'base'), jail(dir, sockets, join(filesDir, id)))
       // Whoever is in there sees its own processes and no others, not even that there are some.
       await holder.order('mount -o remount,nosuid,nodev,noexec,hidepid=invisible /proc')
-      return { id, cgroup, dir, sockets, holder, net: await this.#openNet(holder), trusts: false }
+      return { id, cgroup, dir, sockets, holder, kept: new KeptFiles(), net: await this.#openNet(holder), trusts: false }
     } catch (error) {
       await this.remove({ id, cgroup, dir, sockets })
       throw error
@@ -165,6 +169,7 @@ function jail(dir: string, sockets: string, files: string): string[] {
     '--bind', join(dir, 'tmp'), '/tmp',
     '--bind', join(dir, 'tmp'), '/var/tmp',
     '--ro-bind', join(dir, 'commands'), commandsDir,
+    '--ro-bind', join(dir, 'outputs'), outputsDir,
     '--bind', sockets, insideDir,
     '--ro-bind', join(files, 'passwd'), '/etc/passwd',
     '--ro-bind', join(files, 'group'), '/etc/group',

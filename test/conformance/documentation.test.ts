@@ -50,7 +50,7 @@ describe('PROTOCOL.md', () => {
   const { text } = documents.find(({ name }) => name === 'PROTOCOL.md') as { text: string }
   test.each(Object.keys(clientMethods))('%s is described', (method) => expect(text).toContain(`\`${prefix}${method}\``))
   test('describes no method that is not there', () => {
-    const notifications = ['event', 'vm', 'permission_resolved', '…']
+    const notifications = ['event', 'vm', 'shell', 'permission_resolved', '…']
     const named = [...text.matchAll(/`_bulkhead\/([^`]+)`/g)].map(([, name = '']) => name)
     expect(named.filter((name) => !Object.hasOwn(clientMethods, name) && !notifications.includes(name))).toEqual([])
   })

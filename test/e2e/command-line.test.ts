@@ -116,6 +116,45 @@ describe('verbs for scripts', () => {
   })
 })
 
+describe('bulkhead shell', () => {
+  test('opens a terminal in the workspace: keys, Ctrl-C, the exit code; the terminal here is as it was', async () => {
+    const run = home.start(['shell'], {
+      input: true,
+      // A cold start on a busy machine may come before it.
+      deadlineMs: 300_000,
+      onTerminal: (command) => `${command}; code=$?; stty -a | grep -o ' -*icanon'; exit $code`,
+    })
+    await run.printed(/workspace:[^\n]*\$ $/)
+    run.type('echo wa""iting; sleep 1000\r')
+    await run.printed(/waiting/)
+    run.type('\u0003')
+    run.type('echo "st""atus $?"; stty size\r')
+    await run.printed(/status 130\s+\d+ \d+/)
+    run.type('exit 7\r')
+    const ended = await run.ended
+    expect(ended.code, ended.story).toBe(7)
+    expect(ended.stdout).toMatch(/ icanon\s*$/)
+  })
+
+  test('runs one command, refuses a session that is not there, and says so when the workspace is switched off', async () => {
+    const piped = home.start(['shell', '--', 'read', 'line;', 'echo', 'got $line'], { input: true })
+    piped.type('words\n')
+    const { code, stdout, story } = await piped.ended
+    expect({ code, got: /got words/.test(stdout) }, story).toEqual({ code: 0, got: true })
+    const missing = await home.call(['shell', 'no-such'])
+    expect(missing.code).toBe(3)
+    expect(missing.stderr).toContain('no-such-session')
+    const off = openHome({ env: { BULKHEAD_VM: 'off' } })
+    try {
+      const refused = await off.call(['shell'])
+      expect(refused.code).toBe(3)
+      expect(refused.stderr).toMatch(/switched off/)
+    } finally {
+      await off.close()
+    }
+  })
+})
+
 describe('exit codes', () => {
   test.each([
     { name: 'an unknown option', args: ['run', '--frobnicate', 'x'] },

@@ -55,6 +55,31 @@ async function connect(): Promise<number> {
   return (derived.body as { grant: number }).grant
 }
 
+/** A terminal in the session `one`, and what it showed so far. */
+function openTerminal(size: { cols: number; rows: number }) {
+  const handle = 'terminal'
+  let shown = ''
+  const ended = vm.kernel.test
+    .request('one', 'shell', { handle, ...size }, {
+      deadlineMs: null,
+      onPart: (part) => {
+        const { type, bytes } = part as { type: string; bytes?: Uint8Array }
+        if (type === 'output' && bytes) shown += Buffer.from(bytes).toString()
+      },
+    })
+    .then(({ body }) => body) // biome-ignore format: options last
+  return {
+    handle,
+    ended,
+    type: (text: string) => vm.kernel.test.request('one', 'input', { handle, bytes: Buffer.from(text) }, { deadlineMs: null }),
+    /** What was shown up to there is done with. */
+    async sees(pattern: RegExp): Promise<void> {
+      await expect.poll(() => shown, { timeout: 60_000 }).toMatch(pattern)
+      shown = ''
+    },
+  }
+}
+
 describe('the workspace VM', () => {
   it('boots for the first command, says how it goes, and runs it', async () => {
     expect((await status()).state).toBe('stopped')
@@ -86,6 +111,64 @@ describe('the workspace VM', () => {
     await exec('cd /tmp')
     expect((await exec('pwd')).stdout).toBe('/tmp\n')
     expect((await exec('id -u', { session: 'two' })).stdout).toBe('20001\n')
+  })
+
+  it('tells exit, signal and time limit apart, takes input, sets what it is given, and keeps all of a long output', async () => {
+    const handle = 'reads'
+    const reading = exec('read -r line; echo "got $line as $KIND"; cat | wc -c', {
+      env: { KIND: 'given' },
+      handle,
+      onPart: ({ type }) => void feed(type),
+    })
+    async function feed(type: string): Promise<void> {
+      if (type !== 'started') return
+      for (const [bytes, end] of [['a line\n', false], ['x'.repeat(300_000), true]] as const)
+        await vm.kernel.test.request('one', 'input', { handle, bytes: Buffer.from(bytes), end }, { deadlineMs: null })
+    } // biome-ignore format: pairs
+    expect(await reading).toMatchObject({ exitCode: 0, stdout: 'got a line as given\n300000\n' })
+    expect(await exec('kill -9 $$')).toMatchObject({ exitCode: null, signal: 'SIGKILL', timedOut: false, oom: false })
+    expect((await exec('echo "[$KIND]"')).stdout).toBe('[]\n')
+    const long = await exec('seq 1 200000')
+    expect(long.outputFile).toMatch(/^\/run\/outputs\/\d+$/)
+    expect(
+      (await exec(`seq 1 200000 | cmp - ${long.outputFile} && echo same; rm -f ${long.outputFile}; ls ${long.outputFile}`)).stdout,
+    ).toBe(`same\n${long.outputFile}\n`)
+  })
+
+  it('a terminal: its size, job control, Ctrl-C, its exit code', async () => {
+    const terminal = openTerminal({ cols: 80, rows: 24 })
+    await terminal.sees(/\$ $/)
+    await terminal.type('stty size; tty; echo "[$-]"\r')
+    await terminal.sees(/24 80\r\n\/dev\/pts\/\d+\r\n\[.*m.*\]/)
+    await vm.kernel.test.request('one', 'resize', { handle: terminal.handle, cols: 132, rows: 50 })
+    await terminal.type('while [ "$(stty size)" != "50 132" ]; do :; done; echo resi""zed\r')
+    await terminal.sees(/resized/)
+    await terminal.type('echo wa""iting; sleep 1000\r')
+    await terminal.sees(/waiting/)
+    await terminal.type('\u0003')
+    await terminal.type('echo "status $?"\r')
+    await terminal.sees(/status 130/)
+    await terminal.type('exit 7\r')
+    expect(await terminal.ended).toMatchObject({ exitCode: 7, signal: null })
+  })
+
+  it('background jobs: names at once, output so far, waiting for the end, ending one', async () => {
+    const ask = async <T>(kind: string, body: object): Promise<T> =>
+      (await vm.kernel.test.request('one', kind, body, { deadlineMs: null })).body as T
+    type Output = { state: string; output: string; ending: { exitCode: number; signal: string } | null; error: { code: string } | null }
+    const { job } = await ask<{ job: string }>('job', { command: 'echo early; read -r word; echo "late $word"; exit 5' })
+    await expect.poll(async () => (await ask<Output>('job-output', { job })).output, { timeout: 60_000 }).toBe('early\n')
+    expect(await ask('jobs', {})).toMatchObject({ jobs: [{ job, state: 'running', ending: null }] })
+    await ask('input', { handle: job, bytes: Buffer.from('word\n') })
+    const last = await ask<Output>('job-output', { job, waitMs: 60_000 })
+    expect(last).toMatchObject({ state: 'ended', output: 'late word\n', ending: { exitCode: 5 } })
+    const { job: long } = await ask<{ job: string }>('job', { command: 'sleep 5000' })
+    await expect.poll(async () => (await ask<Output>('job-output', { job: long })).state, { timeout: 60_000 }).toBe('running')
+    await ask('signal', { handle: long, signal: 'SIGKILL' })
+    expect(await ask('job-output', { job: long, waitMs: 60_000 })).toMatchObject({ state: 'ended', ending: { signal: 'SIGKILL' } })
+    // Another session's are not there.
+    expect((await refusal(vm.kernel.test.request('two', 'job-output', { job: long }))).code).toBe('not-found')
+    expect((await exec('pgrep -fx "sleep 5000" | wc -l')).stdout).toBe('0\n')
   })
 
   it('shows the connected folder through its gate, both ways, until it is revoked', async () => {

@@ -140,7 +140,7 @@ export async function startConversation(
         body.target.kind === 'mcp'
           ? mint(kernel.tables, 'mcp-host', mcpCall, 'test')
           : body.target.kind === 'exec'
-            ? mint(kernel.tables, 'vm-supervisor', { kinds: ['exec'], session: 's-1', ...uses }, 'test')
+            ? mint(kernel.tables, 'vm-supervisor', { kinds: ['exec', 'job'], session: 's-1', ...uses }, 'test')
             : mint(kernel.tables, `fs-gate:s-1.${body.target.folder}`, { kinds: ['write', 'edit'], ...uses }, 'test')
       return { body: { decision: 'allow', scope, by: 'test' }, caps: [cap] }
     },
@@ -154,6 +154,7 @@ export async function startConversation(
       reason: 'test',
     })),
     { name: 'mcp', target: 'mcp-host', limits: { kinds: ['tools'], ...limits }, reason: 'test' },
+    { name: 'workspace', target: 'vm-supervisor', limits: { kinds: ['jobs', 'job-output', 'job-stop'], ...limits }, reason: 'test' },
     ...folders.map(({ name }) => ({
       name: `folder:${name}`,
       target: `fs-gate:s-1.${name}`,

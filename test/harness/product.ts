@@ -45,7 +45,13 @@ export type Home = {
   close(): Promise<void>
 }
 
-export type StartOptions = { env?: NodeJS.ProcessEnv; input?: boolean; deadlineMs?: number }
+export type StartOptions = {
+  env?: NodeJS.ProcessEnv
+  input?: boolean
+  deadlineMs?: number
+  /** On a terminal of its own, which `script` makes; gets the command as words of a shell's, returns what the shell runs there. */
+  onTerminal?: (command: string) => string
+}
 export type PromptEnd = Ended & { result: ProductEvent; calls: readonly ProductEvent[]; results: readonly ProductEvent[] }
 
 /** An orderly stop may have to power a VM off; what is left after this is left for good, ms. */
@@ -80,14 +86,17 @@ export function openHome({
     for (const process of now) seen.set(`${process.pid} ${process.started}`, process)
     return now
   }
-  const start = (args: readonly string[], { env: more = {}, ...options }: StartOptions = {}) =>
-    startRun({
-      command: [...wrapper, process.execPath, program, ...args],
+  const start = (args: readonly string[], { env: more = {}, onTerminal, ...options }: StartOptions = {}) => {
+    const command = [...wrapper, process.execPath, program, ...args]
+    const words = command.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ')
+    return startRun({
+      command: onTerminal ? ['script', '-qefc', onTerminal(words), '/dev/null'] : command,
       cwd: dir,
       env: { ...homeEnv, ...more },
       explain: () => logTail(state),
       ...options,
     })
+  }
   const call = (args: readonly string[], options?: StartOptions) => start(args, options).ended
   const json = async (args: readonly string[]): Promise<unknown> => {
     const ended = await call([...args, '--json'])

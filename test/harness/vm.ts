@@ -19,9 +19,26 @@ const vmEntry = {
 
 type Entry = Parameters<typeof startTestKernel>[0]['actors'][number]
 type Part = { type: string; text?: string; state?: string; progress?: string }
-type Reply = { exitCode: number | null; signal: string | null; timedOut: boolean; oom: boolean; durationMs: number; cwd: string }
+type Reply = {
+  exitCode: number | null
+  signal: string | null
+  timedOut: boolean
+  oom: boolean
+  durationMs: number
+  cwd: string
+  outputFile: string | null
+}
 export type Ran = Reply & { stdout: string; stderr: string }
-export type ExecOptions = { session?: string; timeoutMs?: number; signal?: AbortSignal; trace?: string; onPart?: (part: Part) => void }
+export type ExecOptions = {
+  session?: string
+  timeoutMs?: number
+  signal?: AbortSignal
+  trace?: string
+  env?: Record<string, string>
+  /** It reads input under this name. */
+  handle?: string
+  onPart?: (part: Part) => void
+}
 
 export type Vm = {
   readonly home: string
@@ -71,10 +88,10 @@ export async function startVm({ sessions = ['one'], actors = [], params = {}, gr
     home,
     kernel,
     status: async () => (await kernel.test.request('vm', 'status', {})).body as VmStatus,
-    async exec(command, { session = 'one', timeoutMs = 120_000, signal, trace, onPart } = {}) {
+    async exec(command, { session = 'one', timeoutMs = 120_000, signal, trace, onPart, ...more } = {}) {
       let stdout = ''
       let stderr = ''
-      const { body } = await kernel.test.request(session, 'exec', { command, timeoutMs }, {
+      const { body } = await kernel.test.request(session, 'exec', { command, timeoutMs, ...more }, {
         deadlineMs: null,
         ...(signal ? { signal } : {}),
         ...(trace ? { trace } : {}),

@@ -37,7 +37,9 @@ test('names, parameters and order are what a model knows from Claude Code', () =
     ['Move', ['path', 'new_path'], ['path', 'new_path']],
     ['Delete', ['path'], ['path']],
     ['Present', ['paths'], ['paths']],
-    ['Bash', ['command', 'description', 'timeout'], ['command']],
+    ['Bash', ['command', 'description', 'timeout', 'run_in_background'], ['command']],
+    ['BashOutput', ['bash_id', 'wait'], undefined],
+    ['KillShell', ['shell_id'], ['shell_id']],
     ['WebFetch', ['url', 'prompt'], ['url']],
   ])
   for (const { input_schema } of toolParams()) expect(input_schema).toMatchObject({ type: 'object', additionalProperties: false })
@@ -170,13 +172,52 @@ describe('what the model reads', () => {
   })
 
   test('how a command ended', () => {
-    const ended = { exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/x' }
+    const ended = { exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/x', outputFile: null }
     const run = (reply: object, output = 'out\n'): unknown =>
       presentAnswers('Bash', { command: 'x' }, [{ body: { ...ended, ...reply }, output }], workspace)
     expect(run({})).toEqual({ ok: true, text: 'out\n[exit code 0, cwd /x]' })
     expect(run({ exitCode: null, signal: 'SIGKILL' }, '')).toEqual({ ok: false, text: '(no output)\n[killed by SIGKILL, cwd /x]' })
     expect(run({ exitCode: null, timedOut: true })).toMatchObject({ ok: false, error: { code: 'exec-timeout' } })
     expect(run({ exitCode: 137, oom: true })).toMatchObject({ ok: false, error: { code: 'exec-failed' } })
+    expect(run({ outputFile: '/run/outputs/4' })).toEqual({
+      ok: true,
+      text: 'out\n[exit code 0, cwd /x, all of the output in /run/outputs/4]',
+    })
+  })
+
+  test('a command in the background: its id, what it wrote, how it ended, what else there is', () => {
+    expect(plan('Bash', { command: 'npm run dev\nx', run_in_background: true })).toMatchObject({
+      access: 'change',
+      title: 'Run npm run dev in the background',
+      target: { kind: 'exec', command: 'npm run dev\nx' },
+      message: { kind: 'job', body: { command: 'npm run dev\nx' } },
+    })
+    expect(present('Bash', { command: 'x', run_in_background: true }, { job: 'job-3' })).toEqual({
+      ok: true,
+      text: 'Runs in the background as job-3.',
+    })
+    expect(plan('BashOutput', { bash_id: 'job-3', wait: 5 })).toMatchObject({
+      access: 'read',
+      calls: [{ at: { slot: 'workspace' }, kind: 'job-output', body: { job: 'job-3', waitMs: 5 }, deadlineMs: null }],
+    })
+    const view = { job: 'job-3', command: 'make\nall', state: 'running', ending: null, error: null }
+    const ending = { exitCode: 2, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/x', outputFile: null }
+    const lost = fault('workspace-unavailable', 'The VM stopped.', { cause: 'killed' })
+    const read = (more: object): unknown =>
+      present('BashOutput', { bash_id: 'job-3' }, { ...view, output: 'a\n', missed: 0, outputFile: null, ...more })
+    expect(read({})).toEqual({ ok: true, text: 'a\n[running]' })
+    expect(read({ output: '', missed: 7, outputFile: '/run/outputs/9', state: 'ended', ending })).toEqual({
+      ok: true,
+      text: '(7 characters before this were not kept)\n(nothing new)\n[exit code 2, all of the output in /run/outputs/9]',
+    })
+    expect(read({ state: 'ended', error: lost })).toEqual({ ok: true, text: 'a\n[ended: The VM stopped. (killed)]' })
+    expect(present('BashOutput', {}, { jobs: [view, { ...view, job: 'job-4', state: 'waiting' }] })).toEqual({
+      ok: true,
+      text: 'job-3: running: make\njob-4: waiting for its turn: make',
+    })
+    expect(present('BashOutput', {}, { jobs: [] })).toEqual({ ok: true, text: 'Nothing runs in the background.' })
+    expect(plan('KillShell', { shell_id: 'job-3' })).toMatchObject({ calls: [{ kind: 'job-stop', body: { job: 'job-3' } }] })
+    expect(planCall('KillShell', { shell_id: 'terminal' }, workspace)).toMatchObject({ error: { code: 'bad-input' } })
   })
 
   test('a page, marked as untrusted', () => {

@@ -5,6 +5,7 @@ import { asFault, fault } from '../../../kernel/index.ts'
 import type { Fault } from '../../../kernel/index.ts'
 import { MAX_RESULT_CHARS } from '../limits.ts'
 import type { Workspace } from '../paths.ts'
+import { bashOutput, killShell } from './background.ts'
 import { bash } from './bash.ts'
 import { deleteTool } from './delete.ts'
 import { edit, multiEdit } from './edit.ts'
@@ -20,7 +21,10 @@ import { webFetch } from './web-fetch.ts'
 import { write } from './write.ts'
 
 const tools: ReadonlyMap<string, Tool> = new Map(
-  [read, write, edit, multiEdit, glob, grep, list, move, deleteTool, present, bash, webFetch].map((item) => [item.name, item]),
+  [read, write, edit, multiEdit, glob, grep, list, move, deleteTool, present, bash, bashOutput, killShell, webFetch].map((item) => [
+    item.name,
+    item,
+  ]),
 )
 
 /** The tools as the Messages API wants them, always in the same order: they are part of the cached prefix. */

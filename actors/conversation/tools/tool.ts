@@ -8,7 +8,12 @@ import type { Fault } from '../../../kernel/index.ts'
 import type { Location, Workspace } from '../paths.ts'
 
 /** One message to a gate. `at`: the read capability of a folder, or a slot every conversation has. */
-export type Call = { at: { folder: string } | { slot: 'egress' }; kind: string; body: Record<string, unknown>; deadlineMs?: number | null }
+export type Call = {
+  at: { folder: string } | { slot: 'egress' | 'workspace' }
+  kind: string
+  body: Record<string, unknown>
+  deadlineMs?: number | null
+}
 
 /** What consent is asked for; also what tells one lasting approval from another. */
 export type ConsentTarget =
