@@ -1,7 +1,7 @@
 /**
  * What programs of the workspace can reach, tried from inside: by name and by address, on any port, with and without proxy variables; and
  * that nothing else leaves by any way we know. As a session's user, as root within a session and as root of the whole guest; again after the
- * VM was restored from its saved memory, and after the supervisor was started anew.
+ * VM was restored from its saved memory.
  */
 import { once } from 'node:events'
 import http from 'node:http'
