@@ -31,7 +31,7 @@ const steps = 300_000
 const pipelined = 20_000
 const window = 256
 const single = 300
-const events = 400
+const events = 2_000
 
 const atLeastRatio = (factor: number, and?: { value: number; text: string }): Target => ({
   text: `at least ${factor} × the floor${and ? `, ${and.text}` : ''}`,

@@ -16,7 +16,7 @@ export type EndpointOptions = {
 }
 
 /** Called once with the answer of a request. */
-export type Answer = (result: { body: unknown; caps: Capability[] } | { error: Fault }) => void
+export type Answer = (result: { body: unknown; caps: readonly Capability[] } | { error: Fault }) => void
 export type SendOptions = {
   delegations?: readonly Delegation[]
   deadlineMs?: number | null
@@ -27,6 +27,8 @@ export type SendOptions = {
   /** Trace context the message belongs to. */
   trace?: string | undefined
 }
+
+const plainSend: SendOptions = Object.freeze({})
 
 /** What an endpoint needs of the kernel, in its own name. */
 type Wires = {
@@ -68,6 +70,6 @@ export function createEndpoint({ send, install, cancel, consumed }: Wires): Endp
         })
         signal?.addEventListener('abort', () => cancel(request ?? -1))
       }),
-    send: (slot, kind, body, handle) => void send(slot, kind, body, handle ? { handle } : {}),
+    send: (slot, kind, body, handle) => void send(slot, kind, body, handle ? { handle } : plainSend),
   }
 }

@@ -1,7 +1,7 @@
 /** What travels between the kernel and an actor's host, in every placement. */
 import { z } from 'zod'
 import { traceparent } from './trace.ts'
-import type { Badge, Fault } from './types.ts'
+import type { Fault, From } from './types.ts'
 
 /** Kernel to host. Trusted: not validated by the host. */
 export type ToActor =
@@ -15,13 +15,11 @@ export type ToActor =
       n: number
       kind: string
       body: unknown
-      request: number | null
-      badge: Badge
-      caps: number[]
+      from: From
       handle?: number
       trace?: string
     }
-  | { t: 'reply'; ref: number; body: unknown; caps: number[] }
+  | { t: 'reply'; ref: number; body: unknown; caps: readonly number[] }
   | { t: 'refuse'; ref: number; error: Fault }
   | { t: 'part'; ref: number; body: unknown }
   | { t: 'cancel'; request: number }

@@ -14,7 +14,7 @@ import * as Cause from 'effect/Cause'
 import * as Effect from 'effect/Effect'
 import * as Exit from 'effect/Exit'
 import { asFault, fault, isFault } from './errors.ts'
-import type { FromActor, Out, ToActor } from './frames.ts'
+import type { FromActor, Note, Out, ToActor } from './frames.ts'
 import { createLedger } from './ledger.ts'
 import { createRecorder } from './recorder.ts'
 import { type Command, createStepper } from './stepper.ts'
@@ -37,6 +37,9 @@ export type Host = {
   /** Hands over a socket whose `msg` frame names it. */
   handle(conn: number, socket: Socket): void
 }
+
+const nothingOut: Out[] = Object.freeze([]) as never
+const nothingWanted: readonly Command[] = Object.freeze([])
 
 /** `freeze`: deep-freeze snapshots' context, so that a mutating assign throws. On in development and tests. */
 export function createHost(actor: Actor, channel: HostChannel, options: { freeze: boolean }): Host {
@@ -74,43 +77,61 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
   }
 
   function enqueue(item: Work): void {
-    work.push(item)
-    if (stepping) return
+    if (stepping) work.push(item)
+    else take(item.event, item.trace, item.ack, item.request, item.after)
+  }
+
+  /** Steps at once, and then through what that brought. */
+  function take(event: Event, trace: string | null, ack?: number, request?: number | null, after?: () => void): void {
     stepping = true
-    while (work.length > 0) run(work.shift() as Work)
+    run(event, trace, ack, request, after)
+    while (work.length > 0) {
+      const next = work.shift() as Work
+      run(next.event, next.trace, next.ack, next.request, next.after)
+    }
     stepping = false
   }
 
-  function run({ event, trace, ack, request, after }: Work): void {
-    const out: Out[] = []
-    let commands: Command[] = []
+  function run(event: Event, trace: string | null, ack?: number, request?: number | null, after?: () => void): void {
+    let out: Out[] = nothingOut
+    let commands: readonly Command[] = nothingWanted
     let failure: string | null = null
     try {
       if (!snapshot) throw new Error('not started')
       const step = stepper.step(snapshot, event)
       if (options.freeze) deepFreeze(step.snapshot.context)
       commands = step.commands
-      for (const command of commands) if (command.do === 'emit') translate(command.message, out, trace)
+      if (commands.length > 0) {
+        out = []
+        for (const command of commands) if (command.do === 'emit') translate(command.message, out, trace)
+      }
       snapshot = step.snapshot
-      if (!step.handled && typeof request === 'number') refuseHere(request, notNow(actor.manifest.kind, snapshot.value, event.type), out)
+      if (!step.handled && typeof request === 'number') {
+        out = [...out]
+        refuseHere(request, notNow(actor.manifest.kind, snapshot.value, event.type), out)
+      }
     } catch (error) {
-      out.length = 0
-      commands = []
+      out = []
+      commands = nothingWanted
       failure = error instanceof Error ? error.message : String(error)
       out.push({ t: 'log', level: 'error', message: `step on ${event.type} failed: ${describe(error)}` })
       if (typeof request === 'number') refuseHere(request, asFault(error), out)
     }
-    const recorded = recorder.step(ack === undefined ? event : null, snapshot, commands, failure)
-    if (out.length > 0 || ack !== undefined || recorded)
-      channel.send({ t: 'step', out, ...(ack === undefined ? {} : { ack }), ...recorded, ...hold(commands) })
-    perform(commands, trace)
+    commit(out, ack, recorder.on ? recorder.step(ack === undefined ? event : null, snapshot, commands, failure) : null, commands)
+    if (commands.length > 0) perform(commands, trace)
     after?.()
   }
 
-  /** What a step does outside waits until the step is in the log; effects behind it keep their order. */
-  function hold(commands: readonly Command[]): { hold?: number } {
-    const leaves = commands.some((command) => command.do === 'effect' && actor.effects[command.name]?.outside === true)
-    return recorder.on && leaves ? { hold: ++lastHold } : {}
+  /** A step leaves as one frame. What it does outside waits until it is in the log; effects behind it keep their order. */
+  function commit(out: Out[], ack: number | undefined, note: Note | null, commands: readonly Command[]): void {
+    if (out.length === 0 && ack === undefined && !note) return
+    const frame: Extract<FromActor, { t: 'step' }> = ack === undefined ? { t: 'step', out } : { t: 'step', out, ack }
+    if (note) {
+      frame.note = note
+      const leaves = commands.some((command) => command.do === 'effect' && actor.effects[command.name]?.outside === true)
+      if (leaves) frame.hold = ++lastHold
+    }
+    channel.send(frame)
   }
 
   function refuseHere(request: number, error: Fault, out: Out[]): void {
@@ -274,8 +295,12 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
     if (options.freeze) deepFreeze(snapshot.context)
     const out: Out[] = []
     for (const command of step.commands) if (command.do === 'emit') translate(command.message, out, null)
-    const recorded = frame.transcript === null ? null : recorder.start(input, snapshot, step.commands, frame.transcript)
-    if (out.length > 0 || recorded) channel.send({ t: 'step', out, ...recorded, ...hold(step.commands) })
+    commit(
+      out,
+      undefined,
+      frame.transcript === null ? null : recorder.start(input, snapshot, step.commands, frame.transcript),
+      step.commands,
+    )
     perform(step.commands, null)
   }
 
@@ -284,19 +309,21 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
 
   function receive(frame: ToActor): void {
     if (waiting.length > 0 || (frame.t === 'msg' && frame.handle !== undefined && !handles.has(frame.handle))) waiting.push(frame)
-    else take(frame)
+    else accept(frame)
   }
 
-  function take(frame: ToActor): void {
+  function accept(frame: ToActor): void {
     switch (frame.t) {
       case 'start':
         return start(frame)
       case 'msg': {
-        const { kind, body, request, badge, caps, n } = frame
+        const { kind, body, from, n } = frame
+        const { request } = from
         const trace = frame.trace ?? null
         if (request !== null) ledger.accept(request)
         if (request !== null && trace !== null) traces.set(request, trace)
-        return enqueue({ event: { type: kind, body, from: { request, badge, caps } }, trace, ack: n, request })
+        const event = { type: kind, body, from }
+        return stepping ? enqueue({ event, trace, ack: n, request }) : take(event, trace, n, request)
       }
       case 'reply':
         return ledger.replied(frame.ref, frame.body, frame.caps)
@@ -348,7 +375,7 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
     handle(conn, socket) {
       handles.set(conn, socket)
       while (waiting[0] && !(waiting[0].t === 'msg' && waiting[0].handle !== undefined && !handles.has(waiting[0].handle)))
-        take(waiting.shift() as ToActor)
+        accept(waiting.shift() as ToActor)
     },
   }
 }

@@ -23,8 +23,9 @@ import { recording } from './recording.ts'
 import { createRequests } from './requests.ts'
 import { check, decide, type Handover, type Target } from './router.ts'
 import { type Hop, type OpenHop, spanUnder } from './trace.ts'
-import type { Badge, Fault, Grant, Limits, Placement, Protocol } from './types.ts'
+import type { Badge, Delegation, Fault, Grant, Limits, Placement, Protocol } from './types.ts'
 import type { Strategy } from './supervisor.ts'
+import type { Delivery } from './unacknowledged.ts'
 import { sizeOf } from './wire.ts'
 
 /** A target inside the kernel process: `kernel` and `journal`, and peers in tests. */
@@ -58,11 +59,14 @@ type Item = {
   kind: string
   body: unknown
   badge: Badge
-  caps: Capability[]
+  caps: readonly Capability[]
   request: number | null
-  handle?: { conn: number; socket: Socket }
-  trace?: string
+  handle: { conn: number; socket: Socket } | null
+  trace: string | null
 }
+const noCaps: readonly Capability[] = Object.freeze([])
+const noSlots: readonly number[] = Object.freeze([])
+const noDelegations: readonly Delegation[] = Object.freeze([])
 
 export type { Endpoint }
 export type Kernel = ReturnType<typeof createKernel>
@@ -77,7 +81,7 @@ export function createKernel(options: KernelOptions) {
   const watchers = new Set<(id: ActorId) => void>()
   const supervisor = createSupervisor<Item>({
     ...options,
-    deliver: pump,
+    deliver: (live) => pump(live),
     started: (live) => live.incarnation > 1 && announce(live.id),
     ended: (live) => abandon(live.id),
     outgoing: (live, out) => perform(live, out),
@@ -98,23 +102,22 @@ export function createKernel(options: KernelOptions) {
 
   /** Takes a message on its way. `answer` is called once if it is a request, never otherwise. */
   function send(from: ActorId, slot: number | string, kind: string, body: unknown, more: SendOptions): number | null {
-    const refuse = (error: Fault): null => {
-      deadLetters.add({ from, slot, kind, error })
-      more.answer?.({ error })
-      return null
-    }
     const now = Date.now()
     const decision = decide(
       tables,
       targetOf,
       sizeOf,
-      { from, slot, kind, body, request: more.answer !== undefined, delegations: more.delegations ?? [] },
+      { from, slot, kind, body, request: more.answer !== undefined, delegations: more.delegations ?? noDelegations },
       now,
     )
-    if (!decision.ok) return refuse(decision.error)
+    if (!decision.ok) {
+      deadLetters.add({ from, slot, kind, error: decision.error })
+      more.answer?.({ error: decision.error })
+      return null
+    }
     const { cap, target, badge, schema } = decision
-    pay(tables, cap, decision.bytes, now)
-    const caps = handOver(from, decision.handovers)
+    if (cap.metered) pay(tables, cap, decision.bytes, now)
+    const caps = decision.handovers.length === 0 ? noCaps : handOver(from, decision.handovers)
     const live = actors.get(target)
     const span = more.answer && more.trace ? spanUnder(more.trace) : null
     const answer = span && more.answer ? timed({ ...span, kind, from, to: target, startMs: now }, more.answer) : more.answer
@@ -130,20 +133,11 @@ export function createKernel(options: KernelOptions) {
           deadlineMs: more.deadlineMs === undefined ? schema.deadlineMs : more.deadlineMs,
         })
       : null
-    const item: Item = {
-      from,
-      cap,
-      kind,
-      body,
-      badge,
-      caps,
-      request,
-      ...(more.handle ? { handle: more.handle } : {}),
-      ...(trace ? { trace } : {}),
-    }
+    // One shape for all, and built in one go: a message is made of few objects, and there are many messages.
+    const item: Item = { from, cap, kind, body, badge, caps, request, handle: more.handle ?? null, trace: trace ?? null }
     if (live) {
       live.queue.push(item)
-      pump(live)
+      if (live.outstanding.size < deliveryWindow) pump(live, now)
     } else runNative(natives.get(target) as Native, item)
     return request
   }
@@ -159,12 +153,27 @@ export function createKernel(options: KernelOptions) {
 
   function targetOf(id: ActorId): Target | null {
     const live = actors.get(id)
-    const protocol = protocolOf(id)
-    if (!protocol) return null
-    if (!live) return { protocol, waiting: 0, mailbox: 1, failing: null }
-    const { queue, state, degraded, lastExit, retryAfterMs, entry } = live
-    const failing = state === 'down' && degraded ? { cause: lastExit ?? 'unknown', retryAfterMs } : null
-    return { protocol, waiting: queue.length, mailbox: entry.manifest.mailbox ?? defaultMailbox, failing }
+    if (live) return liveTarget(live)
+    const native = natives.get(id)
+    return native ? { protocol: native.protocol, waiting: 0, mailbox: 1, failing: null } : null
+  }
+
+  /** One for each life of an actor, which says how things are when it is asked. */
+  function liveTarget(live: Live<Item>): Target {
+    if (live.target) return live.target
+    const { queue, entry } = live
+    live.target = {
+      protocol: entry.protocol,
+      mailbox: entry.manifest.mailbox ?? defaultMailbox,
+      get waiting() {
+        return queue.length
+      },
+      get failing() {
+        const { state, degraded, lastExit, retryAfterMs } = live
+        return state === 'down' && degraded ? { cause: lastExit ?? 'unknown', retryAfterMs } : null
+      },
+    }
+    return live.target
   }
 
   function handOver(from: ActorId, handovers: readonly Handover[]): Capability[] {
@@ -200,31 +209,24 @@ export function createKernel(options: KernelOptions) {
     request.answer({ error })
   }
 
-  function pump(live: Live<Item>): void {
+  function pump(live: Live<Item>, now = Date.now()): void {
     while (live.state === 'running' && live.outstanding.size < deliveryWindow) {
       const item = live.queue.shift()
       if (!item) return
-      const error = check(item.cap, item.kind, Date.now())
+      const error = check(item.cap, item.kind, now)
       if (error) {
         refuseQueued(item, error)
         continue
       }
       const n = live.nextDelivery++
-      const caps = item.caps.map((cap) => install(tables, live.id, cap, null))
+      const caps = item.caps.length === 0 ? noSlots : item.caps.map((cap) => install(tables, live.id, cap, null))
       const { kind, body, request, badge, handle, trace } = item
-      live.outstanding.set(n, { type: kind, body, from: { request, badge, caps } })
+      const frame: Delivery = { t: 'msg', n, kind, body, from: { request, badge, caps } }
+      if (handle) frame.handle = handle.conn
+      if (trace !== null) frame.trace = trace
+      live.outstanding.add(frame)
       if (handle) live.port?.sendHandle(handle.conn, handle.socket)
-      live.port?.send({
-        t: 'msg',
-        n,
-        kind,
-        body,
-        request,
-        badge,
-        caps,
-        ...(handle ? { handle: handle.conn } : {}),
-        ...(trace ? { trace } : {}),
-      })
+      live.port?.send(frame)
     }
   }
 
@@ -236,7 +238,7 @@ export function createKernel(options: KernelOptions) {
     void native
       .handle(item.kind, item.body as never, { id: item.from, badge: item.badge, caps: item.caps, part, signal: abort.signal })
       .then(
-        ({ body, caps = [] }) => request !== null && requests.close(request)?.answer({ body, caps: [...caps] }),
+        ({ body, caps = [] }) => request !== null && requests.close(request)?.answer({ body, caps }),
         (error: unknown) => {
           if (request !== null) requests.close(request)?.answer({ error: asFault(error) })
           else options.log('error', native.id, `"${item.kind}" failed: ${String(error)}`)

@@ -6,11 +6,10 @@ import { createGroup, type Group } from './group.ts'
 import { defaultIntensity, defaultPeriodMs, stopMs } from './limits.ts'
 import { Mailbox } from './mailbox.ts'
 import type { ActorEntry, Port, StartActor } from './placement.ts'
+import type { Target } from './router.ts'
 import type { Strategy } from './supervisor.ts'
-import type { Badge, Permissions, Placement } from './types.ts'
-
-/** A message as its receiver's machine sees it. */
-export type Delivery = { type: string; body: unknown; from: { request: number | null; badge: Badge; caps: number[] } }
+import type { Permissions, Placement } from './types.ts'
+import { type Delivery, Unacknowledged } from './unacknowledged.ts'
 
 export type Live<Item> = {
   id: ActorId
@@ -23,8 +22,7 @@ export type Live<Item> = {
   /** Counts starts, so that answers to an earlier life are not delivered to a later one. */
   incarnation: number
   queue: Mailbox<Item>
-  /** Delivered and not acknowledged, by delivery number, with what the message log needs of it. */
-  outstanding: Map<number, Delivery>
+  outstanding: Unacknowledged
   nextDelivery: number
   /** The actor's own request refs, of this incarnation, to kernel request ids. */
   refs: Map<number, number>
@@ -37,6 +35,8 @@ export type Live<Item> = {
   /** What the process itself says it may do, after lock-down. */
   facts: Record<string, boolean>
   startedAt: number
+  /** As the router sees it; made when it is first asked about. */
+  target: Target | null
 }
 
 const checked = z.compile(fromActor)
@@ -54,7 +54,7 @@ function dormant<Item>(entry: ActorEntry, id: ActorId, params: Record<string, un
     port: null,
     incarnation: 0,
     queue: new Mailbox(),
-    outstanding: new Map(),
+    outstanding: new Unacknowledged(),
     nextDelivery: 1,
     refs: new Map(),
     slots,
@@ -64,6 +64,7 @@ function dormant<Item>(entry: ActorEntry, id: ActorId, params: Record<string, un
     retryAfterMs: 0,
     facts: {},
     startedAt: 0,
+    target: null,
   }
 }
 
@@ -126,7 +127,7 @@ export function createSupervisor<Item>(options: SupervisorOptions<Item>) {
     live.incarnation++
     live.state = 'starting'
     live.refs = new Map()
-    live.outstanding = new Map()
+    live.outstanding = new Unacknowledged()
     const wanted = Object.fromEntries(
       (entry.manifest.fds ?? [])
         .map((name) => [name, options.fds?.[name]] as const)
@@ -141,15 +142,18 @@ export function createSupervisor<Item>(options: SupervisorOptions<Item>) {
     const frame = (raw: unknown) => {
       if (!current()) return
       // Inline actors are code of ours in this very process: what could lie in a frame could do as it likes anyway.
-      const parsed = isInline ? { success: true as const, data: raw as FromActor } : checked.safeParse(raw)
-      if (!parsed.success) {
+      const parsed = isInline ? null : checked.safeParse(raw)
+      if (parsed?.success === false) {
         options.log('error', id, `malformed frame: ${parsed.error.issues[0]?.message ?? 'unknown'}`)
         live.port?.kill()
-      } else if (parsed.data.t === 'ready') {
+        return
+      }
+      const data = parsed ? (parsed.data as FromActor) : (raw as FromActor)
+      if (data.t === 'ready') {
         // Told to stop while it was loading: it has that message already and needs no other.
         if (live.state === 'stopping') return
         if (live.state !== 'starting') return live.port?.kill()
-        live.facts = parsed.data.facts
+        live.facts = data.facts
         live.state = 'running'
         live.startedAt = Date.now()
         const fds = live.port?.fds ?? {}
@@ -165,9 +169,8 @@ export function createSupervisor<Item>(options: SupervisorOptions<Item>) {
         group.perform(group.decide({ type: 'launched', id }))
         live.firstStart.resolve()
       } else {
-        const { ack, out: outgoing, note, hold } = parsed.data
-        const delivery = ack === undefined ? undefined : live.outstanding.get(ack)
-        if (ack !== undefined) live.outstanding.delete(ack)
+        const { ack, out: outgoing, note, hold } = data
+        const delivery = ack === undefined ? undefined : live.outstanding.take(ack)
         if (note) options.noted(live, note, delivery)
         if (hold !== undefined) options.whenDurable(() => current() && live.port?.send({ t: 'durable', hold }))
         for (const out of outgoing) options.outgoing(live, out)

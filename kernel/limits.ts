@@ -40,6 +40,9 @@ export const backoffMs = { first: 250, last: 30_000 }
 /** V8 heap of a process actor, MiB: the Anthropic SDK with a long transcript stays far below. */
 export const actorHeapMiB = 256
 
+/** Half of an actor's young generation, MiB. Actors mostly wait; what loading them needed beyond this would stay theirs. */
+export const actorYoungMiB = 1
+
 /** Refused or undeliverable messages remembered for `bulkhead inspect`. The counters go on. */
 export const rememberedDeadLetters = 64
 

@@ -9,10 +9,10 @@ import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { codeCacheFor } from './code-cache.ts'
 import { findJail, jailArgs } from './jail.ts'
-import { actorHeapMiB } from './limits.ts'
+import { actorHeapMiB, actorYoungMiB } from './limits.ts'
 import type { Port, PortEvents, StartSpec } from './placement.ts'
 import type { Permissions } from './types.ts'
-import { createDecoder, encodeFrame } from './wire.ts'
+import { createDecoder, createSender } from './wire.ts'
 
 const kernelDir = dirname(fileURLToPath(import.meta.url))
 const root = dirname(kernelDir)
@@ -54,6 +54,7 @@ export async function startProcess(spec: StartSpec, events: PortEvents): Promise
       '--disable-warning=SecurityWarning',
       '--disable-warning=ExperimentalWarning',
       `--max-old-space-size=${actorHeapMiB}`,
+      `--max-semi-space-size=${actorYoungMiB}`,
       `--title=bulkhead ${spec.id}`,
       `${kernelDir}/process-start.ts`,
       JSON.stringify({ entry: spec.entry.entry, drop: manifest.keepsCode ? [] : code, outside: foreign, cache }),
@@ -73,6 +74,9 @@ export async function startProcess(spec: StartSpec, events: PortEvents): Promise
     child.kill('SIGKILL')
   }
   const decode = createDecoder(events.frame)
+  const send = createSender((bytes) => {
+    if (!pipe.destroyed) pipe.write(bytes)
+  })
   pipe.on('data', (chunk: Buffer) => {
     try {
       decode(chunk)
@@ -93,7 +97,7 @@ export async function startProcess(spec: StartSpec, events: PortEvents): Promise
     fds,
     send(frame) {
       if (frame.t === 'stop') asked = true
-      if (!pipe.destroyed) pipe.write(encodeFrame(frame))
+      send(frame)
     },
     sendHandle: (conn, socket) => void child.send({ conn }, socket),
     kill: () => kill(null),

@@ -8,7 +8,7 @@ import { attemptAll } from './attempts.ts'
 import type { FromActor, ToActor } from './frames.ts'
 import { createHost } from './host.ts'
 import type { Actor } from './types.ts'
-import { createDecoder, encodeFrame } from './wire.ts'
+import { createDecoder, createSender } from './wire.ts'
 
 const { entry, drop, outside, cache } = JSON.parse(process.argv[2] ?? '{}') as {
   entry: string
@@ -17,11 +17,11 @@ const { entry, drop, outside, cache } = JSON.parse(process.argv[2] ?? '{}') as {
   cache: string | null
 }
 const pipe = new Socket({ fd: 3, readable: true, writable: true })
-const send = (frame: FromActor) => void pipe.write(encodeFrame(frame))
+const send: (frame: FromActor) => void = createSender((bytes) => void pipe.write(bytes))
 
 if (outside) await import('./outside-imports.ts')
 const { actor } = (await import(entry)) as { actor: Actor }
-const host = createHost(actor, { send, stopped: () => pipe.end(() => process.exit(0)) }, { freeze: false })
+const host = createHost(actor, { send, stopped: () => process.nextTick(() => pipe.end(() => process.exit(0))) }, { freeze: false })
 
 for (const path of drop) process.permission.drop('fs.read', path)
 if (cache !== null) {
@@ -32,7 +32,7 @@ if (cache !== null) {
 
 pipe.on(
   'data',
-  createDecoder((frame) => host.receive(frame as ToActor)),
+  createDecoder((frame) => host.receive(frame as ToActor), { trusted: true }),
 )
 // The kernel is the parent and the only peer: without it there is nothing left to do.
 pipe.on('close', () => process.exit(0))

@@ -4,8 +4,6 @@ import { linesPerSpan, spanChars } from './limits.ts'
 import type { Command, Snapshot, Stepper } from './stepper.ts'
 import { describe, digest, encode } from './transcript.ts'
 
-type Recorded = { note: Note } | null
-
 export function createRecorder(stepper: Stepper) {
   let salt: string | null = null
   let lines = 0
@@ -15,23 +13,21 @@ export function createRecorder(stepper: Stepper) {
     get on() {
       return salt !== null
     },
-    start(input: unknown, snapshot: Snapshot, commands: readonly Command[], given: string): Recorded {
+    start(input: unknown, snapshot: Snapshot, commands: readonly Command[], given: string): Note {
       salt = given
       const { value } = snapshot
       const event = encode({ type: 'xstate.init' }, salt)
       return {
-        note: {
-          event,
-          value: encode(value, salt),
-          did: describe(commands),
-          digest: digest(value, commands),
-          error: null,
-          begins: encode({ input }, salt),
-        },
+        event,
+        value: encode(value, salt),
+        did: describe(commands),
+        digest: digest(value, commands),
+        error: null,
+        begins: encode({ input }, salt),
       }
     },
     /** @param event null when the kernel has it: a message it delivered */
-    step(event: object | null, snapshot: Snapshot | null, commands: readonly Command[], error: string | null): Recorded {
+    step(event: object | null, snapshot: Snapshot | null, commands: readonly Command[], error: string | null): Note | null {
       if (salt === null || !snapshot) return null
       const { value } = snapshot
       const note: Note = { value: encode(value, salt), did: describe(commands), digest: digest(value, commands), error }
@@ -44,7 +40,7 @@ export function createRecorder(stepper: Stepper) {
         const persisted = stepper.persist(snapshot)
         if (persisted) note.begins = encode({ snapshot: persisted }, salt)
       }
-      return { note }
+      return note
     },
   }
 }

@@ -1,10 +1,11 @@
 /** The kernel's part of the message log: puts what actors note about their steps into it, each under its span. */
 import { randomBytes } from 'node:crypto'
 import type { Note } from './frames.ts'
-import type { Delivery, Live } from './lifecycle.ts'
+import type { Live } from './lifecycle.ts'
 import type { MessageLog } from './message-log.ts'
 import { maxSpanChars } from './limits.ts'
 import { encode } from './transcript.ts'
+import type { Delivery } from './unacknowledged.ts'
 
 type Recording<Item> = {
   transcript: string | null
@@ -42,7 +43,7 @@ export function recording<Item>(log: MessageLog | null): Recording<Item> {
   return {
     transcript: salt,
     noted(live, { event, value, did, digest, error, begins }, delivery) {
-      const input = event ?? (delivery ? encode(delivery, salt) : null)
+      const input = event ?? (delivery ? encode({ type: delivery.kind, body: delivery.body, from: delivery.from }, salt) : null)
       // An actor that says it took a step on nothing: not ours to believe, and nothing a replay could use.
       if (input === null) return
       const known = spans.get(live)

@@ -33,10 +33,19 @@ export type Refused = { ok: false; error: Fault }
  */
 export function route(tables: Tables, sender: ActorId, slot: number | string, kind: string, now: number, bytes = 0): Delivered | Refused {
   const cap = lookup(tables, sender, slot)
-  if (!cap) return refused(fault('no-capability', `${sender} holds no capability ${JSON.stringify(slot)}.`, { rule: 'capability table' }))
-  const error = check(cap, kind, now) ?? unpayable(tables, cap, bytes, now)
-  if (error) return refused(error)
-  return { ok: true, cap, target: cap.target, badge: { from: sender, session: cap.limits.session ?? null, limits: cap.limits } }
+  const error = cap ? forbidden(tables, cap, kind, now, bytes) : unheld(sender, slot)
+  if (!cap || error) return refused(error as Fault)
+  return { ok: true, cap, target: cap.target, badge: badgeOf(sender, cap) }
+}
+
+const unheld = (sender: ActorId, slot: number | string): Fault =>
+  fault('no-capability', `${sender} holds no capability ${JSON.stringify(slot)}.`, { rule: 'capability table' })
+
+const badgeOf = (sender: ActorId, { limits }: Capability): Badge => ({ from: sender, session: limits.session ?? null, limits })
+
+/** Why a capability that is held does not allow it now, or null. */
+function forbidden(tables: Tables, cap: Capability, kind: string, now: number, bytes: number): Fault | null {
+  return check(cap, kind, now) ?? (cap.metered ? unpayable(tables, cap, bytes, now) : null)
 }
 
 /** The part of `route` that can change while a message waits. What it costs was paid when it was sent and is not asked again. */
@@ -87,23 +96,25 @@ export function decide(
   now: number,
 ): Decision {
   const { from, slot, kind, body, request, delegations } = message
-  const metered = lookup(tables, from, slot)?.metered === true
-  // Measured only once it is known to be plain: an encoder would follow a cycle for ever.
-  const first = route(tables, from, slot, kind, now)
-  if (!first.ok) return first
-  const target = targetOf(first.target)
-  if (!target) return refused(fault('actor-down', `${first.target} is not running.`))
+  // As `route` does, without what it returns: this is where every message passes.
+  const cap = lookup(tables, from, slot)
+  if (!cap) return refused(unheld(from, slot))
+  const no = forbidden(tables, cap, kind, now, 0)
+  if (no) return refused(no)
+  const target = targetOf(cap.target)
+  if (!target) return refused(fault('actor-down', `${cap.target} is not running.`))
   const schema = Object.hasOwn(target.protocol, kind) ? target.protocol[kind] : undefined
-  const problem = schema ? invalid(schema.body, body) : `${first.target} knows no message "${kind}"`
-  if (!schema || problem) return refused(fault('malformed', `"${kind}" to ${first.target} is malformed.`, { cause: problem ?? '' }))
-  const bytes = metered ? sizeOf(body) : 0
-  const unpaid = metered ? unpayable(tables, first.cap, bytes, now) : null
+  const problem = schema ? invalid(schema.body, body) : `${cap.target} knows no message "${kind}"`
+  if (!schema || problem) return refused(fault('malformed', `"${kind}" to ${cap.target} is malformed.`, { cause: problem ?? '' }))
+  // Measured only now that it is known to be plain: an encoder would follow a cycle for ever.
+  const bytes = cap.metered ? sizeOf(body) : 0
+  const unpaid = cap.metered ? unpayable(tables, cap, bytes, now) : null
   if (unpaid) return refused(unpaid)
   const handovers = delegations.length === 0 ? nothing : plan(tables, from, delegations)
-  if ('code' in handovers) return refused(handovers)
-  if (target.waiting >= target.mailbox) return refused(fault('overloaded', `${first.target} has too many messages waiting.`))
-  if (request && target.failing) return refused(fault('actor-down', `${first.target} keeps failing.`, target.failing))
-  return { ...first, schema, handovers, bytes }
+  if (handovers !== nothing && 'code' in handovers) return refused(handovers)
+  if (target.waiting >= target.mailbox) return refused(fault('overloaded', `${cap.target} has too many messages waiting.`))
+  if (request && target.failing) return refused(fault('actor-down', `${cap.target} keeps failing.`, target.failing))
+  return { ok: true, cap, target: cap.target, badge: badgeOf(from, cap), schema, handovers: handovers as readonly Handover[], bytes }
 }
 
 /** What a message hands over; all or nothing. Passing on derives always, so that revoking the giver's copy ends the taker's. */

@@ -30,6 +30,8 @@ type Candidate = {
   target: readonly Node[] | undefined
   reenter: boolean
   operations: readonly Operation[]
+  /** Itself, as the set of transitions it mostly is. */
+  alone: readonly Candidate[]
 }
 /** Regions are asked first; without an answer from any of them, the first candidate whose guard holds. */
 type Selector = { regions: readonly Selector[]; candidates: readonly Candidate[] }
@@ -45,6 +47,10 @@ type Configuration = {
   always: readonly (readonly Candidate[])[]
   moves: Map<number | string, Move>
 }
+
+const none: readonly Candidate[] = Object.freeze([])
+/** Frozen: whoever would add to it is told. */
+const nothing: Command[] = Object.freeze([]) as never
 
 class TableSnapshot implements Snapshot {
   readonly at: Configuration
@@ -96,14 +102,18 @@ export function createTableStepper(machine: AnyStateMachine): Stepper {
       reenter: boolean
       actions: readonly unknown[]
     }
-    return {
+    const alone: Candidate[] = []
+    const made: Candidate = {
       id: nextCandidate++,
       guard: guard === undefined ? null : vocabulary.guard(guard),
       source,
       target,
       reenter,
       operations: actions.map(vocabulary.operation),
+      alone,
     }
+    alone.push(made)
+    return made
   }
 
   function configuration(nodes: readonly Node[], history: History): Configuration {
@@ -197,6 +207,14 @@ export function createTableStepper(machine: AnyStateMachine): Stepper {
     return !ancestor
   }
 
+  /** The transitions an event sets off; one of them is the very list it is always in. */
+  function chosenFor(at: Configuration, context: Context, event: Event): readonly Candidate[] {
+    const { regions, candidates } = selector(at, event.type)
+    if (regions.length > 0) return choose({ regions, candidates }, context, event, at, [])
+    for (const item of candidates) if (item.guard === null || item.guard(context, event, at)) return item.alone
+    return none
+  }
+
   function choose({ regions, candidates }: Selector, context: Context, event: Event, at: Configuration, into: Candidate[]): Candidate[] {
     const before = into.length
     for (const region of regions) choose(region, context, event, at, into)
@@ -210,7 +228,7 @@ export function createTableStepper(machine: AnyStateMachine): Stepper {
     return into
   }
 
-  function chooseAlways(at: Configuration, context: Context, event: Event): Candidate[] {
+  function chooseAlways(at: Configuration, context: Context, event: Event): readonly Candidate[] {
     const found = new Set<Candidate>()
     for (const list of at.always) {
       const item = list.find(({ guard }) => guard === null || guard(context, event, at))
@@ -219,29 +237,49 @@ export function createTableStepper(machine: AnyStateMachine): Stepper {
     return [...found]
   }
 
-  function run(at: Configuration, context: Context, event: Event, first: Move | null): Step {
-    const commands: Command[] = []
-    const queue: Event[] = []
-    let where = at
-    let now = context
-    let current = event
-    let done = false
-    let changed = false
-    let acted = false
+  /** One step under way: what it has come to so far. */
+  class Running {
+    where: Configuration
+    now: Context
+    current: Event
+    /** Made when there is something to put in: most steps raise nothing, and many want nothing. */
+    commands: Command[] | null = null
+    queue: Event[] | null = null
+    done = false
+    changed = false
+    acted = false
     /** Whether this microstep left a snapshot other than the one it began with, as xstate would see it. */
-    let moved = false
+    moved = false
 
-    const apply = ({ operations, next, same, done: ended }: Move): void => {
-      moved = false
-      perform(operations)
-      if (!same || ended) moved = true
-      where = next
-      done ||= ended
-      changed ||= moved
+    constructor(at: Configuration, context: Context, event: Event) {
+      this.where = at
+      this.now = context
+      this.current = event
     }
-    const perform = (operations: readonly Operation[]): void => {
+
+    apply({ operations, next, same, done }: Move): void {
+      this.moved = false
+      this.perform(operations)
+      if (!same || done) this.moved = true
+      this.where = next
+      this.done ||= done
+      this.changed ||= this.moved
+    }
+
+    command(command: Command): void {
+      this.acted = true
+      if (this.commands) this.commands.push(command)
+      else this.commands = [command]
+    }
+
+    raise(event: Event): void {
+      if (this.queue) this.queue.push(event)
+      else this.queue = [event]
+    }
+
+    perform(operations: readonly Operation[]): void {
       for (const operation of operations) {
-        const args = new Args(now, current)
+        const args = new Args(this.now, this.current)
         const params =
           operation.do === 'finish'
             ? undefined
@@ -250,34 +288,31 @@ export function createTableStepper(machine: AnyStateMachine): Stepper {
               : operation.params
         switch (operation.do) {
           case 'assign':
-            now = Object.assign({}, now, update(operation.assignment, args, params))
-            moved = true
+            this.now = updated(this.now, operation.assignment, args, params)
+            this.moved = true
             break
           case 'emit':
-            commands.push({ do: 'emit', message: computed(operation.event, args, params) as Outgoing })
-            acted = true
+            this.command({ do: 'emit', message: computed(operation.event, args, params) as Outgoing })
             break
           case 'effect':
-            commands.push({ do: 'effect', name: operation.name, params: (params ?? {}) as Record<string, unknown> })
-            acted = true
+            this.command({ do: 'effect', name: operation.name, params: (params ?? {}) as Record<string, unknown> })
             break
           case 'raise': {
             const raised = computed(operation.event, args, params) as Event
             const delayMs = vocabulary.delay(operation.delay, args, params)
-            if (delayMs === undefined) queue.push(raised)
-            else commands.push({ do: 'timer', id: String(operation.id), event: raised, delayMs })
-            acted = true
+            if (delayMs !== undefined) this.command({ do: 'timer', id: String(operation.id), event: raised, delayMs })
+            else this.raise(raised)
+            this.acted = true
             break
           }
           case 'cancel':
-            commands.push({ do: 'dropTimer', id: String(computed(operation.id, args, params)) })
-            acted = true
+            this.command({ do: 'dropTimer', id: String(computed(operation.id, args, params)) })
             break
           case 'enqueue':
-            perform(collected(operation.collect, args, params, where))
+            this.perform(collected(operation.collect, args, params, this.where))
             break
           case 'finish':
-            queue.push(operation.event)
+            this.raise(operation.event)
             break
           default:
             operation satisfies never
@@ -285,26 +320,33 @@ export function createTableStepper(machine: AnyStateMachine): Stepper {
       }
     }
 
-    if (first) apply(first)
-    // As xstate does: transitions without an event after every step that changed something, then the events the step raised, in order.
-    let mayAlways = true
-    for (let count = 1; ; count++) {
-      if (done) break
-      if (count > limit) throw new Error(`more than ${limit} transitions in one step (a cycle of transitions without events?)`)
-      let chosen: Candidate[] = mayAlways && where.always.length > 0 ? chooseAlways(where, now, current) : []
-      const byItself = chosen.length > 0
-      if (!byItself) {
-        const raised = queue.shift()
-        if (!raised) break
-        current = raised
-        chosen = choose(selector(where, raised.type), now, raised, where, [])
+    /** As xstate does: transitions without an event after every step that changed something, then the events the step raised, in order. */
+    settle(): void {
+      let mayAlways = true
+      for (let count = 1; !this.done; count++) {
+        if (count > limit) throw new Error(`more than ${limit} transitions in one step (a cycle of transitions without events?)`)
+        const { where } = this
+        let chosen: readonly Candidate[] = mayAlways && where.always.length > 0 ? chooseAlways(where, this.now, this.current) : none
+        const byItself = chosen.length > 0
+        if (!byItself) {
+          const raised = this.queue?.shift()
+          if (!raised) break
+          this.current = raised
+          chosen = chosenFor(where, this.now, raised)
+        }
+        this.moved = false
+        if (chosen.length > 0) this.apply(move(where, chosen, false))
+        mayAlways = !byItself || this.moved
       }
-      moved = false
-      if (chosen.length > 0) apply(move(where, chosen, false))
-      mayAlways = !byItself || moved
     }
-    const snapshot = new TableSnapshot(where, now, done ? 'done' : 'active')
-    return { snapshot, commands, handled: changed || acted }
+  }
+
+  function run(at: Configuration, context: Context, event: Event, first: Move | null): Step {
+    const running = new Running(at, context, event)
+    if (first) running.apply(first)
+    running.settle()
+    const snapshot = new TableSnapshot(running.where, running.now, running.done ? 'done' : 'active')
+    return { snapshot, commands: running.commands ?? nothing, handled: running.changed || running.acted }
   }
 
   /** What `enqueueActions` gathers; it runs after the gathering, each on the context the ones before it left. */
@@ -330,7 +372,7 @@ export function createTableStepper(machine: AnyStateMachine): Stepper {
   }
 
   const before = configuration([root], {})
-  const start: Candidate = { id: 0, guard: null, source: root, target: initialNodes(root), reenter: true, operations: [] }
+  const start: Candidate = { id: 0, guard: null, source: root, target: initialNodes(root), reenter: true, operations: [], alone: none }
 
   return {
     engine: 'table',
@@ -347,7 +389,7 @@ export function createTableStepper(machine: AnyStateMachine): Stepper {
       if (!(snapshot instanceof TableSnapshot)) throw new TypeError('The snapshot is not of this stepper.')
       const { at, context } = snapshot
       if (snapshot.status === 'done') return { snapshot, commands: [], handled: false }
-      const chosen = choose(selector(at, event.type), context, event, at, [])
+      const chosen = chosenFor(at, context, event)
       // The common case of a message the state ignores: nothing to run.
       if (chosen.length === 0 && at.always.length === 0) return { snapshot, commands: [], handled: false }
       const first = chosen.length > 0 ? move(at, chosen, false) : null
@@ -375,11 +417,14 @@ export function createTableStepper(machine: AnyStateMachine): Stepper {
   }
 }
 
-function update(assignment: unknown, args: Args, params: unknown): object {
-  if (typeof assignment === 'function') return computed(assignment, args, params) as object
-  const partial: Record<string, unknown> = {}
-  for (const key of Object.keys(assignment as object)) partial[key] = computed((assignment as Record<string, unknown>)[key], args, params)
-  return partial
+/** The context an assignment leads to: a new one, each of its functions asked with the one before. */
+function updated(context: Context, assignment: unknown, args: Args, params: unknown): Context {
+  if (typeof assignment === 'function') return Object.assign({}, context, computed(assignment, args, params))
+  const next: Record<string, unknown> = { ...context }
+  // Not `Object.keys`, which makes a list: this runs with every message.
+  for (const key in assignment as object)
+    if (Object.hasOwn(assignment as object, key)) next[key] = computed((assignment as Record<string, unknown>)[key], args, params)
+  return next
 }
 
 function everyNode(node: Node): Node[] {
