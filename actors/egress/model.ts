@@ -21,12 +21,8 @@ const policy = (hosts: readonly string[] | null) => ({
   policy: { values: { coworkEgressAllowedHosts: hosts }, decidedBy: {}, failedClosed: false } as unknown as Policy,
 })
 const end = (event: { type: string; [key: string]: unknown }) => ({ event, ends: true })
-const outcomes =
-  (name: string, names: readonly string[], more: object = {}) =>
-  () =>
-    names.map((outcome) =>
-      end({ type: `${name}.${outcome}`, ...(outcome === 'done' ? { reply: {}, ...more } : { error: fault('internal') }) }),
-    )
+const outcomes = (name: string, names: readonly string[]) => () =>
+  names.map((outcome) => end({ type: `${name}.${outcome}`, ...(outcome === 'done' ? { reply: {} } : { error: fault('internal') }) }))
 
 type Effect = Extract<Pending, { what: 'effect' }>
 const effects = ({ pending }: View<Context>, ...names: string[]): Effect[] =>
@@ -56,7 +52,7 @@ const tells = (name: string, hosts: readonly string[] | null) => ({
   event: () => ({ type: 'part', ref: 'policy', kind: 'watch', body: policy(hosts) }),
 })
 
-/** @param tunnels whether the workspace asks too, and the member for the rules */
+/** @param tunnels whether the workspace asks too */
 const modelOf = (tunnels: boolean) =>
   defineModel<Context>({
     actor: 'egress',
@@ -75,7 +71,6 @@ const modelOf = (tunnels: boolean) =>
         when: () => tunnels,
         event: (_, request) => ({ type: 'tunnel-data', body: { tunnel: 1, bytes: null }, from: from(request) }),
       },
-      { name: 'rules', when: () => tunnels, event: (_, request) => ({ type: 'rules', body: {}, from: from(request) }) },
       {
         name: 'deny a host',
         event: (_, request) => ({
@@ -105,7 +100,6 @@ const modelOf = (tunnels: boolean) =>
       fetchPage: outcomes('fetchPage', ['done', 'failed']),
       tunnel: outcomes('tunnel', ['done', 'failed']),
       tunnelWrite: outcomes('tunnelWrite', ['done', 'crashed']),
-      showRules: outcomes('showRules', ['done'], { registries: [] }),
     },
     // Policy's actor may go down; it is asked again.
     replies: ({ ref, kind }) => [{ type: 'refused', ref, kind, error: fault('actor-down') }],

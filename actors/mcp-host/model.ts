@@ -76,7 +76,7 @@ const tells = (label: string, local: boolean) => ({
   event: () => ({ type: 'part', ref: 'policy', kind: 'watch', body: { policy: inForce(local) } }),
 })
 
-/** @param more calls on another approval, a removal, a member who approves what changed */
+/** @param more calls on another approval, a member who approves what changed */
 const modelOf = (more: boolean) =>
   defineModel<Context>({
     actor: 'mcp-host',
@@ -95,7 +95,6 @@ const modelOf = (more: boolean) =>
         event: (_, request) => ({ type: 'call', body: { tool, input: {} }, from: from(request, ['mcp__s__other']) }),
       },
       { name: 'approve', when: () => more, event: (_, request) => ({ type: 'approve', body: { name }, from: from(request) }) },
-      { name: 'remove', when: () => more, event: (_, request) => ({ type: 'remove', body: { name }, from: from(request) }) },
       { name: 'restart', event: (_, request) => ({ type: 'restart', body: { name }, from: from(request) }) },
       {
         name: 'give up',
