@@ -7,13 +7,13 @@ import { alternate } from './sampling.ts'
 
 const outputBytes = 64 * 1024 * 1024
 /** Of the storm: a kill and its recovery take seconds. */
-const kills = { usual: 10, full: 50 }
+const stormKills = { usual: 10, full: 50 }
 /** How long a paused VM is watched, ms. */
 const watchedMs = 2_000
 const ticksPerSecond = 100
 
 export async function vm(runs: number, told: (text: string) => void, full: boolean): Promise<Figure[]> {
-  const stormed = full ? kills.full : kills.usual
+  const stormed = full ? stormKills.full : stormKills.usual
   told('warming up: the first start saves its memory')
   const saved = await startVm({ sessions: ['one'] })
   const cold = await startVm({ sessions: ['one'], params: { snapshots: 'off' } })
