@@ -56,7 +56,7 @@ export async function startProcess(spec: StartSpec, events: PortEvents): Promise
       `--max-old-space-size=${actorHeapMiB}`,
       `--max-semi-space-size=${actorYoungMiB}`,
       `--title=bulkhead ${spec.id}`,
-      `${kernelDir}/process-start.ts`,
+      `${kernelDir}/process-start.js`,
       JSON.stringify({ entry: spec.entry.entry, drop: manifest.keepsCode ? [] : code, outside: foreign, cache }),
     ],
     {
