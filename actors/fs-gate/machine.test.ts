@@ -84,7 +84,13 @@ describe('with its effects', () => {
   async function ask(kind: string, body: unknown): Promise<Record<string, unknown>> {
     const request = next++
     await new Promise((resolve) => setTimeout(resolve, 5))
-    host.receive({ t: 'msg', n: request, kind, body: actor.protocol[kind as 'read'].body.parse(body), request, badge, caps: [] } as never)
+    host.receive({
+      t: 'msg',
+      n: request,
+      kind,
+      body: actor.protocol[kind as 'read'].body.parse(body),
+      from: { request, badge, caps: [] },
+    } as never)
     for (;;) {
       const answer = out.find((item) => (item.t === 'reply' || item.t === 'refuse') && item.request === request) as
         | { t: string; body?: unknown; error?: unknown }
