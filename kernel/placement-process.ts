@@ -43,11 +43,12 @@ export async function startProcess(spec: StartSpec, events: PortEvents): Promise
   const jail = manifest.jailed ? await findJail() : null
   const jailed = jail !== null && 'bwrap' in jail
   const foreign = !spec.entry.entry.startsWith(rootUrl)
-  const cache = foreign || jailed ? null : codeCacheFor(manifest.kind)
+  const cache = foreign ? null : codeCacheFor(manifest.kind)
+  const inJail = { ...spec.permissions, fsWrite: [...(spec.permissions.fsWrite ?? []), ...(cache === null ? [] : [cache])] }
   const child = spawn(
     jailed ? jail.bwrap : process.execPath,
     [
-      ...(jailed ? [...jailArgs(spec.permissions, code), process.execPath] : []),
+      ...(jailed ? [...jailArgs(inJail, code), process.execPath] : []),
       ...permissionArgs(spec.permissions, code),
       ...(cache === null ? [] : [`--allow-fs-read=${cache}`, `--allow-fs-write=${cache}`]),
       '--disallow-code-generation-from-strings',
