@@ -136,11 +136,12 @@ describe('bombs', () => {
     expect(stderr).toMatch(/not permitted/)
   })
 
-  test('output: what is too much is dropped with a note, and the command still ends', async () => {
+  test('output: what is too much stays in the workspace, with a note where, and the command still ends', async () => {
     const flood = await vm.exec('yes | head -c 20000000; echo done >&2', { session: 'attacker' })
     expect(flood.exitCode).toBe(0)
     expect(flood.stdout.length).toBeLessThan(9_000_000)
-    expect(flood.stderr).toMatch(/beyond .* dropped/)
+    expect(flood.stderr).toMatch(/\d+ bytes of output are left out here; all of it is in \/run\/outputs\/\d+ in the workspace/)
+    expect((await vm.exec(`stat -c %s ${flood.outputFile}`, { session: 'attacker' })).stdout).toBe('20000005\n')
     await neighbourWorks()
   })
 
