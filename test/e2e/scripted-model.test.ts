@@ -113,10 +113,12 @@ test('the model is told the folders, the tools and the model name it was asked f
   expect(JSON.stringify(body.system)).toContain(folder)
   expect(body.tools?.map(({ name }) => name).toSorted()).toEqual([
     'Bash',
+    'BashOutput',
     'Delete',
     'Edit',
     'Glob',
     'Grep',
+    'KillShell',
     'List',
     'Move',
     'MultiEdit',

@@ -43,7 +43,7 @@ const rootMarks = { root: '#root', machine: '#machine' } as const
 function withRoot(dir: string): void {
   cpSync(join(checkout, 'guest'), dir, { recursive: true })
   const file = join(dir, 'agent', 'commands.ts')
-  const usual = "inCgroup(cgroup, inSession(session, ['setpriv', ...ids, ...rights, ...shell]))"
+  const usual = 'inCgroup(cgroup, inSession(session, inside))'
   const before = readFileSync(file, 'utf8')
   if (!before.includes(usual)) throw new Error('The agent starts commands in another way now; this has to follow.')
   const as = (mark: string, how: string) => `command.startsWith('${mark}\\n') ? inCgroup(cgroup, ${how}) : `
