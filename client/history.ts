@@ -12,6 +12,8 @@ type Listed = ReplyOf<typeof fsGate, 'changes'>
 type Undone = ReplyOf<typeof fsGate, 'undo'> & { root: string; name: string }
 type Reply<T> = { folders: T[]; failed: { root: string; error: Fault }[] }
 
+const count = (changes: number): string => `${changes} ${changes === 1 ? 'change' : 'changes'}`
+
 /** @returns the exit code: failed when something was kept that was to be taken back */
 export async function history(daemon: Daemon, command: HistoryCommand, out: (text: string) => void): Promise<number> {
   const { verb, json, preview, force, ...rest } = command
@@ -82,7 +84,7 @@ function undoneText({ root, steps, total, truncated, kept, undone, run }: Undone
     lines.push(
       run === null
         ? `${root}: nothing was left to do.`
-        : `${root}: ${verb === 'redo' ? `${undone} changes of the undo taken back` : `${undone} changes taken back`}, ${total} steps.`,
+        : `${root}: ${verb === 'redo' ? `${count(undone)} of the undo taken back` : `${count(undone)} taken back`}, ${total} steps.`,
     )
   for (const { change, path, why, cause } of kept)
     lines.push(

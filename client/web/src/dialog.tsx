@@ -22,11 +22,19 @@ export function Dialog(props: {
       ref={box}
       class={props.wide ? 'wide' : ''}
       aria-labelledby="dialog-title"
+      // A browser lets a page hold back one close request; the next one closes. What is asked stays until it is answered.
       onCancel={(event) => {
         event.preventDefault()
         props.onClose()
       }}
+      onClose={() => {
+        if (box.current?.isConnected) box.current.showModal()
+      }}
       onKeyDown={(event) => {
+        if (event.key === 'Escape') {
+          event.preventDefault()
+          props.onClose()
+        }
         const typing = event.target instanceof HTMLInputElement || event.target instanceof HTMLTextAreaElement
         event.stopPropagation()
         if (!typing && !event.ctrlKey && !event.metaKey && !event.altKey) props.onKey?.(event.key)
