@@ -38,6 +38,8 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
+          // Left to itself vitest would leave one of two cores idle.
+          maxWorkers: '100%',
           include: ['{kernel,actors,guest,client,daemon,setup,checker,bench}/**/*.test.ts', 'test/style/**/*.test.ts'],
           testTimeout: 2 * minutes,
           expect: polled(2 * minutes),

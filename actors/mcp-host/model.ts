@@ -171,7 +171,8 @@ const modelOf = (more: boolean) =>
           const server = view.context.servers[one] as Server
           if (objection(view.context, server) !== null) return true
           if (run === null) return false
-          const refs = [...requests(view, 'spawn'), ...requests(view, 'watch')].map(({ ref }) => ref)
+          // `open`: an actor from outside is started by who keeps it.
+          const refs = ['spawn', 'open', 'watch'].flatMap((kind) => requests(view, kind)).map(({ ref }) => ref)
           const again = effects(view, 'pause').map(({ params }) => params['ref'])
           return refs.includes(`spawn:${run.n}`) || refs.includes(`watch:${run.n}`) || again.includes(`again:${run.n}`)
         }),
@@ -203,12 +204,13 @@ const modelOf = (more: boolean) =>
         })
       },
       'a server that is forbidden is stopped, and its calls refused, in that very step': (before, _event, after, out) =>
-        Object.entries(before.context.servers).every(([key, { run }]) => {
+        Object.entries(before.context.servers).every(([key, { run, definition }]) => {
           const server = after.context.servers[key]
           if (run === null || (server !== undefined && objection(after.context, server) === null)) return true
           const cut = Object.entries(before.context.calls).filter(([request, of]) => of === key && before.open.includes(Number(request)))
           return (
-            out.some((message) => message.type === 'send' && message.kind === 'stop') &&
+            // An actor from outside is ended by who keeps it.
+            (definition.source === 'actor' || out.some((message) => message.type === 'send' && message.kind === 'stop')) &&
             cut.every(([request]) => out.some((message) => message.type === 'refuse' && message.request === Number(request)))
           )
         }),

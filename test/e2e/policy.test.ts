@@ -68,6 +68,8 @@ async function decide(values: object | null): Promise<void> {
 async function heeded(): Promise<void> {
   daemon ??= await openDaemon({ places: findPlaces(home.env), env: home.env, match: false, progress: () => {}, handlers: {} })
   await daemon.call('grants', { session: 'live' }).catch(() => null)
+  // Egress watches policy as well.
+  await daemon.call('egress/rules')
 }
 
 const serverState = async (name: string) => {
