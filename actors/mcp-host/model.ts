@@ -204,13 +204,13 @@ const modelOf = (more: boolean) =>
         })
       },
       'a server that is forbidden is stopped, and its calls refused, in that very step': (before, _event, after, out) =>
-        Object.entries(before.context.servers).every(([key, { run, definition }]) => {
+        Object.entries(before.context.servers).every(([key, { run, definition: { source } }]) => {
           const server = after.context.servers[key]
           if (run === null || (server !== undefined && objection(after.context, server) === null)) return true
           const cut = Object.entries(before.context.calls).filter(([request, of]) => of === key && before.open.includes(Number(request)))
           return (
             // An actor from outside is ended by who keeps it.
-            (definition.source === 'actor' || out.some((message) => message.type === 'send' && message.kind === 'stop')) &&
+            (source === 'actor' || out.some((message) => message.type === 'send' && message.kind === 'stop')) &&
             cut.every(([request]) => out.some((message) => message.type === 'refuse' && message.request === Number(request)))
           )
         }),
