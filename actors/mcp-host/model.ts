@@ -204,16 +204,24 @@ const modelOf = (more: boolean) =>
         })
       },
       'a server that is forbidden is stopped, and its calls refused, in that very step': (before, _event, after, out) =>
-        Object.entries(before.context.servers).every(([key, { run, definition: { source } }]) => {
-          const server = after.context.servers[key]
-          if (run === null || (server !== undefined && objection(after.context, server) === null)) return true
-          const cut = Object.entries(before.context.calls).filter(([request, of]) => of === key && before.open.includes(Number(request)))
-          return (
-            // An actor from outside is ended by who keeps it.
-            (source === 'actor' || out.some((message) => message.type === 'send' && message.kind === 'stop')) &&
-            cut.every(([request]) => out.some((message) => message.type === 'refuse' && message.request === Number(request)))
-          )
-        }),
+        Object.entries(before.context.servers).every(
+          ([
+            key,
+            {
+              run,
+              definition: { source },
+            },
+          ]) => {
+            const server = after.context.servers[key]
+            if (run === null || (server !== undefined && objection(after.context, server) === null)) return true
+            const cut = Object.entries(before.context.calls).filter(([request, of]) => of === key && before.open.includes(Number(request)))
+            return (
+              // An actor from outside is ended by who keeps it.
+              (source === 'actor' || out.some((message) => message.type === 'send' && message.kind === 'stop')) &&
+              cut.every(([request]) => out.some((message) => message.type === 'refuse' && message.request === Number(request)))
+            )
+          },
+        ),
     },
     leadsTo: { 'who asks is answered': { from: ({ open }) => open.length > 0, to: ({ open }) => open.length === 0 } },
     possible: {

@@ -6,7 +6,8 @@ import { makePublisher, makeZip } from './testing/bundles.ts'
 const zip = makeZip([{ name: 'manifest.json', data: '{}' }])
 const ada = makePublisher('Ada Lovelace')
 const now = new Date()
-const state = (bytes: Buffer, trusted: string[] = [], at = now) =>
+/** By default at the time it is asked: a certificate made meanwhile is valid from then on. */
+const state = (bytes: Buffer, trusted: string[] = [], at = new Date()) =>
   verifySignature(
     splitBundle(bytes),
     trusted.map((pem) => new X509Certificate(pem)),
