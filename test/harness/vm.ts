@@ -3,6 +3,7 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { actor } from '../../actors/vm-supervisor/index.ts'
+import type { ExecResult } from '../../actors/vm-supervisor/events.ts'
 import type { VmStatus } from '../../actors/vm-supervisor/protocol.ts'
 import { startTestKernel, type TestKernel } from '../../kernel/testing/test-kernel.ts'
 import type { Fault, Limits } from '../../kernel/types.ts'
@@ -19,16 +20,7 @@ const vmEntry = {
 
 type Entry = Parameters<typeof startTestKernel>[0]['actors'][number]
 type Part = { type: string; text?: string; state?: string; progress?: string }
-type Reply = {
-  exitCode: number | null
-  signal: string | null
-  timedOut: boolean
-  oom: boolean
-  durationMs: number
-  cwd: string
-  outputFile: string | null
-}
-export type Ran = Reply & { stdout: string; stderr: string }
+export type Ran = ExecResult & { stdout: string; stderr: string }
 export type ExecOptions = {
   session?: string
   timeoutMs?: number
@@ -102,7 +94,7 @@ export async function startVm({ sessions = ['one'], actors = [], params = {}, gr
           onPart?.(part as Part)
         },
       }) // biome-ignore format: callback last
-      return { ...(body as Reply), stdout, stderr }
+      return { ...(body as ExecResult), stdout, stderr }
     },
     async left() {
       const found: string[] = []

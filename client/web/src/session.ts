@@ -269,9 +269,13 @@ export function newTask(): void {
 /** Sends a prompt now, or, while a turn runs, after it. */
 export function prompt(text: string): void {
   if ($running.get()) return $queue.set([...$queue.get(), { id: ++count, text }])
-  $running.set(true)
   // A live region that goes from `Finished.` to `Finished.` says nothing the second time.
   $said.set(null)
+  send(text)
+}
+
+function send(text: string): void {
+  $running.set(true)
   starting = true
   void begun(text).catch((error: unknown) => {
     starting = false
@@ -290,7 +294,8 @@ function sendNext(): void {
   const [next, ...rest] = $queue.get()
   if (!next) return
   $queue.set(rest)
-  prompt(next.text)
+  // What ended just now is still being said.
+  send(next.text)
 }
 
 export const unqueue = (id: number): void => $queue.set($queue.get().filter((item) => item.id !== id))
