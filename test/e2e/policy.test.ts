@@ -38,24 +38,28 @@ let work: string
 const file = () => join(etc, 'bulkhead', 'managed-settings.json')
 const shown = async () => JSON.parse((await home.call(['policy', 'show', '--json'])).stdout) as EffectivePolicy
 
-/** Sets the managed file and waits until that is in force. */
+/** How often the managed file was written. */
+let revision = 0
+
+/**
+ * Sets the managed file and waits until that is in force. Each version holds a key that no other has and that policy reports as unknown: two
+ * versions that decide the same keys could not be told apart by who decided them.
+ */
 async function decide(values: object | null): Promise<void> {
   mkdirSync(join(etc, 'bulkhead'), { recursive: true, mode: 0o755 })
+  revision += 1
+  const mark = `revision${revision}`
   if (values === null) rmSync(file(), { force: true })
   else {
     // As an admin's tool would: whole, with its own owner and mode, at once.
-    writeFileSync(`${file()}.new`, JSON.stringify(values), { mode: 0o644 })
+    writeFileSync(`${file()}.new`, JSON.stringify({ ...values, [mark]: true }), { mode: 0o644 })
     renameSync(`${file()}.new`, file())
   }
   const inForce = async () => {
-    const { entries, sources, failedClosed } = await shown()
-    const state = sources.find(({ kind }) => kind === 'managed-file')?.state
-    if (values === null) return state === 'absent'
-    if (failedClosed) return false
-    const given = Object.entries(values)
-    return (
-      state === 'present' && entries.every(({ key, decidedBy }) => given.some(([name]) => name === key) === decidedBy.startsWith('managed'))
-    )
+    const { entries, problems, sources, failedClosed } = await shown()
+    if (values === null) return sources.find(({ kind }) => kind === 'managed-file')?.state === 'absent'
+    if (failedClosed || !problems.some(({ key }) => key === mark)) return false
+    return entries.every(({ key, decidedBy }) => key in values === decidedBy.startsWith('managed'))
   }
   await expect.poll(inForce, { message: JSON.stringify(values) }).toBe(true)
   await heeded()
