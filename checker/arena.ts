@@ -7,6 +7,8 @@
  */
 
 const firstCapacity = 1 << 10
+/** A table this large (12 bytes a slot) is outside the nearest cache whatever one does: smaller ones grow in larger strides. */
+const smallTable = 1 << 16
 /** Words of a state that the table holds itself. */
 const inlined = 2
 /** More values than a component will ever have. */
@@ -27,13 +29,18 @@ export class Arena {
   /** Index of the state each was first reached from; -1 for initial ones. */
   parents = new Int32Array(firstCapacity)
   #bits: Int32Array
+  /** Sizes when states were last packed anew. */
+  #before: Int32Array
   /** Up to two words: the words and 1 + index. More: the hash and 1 + index. 0: empty. */
   #slots = new Int32Array(0)
   #last = 0
+  /** What is left of a hash after this shift is where its search begins: a table twice as large has the same order. */
+  #shift = 0
   #capacity = firstCapacity
 
   constructor(components: number) {
-    this.#bits = new Int32Array(components).fill(1)
+    this.#bits = new Int32Array(components)
+    this.#before = new Int32Array(components).fill(1)
     this.word = new Int32Array(components)
     this.shift = new Int32Array(components)
     this.mask = new Int32Array(components)
@@ -62,7 +69,7 @@ export class Arena {
       }
       this.word[i] = word
       this.shift[i] = used
-      this.mask[i] = bits === 32 ? -1 : (1 << bits) - 1
+      this.mask[i] = maskOf(bits)
       used += bits
     }
     this.width = word + 1
@@ -73,27 +80,54 @@ export class Arena {
     let grown = false
     for (const [i, size] of sizes.entries()) if (size > (this.mask[i] as number) + 1) grown = true
     if (!grown) return
-    const { word, shift, mask, width, words, count } = this
-    const before = { word: word.slice(), shift: shift.slice(), mask: mask.slice() }
+    const { width, words, count } = this
+    const before = { word: this.word.slice(), shift: this.shift.slice(), bits: this.#bits }
     // What was left over earlier may be needed elsewhere now.
-    this.#bits = Int32Array.from(sizes, (size) => Math.max(1, Math.ceil(Math.log2(size))))
+    this.#bits = Int32Array.from(sizes, bitsFor)
     this.#spend(sizes)
+    this.#before = Int32Array.from(sizes)
     this.#layOut()
     this.layout++
+    const runs = this.#runs(before)
     const packed = new Int32Array(this.#capacity * this.width)
-    const components = this.#bits.length
-    for (let state = 0; state < count; state++)
-      for (let i = 0; i < components; i++) {
-        const value =
-          ((words[state * width + (before.word[i] as number)] as number) >>> (before.shift[i] as number)) & (before.mask[i] as number)
-        const at = state * this.width + (this.word[i] as number)
-        packed[at] = (packed[at] as number) | (value << (this.shift[i] as number))
+    for (let i = 0; i < runs.length; i += 5) {
+      let from = runs[i] as number
+      let to = runs[i + 2] as number
+      const right = runs[i + 1] as number
+      const left = runs[i + 3] as number
+      const mask = runs[i + 4] as number
+      for (let state = 0; state < count; state++) {
+        packed[to] = (packed[to] as number) | ((((words[from] as number) >>> right) & mask) << left)
+        from += width
+        to += this.width
       }
+    }
     this.words = packed
     this.#rehash()
   }
 
-  /** Bits that would be left over go to the components that are closest to outgrowing theirs, so that packing anew stays rare. */
+  /** Neighbours that move together: word and shift they come from, word and shift they go to, and their mask. */
+  #runs(before: { word: Int32Array; shift: Int32Array; bits: Int32Array }): number[] {
+    const runs: number[] = []
+    let reaches = 0
+    for (let i = 0; i < this.#bits.length; i++) {
+      const bits = before.bits[i] as number
+      if (bits === 0) continue
+      const at = [before.word[i] as number, before.shift[i] as number, this.word[i] as number, this.shift[i] as number] as const
+      const [fromWord, fromShift, toWord, toShift] = runs.slice(-5) as [number, number, number, number]
+      const joins = runs.length > 0 && at[0] === fromWord && at[2] === toWord && at[1] === fromShift + reaches && at[3] === toShift + reaches
+      if (joins) {
+        reaches += bits
+        runs[runs.length - 1] = maskOf(reaches)
+      } else {
+        reaches = bits
+        runs.push(...at, maskOf(bits))
+      }
+    }
+    return runs
+  }
+
+  /** Bits that would be left over go to the components that will outgrow theirs first if they grow on as they did, so that packing anew stays rare. */
   #spend(sizes: readonly number[]): void {
     const needed = this.#wordsFor(this.#bits)
     const done = new Set<number>()
@@ -111,7 +145,7 @@ export class Arena {
   }
 
   #filled(component: number, size: number): number {
-    return size / 2 ** (this.#bits[component] as number)
+    return (size * size) / (this.#before[component] as number) / 2 ** (this.#bits[component] as number)
   }
 
   #wordsFor(bits: Int32Array): number {
@@ -145,34 +179,37 @@ export class Arena {
   /** The state's index when it is new, otherwise -1 - index. */
   add(packed: Int32Array, parent: number): number {
     const { width } = this
-    if (width <= inlined) return this.addPair(packed[0] as number, width === 2 ? (packed[1] as number) : 0, parent)
+    if (width > inlined) return this.addWide(packed, 0, hashAt(packed, 0, width), parent)
+    const first = packed[0] as number
+    const second = width === 2 ? (packed[1] as number) : 0
+    return this.addPair(first, second, hashPair(first, second), parent)
+  }
+
+  /** `add` for states of more than two words, which are at `from` in `packed`. */
+  addWide(packed: Int32Array, from: number, hash: number, parent: number): number {
+    const { width } = this
     const slots = this.#slots
-    const last = slots.length / 2 - 1
-    const wanted = hashAt(packed, 0, width)
-    let at = wanted & last
+    const last = this.#last
+    let at = hash >>> this.#shift
     for (let found = slots[2 * at + 1] as number; found !== 0; found = slots[2 * (at = (at + 1) & last) + 1] as number)
-      if (slots[2 * at] === wanted && this.#equals(found - 1, packed)) return -found
-    slots[2 * at] = wanted
+      if (slots[2 * at] === hash && this.#equals(found - 1, packed, from)) return -found
+    slots[2 * at] = hash
     slots[2 * at + 1] = this.count + 1
     const base = this.count * width
-    for (let i = 0; i < width; i++) this.words[base + i] = packed[i] as number
+    for (let i = 0; i < width; i++) this.words[base + i] = packed[from + i] as number
     return this.#kept(parent, last)
   }
 
-  /** `add` for states of one or two words. The table holds the words themselves: one place in memory is looked at, not two. */
-  addPair(first: number, second: number, parent: number): number {
-    return this.addHashed(first, second, hashPair(first, second), parent)
-  }
-
-  /** Where in the table a pair would be looked for: touching several before any is added lets memory work on them at once. */
+  /** What the table holds where a hash is looked for: touching several before any is added lets memory work on them at once. */
   touch(hash: number): number {
-    return this.#slots[3 * (hash & this.#last) + 2] as number
+    return this.#slots[(this.width <= inlined ? 3 : 2) * (hash >>> this.#shift)] as number
   }
 
-  addHashed(first: number, second: number, hash: number, parent: number): number {
+  /** `add` for states of one or two words. The table holds the words themselves: one place in memory is looked at, not two. */
+  addPair(first: number, second: number, hash: number, parent: number): number {
     const slots = this.#slots
     const last = this.#last
-    let at = hash & last
+    let at = hash >>> this.#shift
     let place = 3 * at
     for (let found = slots[place + 2] as number; found !== 0; found = slots[place + 2] as number) {
       if (slots[place] === first && slots[place + 1] === second) return -found
@@ -194,22 +231,23 @@ export class Arena {
     const { width } = this
     const slots = this.#slots
     const stride = width <= inlined ? 3 : 2
-    const last = slots.length / stride - 1
-    let at = (width <= inlined ? hashPair(packed[0] as number, width === 2 ? (packed[1] as number) : 0) : hashAt(packed, 0, width)) & last
+    const last = this.#last
+    const hash = width <= inlined ? hashPair(packed[0] as number, width === 2 ? (packed[1] as number) : 0) : hashAt(packed, 0, width)
+    let at = hash >>> this.#shift
     for (
       let found = slots[stride * at + stride - 1] as number;
       found !== 0;
       found = slots[stride * (at = (at + 1) & last) + stride - 1] as number
     )
-      if (this.#equals(found - 1, packed)) return found - 1
+      if (this.#equals(found - 1, packed, 0)) return found - 1
     return -1
   }
 
-  #equals(state: number, packed: Int32Array): boolean {
+  #equals(state: number, packed: Int32Array, from: number): boolean {
     const { width, words } = this
     const base = state * width
     let i = 0
-    while (i < width && words[base + i] === packed[i]) i++
+    while (i < width && words[base + i] === packed[from + i]) i++
     return i === width
   }
 
@@ -217,7 +255,7 @@ export class Arena {
     const index = this.count++
     this.parents[index] = parent
     if (this.count === this.#capacity) this.#grow()
-    if (this.count > last * fullest) this.#rehash()
+    if (this.count > last * fullest) this.#widen()
     return index
   }
 
@@ -231,37 +269,65 @@ export class Arena {
     this.parents = parents
   }
 
+  /** The table anew, from the states: packed otherwise, they have other hashes. */
   #rehash(): void {
     const { words, width, count } = this
     let size = firstCapacity * 2
     while (count > (size - 1) * fullest) size *= 2
-    const last = size - 1
-    if (width <= inlined) {
-      const slots = new Int32Array(3 * size)
+    this.#begin(size)
+    const slots = this.#slots
+    const last = this.#last
+    const shift = this.#shift
+    if (width <= inlined)
       for (let state = 0; state < count; state++) {
         const first = words[state * width] as number
         const second = width === 2 ? (words[2 * state + 1] as number) : 0
-        let at = hashPair(first, second) & last
+        let at = hashPair(first, second) >>> shift
         while (slots[3 * at + 2] !== 0) at = (at + 1) & last
         slots[3 * at] = first
         slots[3 * at + 1] = second
         slots[3 * at + 2] = state + 1
       }
-      this.#slots = slots
-    } else {
-      const slots = new Int32Array(2 * size)
+    else
       for (let state = 0; state < count; state++) {
-        const h = hashAt(words, state * width, width)
-        let at = h & last
+        const hash = hashAt(words, state * width, width)
+        let at = hash >>> shift
         while (slots[2 * at + 1] !== 0) at = (at + 1) & last
-        slots[2 * at] = h
+        slots[2 * at] = hash
         slots[2 * at + 1] = state + 1
       }
-      this.#slots = slots
+  }
+
+  /** A larger table with what the present one holds, which is in the order of hashes already: memory is written from front to back. */
+  #widen(): void {
+    const before = this.#slots
+    const stride = this.width <= inlined ? 3 : 2
+    this.#begin((this.#last + 1) * (this.#last < smallTable ? 4 : 2))
+    const slots = this.#slots
+    const last = this.#last
+    const shift = this.#shift
+    for (let from = 0; from < before.length; from += stride) {
+      const found = before[from + stride - 1] as number
+      if (found === 0) continue
+      const first = before[from] as number
+      const second = before[from + 1] as number
+      let at = (stride === 3 ? hashPair(first, second) : first) >>> shift
+      while (slots[stride * at + stride - 1] !== 0) at = (at + 1) & last
+      slots[stride * at] = first
+      if (stride === 3) slots[stride * at + 1] = second
+      slots[stride * at + stride - 1] = found
     }
-    this.#last = last
+  }
+
+  #begin(size: number): void {
+    this.#slots = new Int32Array((this.width <= inlined ? 3 : 2) * size)
+    this.#last = size - 1
+    this.#shift = 32 - Math.log2(size)
   }
 }
+
+const bitsFor = (size: number): number => Math.ceil(Math.log2(Math.max(1, size)))
+const maskOf = (bits: number): number => (bits === 32 ? -1 : (1 << bits) - 1)
 
 export function hashPair(first: number, second: number): number {
   let h = Math.imul(first ^ (first >>> 15), 0x85ebca6b) ^ Math.imul(second ^ (second >>> 13), 0xc2b2ae35)
@@ -271,7 +337,7 @@ export function hashPair(first: number, second: number): number {
 }
 
 /** Multiply and mix, word by word (the finaliser of MurmurHash3). */
-function hashAt(words: Int32Array, base: number, width: number): number {
+export function hashAt(words: Int32Array, base: number, width: number): number {
   let h = 0x9747b28c
   for (let i = 0; i < width; i++) {
     let k = Math.imul(words[base + i] as number, 0xcc9e2d51)

@@ -1,70 +1,143 @@
 /**
- * A bundle's outcomes as numbers, for the inner loop: one look finds all that may happen in a state, and each is two words to change it by.
+ * The tables of a search as numbers, for the inner loop (sweep.ts): one look finds all that may happen in a packed state, and each is a few
+ * words to change it by.
  *
- *   n, then n times: change of the first word, of the second, outcome
+ *   list     n, steps that change nothing, then n entries
+ *   entry    outcome, its program or 0, one word per word of a state
+ *   program  n, then n times component, operation, component and operation instead (-1: none)
  *
- * An outcome that needs more than that (it appends to a mailbox, changes nothing, breaks a rule, has more words) is given as -1 - outcome,
- * and taken the long way.
+ * A list with an outcome that needs more than that (it breaks a rule, or writes what its rule has not read) has no code.
  */
 import type { Arena } from './arena.ts'
 import type { Bundle, Compiled } from './tables.ts'
 
 const firstCapacity = 1 << 12
-/** Numbers before the first outcome of a list. */
-export const header = 1
-/** Numbers an outcome takes. */
-export const stride = 3
+/** Numbers before the first entry of a list. */
+export const header = 2
+/** Numbers an entry has before its words. */
+export const entryHeader = 2
+/** Numbers of one operation in a program. */
+export const operationStride = 4
+/** What a state does not say yet, and what cannot be said in numbers. */
+export const unknown = 0
+export const notFlat = -1
+/** Entries a bundle's table may have: 16 MiB of them. */
+const mostBits = 22
+
+/** Where a bundle finds its list: fields of the packed state that make up an index, in turn word, shift, mask, and shift in the index. */
+export type Head = { fields: Int32Array; starts: Int32Array; places: number[] }
 
 export class Flat {
   code = new Int32Array(firstCapacity)
   readonly outcomes: Compiled[] = []
+  heads: Head[] = []
+  /** Whether every bundle has a table in the present layout. */
+  usable = false
+  readonly #bundles: readonly Bundle[]
+  readonly #arena: Arena
+  readonly #keepIdle: boolean
   readonly #numbers = new Map<Compiled, number>()
   #used = 0
   #layout = -1
 
-  /** Where the code of a list begins, in the arena's present layout. */
-  at(bundle: Bundle, list: number, arena: Arena): number {
-    if (this.#layout !== arena.layout) this.#begin(arena.layout)
-    if (bundle.layout !== this.#layout) {
-      bundle.layout = this.#layout
-      bundle.places = new Int32Array(0)
-    }
-    if (list >= bundle.places.length) {
-      const wider = new Int32Array(Math.max(16, 2 * list)).fill(-1)
-      wider.set(bundle.places)
-      bundle.places = wider
-    }
-    const known = bundle.places[list] as number
-    if (known >= 0) return known
-    return (bundle.places[list] = this.#write(bundle.lists[list] as readonly Compiled[], arena))
+  /** @param keepIdle gives steps that change nothing as entries too, for those who want each step */
+  constructor(bundles: readonly Bundle[], arena: Arena, keepIdle: boolean) {
+    this.#bundles = bundles
+    this.#arena = arena
+    this.#keepIdle = keepIdle
   }
 
-  #begin(layout: number): void {
-    this.#layout = layout
-    this.#used = 0
+  /** Follows the arena's layout: code for an earlier one means nothing any more. */
+  follow(): void {
+    if (this.#layout === this.#arena.layout) return
+    this.#layout = this.#arena.layout
+    // 0 stands for what is unknown.
+    this.#used = 1
+    this.usable = true
+    this.heads = this.#bundles.map((bundle) => this.#head(bundle))
   }
 
-  #write(list: readonly Compiled[], arena: Arena): number {
+  /** Looks a list up for the state `ids`, which is at `index` of the bundle's table: its place, `unknown` or `notFlat`. */
+  find(bundle: number, index: number, ids: Int32Array): number {
+    const { starts, places } = this.heads[bundle] as Head
+    const of = this.#bundles[bundle] as Bundle
+    const list = of.known(ids)
+    if (list === 0) return unknown
+    const place = (places[list] ??= this.#write(of.lists[list] as readonly Compiled[]))
+    starts[index] = place
+    return place
+  }
+
+  #head(bundle: Bundle): Head {
+    const { word, shift, mask } = this.#arena
+    const fields: number[] = []
+    let bits = 0
+    const read = bundle.reads
+      .map((component) => ({ word: word[component] as number, shift: shift[component] as number, mask: mask[component] as number }))
+      .filter((field) => field.mask !== 0)
+      .toSorted((a, b) => a.word - b.word || a.shift - b.shift)
+    let end = -1
+    for (const field of read) {
+      const width = 32 - Math.clz32(field.mask)
+      const at = fields.length - 4
+      if (at >= 0 && fields[at] === field.word && end === field.shift) {
+        const before = fields[at + 2] as number
+        fields[at + 2] = before | (field.mask << (32 - Math.clz32(before)))
+      } else fields.push(field.word, field.shift, field.mask, bits)
+      end = field.shift + width
+      bits += width
+    }
+    if (bundle.slots.length === 0 || bits > mostBits) this.usable = false
+    return { fields: Int32Array.from(fields), starts: new Int32Array(this.usable ? 1 << bits : 0), places: [] }
+  }
+
+  #write(list: readonly Compiled[]): number {
+    if (list.some(({ broken, replaces }) => broken || replaces === null)) return notFlat
+    const idle = this.#keepIdle ? 0 : list.filter((compiled) => compiled.idle).length
+    const entries = this.#keepIdle ? list : list.filter((compiled) => !compiled.idle)
+    const programs = entries.map((compiled) => this.#program(compiled))
+    const place = this.#room(header + (entryHeader + this.#arena.width) * entries.length)
+    const { code } = this
+    code[place] = entries.length
+    code[place + 1] = idle
+    let at = place + header
+    for (const [k, compiled] of entries.entries()) {
+      code[at] = this.#number(compiled)
+      code[at + 1] = programs[k] as number
+      code.fill(0, at + entryHeader, at + entryHeader + this.#arena.width)
+      at += entryHeader
+      this.#change(compiled, at)
+      at += this.#arena.width
+    }
+    return place
+  }
+
+  /** The bits by which an outcome's writes change a state. */
+  #change({ writes, replaces }: Compiled, at: number): void {
+    const { word, shift } = this.#arena
+    for (const [i, before] of (replaces as Int32Array).entries()) {
+      const component = writes[2 * i] as number
+      const place = at + (word[component] as number)
+      this.code[place] = (this.code[place] as number) ^ ((before ^ (writes[2 * i + 1] as number)) << (shift[component] as number))
+    }
+  }
+
+  #program({ operations }: Compiled): number {
+    if (operations.length === 0) return 0
+    const place = this.#room(1 + operations.length)
+    this.code[place] = operations.length / operationStride
+    this.code.set(operations, place + 1)
+    return place
+  }
+
+  #room(count: number): number {
     const place = this.#used
-    const end = place + header + stride * list.length
-    if (end > this.code.length) {
-      const wider = new Int32Array(Math.max(2 * this.code.length, end))
+    this.#used += count
+    if (this.#used > this.code.length) {
+      const wider = new Int32Array(Math.max(2 * this.code.length, this.#used))
       wider.set(this.code)
       this.code = wider
     }
-    const { code } = this
-    code[place] = list.length
-    let at = place + header
-    for (const compiled of list) {
-      const number = this.#number(compiled)
-      const short = arena.width <= 2 && compiled.replaces !== null && !compiled.idle && !compiled.broken && compiled.operations.length === 0
-      if (short && compiled.layout !== arena.layout) layDown(compiled, arena)
-      code[at] = short ? compiled.first : 0
-      code[at + 1] = short && arena.width === 2 ? compiled.second : 0
-      code[at + 2] = short ? number : -1 - number
-      at += stride
-    }
-    this.#used = end
     return place
   }
 
@@ -75,21 +148,4 @@ export class Flat {
     this.#numbers.set(compiled, number)
     return number
   }
-}
-
-/** The bits by which an outcome changes a state, in the arena's present layout. */
-export function layDown(compiled: Compiled, arena: Arena): void {
-  const delta = new Int32Array(arena.width)
-  const { writes } = compiled
-  const replaces = compiled.replaces as Int32Array
-  for (let i = 0; i < replaces.length; i++) {
-    const component = writes[2 * i] as number
-    const word = arena.word[component] as number
-    delta[word] =
-      (delta[word] as number) ^ (((replaces[i] as number) ^ (writes[2 * i + 1] as number)) << (arena.shift[component] as number))
-  }
-  compiled.delta = delta
-  compiled.first = delta[0] ?? 0
-  compiled.second = delta[1] ?? 0
-  compiled.layout = arena.layout
 }

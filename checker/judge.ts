@@ -2,23 +2,30 @@
  * Asks properties of whole states, as seldom as it can. A property is a function of the components it looks at: which those are is seen when
  * it is asked, its answers are kept by their values, and after a step that changes none of them it is not asked again.
  */
+import type { Arena } from './arena.ts'
 import { type Component, createStates, type Product, type StateProperty } from './product.ts'
 
-/** Answers kept for one property: a byte each, 4 MiB. A property that looks at more is asked every time. */
-const maxAnswers = 1 << 22
+/** Bits of a key of kept answers: a byte each, 4 MiB for one property. A property that looks at more is asked every time. */
+const mostBits = 22
 const holding = 1
 const broken = 2
+
+/** Where the components that a property looks at are in a packed state: in turn word, shift, mask, and shift in the key. */
+type Fields = { at: Int32Array }
+type Keys = { components: readonly number[]; bits: readonly number[] }
 
 class Asked {
   readonly property: StateProperty
   /** Components it has ever looked at: 1. */
   readonly reads: Uint8Array
+  /** Times it looked at the state itself. */
+  looks = 0
+  keys: Keys = { components: [], bits: [] }
+  fields: Fields = { at: new Int32Array(0) }
+  answers = new Uint8Array(0)
   readonly #product: Product
   readonly #states: ReturnType<typeof createStates>
-  #components = new Int32Array(0)
-  #strides = new Int32Array(0)
-  #sizes = new Int32Array(0)
-  #answers = new Uint8Array(0)
+  #readsFitted = 0
 
   constructor(product: Product, property: StateProperty) {
     this.property = property
@@ -27,64 +34,79 @@ class Asked {
     this.#states = createStates(product, this.reads)
   }
 
-  holds(ids: Int32Array): boolean {
-    const components = this.#components
-    const strides = this.#strides
-    const sizes = this.#sizes
-    let key = 0
-    for (let i = 0; i < components.length; i++) {
-      const id = ids[components[i] as number] as number
-      // A value that is new since keys were laid out has none.
-      if (id >= (sizes[i] as number)) return this.#ask(ids)
-      key += id * (strides[i] as number)
-    }
-    const known = this.#answers[key]
-    if (known === holding) return true
-    if (known === broken) return false
-    return this.#ask(ids)
-  }
-
-  #ask(ids: Int32Array): boolean {
+  /** @param key where the answer is to be kept; -1: nowhere */
+  ask(ids: Int32Array, key: number): boolean {
+    this.looks++
     const answer = this.property.holds(this.#states.look(ids))
-    this.#fit()
-    if (this.#answers.length > 0) {
-      let key = 0
-      for (let i = 0; i < this.#components.length; i++) key += (ids[this.#components[i] as number] as number) * (this.#strides[i] as number)
-      this.#answers[key] = answer ? holding : broken
-    }
+    if (key >= 0) this.answers[key] = answer ? holding : broken
     return answer
   }
 
-  /** When it looks at more than before, or at new values, keys mean something else: what was kept is asked again. */
-  #fit(): void {
-    const components = [...this.reads.keys()].filter((component) => this.reads[component] === 1)
-    const sizes = components.map((component) => (this.#product.components[component] as Component).size())
-    const same = components.length === this.#components.length
-    if (same && sizes.every((size, i) => size <= (this.#sizes[i] as number))) return
-    this.#sizes = Int32Array.from(sizes, (size) => 2 ** Math.ceil(Math.log2(Math.max(2, size))))
-    const total = this.#sizes.reduce((product, size) => product * size, 1)
-    this.#components = Int32Array.from(total <= maxAnswers ? components : [])
-    this.#strides = new Int32Array(this.#components.length)
-    let stride = 1
-    for (let i = 0; i < this.#components.length; i++) {
-      this.#strides[i] = stride
-      stride *= this.#sizes[i] as number
-    }
-    this.#answers = new Uint8Array(total <= maxAnswers ? total : 0)
+  /** When it looks at more than before, or there are values that keys have no room for, keys mean something else: what was kept is asked again. */
+  outgrown(): boolean {
+    let count = 0
+    for (let i = 0; i < this.reads.length; i++) count += this.reads[i] as number
+    const { components, bits } = this.keys
+    let same = count === this.#readsFitted
+    for (let i = 0; same && i < components.length; i++) same = this.#size(components[i] as number) <= 2 ** (bits[i] as number)
+    if (same) return false
+    this.#readsFitted = count
+    const read = [...this.reads.keys()].filter((component) => this.reads[component] === 1)
+    const needed = read.map((component) => Math.ceil(Math.log2(Math.max(2, this.#size(component)))))
+    const total = needed.reduce((sum, count) => sum + count, 0)
+    this.keys = total <= mostBits ? { components: read, bits: needed } : { components: [], bits: [] }
+    this.answers = new Uint8Array(total <= mostBits ? 2 ** total : 0)
+    return true
+  }
+
+  #size(component: number): number {
+    return (this.#product.components[component] as Component).size()
   }
 }
 
 export type Judge = {
+  /** Grows when `concerns` may answer otherwise than before. */
+  readonly version: number
   /** Whether a step that touched these components may have changed any answer. */
   concerns(touched: Int32Array): boolean
-  /** `broke` is told each `always` that does not hold; each `sometimes` that does is added to `reached`. */
-  judge(ids: Int32Array, broke: (property: string) => void): void
+  /** Components have new values, or states are packed otherwise. */
+  fit(): void
+  /** `broke` is told each `always` that a state of the arena breaks; each `sometimes` that it satisfies is added to `reached`. */
+  judge(state: number, broke: (property: string) => void): void
 }
 
-export function createJudge(product: Product, reached: Set<string>): Judge {
+export function createJudge(product: Product, reached: Set<string>, arena: Arena): Judge {
   const asked = product.properties.filter((property) => property.local === undefined).map((property) => new Asked(product, property))
+  const ids = new Int32Array(product.components.length)
   let open = asked
+  let version = 0
+  let fitted = false
+
+  function fit(): void {
+    fitted = true
+    const shared = new Map<string, Fields>()
+    for (const one of open) {
+      one.outgrown()
+      const { components, bits } = one.keys
+      const name = `${components.join()}/${bits.join()}`
+      const known = shared.get(name)
+      one.fields = known ?? fieldsOf(arena, one.keys)
+      shared.set(name, one.fields)
+    }
+  }
+
+  function settle(one: Asked, holds: boolean, broke: (property: string) => void): boolean {
+    const { kind, name } = one.property
+    if (holds === (kind === 'always')) return false
+    if (kind === 'always') broke(name)
+    else reached.add(name)
+    return true
+  }
+
   return {
+    get version() {
+      return version
+    },
     concerns(touched) {
       for (let i = 0; i < open.length; i++) {
         const { reads } = open[i] as Asked
@@ -92,18 +114,56 @@ export function createJudge(product: Product, reached: Set<string>): Judge {
       }
       return false
     },
-    judge(ids, broke) {
+    fit,
+    judge(state, broke) {
+      if (open.length === 0) return
+      if (!fitted) fit()
+      const { words, width } = arena
+      const base = state * width
       let settled = false
+      let unpacked = false
+      let last: Fields | null = null
+      let key = 0
       for (let i = 0; i < open.length; i++) {
         const one = open[i] as Asked
-        const { kind, name } = one.property
-        if (one.holds(ids) === (kind === 'always')) continue
-        if (kind === 'always') broke(name)
-        else reached.add(name)
-        settled = true
+        const { fields, answers } = one
+        if (fields !== last) {
+          last = fields
+          key = 0
+          const { at } = fields
+          for (let j = 0; j < at.length; j += 4)
+            key |= (((words[base + (at[j] as number)] as number) >>> (at[j + 1] as number)) & (at[j + 2] as number)) << (at[j + 3] as number)
+        }
+        const known = answers[key]
+        if (known === holding || known === broken) {
+          if ((known === holding) !== (one.property.kind === 'always')) settled = settle(one, known === holding, broke) || settled
+          continue
+        }
+        if (!unpacked) arena.unpack(state, ids)
+        unpacked = true
+        const holds = one.ask(ids, known === undefined ? -1 : key)
+        if (one.outgrown()) {
+          version++
+          fitted = false
+        }
+        settled = settle(one, holds, broke) || settled
       }
+      if (!settled) return
       // A property that is broken is told once, with the shortest way; one that was reached is reached.
-      if (settled) open = open.filter(({ property: { kind, name } }) => kind === 'always' || !reached.has(name))
+      open = open.filter(({ property: { kind, name } }) => kind === 'always' || !reached.has(name))
+      version++
     },
   }
+}
+
+/** A value has as many bits in the key as it has in `bits`, or the state fewer: then the others are 0. */
+function fieldsOf(arena: Arena, { components, bits }: Keys): Fields {
+  const at: number[] = []
+  let left = 0
+  for (const [i, component] of components.entries()) {
+    const width = bits[i] as number
+    at.push(arena.word[component] as number, arena.shift[component] as number, (arena.mask[component] as number) & (2 ** width - 1), left)
+    left += width
+  }
+  return { at: Int32Array.from(at) }
 }

@@ -1,15 +1,14 @@
 /**
  * Exhaustive search of a product. Breadth first finds shortest ways; depth first needs the same memory and finds some way sooner.
  *
- * The inner loop allocates nothing once the tables are warm: it reads outcomes from tables, changes the packed words where components
- * differ, and asks the arena.
+ * Once the tables know all that may happen in a state, its successors are worked out in packed words (sweep.ts); until then the careful way.
  */
 import { getHeapStatistics } from 'node:v8'
-import { Arena, hashPair } from './arena.ts'
+import { Arena } from './arena.ts'
 import { createEdges, type Edges } from './edges.ts'
-import { Flat, header, layDown, stride } from './flat.ts'
 import { createJudge } from './judge.ts'
 import { createStates, type Problem } from './product.ts'
+import { Sweep } from './sweep.ts'
 import type { Bundle, Compiled, Tables } from './tables.ts'
 import { type Canonical, type Trace, traceTo, type Violation, type ViolationKind } from './trace.ts'
 
@@ -54,7 +53,7 @@ const isHeapFull = (): boolean => {
 }
 
 export function search(tables: Tables, options: SearchOptions = {}): Found {
-  const { product, allowed, bundles, next } = tables
+  const { product, allowed, bundles } = tables
   const { maxStates = 100_000_000, maxBytes = Number.POSITIVE_INFINITY, canonical, ample } = options
   const depthFirst = options.order === 'depth'
   const count = product.components.length
@@ -65,10 +64,8 @@ export function search(tables: Tables, options: SearchOptions = {}): Found {
   const ids = new Int32Array(count)
   const after = new Int32Array(count)
   let packed = new Int32Array(1)
-  let base = new Int32Array(1)
   const { look } = createStates(product)
-  const asked = createJudge(product, tables.reached)
-  const flat = new Flat()
+  const asked = createJudge(product, tables.reached, arena)
   const violations: Violation[] = []
   const broken = new Set<string>()
   const edges = options.keepEdges ? createEdges() : null
@@ -114,56 +111,19 @@ export function search(tables: Tables, options: SearchOptions = {}): Found {
     arena.fit(known)
     for (const bundle of bundles) bundle.fit()
     tables.judgeNew()
-    if (packed.length !== arena.width) {
-      packed = new Int32Array(arena.width)
-      base = new Int32Array(arena.width)
-    }
-    arena.pack(ids, base)
+    asked.fit()
+    if (packed.length !== arena.width) packed = new Int32Array(arena.width)
   }
 
-  function judge(index: number, vector: Int32Array): void {
-    if (tables.hasBroken()) for (const name of tables.brokenBy(vector)) violate('always', name, () => found.trace(index))
-    asked.judge(vector, (name) => violate('always', name, () => found.trace(index)))
+  function judge(index: number): void {
+    judging = index
+    if (tables.hasBroken()) for (const name of tables.brokenBy(found.state(index))) brokeNow(name)
+    asked.judge(index, brokeNow)
   }
-
-  /** Writes the successor into `packed`. False when an operation had no way to happen. */
-  function change(compiled: Compiled): boolean {
-    if (compiled.layout !== arena.layout) layDown(compiled, arena)
-    const { delta, operations } = compiled
-    for (let i = 0; i < delta.length; i++) packed[i] = (base[i] as number) ^ (delta[i] as number)
-    if (operations.length === 0) return true
-    let possible = true
-    for (let i = 0; i < operations.length; i += 4) {
-      let component = operations[i] as number
-      let value = next(component, after[component] as number, operations[i + 1] as number)
-      if (value < 0 && (operations[i + 2] as number) >= 0) {
-        component = operations[i + 2] as number
-        value = next(component, after[component] as number, operations[i + 3] as number)
-      }
-      if (value < 0) {
-        possible = false
-        break
-      }
-      after[component] = value
-    }
-    const { touched } = compiled
-    if (possible && seen !== tables.counters.misses) {
-      // New values may have changed the layout: pack what was worked out.
-      const { writes } = compiled
-      for (let i = 0; i < writes.length; i += 2) after[writes[i] as number] = writes[i + 1] as number
-      adjust()
-      arena.pack(after, packed)
-    } else if (possible)
-      for (let i = 0; i < operations.length; i += 2) {
-        const component = operations[i] as number
-        if (component < 0) continue
-        const bits = (ids[component] as number) ^ (after[component] as number)
-        const word = arena.word[component] as number
-        packed[word] = (packed[word] as number) ^ (bits << (arena.shift[component] as number))
-        after[component] = ids[component] as number
-      }
-    for (let i = 0; i < touched.length; i++) after[touched[i] as number] = ids[touched[i] as number] as number
-    return possible
+  let judging = -1
+  function brokeNow(name: string): void {
+    const index = judging
+    violate('always', name, () => found.trace(index))
   }
 
   const crossing = product.transitions && product.transitions.length > 0
@@ -181,55 +141,47 @@ export function search(tables: Tables, options: SearchOptions = {}): Found {
   let from = -1
   let successors = 0
   let isNew = false
-  /** Whether outcomes may be taken as numbers: nobody looks at the step itself. */
-  const short = !canonical && !crossing
   const stack: number[] = []
-  let hashes = new Int32Array(64)
-  /** Kept so that looking at the table ahead of time is not optimised away. */
-  let touched = 0
+  /** Null when somebody looks at every step itself. */
+  const sweep = canonical || crossing || ample ? null : new Sweep(tables, arena, edges !== null)
+  /** By outcome: 1 when its step may change what a property says, 2 when not, 0 when that was not asked; as of `concernsAsOf`. */
+  let concerns = new Uint8Array(64)
+  let concernsAsOf = -1
 
   function arrive(index: number, compiled: Compiled): void {
     isNew = true
     if (depthFirst) stack.push(index)
-    if (canonical) arena.unpack(index, after)
-    else if (tables.hasBroken() || asked.concerns(compiled.touched)) tables.follow(compiled, after)
-    else return
-    judge(index, after)
-    after.set(ids)
+    if (canonical || tables.hasBroken() || asked.concerns(compiled.touched)) judge(index)
   }
 
-  /** Everything a list allows, by its code. */
-  function takeList(bundle: Bundle, list: number): void {
-    const place = flat.at(bundle, list, arena)
-    const { code } = flat
-    const n = code[place] as number
-    const { layout } = arena
-    const first = base[0] as number
-    const second = arena.width === 2 ? (base[1] as number) : 0
-    if (hashes.length < n) hashes = new Int32Array(2 * n)
+  /** All successors of a state, where the tables know them. */
+  function sweepOf(at: number, from: Sweep): boolean {
+    if (!from.of(at)) return false
+    const { count: n, outcomes, flat } = from
     for (let k = 0; k < n; k++) {
-      const at = place + header + stride * k
-      const hash = hashPair(first ^ (code[at] as number), second ^ (code[at + 1] as number))
-      hashes[k] = hash
-      touched |= arena.touch(hash)
-    }
-    for (let k = 0; k < n; k++) {
-      const at = place + header + stride * k
-      const number = code[at + 2] as number
-      if (number >= 0) {
-        const index = arena.addHashed(first ^ (code[at] as number), second ^ (code[at + 1] as number), hashes[k] as number, from)
-        transitions++
-        successors++
-        if (index >= 0) arrive(index, flat.outcomes[number] as Compiled)
-        edges?.add(index >= 0 ? index : -1 - index, (flat.outcomes[number] as Compiled).group)
-        continue
+      const index = from.add(k, at)
+      const outcome = outcomes[k] as number
+      if (index >= 0) {
+        if (depthFirst) stack.push(index)
+        if (concernsNow(outcome, flat.outcomes) || tables.hasBroken()) judge(index)
       }
-      take(flat.outcomes[-1 - number] as Compiled)
-      if (arena.layout === layout) continue
-      // New values made all codes mean something else: the rest is taken from the outcomes themselves.
-      for (k++; k < n; k++) take((bundle.lists[list] as readonly Compiled[])[k] as Compiled)
-      return
+      edges?.add(index >= 0 ? index : -1 - index, (flat.outcomes[outcome] as Compiled).group)
     }
+    transitions += n + from.idle
+    successors = n + from.idle
+    return true
+  }
+
+  function concernsNow(outcome: number, outcomes: readonly Compiled[]): boolean {
+    if (concernsAsOf !== asked.version || outcome >= concerns.length) {
+      concernsAsOf = asked.version
+      concerns = new Uint8Array(2 * outcomes.length)
+    }
+    const known = concerns[outcome] as number
+    if (known !== 0) return known === 1
+    const answer = asked.concerns((outcomes[outcome] as Compiled).touched)
+    concerns[outcome] = answer ? 1 : 2
+    return answer
   }
 
   function take(compiled: Compiled): void {
@@ -249,13 +201,11 @@ export function search(tables: Tables, options: SearchOptions = {}): Found {
       edges?.add(from, compiled.group)
       return
     }
-    if (canonical || compiled.replaces === null) {
-      if (!tables.apply(compiled, after)) return
-      canonical?.(after)
-      if (canonical || seen !== tables.counters.misses) adjust()
-      arena.pack(after, packed)
-      after.set(ids)
-    } else if (!change(compiled)) return
+    if (!tables.apply(compiled, after)) return
+    canonical?.(after)
+    if (canonical || seen !== tables.counters.misses) adjust()
+    arena.pack(after, packed)
+    after.set(ids)
     const index = arena.add(packed, from)
     transitions++
     successors++
@@ -264,10 +214,30 @@ export function search(tables: Tables, options: SearchOptions = {}): Found {
     edges?.add(index >= 0 ? index : -1 - index, compiled.group)
   }
 
+  /** All successors of a state, from outcomes as the tables have them or the front end gives them now. */
+  function careful(at: number): void {
+    arena.unpack(at, ids)
+    after.set(ids)
+    from = at
+    successors = 0
+    isNew = false
+    const only = ample ? ample(ids) : -1
+    for (let pass = 0; pass < (only < 0 ? 1 : 2); pass++) {
+      // The cycle proviso: a chosen process that leads nowhere new is not enough.
+      if (pass === 1 && isNew) break
+      for (let b = 0; b < bundles.length; b++) {
+        const bundle = bundles[b] as Bundle
+        if (only >= 0 && (bundle.process === only) !== (pass === 0)) continue
+        const outcomes = allowed(bundle, ids)
+        if (seen !== tables.counters.misses) adjust()
+        for (let k = 0; k < outcomes.length; k++) take(outcomes[k] as Compiled)
+      }
+    }
+  }
+
   tables.judgeNew()
   arena.fit(known)
   packed = new Int32Array(arena.width)
-  base = new Int32Array(arena.width)
   for (const vector of product.initial) {
     after.set(vector)
     canonical?.(after)
@@ -275,7 +245,7 @@ export function search(tables: Tables, options: SearchOptions = {}): Found {
     arena.pack(after, packed)
     const index = arena.add(packed, -1)
     if (index < 0) continue
-    judge(index, after)
+    judge(index)
     stack.push(index)
   }
   stack.reverse()
@@ -314,29 +284,8 @@ export function search(tables: Tables, options: SearchOptions = {}): Found {
     }
     expanded++
     if (seen !== tables.counters.misses) adjust()
-    arena.unpack(at, ids)
-    after.set(ids)
-    for (let i = 0; i < base.length; i++) base[i] = arena.words[at * base.length + i] as number
-    from = at
-    successors = 0
-    isNew = false
-    const only = ample ? ample(ids) : -1
-    for (let pass = 0; pass < (only < 0 ? 1 : 2); pass++) {
-      // The cycle proviso: a chosen process that leads nowhere new is not enough.
-      if (pass === 1 && isNew) break
-      for (let b = 0; b < bundles.length; b++) {
-        const bundle = bundles[b] as Bundle
-        if (only >= 0 && (bundle.process === only) !== (pass === 0)) continue
-        const list = short ? bundle.slots[bundle.key(ids)] : 0
-        if (list !== undefined && list > 0) takeList(bundle, list)
-        else {
-          const outcomes = allowed(bundle, ids)
-          if (seen !== tables.counters.misses) adjust()
-          for (let k = 0; k < outcomes.length; k++) take(outcomes[k] as Compiled)
-        }
-      }
-    }
-    if (successors === 0 && product.mayEnd && !product.mayEnd(look(ids)))
+    if (!sweep || !sweepOf(at, sweep)) careful(at)
+    if (successors === 0 && product.mayEnd && !product.mayEnd(look(found.state(at))))
       violate('deadlock', 'no deadlock', () => found.trace(at), 'nothing can happen any more')
     edges?.end()
   }

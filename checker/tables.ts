@@ -13,12 +13,6 @@ export type Compiled = {
   readonly touched: Int32Array
   /** Values that `writes` replaces, where the rule has read them: then a state changes by the same bits each time. */
   readonly replaces: Int32Array | null
-  /** Those bits, for the layout numbered `layout` (arena.ts). */
-  delta: Int32Array
-  /** Its first two words. */
-  first: number
-  second: number
-  layout: number
   /** Nothing changes. */
   readonly idle: boolean
   readonly broken: boolean
@@ -27,7 +21,6 @@ export type Compiled = {
 }
 
 const none: readonly Compiled[] = []
-const noBits = new Int32Array(0)
 type Nested = (Nested | readonly Compiled[] | undefined)[]
 
 /** Entries a bundle's flat table may have: 16 MiB of them. Beyond that its rules are asked one by one. */
@@ -42,10 +35,7 @@ export class Bundle {
   /** Index into `lists` by key; 0: not asked yet. */
   slots = new Int32Array(0)
   readonly lists: (readonly Compiled[])[] = [none]
-  /** Where the code of each list begins, in the layout numbered `layout` (flat.ts). */
-  places = new Int32Array(0)
-  layout = -1
-  readonly #reads: readonly number[]
+  readonly reads: readonly number[]
   readonly #product: Product
   #sizes: number[]
   #c0 = 0
@@ -61,9 +51,9 @@ export class Bundle {
     this.#product = product
     this.rules = rules
     this.process = (product.rules[rules[0] as number] as Rule).process
-    this.#reads = [...new Set(rules.flatMap((rule) => (product.rules[rule] as Rule).reads))]
-    this.#sizes = this.#reads.map(() => 1)
-    if (rules.some((rule) => (product.rules[rule] as Rule).direct) || this.#reads.length > maxReads) this.#sizes = []
+    this.reads = [...new Set(rules.flatMap((rule) => (product.rules[rule] as Rule).reads))]
+    this.#sizes = this.reads.map(() => 1)
+    if (rules.some((rule) => (product.rules[rule] as Rule).direct) || this.reads.length > maxReads) this.#sizes = []
     else this.#layOut()
   }
 
@@ -75,6 +65,11 @@ export class Bundle {
       (ids[this.#c2] as number) * this.#s2 +
       (ids[this.#c3] as number) * this.#s3
     )
+  }
+
+  /** Number of the list for the state `ids`, 0 when it was not asked yet or the bundle has no table. */
+  known(ids: Int32Array): number {
+    return this.slots[this.key(ids)] ?? 0
   }
 
   keep(ids: Int32Array, list: readonly Compiled[]): void {
@@ -100,7 +95,7 @@ export class Bundle {
       strides.push(total)
       total *= size
     }
-    const [c0 = 0, c1 = 0, c2 = 0, c3 = 0] = this.#reads
+    const [c0 = 0, c1 = 0, c2 = 0, c3 = 0] = this.reads
     const [s0 = 0, s1 = 0, s2 = 0, s3 = 0] = strides
     this.#c0 = c0
     this.#c1 = c1
@@ -116,7 +111,7 @@ export class Bundle {
   /** Makes room for every value there is, so that no two combinations share a key. A table that would be too large is given up. */
   fit(): void {
     const before = this.#sizes
-    const sizes = this.#reads.map((component) => (this.#product.components[component] as Component).size())
+    const sizes = this.reads.map((component) => (this.#product.components[component] as Component).size())
     if (before.length === 0 || sizes.every((size, i) => size <= (before[i] as number))) return
     const after = sizes.map((size, i) => (size <= (before[i] as number) ? (before[i] as number) : 2 ** Math.ceil(Math.log2(size))))
     const total = after.reduce((product, size) => product * size, 1)
@@ -190,18 +185,10 @@ export function createTables(product: Product) {
     }
     const written = outcome.writes.filter((_, i) => i % 2 === 0)
     const values = outcome.writes.filter((_, i) => i % 2 === 1)
-    // An operation on what the outcome also writes has to see the new value, so its bits differ from state to state.
-    const fixed =
-      written.every((component) => reads.includes(component)) &&
-      new Set(written).size === written.length &&
-      outcome.operations.every(({ component, orElse }) => !written.includes(component) && !(orElse && written.includes(orElse.component)))
+    const fixed = written.every((component) => reads.includes(component)) && new Set(written).size === written.length
     return {
       outcome,
       replaces: fixed ? Int32Array.from(written, (component) => ids[component] as number) : null,
-      delta: noBits,
-      first: 0,
-      second: 0,
-      layout: -1,
       broken: outcome.problem !== undefined,
       idle: outcome.operations.length === 0 && written.every((component, i) => reads.includes(component) && ids[component] === values[i]),
       writes: Int32Array.from(outcome.writes),
@@ -252,6 +239,11 @@ export function createTables(product: Product) {
     return found
   }
 
+  /** `next` without asking: -2 when it was never asked. */
+  function known(component: number, id: number, op: number): number {
+    return nexts[component]?.[op]?.[id] ?? -2
+  }
+
   function next(component: number, id: number, op: number): number {
     const table = ((nexts[component] as (number | undefined)[][])[op] ??= [])
     const known = table[id]
@@ -279,20 +271,6 @@ export function createTables(product: Product) {
       ids[component] = after
     }
     return true
-  }
-
-  /** `apply` for an outcome that is known to be possible in `ids`. */
-  function follow({ writes, operations }: Compiled, ids: Int32Array): void {
-    for (let i = 0; i < writes.length; i += 2) ids[writes[i] as number] = writes[i + 1] as number
-    for (let i = 0; i < operations.length; i += 4) {
-      let component = operations[i] as number
-      let after = next(component, ids[component] as number, operations[i + 1] as number)
-      if (after < 0) {
-        component = operations[i + 2] as number
-        after = next(component, ids[component] as number, operations[i + 3] as number)
-      }
-      ids[component] = after
-    }
   }
 
   // Properties of one component are asked once per value.
@@ -340,8 +318,8 @@ export function createTables(product: Product) {
     bundles,
     allowed,
     next,
+    known,
     apply,
-    follow,
     judgeNew,
     brokenBy,
     reached,

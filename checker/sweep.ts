@@ -1,0 +1,215 @@
+/**
+ * The inner loop: all successors of a state, as packed words, from the tables' code (flat.ts). It allocates nothing and asks nobody. All
+ * successors are worked out before the first is added, so that memory works on many of them at once; and as soon as anything is not known
+ * yet, nothing has been done, and the search takes the state the careful way.
+ */
+import { type Arena, hashAt, hashPair } from './arena.ts'
+import { entryHeader, Flat, header, notFlat, operationStride, unknown } from './flat.ts'
+import type { Tables } from './tables.ts'
+
+const firstRoom = 64
+
+export class Sweep {
+  /** Successors found for the last state: outcome, hash, and words from `width * k`. */
+  count = 0
+  outcomes = new Int32Array(firstRoom)
+  hashes = new Int32Array(firstRoom)
+  words = new Int32Array(2 * firstRoom)
+  /** Steps that change nothing. */
+  idle = 0
+  readonly flat: Flat
+  readonly #tables: Tables
+  readonly #arena: Arena
+  readonly #ids: Int32Array
+  /** Kept so that looking at the table ahead of time is not optimised away. */
+  #touched = 0
+
+  constructor(tables: Tables, arena: Arena, keepIdle: boolean) {
+    this.#tables = tables
+    this.#arena = arena
+    this.#ids = new Int32Array(tables.product.components.length)
+    this.flat = new Flat(tables.bundles, arena, keepIdle)
+  }
+
+  /** Whether the successors of a state could be told. */
+  of(state: number): boolean {
+    const flat = this.flat
+    flat.follow()
+    if (!flat.usable) return false
+    const done = this.#arena.width <= 2 ? this.#pairs(state) : this.#wide(state)
+    return done
+  }
+
+  #pairs(state: number): boolean {
+    const flat = this.flat
+    const { heads } = flat
+    const { width, words: states, word, shift, mask } = this.#arena
+    const base = width * state
+    const first = states[base] as number
+    const second = width === 2 ? (states[base + 1] as number) : 0
+    let { code } = flat
+    let { outcomes, hashes, words } = this
+    let count = 0
+    let idle = 0
+    let touched = 0
+    for (let b = 0; b < heads.length; b++) {
+      const { fields, starts } = heads[b] as Flat['heads'][number]
+      let index = 0
+      for (let i = 0; i < fields.length; i += 4)
+        index |=
+          (((fields[i] === 0 ? first : second) >>> (fields[i + 1] as number)) & (fields[i + 2] as number)) << (fields[i + 3] as number)
+      let place = starts[index] as number
+      if (place <= 0) {
+        if (place === unknown) place = this.#find(b, index, state)
+        if (place <= 0) return false
+        code = flat.code
+      }
+      idle += code[place + 1] as number
+      const end = count + (code[place] as number)
+      if (end > hashes.length) {
+        this.#widen(end)
+        outcomes = this.outcomes
+        hashes = this.hashes
+        words = this.words
+      }
+      let at = place + header
+      for (let k = code[place] as number; k > 0; k--) {
+        let one = first ^ (code[at + entryHeader] as number)
+        let two = second
+        if (width === 2) two ^= code[at + entryHeader + 1] as number
+        let program = code[at + 1] as number
+        let possible = true
+        if (program !== 0) {
+          const stop = program + 1 + operationStride * (code[program] as number)
+          for (program++; program < stop; program += operationStride) {
+            let component = code[program] as number
+            let right = shift[component] as number
+            let before = ((word[component] === 0 ? one : two) >>> right) & (mask[component] as number)
+            let after = this.#tables.known(component, before, code[program + 1] as number)
+            if (after === -1 && (code[program + 2] as number) >= 0) {
+              component = code[program + 2] as number
+              right = shift[component] as number
+              before = ((word[component] === 0 ? one : two) >>> right) & (mask[component] as number)
+              after = this.#tables.known(component, before, code[program + 3] as number)
+            }
+            if (after === -2) return false
+            if (after === -1) {
+              possible = false
+              break
+            }
+            if (word[component] === 0) one ^= (before ^ after) << right
+            else two ^= (before ^ after) << right
+          }
+        }
+        if (possible) {
+          outcomes[count] = code[at] as number
+          words[2 * count] = one
+          words[2 * count + 1] = two
+          const hash = hashPair(one, two)
+          hashes[count++] = hash
+          touched |= this.#arena.touch(hash)
+        }
+        at += entryHeader + width
+      }
+    }
+    this.#touched |= touched
+    this.count = count
+    this.idle = idle
+    return true
+  }
+
+  /** The same for states of more words. */
+  #wide(state: number): boolean {
+    const flat = this.flat
+    const { heads } = flat
+    const { width, words: states, word, shift, mask } = this.#arena
+    const base = width * state
+    let count = 0
+    let idle = 0
+    for (let b = 0; b < heads.length; b++) {
+      const { fields, starts } = heads[b] as Flat['heads'][number]
+      let index = 0
+      for (let i = 0; i < fields.length; i += 4)
+        index |=
+          (((states[base + (fields[i] as number)] as number) >>> (fields[i + 1] as number)) & (fields[i + 2] as number)) <<
+          (fields[i + 3] as number)
+      let place = starts[index] as number
+      if (place === unknown) place = this.#find(b, index, state)
+      if (place === unknown || place === notFlat) return false
+      const { code } = flat
+      idle += code[place + 1] as number
+      this.#widen(count + (code[place] as number))
+      const { words } = this
+      let at = place + header
+      for (let k = code[place] as number; k > 0; k--) {
+        const to = width * count
+        for (let i = 0; i < width; i++) words[to + i] = (states[base + i] as number) ^ (code[at + entryHeader + i] as number)
+        let program = code[at + 1] as number
+        let possible = true
+        if (program !== 0) {
+          const stop = program + 1 + operationStride * (code[program] as number)
+          for (program++; program < stop; program += operationStride) {
+            let component = code[program] as number
+            let place = to + (word[component] as number)
+            let right = shift[component] as number
+            let before = ((words[place] as number) >>> right) & (mask[component] as number)
+            let after = this.#tables.known(component, before, code[program + 1] as number)
+            if (after === -1 && (code[program + 2] as number) >= 0) {
+              component = code[program + 2] as number
+              place = to + (word[component] as number)
+              right = shift[component] as number
+              before = ((words[place] as number) >>> right) & (mask[component] as number)
+              after = this.#tables.known(component, before, code[program + 3] as number)
+            }
+            if (after === -2) return false
+            if (after === -1) {
+              possible = false
+              break
+            }
+            words[place] = (words[place] as number) ^ ((before ^ after) << right)
+          }
+        }
+        if (possible) {
+          this.outcomes[count] = code[at] as number
+          const hash = hashAt(words, to, width)
+          this.hashes[count++] = hash
+          this.#touched |= this.#arena.touch(hash)
+        }
+        at += entryHeader + width
+      }
+    }
+    this.count = count
+    this.idle = idle
+    return true
+  }
+
+  /** Adds successor `k`: the index of a new state, or -1 - index of a known one. */
+  add(k: number, parent: number): number {
+    const { words } = this
+    const hash = this.hashes[k] as number
+    const { width } = this.#arena
+    return width <= 2
+      ? this.#arena.addPair(words[2 * k] as number, words[2 * k + 1] as number, hash, parent)
+      : this.#arena.addWide(words, width * k, hash, parent)
+  }
+
+  #find(bundle: number, index: number, state: number): number {
+    this.#arena.unpack(state, this.#ids)
+    return this.flat.find(bundle, index, this.#ids)
+  }
+
+  #widen(count: number): void {
+    const room = Math.max(2, this.#arena.width) * count
+    if (count <= this.hashes.length && room <= this.words.length) return
+    const size = 2 * Math.max(count, this.hashes.length)
+    const outcomes = new Int32Array(size)
+    outcomes.set(this.outcomes)
+    this.outcomes = outcomes
+    const hashes = new Int32Array(size)
+    hashes.set(this.hashes)
+    this.hashes = hashes
+    const words = new Int32Array(Math.max(2, this.#arena.width) * size)
+    words.set(this.words)
+    this.words = words
+  }
+}
