@@ -3,19 +3,20 @@
  * words to change it by.
  *
  *   list     n, steps that change nothing, then n entries
- *   entry    outcome, its program or 0, one word per word of a state
+ *   entry    outcome, its program or 0, change of the key (key.ts), one word per word of a state
  *   program  n, then n times component, operation, component and operation instead (-1: none)
  *
  * A list with an outcome that needs more than that (it breaks a rule, or writes what its rule has not read) has no code.
  */
 import type { Arena } from './arena.ts'
+import { keyOfValue } from './key.ts'
 import type { Bundle, Compiled } from './tables.ts'
 
 const firstCapacity = 1 << 12
 /** Numbers before the first entry of a list. */
 export const header = 2
 /** Numbers an entry has before its words. */
-export const entryHeader = 2
+export const entryHeader = 3
 /** Numbers of one operation in a program. */
 export const operationStride = 4
 /** What a state does not say yet, and what cannot be said in numbers. */
@@ -104,10 +105,9 @@ export class Flat {
     for (const [k, compiled] of entries.entries()) {
       code[at] = this.#number(compiled)
       code[at + 1] = programs[k] as number
-      code.fill(0, at + entryHeader, at + entryHeader + this.#arena.width)
-      at += entryHeader
+      code.fill(0, at + 2, at + entryHeader + this.#arena.width)
       this.#change(compiled, at)
-      at += this.#arena.width
+      at += entryHeader + this.#arena.width
     }
     return place
   }
@@ -117,8 +117,10 @@ export class Flat {
     const { word, shift } = this.#arena
     for (const [i, before] of (replaces as Int32Array).entries()) {
       const component = writes[2 * i] as number
-      const place = at + (word[component] as number)
-      this.code[place] = (this.code[place] as number) ^ ((before ^ (writes[2 * i + 1] as number)) << (shift[component] as number))
+      const after = writes[2 * i + 1] as number
+      const place = at + entryHeader + (word[component] as number)
+      this.code[place] = (this.code[place] as number) ^ ((before ^ after) << (shift[component] as number))
+      this.code[at + 2] = (this.code[at + 2] as number) ^ keyOfValue(component, before) ^ keyOfValue(component, after)
     }
   }
 

@@ -18,8 +18,6 @@ class Asked {
   readonly property: StateProperty
   /** Components it has ever looked at: 1. */
   readonly reads: Uint8Array
-  /** Times it looked at the state itself. */
-  looks = 0
   keys: Keys = { components: [], bits: [] }
   fields: Fields = { at: new Int32Array(0) }
   answers = new Uint8Array(0)
@@ -36,7 +34,6 @@ class Asked {
 
   /** @param key where the answer is to be kept; -1: nowhere */
   ask(ids: Int32Array, key: number): boolean {
-    this.looks++
     const answer = this.property.holds(this.#states.look(ids))
     if (key >= 0) this.answers[key] = answer ? holding : broken
     return answer
@@ -64,95 +61,95 @@ class Asked {
   }
 }
 
-export type Judge = {
+const nothing: readonly string[] = []
+
+export class Judge {
   /** Grows when `concerns` may answer otherwise than before. */
-  readonly version: number
+  version = 0
+  readonly #reached: Set<string>
+  readonly #arena: Arena
+  readonly #ids: Int32Array
+  #open: Asked[]
+  #fitted = false
+
+  /** @param reached gets the names of `sometimes` properties that some state satisfies */
+  constructor(product: Product, reached: Set<string>, arena: Arena) {
+    this.#reached = reached
+    this.#arena = arena
+    this.#ids = new Int32Array(product.components.length)
+    this.#open = product.properties.filter((property) => property.local === undefined).map((property) => new Asked(product, property))
+  }
+
   /** Whether a step that touched these components may have changed any answer. */
-  concerns(touched: Int32Array): boolean
+  concerns(touched: Int32Array): boolean {
+    const open = this.#open
+    for (let i = 0; i < open.length; i++) {
+      const { reads } = open[i] as Asked
+      for (let j = 0; j < touched.length; j++) if (reads[touched[j] as number] === 1) return true
+    }
+    return false
+  }
+
   /** Components have new values, or states are packed otherwise. */
-  fit(): void
-  /** `broke` is told each `always` that a state of the arena breaks; each `sometimes` that it satisfies is added to `reached`. */
-  judge(state: number, broke: (property: string) => void): void
-}
-
-export function createJudge(product: Product, reached: Set<string>, arena: Arena): Judge {
-  const asked = product.properties.filter((property) => property.local === undefined).map((property) => new Asked(product, property))
-  const ids = new Int32Array(product.components.length)
-  let open = asked
-  let version = 0
-  let fitted = false
-
-  function fit(): void {
-    fitted = true
+  fit(): void {
+    this.#fitted = true
     const shared = new Map<string, Fields>()
-    for (const one of open) {
+    for (const one of this.#open) {
       one.outgrown()
       const { components, bits } = one.keys
       const name = `${components.join()}/${bits.join()}`
-      const known = shared.get(name)
-      one.fields = known ?? fieldsOf(arena, one.keys)
+      one.fields = shared.get(name) ?? fieldsOf(this.#arena, one.keys)
       shared.set(name, one.fields)
     }
   }
 
-  function settle(one: Asked, holds: boolean, broke: (property: string) => void): boolean {
-    const { kind, name } = one.property
-    if (holds === (kind === 'always')) return false
-    if (kind === 'always') broke(name)
-    else reached.add(name)
-    return true
-  }
-
-  return {
-    get version() {
-      return version
-    },
-    concerns(touched) {
-      for (let i = 0; i < open.length; i++) {
-        const { reads } = open[i] as Asked
-        for (let j = 0; j < touched.length; j++) if (reads[touched[j] as number] === 1) return true
+  /** Names of `always` properties that a state of the arena breaks. */
+  broken(state: number): readonly string[] {
+    const open = this.#open
+    if (open.length === 0) return nothing
+    if (!this.#fitted) this.fit()
+    const { words, width } = this.#arena
+    const base = state * width
+    let broke = nothing
+    let reached = false
+    let unpacked = false
+    let last: Fields | null = null
+    let key = 0
+    for (let i = 0; i < open.length; i++) {
+      const one = open[i] as Asked
+      const { fields, answers } = one
+      if (fields !== last) {
+        last = fields
+        key = 0
+        const { at } = fields
+        for (let j = 0; j < at.length; j += 4)
+          key |= (((words[base + (at[j] as number)] as number) >>> (at[j + 1] as number)) & (at[j + 2] as number)) << (at[j + 3] as number)
       }
-      return false
-    },
-    fit,
-    judge(state, broke) {
-      if (open.length === 0) return
-      if (!fitted) fit()
-      const { words, width } = arena
-      const base = state * width
-      let settled = false
-      let unpacked = false
-      let last: Fields | null = null
-      let key = 0
-      for (let i = 0; i < open.length; i++) {
-        const one = open[i] as Asked
-        const { fields, answers } = one
-        if (fields !== last) {
-          last = fields
-          key = 0
-          const { at } = fields
-          for (let j = 0; j < at.length; j += 4)
-            key |= (((words[base + (at[j] as number)] as number) >>> (at[j + 1] as number)) & (at[j + 2] as number)) << (at[j + 3] as number)
-        }
-        const known = answers[key]
-        if (known === holding || known === broken) {
-          if ((known === holding) !== (one.property.kind === 'always')) settled = settle(one, known === holding, broke) || settled
-          continue
-        }
-        if (!unpacked) arena.unpack(state, ids)
+      const known = answers[key]
+      let holds = known === holding
+      if (known !== holding && known !== broken) {
+        if (!unpacked) this.#arena.unpack(state, this.#ids)
         unpacked = true
-        const holds = one.ask(ids, known === undefined ? -1 : key)
+        holds = one.ask(this.#ids, known === undefined ? -1 : key)
         if (one.outgrown()) {
-          version++
-          fitted = false
+          this.version++
+          this.#fitted = false
         }
-        settled = settle(one, holds, broke) || settled
       }
-      if (!settled) return
-      // A property that is broken is told once, with the shortest way; one that was reached is reached.
-      open = open.filter(({ property: { kind, name } }) => kind === 'always' || !reached.has(name))
-      version++
-    },
+      const { kind, name } = one.property
+      if (holds === (kind === 'always')) continue
+      if (kind === 'always') broke = [...broke, name]
+      else {
+        this.#reached.add(name)
+        reached = true
+      }
+    }
+    // What was reached once need not be asked again.
+    if (reached) {
+      this.#open = open.filter(({ property: { kind, name } }) => kind === 'always' || !this.#reached.has(name))
+      this.version++
+    }
+    return broke
   }
 }
 

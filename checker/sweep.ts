@@ -5,27 +5,33 @@
  */
 import { type Arena, hashAt, hashPair } from './arena.ts'
 import { entryHeader, Flat, header, notFlat, operationStride, unknown } from './flat.ts'
-import type { Tables } from './tables.ts'
+import { keyOf, keyOfValue } from './key.ts'
+import { neverAsked, type Results, type Tables } from './tables.ts'
 
 const firstRoom = 64
 
 export class Sweep {
-  /** Successors found for the last state: outcome, hash, and words from `width * k`. */
+  /** Successors found for the last state: outcome, hash, and words from `room * k`. */
   count = 0
   outcomes = new Int32Array(firstRoom)
   hashes = new Int32Array(firstRoom)
   words = new Int32Array(2 * firstRoom)
+  /** Keys of the successors (key.ts), if they are wanted. */
+  keys = new Int32Array(firstRoom)
   /** Steps that change nothing. */
   idle = 0
   readonly flat: Flat
-  readonly #tables: Tables
+  readonly #results: Results
   readonly #arena: Arena
   readonly #ids: Int32Array
+  readonly #keyed: boolean
   /** Kept so that looking at the table ahead of time is not optimised away. */
   #touched = 0
 
-  constructor(tables: Tables, arena: Arena, keepIdle: boolean) {
-    this.#tables = tables
+  /** @param keyed whether keys are wanted */
+  constructor(tables: Tables, arena: Arena, keepIdle: boolean, keyed: boolean) {
+    this.#keyed = keyed
+    this.#results = tables.results
     this.#arena = arena
     this.#ids = new Int32Array(tables.product.components.length)
     this.flat = new Flat(tables.bundles, arena, keepIdle)
@@ -36,19 +42,32 @@ export class Sweep {
     const flat = this.flat
     flat.follow()
     if (!flat.usable) return false
-    const done = this.#arena.width <= 2 ? this.#pairs(state) : this.#wide(state)
-    return done
+    return this.#arena.width <= 2 ? this.#pairs(state) : this.#wide(state)
+  }
+
+  /** Numbers in `words` for each successor. */
+  get room(): number {
+    return Math.max(2, this.#arena.width)
+  }
+
+  #keyOf(state: number): number {
+    if (!this.#keyed) return 0
+    this.#arena.unpack(state, this.#ids)
+    return keyOf(this.#ids)
   }
 
   #pairs(state: number): boolean {
     const flat = this.flat
     const { heads } = flat
+    const results = this.#results
     const { width, words: states, word, shift, mask } = this.#arena
     const base = width * state
     const first = states[base] as number
     const second = width === 2 ? (states[base + 1] as number) : 0
     let { code } = flat
-    let { outcomes, hashes, words } = this
+    let { outcomes, hashes, words, keys } = this
+    const own = this.#keyOf(state)
+    const keyed = this.#keyed
     let count = 0
     let idle = 0
     let touched = 0
@@ -71,11 +90,13 @@ export class Sweep {
         outcomes = this.outcomes
         hashes = this.hashes
         words = this.words
+        keys = this.keys
       }
       let at = place + header
       for (let k = code[place] as number; k > 0; k--) {
         let one = first ^ (code[at + entryHeader] as number)
         let two = second
+        let key = own ^ (code[at + 2] as number)
         if (width === 2) two ^= code[at + entryHeader + 1] as number
         let program = code[at + 1] as number
         let possible = true
@@ -85,24 +106,26 @@ export class Sweep {
             let component = code[program] as number
             let right = shift[component] as number
             let before = ((word[component] === 0 ? one : two) >>> right) & (mask[component] as number)
-            let after = this.#tables.known(component, before, code[program + 1] as number)
+            let after = results.known(component, before, code[program + 1] as number)
             if (after === -1 && (code[program + 2] as number) >= 0) {
               component = code[program + 2] as number
               right = shift[component] as number
               before = ((word[component] === 0 ? one : two) >>> right) & (mask[component] as number)
-              after = this.#tables.known(component, before, code[program + 3] as number)
+              after = results.known(component, before, code[program + 3] as number)
             }
-            if (after === -2) return false
+            if (after === neverAsked) return false
             if (after === -1) {
               possible = false
               break
             }
             if (word[component] === 0) one ^= (before ^ after) << right
             else two ^= (before ^ after) << right
+            if (keyed) key ^= keyOfValue(component, before) ^ keyOfValue(component, after)
           }
         }
         if (possible) {
           outcomes[count] = code[at] as number
+          keys[count] = key
           words[2 * count] = one
           words[2 * count + 1] = two
           const hash = hashPair(one, two)
@@ -122,8 +145,10 @@ export class Sweep {
   #wide(state: number): boolean {
     const flat = this.flat
     const { heads } = flat
+    const results = this.#results
     const { width, words: states, word, shift, mask } = this.#arena
     const base = width * state
+    const own = this.#keyOf(state)
     let count = 0
     let idle = 0
     for (let b = 0; b < heads.length; b++) {
@@ -144,6 +169,7 @@ export class Sweep {
       for (let k = code[place] as number; k > 0; k--) {
         const to = width * count
         for (let i = 0; i < width; i++) words[to + i] = (states[base + i] as number) ^ (code[at + entryHeader + i] as number)
+        let key = own ^ (code[at + 2] as number)
         let program = code[at + 1] as number
         let possible = true
         if (program !== 0) {
@@ -153,24 +179,26 @@ export class Sweep {
             let place = to + (word[component] as number)
             let right = shift[component] as number
             let before = ((words[place] as number) >>> right) & (mask[component] as number)
-            let after = this.#tables.known(component, before, code[program + 1] as number)
+            let after = results.known(component, before, code[program + 1] as number)
             if (after === -1 && (code[program + 2] as number) >= 0) {
               component = code[program + 2] as number
               place = to + (word[component] as number)
               right = shift[component] as number
               before = ((words[place] as number) >>> right) & (mask[component] as number)
-              after = this.#tables.known(component, before, code[program + 3] as number)
+              after = results.known(component, before, code[program + 3] as number)
             }
-            if (after === -2) return false
+            if (after === neverAsked) return false
             if (after === -1) {
               possible = false
               break
             }
             words[place] = (words[place] as number) ^ ((before ^ after) << right)
+            if (this.#keyed) key ^= keyOfValue(component, before) ^ keyOfValue(component, after)
           }
         }
         if (possible) {
           this.outcomes[count] = code[at] as number
+          this.keys[count] = key
           const hash = hashAt(words, to, width)
           this.hashes[count++] = hash
           this.#touched |= this.#arena.touch(hash)
@@ -208,6 +236,9 @@ export class Sweep {
     const hashes = new Int32Array(size)
     hashes.set(this.hashes)
     this.hashes = hashes
+    const keys = new Int32Array(size)
+    keys.set(this.keys)
+    this.keys = keys
     const words = new Int32Array(Math.max(2, this.#arena.width) * size)
     words.set(this.words)
     this.words = words

@@ -139,6 +139,34 @@ export class Bundle {
   }
 }
 
+/** A result of an operation that was never asked for. */
+export const neverAsked = -2
+
+/** Results of operations on components: a class, so that the inner loop's calls of it have one target in every search. */
+export class Results {
+  readonly #of: (number | undefined)[][][]
+
+  constructor(components: number) {
+    this.#of = Array.from({ length: components }, () => [])
+  }
+
+  /** Value of the component after the operation, -1 when it cannot be, or `neverAsked`. */
+  known(component: number, id: number, op: number): number {
+    return this.#of[component]?.[op]?.[id] ?? neverAsked
+  }
+
+  keep(component: number, id: number, op: number, after: number): number {
+    return (((this.#of[component] as (number | undefined)[][])[op] ??= [])[id] = after)
+  }
+
+  /** Every operation asked so far as component, op, id, result. */
+  *all(): Generator<[component: number, op: number, id: number, after: number]> {
+    for (const [component, ops] of this.#of.entries())
+      for (const [op, table] of ops.entries())
+        if (table) for (const [id, after] of table.entries()) if (after !== undefined) yield [component, op, id, after]
+  }
+}
+
 /** Rules of one process together while they read few components. */
 function bundled(product: Product): number[][] {
   const bundles: { process: number; reads: Set<number>; rules: number[]; open: boolean }[] = []
@@ -156,7 +184,7 @@ export type Tables = ReturnType<typeof createTables>
 
 export function createTables(product: Product) {
   const memo: Nested[] = product.rules.map(() => [])
-  const nexts: (number | undefined)[][][] = product.components.map(() => [])
+  const results = new Results(product.components.length)
   const { look } = createStates(product)
   const compiledOnce = new Map<Outcome, Compiled>()
   const counters = { misses: 0, expansions: 0 }
@@ -239,17 +267,11 @@ export function createTables(product: Product) {
     return found
   }
 
-  /** `next` without asking: -2 when it was never asked. */
-  function known(component: number, id: number, op: number): number {
-    return nexts[component]?.[op]?.[id] ?? -2
-  }
-
   function next(component: number, id: number, op: number): number {
-    const table = ((nexts[component] as (number | undefined)[][])[op] ??= [])
-    const known = table[id]
-    if (known !== undefined) return known
+    const known = results.known(component, id, op)
+    if (known !== neverAsked) return known
     counters.misses++
-    return (table[id] = product.next(component, id, op))
+    return results.keep(component, id, op, product.next(component, id, op))
   }
 
   /** Applies an outcome to `ids` in place. False when an operation had no way to happen: then `ids` is as it was. */
@@ -317,8 +339,7 @@ export function createTables(product: Product) {
     outcomes,
     bundles,
     allowed,
-    next,
-    known,
+    results,
     apply,
     judgeNew,
     brokenBy,
@@ -334,12 +355,7 @@ export function createTables(product: Product) {
         yield* walk(rule, nested, depth, [])
       }
     },
-    /** Every operation asked so far as component, op, id, result. */
-    *operations(): Generator<[component: number, op: number, id: number, after: number]> {
-      for (const [component, ops] of nexts.entries())
-        for (const [op, table] of ops.entries())
-          if (table) for (const [id, after] of table.entries()) if (after !== undefined) yield [component, op, id, after]
-    },
+    operations: () => results.all(),
   }
 }
 
