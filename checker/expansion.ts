@@ -157,6 +157,7 @@ export class Expansion {
     const share = this.#share
     const parent = share === null ? at : share.parent(at)
     for (let k = 0; k < count; k++) {
+      sweep.note(k)
       if (share !== null && share.send(sweep.keys[k] as number, sweep.words, sweep.room * k, parent)) continue
       const index = sweep.add(k, parent)
       if (index >= 0) {

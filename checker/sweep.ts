@@ -9,6 +9,11 @@ import { keyOf, keyOfValue } from './key.ts'
 import { neverAsked, type Results, type Tables } from './tables.ts'
 
 const firstRoom = 64
+/**
+ * Pairs remembered: 64 KiB, which the nearest caches hold. Steps that do not depend on one another lead to one state along many ways that lie
+ * close together in a search, so that three of four successors are found here and the table, which no cache holds, is not looked at.
+ */
+const recentBits = 13
 
 export class Sweep {
   /** Successors found for the last state: outcome, hash, and words from `room * k`. */
@@ -18,13 +23,15 @@ export class Sweep {
   words = new Int32Array(2 * firstRoom)
   /** Keys of the successors (key.ts), if they are wanted. */
   keys = new Int32Array(firstRoom)
-  /** Steps that change nothing. */
+  /** Steps that change nothing, or lead to one of the states noted last. */
   idle = 0
   readonly flat: Flat
   readonly #results: Results
   readonly #arena: Arena
   readonly #ids: Int32Array
   readonly #keyed: boolean
+  readonly #recent: Int32Array | null
+  #recentOf = -1
   /** Kept so that looking at the table ahead of time is not optimised away. */
   #touched = 0
 
@@ -35,6 +42,8 @@ export class Sweep {
     this.#arena = arena
     this.#ids = new Int32Array(tables.product.components.length)
     this.flat = new Flat(tables.bundles, arena, keepIdle)
+    // Who wants each step wants to know where it leads.
+    this.#recent = keepIdle ? null : new Int32Array(2 << recentBits)
   }
 
   /** Whether the successors of a state could be told. */
@@ -42,6 +51,7 @@ export class Sweep {
     const flat = this.flat
     flat.follow()
     if (!flat.usable) return false
+    if (this.#recentOf !== this.#arena.layout) this.#forget()
     return this.#arena.width <= 2 ? this.#pairs(state) : this.#wide(state)
   }
 
@@ -68,6 +78,7 @@ export class Sweep {
     let { outcomes, hashes, words, keys } = this
     const own = this.#keyOf(state)
     const keyed = this.#keyed
+    const recent = this.#recent
     let count = 0
     let idle = 0
     let touched = 0
@@ -124,13 +135,17 @@ export class Sweep {
           }
         }
         if (possible) {
-          outcomes[count] = code[at] as number
-          keys[count] = key
-          words[2 * count] = one
-          words[2 * count + 1] = two
           const hash = hashPair(one, two)
-          hashes[count++] = hash
-          touched |= this.#arena.touch(hash)
+          const place = 2 * (hash >>> (32 - recentBits))
+          if (recent !== null && recent[place] === one && recent[place + 1] === two) idle++
+          else {
+            outcomes[count] = code[at] as number
+            keys[count] = key
+            words[2 * count] = one
+            words[2 * count + 1] = two
+            hashes[count++] = hash
+            touched |= this.#arena.touch(hash)
+          }
         }
         at += entryHeader + width
       }
@@ -209,6 +224,25 @@ export class Sweep {
     this.count = count
     this.idle = idle
     return true
+  }
+
+  /** Remembers successor `k`, which was added or sent: until states are packed otherwise it need not be given again. */
+  note(k: number): void {
+    if (this.#recent === null || this.#arena.width > 2) return
+    const place = 2 * ((this.hashes[k] as number) >>> (32 - recentBits))
+    this.#recent[place] = this.words[2 * k] as number
+    this.#recent[place + 1] = this.words[2 * k + 1] as number
+  }
+
+  #forget(): void {
+    this.#recentOf = this.#arena.layout
+    if (this.#recent === null) return
+    this.#recent.fill(0)
+    // Nothing noted is what is 0: at the one place where a state of zeros would be looked for there is one that is never looked for there.
+    const place = hashPair(0, 0) >>> (32 - recentBits)
+    let other = 1
+    while (hashPair(other, 0) >>> (32 - recentBits) === place) other++
+    this.#recent[2 * place] = other
   }
 
   /** Adds successor `k`: the index of a new state, or -1 - index of a known one. */
