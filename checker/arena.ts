@@ -13,6 +13,8 @@ const smallTable = 1 << 16
 const inlined = 2
 /** More values than a component will ever have. */
 const mostBits = 24
+/** Bits a component may have beyond those it needs. */
+const mostSpare = 2
 /** Slots per state are between 1.4 and 2.9: shorter probes are not worth more memory. */
 const fullest = 0.7
 
@@ -115,7 +117,8 @@ export class Arena {
       if (bits === 0) continue
       const at = [before.word[i] as number, before.shift[i] as number, this.word[i] as number, this.shift[i] as number] as const
       const [fromWord, fromShift, toWord, toShift] = runs.slice(-5) as [number, number, number, number]
-      const joins = runs.length > 0 && at[0] === fromWord && at[2] === toWord && at[1] === fromShift + reaches && at[3] === toShift + reaches
+      const joins =
+        runs.length > 0 && at[0] === fromWord && at[2] === toWord && at[1] === fromShift + reaches && at[3] === toShift + reaches
       if (joins) {
         reaches += bits
         runs[runs.length - 1] = maskOf(reaches)
@@ -127,9 +130,13 @@ export class Arena {
     return runs
   }
 
-  /** Bits that would be left over go to the components that will outgrow theirs first if they grow on as they did, so that packing anew stays rare. */
+  /**
+   * Bits that would be left over go to the components that will outgrow theirs first if they grow on as they did, so that packing anew stays
+   * rare. None gets many: tables by packed values (flat.ts) are as large as there are bits.
+   */
   #spend(sizes: readonly number[]): void {
-    const needed = this.#wordsFor(this.#bits)
+    const words = this.#wordsFor(this.#bits)
+    const needed = this.#bits
     const done = new Set<number>()
     for (;;) {
       let closest = -1
@@ -138,12 +145,14 @@ export class Arena {
           closest = i
       if (closest < 0) return
       const wider = this.#bits.slice()
-      wider[closest] = (wider[closest] as number) + 1
-      if (this.#wordsFor(wider) === needed && (wider[closest] as number) <= mostBits) this.#bits = wider
+      const bits = (wider[closest] as number) + 1
+      wider[closest] = bits
+      if (bits <= Math.min((needed[closest] as number) + mostSpare, mostBits) && this.#wordsFor(wider) === words) this.#bits = wider
       else done.add(closest)
     }
   }
 
+  /** Values expected before long, to those there is room for. */
   #filled(component: number, size: number): number {
     return (size * size) / (this.#before[component] as number) / 2 ** (this.#bits[component] as number)
   }

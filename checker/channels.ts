@@ -75,11 +75,14 @@ export class Channels {
   }
 }
 
+type Deliverable = { item: Item; id: number; rest: number }
+
 /** What one mailbox has ever contained, numbered by itself so that it needs few bits. */
 export class Mailbox {
   readonly contents = new Interner<readonly number[]>()
   readonly #channels: Channels
   readonly #bound: number
+  readonly #deliverable: (readonly Deliverable[])[] = []
 
   /** @param bound messages that may wait */
   constructor(channels: Channels, bound: number) {
@@ -123,7 +126,11 @@ export class Mailbox {
   }
 
   /** What can be handed over next, and what then still waits. */
-  deliverable(content: number): { item: Item; id: number; rest: number }[] {
+  deliverable(content: number): readonly Deliverable[] {
+    return (this.#deliverable[content] ??= this.#nextOf(content))
+  }
+
+  #nextOf(content: number): Deliverable[] {
     const items = this.contents.get(content)
     const { order } = this.#channels
     if (order === 'fifo') {

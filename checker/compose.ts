@@ -172,6 +172,13 @@ function memberRule(composition: Composition, member: Member): Rule {
   }
   const finished = new Map<string, Outcome>()
   const moves = new Map<number, Move[]>()
+  /** By local state, item and capability tables: the same is handed over with many a mailbox around it. */
+  const handed: (Delivery | null)[][][] = []
+  const handOver = (id: number, local: Local, state: number, { item, id: number }: { item: Item; id: number }): Delivery | null => {
+    const of = ((handed[id] ??= [])[number] ??= [])
+    const known = of[state]
+    return known === undefined ? (of[state] = deliveries(composition, member, local, state, item, number)) : known
+  }
 
   function finish(
     state: number,
@@ -247,7 +254,7 @@ function memberRule(composition: Composition, member: Member): Rule {
       }
       const deliver = composition.group(member, 'deliver', true)
       for (const next of member.box.deliverable(content as number)) {
-        const delivery: Delivery | null = deliveries(composition, member, local, state as number, next.item, next.id)
+        const delivery = handOver(id as number, local, state as number, next)
         if (delivery === null) {
           // Nobody waits for it any more.
           outcomes.push({

@@ -109,7 +109,8 @@ export class Expansion {
     const { mayEnd } = this.#tables.product
     if (this.#successors === 0 && mayEnd) {
       this.arena.unpack(at, this.#ids)
-      if (!mayEnd(this.#look(this.#ids))) this.#sight({ kind: 'deadlock', property: 'no deadlock', at, detail: 'nothing can happen any more' })
+      if (!mayEnd(this.#look(this.#ids)))
+        this.#sight({ kind: 'deadlock', property: 'no deadlock', at, detail: 'nothing can happen any more' })
     }
     this.edges?.end()
   }
