@@ -6,15 +6,13 @@
  * early and seldom, because the number of local values grows far slower than the number of states.
  */
 
+import { bitsFor, layoutOf, maskOf, unpackAt } from './layout.ts'
+
 const firstCapacity = 1 << 10
 /** A table this large (12 bytes a slot) is outside the nearest cache whatever one does: smaller ones grow in larger strides. */
 const smallTable = 1 << 16
 /** Words of a state that the table holds itself. */
 const inlined = 2
-/** More values than a component will ever have. */
-const mostBits = 24
-/** Bits a component may have beyond those it needs. */
-const mostSpare = 2
 /** Slots per state are between 1.4 and 2.9: shorter probes are not worth more memory. */
 const fullest = 0.7
 
@@ -32,7 +30,7 @@ export class Arena {
   parents = new Int32Array(firstCapacity)
   #bits: Int32Array
   /** Sizes when states were last packed anew. */
-  #before: Int32Array
+  #before: readonly number[]
   /** Up to two words: the words and 1 + index. More: the hash and 1 + index. 0: empty. */
   #slots = new Int32Array(0)
   #last = 0
@@ -42,7 +40,7 @@ export class Arena {
 
   constructor(components: number) {
     this.#bits = new Int32Array(components)
-    this.#before = new Int32Array(components).fill(1)
+    this.#before = Array.from({ length: components }, () => 1)
     this.word = new Int32Array(components)
     this.shift = new Int32Array(components)
     this.mask = new Int32Array(components)
@@ -61,35 +59,27 @@ export class Arena {
   }
 
   #layOut(): void {
-    let word = 0
-    let used = 0
-    for (let i = 0; i < this.#bits.length; i++) {
-      const bits = this.#bits[i] as number
-      if (used + bits > 32) {
-        word++
-        used = 0
-      }
-      this.word[i] = word
-      this.shift[i] = used
-      this.mask[i] = maskOf(bits)
-      used += bits
-    }
-    this.width = word + 1
+    const { word, shift, mask, width } = layoutOf(this.#bits)
+    this.word = word
+    this.shift = shift
+    this.mask = mask
+    this.width = width
   }
 
   /** Makes room for values below `sizes[i]` of each component. */
   fit(sizes: readonly number[]): void {
-    let grown = false
-    for (const [i, size] of sizes.entries()) if (size > (this.mask[i] as number) + 1) grown = true
-    if (!grown) return
+    if (sizes.every((size, i) => size <= (this.mask[i] as number) + 1)) return
+    this.repack(bitsFor(sizes, this.#before), this.layout + 1)
+    this.#before = Array.from(sizes)
+  }
+
+  /** Packs every state anew, with so many bits for each component. */
+  repack(bits: Int32Array, layout: number): void {
     const { width, words, count } = this
     const before = { word: this.word.slice(), shift: this.shift.slice(), bits: this.#bits }
-    // What was left over earlier may be needed elsewhere now.
-    this.#bits = Int32Array.from(sizes, bitsFor)
-    this.#spend(sizes)
-    this.#before = Int32Array.from(sizes)
+    this.#bits = bits
     this.#layOut()
-    this.layout++
+    this.layout = layout
     const runs = this.#runs(before)
     const packed = new Int32Array(this.#capacity * this.width)
     for (let i = 0; i < runs.length; i += 5) {
@@ -130,46 +120,6 @@ export class Arena {
     return runs
   }
 
-  /**
-   * Bits that would be left over go to the components that will outgrow theirs first if they grow on as they did, so that packing anew stays
-   * rare. None gets many: tables by packed values (flat.ts) are as large as there are bits.
-   */
-  #spend(sizes: readonly number[]): void {
-    const words = this.#wordsFor(this.#bits)
-    const needed = this.#bits
-    const done = new Set<number>()
-    for (;;) {
-      let closest = -1
-      for (const [i, size] of sizes.entries())
-        if (size > 1 && !done.has(i) && (closest < 0 || this.#filled(i, size) > this.#filled(closest, sizes[closest] as number)))
-          closest = i
-      if (closest < 0) return
-      const wider = this.#bits.slice()
-      const bits = (wider[closest] as number) + 1
-      wider[closest] = bits
-      if (bits <= Math.min((needed[closest] as number) + mostSpare, mostBits) && this.#wordsFor(wider) === words) this.#bits = wider
-      else done.add(closest)
-    }
-  }
-
-  /** Values expected before long, to those there is room for. */
-  #filled(component: number, size: number): number {
-    return (size * size) / (this.#before[component] as number) / 2 ** (this.#bits[component] as number)
-  }
-
-  #wordsFor(bits: Int32Array): number {
-    let words = 1
-    let used = 0
-    for (const count of bits) {
-      if (used + count > 32) {
-        words++
-        used = 0
-      }
-      used += count
-    }
-    return words
-  }
-
   pack(ids: ArrayLike<number>, into: Int32Array): void {
     into.fill(0)
     for (let i = 0; i < this.word.length; i++) {
@@ -179,19 +129,29 @@ export class Arena {
   }
 
   unpack(state: number, into: Int32Array | number[]): void {
-    const base = state * this.width
-    const { words, word, shift, mask } = this
-    for (let i = 0; i < word.length; i++)
-      into[i] = ((words[base + (word[i] as number)] as number) >>> (shift[i] as number)) & (mask[i] as number)
+    unpackAt(this.words, state, this, into)
+  }
+
+  /** Bits of each component in the present layout. */
+  get bits(): Int32Array {
+    return this.#bits
   }
 
   /** The state's index when it is new, otherwise -1 - index. */
   add(packed: Int32Array, parent: number): number {
+    return this.addAt(packed, 0, this.hashOf(packed, 0), parent)
+  }
+
+  hashOf(packed: Int32Array, from: number): number {
     const { width } = this
-    if (width > inlined) return this.addWide(packed, 0, hashAt(packed, 0, width), parent)
-    const first = packed[0] as number
-    const second = width === 2 ? (packed[1] as number) : 0
-    return this.addPair(first, second, hashPair(first, second), parent)
+    return width > inlined ? hashAt(packed, from, width) : hashPair(packed[from] as number, width === 2 ? (packed[from + 1] as number) : 0)
+  }
+
+  /** `add` with the hash given, of a state that is at `from` in `packed`. */
+  addAt(packed: Int32Array, from: number, hash: number, parent: number): number {
+    const { width } = this
+    if (width > inlined) return this.addWide(packed, from, hash, parent)
+    return this.addPair(packed[from] as number, width === 2 ? (packed[from + 1] as number) : 0, hash, parent)
   }
 
   /** `add` for states of more than two words, which are at `from` in `packed`. */
@@ -241,8 +201,7 @@ export class Arena {
     const slots = this.#slots
     const stride = width <= inlined ? 3 : 2
     const last = this.#last
-    const hash = width <= inlined ? hashPair(packed[0] as number, width === 2 ? (packed[1] as number) : 0) : hashAt(packed, 0, width)
-    let at = hash >>> this.#shift
+    let at = this.hashOf(packed, 0) >>> this.#shift
     for (
       let found = slots[stride * at + stride - 1] as number;
       found !== 0;
@@ -334,9 +293,6 @@ export class Arena {
     this.#shift = 32 - Math.log2(size)
   }
 }
-
-const bitsFor = (size: number): number => Math.ceil(Math.log2(Math.max(1, size)))
-const maskOf = (bits: number): number => (bits === 32 ? -1 : (1 << bits) - 1)
 
 export function hashPair(first: number, second: number): number {
   let h = Math.imul(first ^ (first >>> 15), 0x85ebca6b) ^ Math.imul(second ^ (second >>> 13), 0xc2b2ae35)

@@ -160,40 +160,39 @@ function start(composition: Composition, faults: number): number[] {
   return vector
 }
 
+/** What is handed over, and what comes of it where that does not depend on what else waits. */
+type Handed = { delivery: Delivery | null; outcome: Outcome | null }
+
 function memberRule(composition: Composition, member: Member): Rule {
   const { model } = member.part
-  const stepped = new Map<string, ReturnType<typeof take>>()
+  // A step comes up again where other actors' doings are around it.
+  const stepped = composition.members.size > 1 ? new Map<string, ReturnType<typeof take>>() : null
   const step = (key: string, move: { event: Event; before: Local }) => {
-    const known = stepped.get(key)
+    const known = stepped?.get(key)
     if (known) return known
     const result = take(member.stepper, move)
-    stepped.set(key, result)
+    stepped?.set(key, result)
     return result
   }
-  const finished = new Map<string, Outcome>()
-  const moves = new Map<number, Move[]>()
-  /** By local state, item and capability tables: the same is handed over with many a mailbox around it. */
-  const handed: (Delivery | null)[][][] = []
-  const handOver = (id: number, local: Local, state: number, { item, id: number }: { item: Item; id: number }): Delivery | null => {
-    const of = ((handed[id] ??= [])[number] ??= [])
-    const known = of[state]
-    return known === undefined ? (of[state] = deliveries(composition, member, local, state, item, number)) : known
-  }
+  const moves: Move[][] = []
+  /** Outcomes that depend on nothing that waits: by local state, capability tables and move; by local state, item and capability tables. */
+  const taken: (Outcome | undefined)[][][] = []
+  const handed: Handed[][][] = []
+  const handOver = (id: number, local: Local, state: number, { item, id: number }: { item: Item; id: number }): Handed =>
+    (((handed[id] ??= [])[number] ??= [])[state] ??= { delivery: deliveries(composition, member, local, state, item, number), outcome: null })
 
   function finish(
     state: number,
-    mailbox: { before: number; after: number },
+    after: number,
     move: { event: Event; before: Local; label: string },
     key: string,
     group: number,
     more?: (outbox: Outbox) => void,
-  ): Outcome {
+  ): { outcome: Outcome; plain: boolean } {
     const { next, out, handled, problem } = step(key, move)
     // What a step sends depends on what waits only where the actor gives something up.
     const plain = !more && !out.some(({ type }) => type === 'cancel')
-    const known = plain ? finished.get(`${key}/${state}`) : undefined
-    if (known) return mailbox.after === mailbox.before ? known : { ...known, writes: [...known.writes, member.mailbox, mailbox.after] }
-    const waiting = member.box.shown(mailbox.after)
+    const waiting = member.box.shown(after)
     const outbox = new Outbox(composition, member, next, state, waiting)
     const dead = problem?.kind === 'crash'
     if (!dead) {
@@ -219,8 +218,7 @@ function memberRule(composition: Composition, member: Member): Rule {
       ...(broken ? { problem: broken } : {}),
       ...(dead ? { dead: true as const } : {}),
     }
-    if (plain) finished.set(`${key}/${state}`, outcome)
-    return mailbox.after === mailbox.before || dead ? outcome : { ...outcome, writes: [...outcome.writes, member.mailbox, mailbox.after] }
+    return { outcome, plain }
   }
 
   return {
@@ -229,32 +227,39 @@ function memberRule(composition: Composition, member: Member): Rule {
     process: member.process,
     expand(state, id, content) {
       const local = member.locals.get(id as number)
-      let own = moves.get(id as number)
-      if (!own) {
-        own = movesOf(model, local, (pending) => pending.what === 'request' && pending.target !== undefined, composition.deadlines)
-        moves.set(id as number, own)
-      }
-      const same = { before: content as number, after: content as number }
+      const own = (moves[id as number] ??= movesOf(
+        model,
+        local,
+        (pending) => pending.what === 'request' && pending.target !== undefined,
+        composition.deadlines,
+      ))
       const waiting = member.box.shown(content as number)
       const outcomes: Outcome[] = []
+      const known = ((taken[id as number] ??= [])[state as number] ??= [])
       for (const [index, move] of own.entries()) {
         const given = move.gaveUp?.request
         // An answer on its way closed the request: nothing is left to give up.
         if (given !== undefined && isAnswered(waiting, given)) continue
-        outcomes.push(
-          finish(
-            state as number,
-            same,
-            move,
-            `${id}/${index}`,
-            composition.group(member, move.source, move.certain),
-            move.gaveUp && ((outbox) => outbox.withdraw(move.gaveUp as NonNullable<Move['gaveUp']>)),
-          ),
+        const before = known[index]
+        if (before) {
+          outcomes.push(before)
+          continue
+        }
+        const { outcome, plain } = finish(
+          state as number,
+          content as number,
+          move,
+          `${id}/${index}`,
+          composition.group(member, move.source, move.certain),
+          move.gaveUp && ((outbox) => outbox.withdraw(move.gaveUp as NonNullable<Move['gaveUp']>)),
         )
+        if (plain) known[index] = outcome
+        outcomes.push(outcome)
       }
       const deliver = composition.group(member, 'deliver', true)
       for (const next of member.box.deliverable(content as number)) {
-        const delivery = handOver(id as number, local, state as number, next)
+        const known = handOver(id as number, local, state as number, next)
+        const { delivery } = known
         if (delivery === null) {
           // Nobody waits for it any more.
           outcomes.push({
@@ -276,25 +281,25 @@ function memberRule(composition: Composition, member: Member): Rule {
           })
           continue
         }
-        const outcome = finish(
-          delivery.state,
-          { before: content as number, after: next.rest },
-          delivery.move,
-          `${id}<${delivery.key}`,
-          deliver,
-        )
-        if (delivery.state !== state && !outcome.writes.some((component, i) => i % 2 === 0 && component === capabilitiesAt))
-          outcomes.push({ ...outcome, writes: [...outcome.writes, capabilitiesAt, delivery.state] })
+        const found =
+          known.outcome === null
+            ? finish(delivery.state, next.rest, delivery.move, `${id}<${delivery.key}`, deliver)
+            : { outcome: known.outcome, plain: true }
+        if (found.plain) known.outcome = found.outcome
+        const writes: number[] = []
+        if (next.rest !== content && !found.outcome.dead) writes.push(member.mailbox, next.rest)
+        if (delivery.state !== state && !found.outcome.writes.some((component, i) => i % 2 === 0 && component === capabilitiesAt))
+          writes.push(capabilitiesAt, delivery.state)
+        const outcome = writes.length === 0 ? found.outcome : { ...found.outcome, writes: [...found.outcome.writes, ...writes] }
         // A message the machine does not take stays in a bag or set: it is not a step.
-        else if (composition.channels.keeps && isIdle(outcome, id as number, next.rest === content)) continue
-        else outcomes.push(outcome)
+        if (!(composition.channels.keeps && isIdle(outcome, id as number, next.rest === content))) outcomes.push(outcome)
       }
       return outcomes
     },
   }
 
   function isIdle(outcome: Outcome, id: number, stays: boolean): boolean {
-    return stays && outcome.writes[1] === id && outcome.operations.length === 0 && !outcome.problem && outcome.info.ignored === true
+    return stays && outcome.writes.length === 2 && outcome.writes[1] === id && outcome.operations.length === 0 && !outcome.problem && outcome.info.ignored === true
   }
 }
 

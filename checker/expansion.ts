@@ -5,7 +5,7 @@
 import { Arena } from './arena.ts'
 import { createEdges } from './edges.ts'
 import { Judge } from './judge.ts'
-import { keyOf } from './key.ts'
+import type { Key } from './key.ts'
 import { createStates, type Problem, type States } from './product.ts'
 import { Sweep } from './sweep.ts'
 import type { Bundle, Compiled, Tables } from './tables.ts'
@@ -23,9 +23,11 @@ export type ExpansionOptions = {
 
 /** How states are shared out among several searches. */
 export type Share = {
+  key: Key
+  /** Packs the arena as all searches do. */
+  layOut(arena: Arena): void
   /** What to write down as parent for a state of this search. */
   parent(index: number): number
-  owns(key: number): boolean
   /** Sends a state to whom it belongs. False: it belongs here. */
   send(key: number, words: Int32Array, from: number, parent: number): boolean
 }
@@ -49,6 +51,9 @@ export class Expansion {
   readonly #crossing: boolean
   readonly #look: (ids: ArrayLike<number>) => States
   readonly #lookAfter: (ids: ArrayLike<number>) => States
+  readonly #hashes = new Int32Array(32)
+  /** Kept so that looking at the table ahead of time is not optimised away. */
+  #touched = 0
   #packed = new Int32Array(1)
   #known: number[]
   #seen = -1
@@ -72,31 +77,51 @@ export class Expansion {
     this.#crossing = (product.transitions?.length ?? 0) > 0
     // Where somebody looks at every step itself there is nothing to be taken as numbers alone.
     this.#sweep =
-      options.canonical || this.#crossing || options.ample ? null : new Sweep(tables, this.arena, this.edges !== null, this.#share !== null)
+      options.canonical || this.#crossing || options.ample ? null : new Sweep(tables, this.arena, this.edges !== null, this.#share?.key ?? null)
     this.#ids = new Int32Array(count)
     this.#after = new Int32Array(count)
     this.#look = createStates(product).look
     this.#lookAfter = createStates(product).look
     this.#known = this.#sizes()
     tables.judgeNew()
-    this.arena.fit(this.#known)
+    this.#layOut()
     this.#packed = new Int32Array(this.arena.width)
   }
 
-  /** Adds the initial states, those that belong here. */
+  /** Adds the initial states. */
   start(): void {
     for (const vector of this.#tables.product.initial) {
       this.#after.set(vector)
       this.#options.canonical?.(this.#after)
       this.adjust()
       this.arena.pack(this.#after, this.#packed)
-      if (this.#share === null || this.#share.owns(keyOf(this.#after))) this.receive(this.#packed, -1)
+      this.receive(this.#packed, -1)
     }
   }
 
   /** Adds a packed state that comes from elsewhere. */
   receive(packed: Int32Array, parent: number): void {
-    const index = this.arena.add(packed, parent)
+    this.#keep(this.arena.add(packed, parent))
+  }
+
+  /** Adds packed states that come from elsewhere, each with its parent before it, from `first` on. */
+  receiveAll(batch: Int32Array, first: number): void {
+    const { arena } = this
+    const step = arena.width + 1
+    const hashes = this.#hashes
+    for (let from = first; from < batch.length; from += step * hashes.length) {
+      const end = Math.min(batch.length, from + step * hashes.length)
+      for (let at = from, k = 0; at < end; at += step, k++) {
+        const hash = arena.hashOf(batch, at + 1)
+        hashes[k] = hash
+        this.#touched |= arena.touch(hash)
+      }
+      for (let at = from, k = 0; at < end; at += step, k++)
+        this.#keep(arena.addAt(batch, at + 1, hashes[k] as number, batch[at] as number))
+    }
+  }
+
+  #keep(index: number): void {
     if (index < 0) return
     this.#options.onNew?.(index)
     this.#judgeState(index)
@@ -123,11 +148,16 @@ export class Expansion {
     for (let i = 0; i < components.length; i++) if (components[i]?.size() !== this.#known[i]) grown = true
     if (!grown) return
     this.#known = this.#sizes()
-    this.arena.fit(this.#known)
+    this.#layOut()
     for (const bundle of this.#tables.bundles) bundle.fit()
     this.#tables.judgeNew()
     this.#judge.fit()
     if (this.#packed.length !== this.arena.width) this.#packed = new Int32Array(this.arena.width)
+  }
+
+  #layOut(): void {
+    if (this.#share === null) this.arena.fit(this.#known)
+    else this.#share.layOut(this.arena)
   }
 
   #sizes(): number[] {
@@ -230,7 +260,7 @@ export class Expansion {
     canonical?.(after)
     if (canonical || this.#seen !== tables.counters.misses) this.adjust()
     this.arena.pack(after, this.#packed)
-    const key = this.#share === null ? 0 : keyOf(after)
+    const key = this.#share === null ? 0 : this.#share.key.of(after)
     after.set(this.#ids)
     this.#successors++
     if (this.#crossing) this.#judgeStep(compiled)

@@ -84,7 +84,6 @@ export function examine(
     ...(reduceOrder ? { ample: ampleChoice(tables) } : {}),
   })
   const violations = [...found.violations]
-  const broken = new Set(violations.map(({ property }) => property))
   const answers = found.complete ? temporal(tables, found) : { results: [], violations: [] }
   violations.push(...answers.violations)
   const result: CheckResult = {
@@ -98,26 +97,28 @@ export function examine(
       ...(reduceOrder && whyNotReduced(product) === null ? (['order'] as const) : []),
       ...(reduceSymmetry && product.symmetry ? (['symmetry'] as const) : []),
     ],
-    properties: [
-      ...product.properties.map(({ name, kind }) => ({
-        name,
-        kind,
-        held: kind === 'sometimes' ? tables.reached.has(name) : !broken.has(name),
-      })),
-      ...product.stepProperties.map((name) => ({ name, kind: 'steps' as const, held: !broken.has(name) })),
-      ...answers.results,
-    ],
+    properties: [...verdicts(product, tables.reached, found.violations), ...answers.results],
     violations,
-    notAsked:
-      product.temporal.length < whole.temporal.length
-        ? { names: whole.temporal.map(({ name }) => name), why: 'they are asked of the whole graph' }
-        : null,
+    notAsked: product.temporal.length < whole.temporal.length ? notAsked(whole) : null,
     notReduced: reduceOrder ? whyNotReduced(product) : reduceSymmetry && !product.symmetry ? 'it names no actors that are alike' : null,
     ms: performance.now() - started,
     expansions: tables.counters.expansions,
     bytes: found.arena.bytes,
   }
   return { result, found, tables }
+}
+
+/** What a search says of each property that is not temporal. */
+export function verdicts(product: Product, reached: ReadonlySet<string>, violations: readonly Violation[]): CheckResult['properties'] {
+  const broken = new Set(violations.map(({ property }) => property))
+  return [
+    ...product.properties.map(({ name, kind }) => ({ name, kind, held: kind === 'sometimes' ? reached.has(name) : !broken.has(name) })),
+    ...product.stepProperties.map((name) => ({ name, kind: 'steps' as const, held: !broken.has(name) })),
+  ]
+}
+
+export function notAsked({ temporal: asked }: Product): CheckResult['notAsked'] {
+  return asked.length === 0 ? null : { names: asked.map(({ name }) => name), why: 'they are asked of the whole graph' }
 }
 
 export function productOf(subject: Model | SystemModel | Product, options: Pick<CheckLimits, 'stepper'> = {}): Product {

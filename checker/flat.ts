@@ -9,7 +9,7 @@
  * A list with an outcome that needs more than that (it breaks a rule, or writes what its rule has not read) has no code.
  */
 import type { Arena } from './arena.ts'
-import { keyOfValue } from './key.ts'
+import type { Key } from './key.ts'
 import type { Bundle, Compiled } from './tables.ts'
 
 const firstCapacity = 1 << 12
@@ -37,12 +37,14 @@ export class Flat {
   readonly #bundles: readonly Bundle[]
   readonly #arena: Arena
   readonly #keepIdle: boolean
+  readonly #key: Key | null
   readonly #numbers = new Map<Compiled, number>()
   #used = 0
   #layout = -1
 
   /** @param keepIdle gives steps that change nothing as entries too, for those who want each step */
-  constructor(bundles: readonly Bundle[], arena: Arena, keepIdle: boolean) {
+  constructor(bundles: readonly Bundle[], arena: Arena, keepIdle: boolean, key: Key | null) {
+    this.#key = key
     this.#bundles = bundles
     this.#arena = arena
     this.#keepIdle = keepIdle
@@ -120,7 +122,7 @@ export class Flat {
       const after = writes[2 * i + 1] as number
       const place = at + entryHeader + (word[component] as number)
       this.code[place] = (this.code[place] as number) ^ ((before ^ after) << (shift[component] as number))
-      this.code[at + 2] = (this.code[at + 2] as number) ^ keyOfValue(component, before) ^ keyOfValue(component, after)
+      if (this.#key !== null) this.code[at + 2] = (this.code[at + 2] as number) ^ this.#key.change(component, before, after)
     }
   }
 

@@ -9,7 +9,7 @@
 import { createStates, type TemporalProperty } from './product.ts'
 import type { Edges } from './edges.ts'
 import type { Found } from './search.ts'
-import { type Trace, traceAlong, type Violation } from './trace.ts'
+import { type Trace, traceAlong, vectorsOf, type Violation } from './trace.ts'
 import type { Tables } from './tables.ts'
 
 export type TemporalResult = { name: string; kind: TemporalProperty['kind']; held: boolean }
@@ -123,7 +123,7 @@ class Graph {
     for (let at = arena.parents[way[0] as number] as number; at >= 0; at = arena.parents[at] as number) prefix.unshift(at)
     const path = [...prefix, ...way]
     const { states: round, groups } = this.#round(part, first)
-    const trace = traceAlong(this.#tables, arena, [...path, ...round], undefined, undefined, [
+    const trace = traceAlong(this.#tables, vectorsOf(arena, [...path, ...round]), undefined, undefined, [
       ...path.slice(1).map(() => undefined as never),
       ...groups,
     ])

@@ -5,12 +5,12 @@
  */
 import { type Arena, hashAt, hashPair } from './arena.ts'
 import { entryHeader, Flat, header, notFlat, operationStride, unknown } from './flat.ts'
-import { keyOf, keyOfValue } from './key.ts'
+import type { Key } from './key.ts'
 import { neverAsked, type Results, type Tables } from './tables.ts'
 
 const firstRoom = 64
 /**
- * Pairs remembered: 64 KiB, which the nearest caches hold. Steps that do not depend on one another lead to one state along many ways that lie
+ * States remembered: 64 KiB of pairs, which the nearest caches hold. Steps that do not depend on one another lead to one state along many ways that lie
  * close together in a search, so that three of four successors are found here and the table, which no cache holds, is not looked at.
  */
 const recentBits = 13
@@ -29,21 +29,21 @@ export class Sweep {
   readonly #results: Results
   readonly #arena: Arena
   readonly #ids: Int32Array
-  readonly #keyed: boolean
-  readonly #recent: Int32Array | null
+  readonly #key: Key | null
+  /** Words of states noted last, by hash. */
+  #recent: Int32Array | null
   #recentOf = -1
   /** Kept so that looking at the table ahead of time is not optimised away. */
   #touched = 0
 
-  /** @param keyed whether keys are wanted */
-  constructor(tables: Tables, arena: Arena, keepIdle: boolean, keyed: boolean) {
-    this.#keyed = keyed
+  constructor(tables: Tables, arena: Arena, keepIdle: boolean, key: Key | null) {
+    this.#key = key
     this.#results = tables.results
     this.#arena = arena
     this.#ids = new Int32Array(tables.product.components.length)
-    this.flat = new Flat(tables.bundles, arena, keepIdle)
+    this.flat = new Flat(tables.bundles, arena, keepIdle, key)
     // Who wants each step wants to know where it leads.
-    this.#recent = keepIdle ? null : new Int32Array(2 << recentBits)
+    this.#recent = keepIdle ? null : new Int32Array(0)
   }
 
   /** Whether the successors of a state could be told. */
@@ -60,12 +60,6 @@ export class Sweep {
     return Math.max(2, this.#arena.width)
   }
 
-  #keyOf(state: number): number {
-    if (!this.#keyed) return 0
-    this.#arena.unpack(state, this.#ids)
-    return keyOf(this.#ids)
-  }
-
   #pairs(state: number): boolean {
     const flat = this.flat
     const { heads } = flat
@@ -76,8 +70,8 @@ export class Sweep {
     const second = width === 2 ? (states[base + 1] as number) : 0
     let { code } = flat
     let { outcomes, hashes, words, keys } = this
-    const own = this.#keyOf(state)
-    const keyed = this.#keyed
+    const keyed = this.#key
+    const own = keyed === null ? 0 : keyed.at(this.#arena, state)
     const recent = this.#recent
     let count = 0
     let idle = 0
@@ -131,7 +125,7 @@ export class Sweep {
             }
             if (word[component] === 0) one ^= (before ^ after) << right
             else two ^= (before ^ after) << right
-            if (keyed) key ^= keyOfValue(component, before) ^ keyOfValue(component, after)
+            if (keyed !== null) key ^= keyed.change(component, before, after)
           }
         }
         if (possible) {
@@ -163,7 +157,10 @@ export class Sweep {
     const results = this.#results
     const { width, words: states, word, shift, mask } = this.#arena
     const base = width * state
-    const own = this.#keyOf(state)
+    const keyed = this.#key
+    const own = keyed === null ? 0 : keyed.at(this.#arena, state)
+    const recent = this.#recent
+    let touched = 0
     let count = 0
     let idle = 0
     for (let b = 0; b < heads.length; b++) {
@@ -179,7 +176,7 @@ export class Sweep {
       const { code } = flat
       idle += code[place + 1] as number
       this.#widen(count + (code[place] as number))
-      const { words } = this
+      const { words, outcomes, keys, hashes } = this
       let at = place + header
       for (let k = code[place] as number; k > 0; k--) {
         const to = width * count
@@ -208,19 +205,23 @@ export class Sweep {
               break
             }
             words[place] = (words[place] as number) ^ ((before ^ after) << right)
-            if (this.#keyed) key ^= keyOfValue(component, before) ^ keyOfValue(component, after)
+            if (keyed !== null) key ^= keyed.change(component, before, after)
           }
         }
         if (possible) {
-          this.outcomes[count] = code[at] as number
-          this.keys[count] = key
           const hash = hashAt(words, to, width)
-          this.hashes[count++] = hash
-          this.#touched |= this.#arena.touch(hash)
+          if (recent !== null && isSame(recent, width * (hash >>> (32 - recentBits)), words, to, width)) idle++
+          else {
+            outcomes[count] = code[at] as number
+            keys[count] = key
+            hashes[count++] = hash
+            touched |= this.#arena.touch(hash)
+          }
         }
         at += entryHeader + width
       }
     }
+    this.#touched |= touched
     this.count = count
     this.idle = idle
     return true
@@ -228,31 +229,31 @@ export class Sweep {
 
   /** Remembers successor `k`, which was added or sent: until states are packed otherwise it need not be given again. */
   note(k: number): void {
-    if (this.#recent === null || this.#arena.width > 2) return
-    const place = 2 * ((this.hashes[k] as number) >>> (32 - recentBits))
-    this.#recent[place] = this.words[2 * k] as number
-    this.#recent[place + 1] = this.words[2 * k + 1] as number
+    const recent = this.#recent
+    if (recent === null) return
+    const { room, words } = this
+    const place = room * ((this.hashes[k] as number) >>> (32 - recentBits))
+    for (let i = 0; i < room; i++) recent[place + i] = words[room * k + i] as number
   }
 
   #forget(): void {
-    this.#recentOf = this.#arena.layout
+    const { room } = this
+    const { width, layout } = this.#arena
+    this.#recentOf = layout
     if (this.#recent === null) return
-    this.#recent.fill(0)
+    this.#recent = new Int32Array(room << recentBits)
     // Nothing noted is what is 0: at the one place where a state of zeros would be looked for there is one that is never looked for there.
-    const place = hashPair(0, 0) >>> (32 - recentBits)
-    let other = 1
-    while (hashPair(other, 0) >>> (32 - recentBits) === place) other++
-    this.#recent[2 * place] = other
+    const probe = new Int32Array(room)
+    const placeOf = (): number => (width <= 2 ? hashPair(probe[0] as number, 0) : hashAt(probe, 0, width)) >>> (32 - recentBits)
+    const place = placeOf()
+    do probe[0] = (probe[0] as number) + 1
+    while (placeOf() === place)
+    this.#recent[room * place] = probe[0]
   }
 
   /** Adds successor `k`: the index of a new state, or -1 - index of a known one. */
   add(k: number, parent: number): number {
-    const { words } = this
-    const hash = this.hashes[k] as number
-    const { width } = this.#arena
-    return width <= 2
-      ? this.#arena.addPair(words[2 * k] as number, words[2 * k + 1] as number, hash, parent)
-      : this.#arena.addWide(words, width * k, hash, parent)
+    return this.#arena.addAt(this.words, this.room * k, this.hashes[k] as number, parent)
   }
 
   #find(bundle: number, index: number, state: number): number {
@@ -277,4 +278,9 @@ export class Sweep {
     words.set(this.words)
     this.words = words
   }
+}
+
+function isSame(one: Int32Array, at: number, other: Int32Array, from: number, width: number): boolean {
+  for (let i = 0; i < width; i++) if (one[at + i] !== other[from + i]) return false
+  return true
 }

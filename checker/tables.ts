@@ -155,8 +155,8 @@ export class Results {
     return this.#of[component]?.[op]?.[id] ?? neverAsked
   }
 
-  keep(component: number, id: number, op: number, after: number): number {
-    return (((this.#of[component] as (number | undefined)[][])[op] ??= [])[id] = after)
+  keep(component: number, id: number, op: number, after: number): void {
+    ;((this.#of[component] as (number | undefined)[][])[op] ??= [])[id] = after
   }
 
   /** Every operation asked so far as component, op, id, result. */
@@ -182,12 +182,21 @@ function bundled(product: Product): number[][] {
 
 export type Tables = ReturnType<typeof createTables>
 
+/** Asks front ends in place of the tables, which then hold the answer: for searches that number values alike (workers/journal.ts). */
+export type Asking = {
+  expand(rule: number, values: readonly number[]): void
+  next(component: number, id: number, op: number): void
+  /** A rule whose answers nobody keeps. */
+  direct<Answer>(rule: number, values: readonly number[], ask: () => Answer): Answer
+}
+
 export function createTables(product: Product) {
   const memo: Nested[] = product.rules.map(() => [])
   const results = new Results(product.components.length)
   const { look } = createStates(product)
   const compiledOnce = new Map<Outcome, Compiled>()
   const counters = { misses: 0, expansions: 0 }
+  let asking: Asking | null = null
 
   function compile(rule: number, found: readonly Outcome[], ids: ArrayLike<number>): readonly Compiled[] {
     if (found.length === 0) return none
@@ -227,29 +236,45 @@ export function createTables(product: Product) {
     }
   }
 
-  function miss(index: number, rule: Rule, ids: ArrayLike<number>, at: Nested, last: number): readonly Compiled[] {
+  const valuesOf = (rule: Rule, ids: ArrayLike<number>): number[] => rule.reads.map((component) => ids[component] as number)
+
+  /** Asks the front end for one combination of values, and keeps what it says. */
+  function answer(index: number, values: readonly number[]): void {
+    const rule = product.rules[index] as Rule
+    const ids: number[] = []
+    for (const [i, component] of rule.reads.entries()) ids[component] = values[i] as number
     counters.misses++
+    const found = rule.expand(...values)
+    if (rule.direct) return
     counters.expansions++
-    const found = compile(index, rule.expand(...rule.reads.map((component) => ids[component] as number)), ids)
-    at[last] = found
-    return found
+    const { at, id } = placeOf(index, ids)
+    at[id] = compile(index, found, ids)
+  }
+
+  function placeOf(index: number, ids: ArrayLike<number>): { at: Nested; id: number } {
+    const { reads } = product.rules[index] as Rule
+    const last = reads.length - 1
+    let at = memo[index] as Nested
+    for (let i = 0; i < last; i++) at = inner(at, ids[reads[i] as number] as number)
+    return { at, id: last < 0 ? 0 : (ids[reads[last] as number] as number) }
   }
 
   /** What `rule` allows in the state `ids`. */
   function outcomes(index: number, ids: ArrayLike<number>): readonly Compiled[] {
     const rule = product.rules[index] as Rule
-    const { reads } = rule
     if (rule.direct) {
       counters.misses++
-      return compile(index, rule.expand(...reads.map((component) => ids[component] as number)), ids)
+      const values = valuesOf(rule, ids)
+      const ask = (): readonly Outcome[] => rule.expand(...values)
+      return compile(index, asking === null ? ask() : asking.direct(index, values, ask), ids)
     }
-    const last = reads.length - 1
-    let at = memo[index] as Nested
-    if (last >= 1) at = inner(at, ids[reads[0] as number] as number)
-    if (last >= 2) at = inner(at, ids[reads[1] as number] as number)
-    for (let i = 2; i < last; i++) at = inner(at, ids[reads[i] as number] as number)
-    const id = last < 0 ? 0 : (ids[reads[last] as number] as number)
-    return (at[id] as readonly Compiled[] | undefined) ?? miss(index, rule, ids, at, id)
+    const { at, id } = placeOf(index, ids)
+    const known = at[id] as readonly Compiled[] | undefined
+    if (known) return known
+    const values = valuesOf(rule, ids)
+    if (asking === null) answer(index, values)
+    else asking.expand(index, values)
+    return at[id] as readonly Compiled[]
   }
 
   const bundles = bundled(product).map((members) => new Bundle(product, members))
@@ -270,8 +295,15 @@ export function createTables(product: Product) {
   function next(component: number, id: number, op: number): number {
     const known = results.known(component, id, op)
     if (known !== neverAsked) return known
+    if (asking === null) work(component, id, op)
+    else asking.next(component, id, op)
+    return results.known(component, id, op)
+  }
+
+  /** Asks the front end for one operation, and keeps what it says. */
+  function work(component: number, id: number, op: number): void {
     counters.misses++
-    return results.keep(component, id, op, product.next(component, id, op))
+    results.keep(component, id, op, product.next(component, id, op))
   }
 
   /** Applies an outcome to `ids` in place. False when an operation had no way to happen: then `ids` is as it was. */
@@ -341,6 +373,17 @@ export function createTables(product: Product) {
     allowed,
     results,
     apply,
+    answer,
+    work,
+    /** Whether the front end was asked for these values already. */
+    knows(rule: number, values: readonly number[]): boolean {
+      let at: Nested | readonly Compiled[] | undefined = memo[rule]
+      for (const value of values) at = (at as Nested | undefined)?.[value] as Nested | undefined
+      return (values.length === 0 ? (at as Nested)[0] : at) !== undefined
+    },
+    askThrough(other: Asking): void {
+      asking = other
+    },
     judgeNew,
     brokenBy,
     reached,

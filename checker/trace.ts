@@ -16,32 +16,37 @@ export type Canonical = ((ids: Int32Array) => void) | undefined
 export function traceTo(tables: Tables, arena: Arena, index: number, canonical: Canonical, last?: Compiled): Trace {
   const path: number[] = []
   for (let at = index; at >= 0; at = arena.parents[at] as number) path.unshift(at)
-  return traceAlong(tables, arena, path, canonical, last)
+  return traceAlong(tables, vectorsOf(arena, path), canonical, last)
+}
+
+/** States of an arena written out. */
+export function vectorsOf(arena: Arena, states: readonly number[]): Int32Array[] {
+  return states.map((state) => {
+    const vector = new Int32Array(arena.word.length)
+    arena.unpack(state, vector)
+    return vector
+  })
 }
 
 /** A trace along states that follow one another. With a canonical form the way is one that can really be gone, not one of representatives. */
 export function traceAlong(
   tables: Tables,
-  arena: Arena,
-  path: readonly number[],
+  path: readonly Int32Array[],
   canonical?: Canonical,
   last?: Compiled,
   groups?: readonly number[],
 ): Trace {
   const { product } = tables
-  const components = product.components.length
-  const wanted = new Int32Array(components)
-  arena.unpack(path[0] as number, wanted)
-  let real: Int32Array = wanted.slice()
+  const first = path[0] as Int32Array
+  let real = first
   if (canonical)
     for (const vector of product.initial) {
       const form = Int32Array.from(vector)
       canonical(form)
-      if (form.every((id, i) => id === wanted[i])) real = Int32Array.from(vector)
+      if (form.every((id, i) => id === first[i])) real = Int32Array.from(vector)
     }
   const trace: Trace = { initial: written(product, real), steps: [] }
-  for (const [position, index] of path.slice(1).entries()) {
-    arena.unpack(index, wanted)
+  for (const [position, wanted] of path.slice(1).entries()) {
     const taken = stepTo(tables, real, wanted, canonical, groups?.[position])
     if (!taken) throw new Error('a state on the way has no step to the next one')
     real = taken.after
