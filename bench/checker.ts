@@ -4,12 +4,14 @@ import { check } from '../checker/explore.ts'
 import { twoPhase } from '../checker/published/two-phase.ts'
 import { search } from '../checker/search.ts'
 import { createTables } from '../checker/tables.ts'
+import { Pool } from '../checker/workers/pool.ts'
 import { atLeastTimesPeer, atMostTimesPeer, type Figure, figure } from './report.ts'
 import { alternate } from './sampling.ts'
 import { buildPan } from './two-phase-spin.ts'
 import { xstateGraph } from './two-phase-xstate.ts'
 
 const managers = 7
+const workers = 2
 const states = 296_448
 /** These compile the engine, as Spin's verifier was compiled before. */
 const warmSearches = 6
@@ -30,12 +32,21 @@ export async function checker(runs: number, told: (text: string) => void): Promi
     if (count === managers) ownBytes = found.arena.bytesPerState
     return found.states / seconds
   }
+  const pool = new Pool(workers)
+  const shared = async (): Promise<number> => {
+    const reference = { module: new URL('../checker/published/two-phase.ts', import.meta.url).href, name: 'twoPhase', args: [managers] }
+    const { states: counted, violations, ms } = await pool.check(reference)
+    if (counted !== states || violations.length > 0) throw new Error(`${workers} workers count ${counted}`)
+    return counted / (ms / 1000)
+  }
   try {
+    for (let search = 0; search < warmSearches; search++) told(`warm, ${workers} workers: ${(await shared()).toFixed(0)} states/s`)
     for (let search = 0; search < warmSearches; search++) told(`warm: ${own(managers).toFixed(0)} states/s`)
     const samples = await alternate(
       runs,
       {
         own: async () => own(managers),
+        shared,
         spin: async () => {
           const { seconds, states: counted, bytesPerState } = pan.run()
           if (counted !== states) throw new Error(`Spin counts ${counted}`)
@@ -67,6 +78,13 @@ export async function checker(runs: number, told: (text: string) => void): Promi
         target: atLeastTimesPeer(1),
       }),
       figure({
+        name: `two-phase commit N=${managers}, ${workers} workers`,
+        unit: 'distinct states/s',
+        own: samples.shared,
+        peer: { name: 'one worker', samples: samples.own },
+        target: atLeastTimesPeer(1.5),
+      }),
+      figure({
         name: `two-phase commit N=${managersForGraph}`,
         unit: 'distinct states/s',
         own: graphs.own,
@@ -89,5 +107,6 @@ export async function checker(runs: number, told: (text: string) => void): Promi
     ]
   } finally {
     pan.remove()
+    await pool.close()
   }
 }

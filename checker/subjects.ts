@@ -2,10 +2,17 @@
 import { existsSync, readdirSync } from 'node:fs'
 import type { Model } from './model.ts'
 import type { SystemModel } from './system.ts'
+import { loadReference, type Reference } from './workers/reference.ts'
 
 /** `small`: seconds, in every `npm test`. `full`: minutes, in `npm run check:full`. */
 export type Size = 'small' | 'full'
-export type Subject = { name: string; kind: 'actor' | 'system'; load(size: Size): Promise<Model | SystemModel> }
+export type Subject = {
+  name: string
+  kind: 'actor' | 'system'
+  /** Where the model is, for threads that load it for themselves. */
+  reference(size: Size): Promise<Reference>
+  load(size: Size): Promise<Model | SystemModel>
+}
 
 const root = new URL('../', import.meta.url)
 
@@ -13,23 +20,21 @@ export function subjects(): Subject[] {
   const actors = readdirSync(new URL('actors/', root)).filter((name) => existsSync(new URL(`actors/${name}/model.ts`, root)))
   const systems = readdirSync(new URL('checker/systems/', root)).flatMap((file) => /^([a-z-]+)\.ts$/.exec(file)?.[1] ?? [])
   return [
-    ...actors.map(
-      (name): Subject => ({
-        name,
-        kind: 'actor',
-        async load(size) {
-          const found = (await import(new URL(`actors/${name}/model.ts`, root).href)) as { model: Model; fullModel?: Model }
-          return size === 'full' ? (found.fullModel ?? found.model) : found.model
-        },
-      }),
-    ),
-    ...systems.map(
-      (name): Subject => ({
-        name,
-        kind: 'system',
-        load: async (size) =>
-          ((await import(new URL(`checker/systems/${name}.ts`, root).href)) as { system(size: Size): SystemModel }).system(size),
-      }),
+    ...actors.map((name) => subject(name, 'actor', async (size) => actorReference(name, size))),
+    ...systems.map((name) =>
+      subject(name, 'system', (size) =>
+        Promise.resolve({ module: new URL(`checker/systems/${name}.ts`, root).href, name: 'system', args: [size] }),
+      ),
     ),
   ]
+}
+
+function subject(name: string, kind: Subject['kind'], reference: Subject['reference']): Subject {
+  return { name, kind, reference, load: async (size) => (await loadReference(await reference(size))) as Model | SystemModel }
+}
+
+async function actorReference(actor: string, size: Size): Promise<Reference> {
+  const module = new URL(`actors/${actor}/model.ts`, root).href
+  const larger = size === 'full' && 'fullModel' in ((await import(module)) as object)
+  return { module, name: larger ? 'fullModel' : 'model' }
 }

@@ -18,12 +18,16 @@ export type CheckCommand = {
   depthFirst: boolean
   maxStates: number | null
   maxMemoryMiB: number | null
+  /** Threads: for one model they share its states out, for all of them each checks a model at a time. Null: one, or as many as there are cores. */
+  workers: number | null
   /** In place of an exhaustive search. */
   beyond: { do: 'bitstate'; mebibytes: number } | { do: 'walks'; walks: number; steps: number; seed: number } | null
 }
 
 /** Long enough for what the models of the product do, when nothing else is said. */
 const defaultSteps = 1_000
+/** More threads than machines that people have has cores. */
+const mostWorkers = 64
 
 export function parseCheck(args: readonly string[]): { verb: 'check' } & CheckCommand {
   const { values, positionals } = parseWords(args, {
@@ -37,6 +41,7 @@ export function parseCheck(args: readonly string[]): { verb: 'check' } & CheckCo
     'depth-first': { type: 'boolean' },
     'max-states': { type: 'string' },
     'max-memory': { type: 'string' },
+    workers: { type: 'string' },
     bitstate: { type: 'string' },
     walks: { type: 'string' },
     steps: { type: 'string' },
@@ -51,6 +56,11 @@ export function parseCheck(args: readonly string[]): { verb: 'check' } & CheckCo
   if (bits !== null && walks !== null) throw new UsageError('--bitstate and --walks are two ways to search: take one.')
   if (walks === null && (values.steps !== undefined || values.seed !== undefined))
     throw new UsageError('--steps and --seed go with --walks.')
+  const workers = whole('workers', values.workers, mostWorkers)
+  if (workers !== null && workers > 1 && positionals.length > 0) {
+    const other = ['reduce', 'depth-first', 'export', 'bitstate', 'walks', 'mutate', 'conform'].find((word) => word in values)
+    if (other) throw new UsageError(`check NAME --workers searches exhaustively, level by level: it does not go with --${other}.`)
+  }
   return {
     verb: 'check',
     name: positionals[0] ?? null,
@@ -64,6 +74,7 @@ export function parseCheck(args: readonly string[]): { verb: 'check' } & CheckCo
     depthFirst: values['depth-first'] === true,
     maxStates: whole('max-states', values['max-states']),
     maxMemoryMiB: whole('max-memory', values['max-memory']),
+    workers,
     beyond:
       bits !== null
         ? { do: 'bitstate', mebibytes: bits }

@@ -8,15 +8,17 @@ import type { Model } from '../checker/model.ts'
 import { mutate } from '../checker/mutate.ts'
 import { confirm, type Confirmation } from '../checker/replay.ts'
 import type { Violation } from '../checker/trace.ts'
-import { type Subject, subjects } from '../checker/subjects.ts'
+import { type Size, type Subject, subjects } from '../checker/subjects.ts'
 import type { SystemModel } from '../checker/system.ts'
+import { Pool } from '../checker/workers/pool.ts'
 import { UsageError } from './args.ts'
 import type { CheckCommand } from './check-args.ts'
 import { beyondExhaustive } from './check-beyond.ts'
+import { checkInThreads } from './check-threads.ts'
 import { exitCodes } from './exit-codes.ts'
 
 /** `full` sizes may take minutes and gigabytes; what a machine has is the limit, not what a test may take. */
-const limits: Record<'small' | 'full', CheckLimits> = {
+const limits: Record<Size, CheckLimits> = {
   small: { maxStates: 2_000_000, maxBytes: 2 ** 30 },
   full: { maxStates: 50_000_000, maxBytes: 6 * 2 ** 30 },
 }
@@ -24,13 +26,15 @@ const limits: Record<'small' | 'full', CheckLimits> = {
 const statesPerMutant = 50_000
 
 export async function check(options: CheckCommand & { out(text: string): void; progress(text: string): void }): Promise<number> {
-  const { name, json, out, progress } = options
+  const { name } = options
   const known = subjects()
   const wanted = name === null ? known : known.filter((subject) => subject.name === name)
   if (wanted.length === 0)
     throw new UsageError(`check: there is no model of "${name}" (there are: ${known.map((subject) => subject.name).join(', ')})`)
   if (name === null && options.export !== null) throw new UsageError('check --export needs the name of a model.')
   const size = options.full ? 'full' : 'small'
+  // Models checked one after another in one process would leave one another's rubbish to be counted against them.
+  if (name === null && !options.mutate && !options.beyond) return checkInThreads(wanted, options)
   let failed = false
   for (const subject of wanted) {
     const model = await subject.load(size)
@@ -40,34 +44,53 @@ export async function check(options: CheckCommand & { out(text: string): void; p
         continue
       }
       mutationReport(subject, model as Model, options)
-      continue
+    } else if (options.beyond) failed = beyondExhaustive(subject.name, model, options.beyond, options) || failed
+    else failed = (await checkOne(subject, options)) || failed
+  }
+  return failed ? exitCodes.failed : exitCodes.done
+}
+
+/** One model, exhaustively. Whether something is broken or was not seen. */
+export async function checkOne(
+  subject: Subject,
+  options: CheckCommand & { out(text: string): void; progress(text: string): void },
+): Promise<boolean> {
+  const { json, out, progress, reduce, depthFirst, maxStates, maxMemoryMiB } = options
+  const size = options.full ? 'full' : 'small'
+  const model = await subject.load(size)
+  const bounds: CheckLimits = {
+    ...limits[size],
+    ...(maxStates === null ? {} : { maxStates }),
+    ...(maxMemoryMiB === null ? {} : { maxBytes: maxMemoryMiB * 2 ** 20 }),
+    onProgress: (states) => progress(`Checking ${subject.name}: ${states} states`),
+  }
+  let result: CheckResult
+  if (options.workers !== null && options.workers > 1) {
+    const pool = new Pool(options.workers)
+    try {
+      result = await pool.check(await subject.reference(size), bounds)
+    } finally {
+      await pool.close()
     }
-    if (options.beyond) {
-      failed = beyondExhaustive(subject.name, model, options.beyond, options) || failed
-      continue
-    }
-    const { reduce, depthFirst, maxStates, maxMemoryMiB } = options
-    const { result, found, tables } = examine(model, {
-      ...limits[size],
-      ...(maxStates === null ? {} : { maxStates }),
-      ...(maxMemoryMiB === null ? {} : { maxBytes: maxMemoryMiB * 2 ** 20 }),
+  } else {
+    const examined = examine(model, {
+      ...bounds,
       ...(depthFirst ? { order: 'depth' } : {}),
       reduceOrder: reduce.includes('order'),
       reduceSymmetry: reduce.includes('symmetry'),
       skipTemporal: reduce.length > 0 || depthFirst,
-      onProgress: (states, depth) => progress(`Checking ${subject.name}: ${states} states, depth ${depth}`),
     })
-    failed ||= result.violations.length > 0 || !result.complete
+    result = examined.result
     if (options.export !== null) {
-      const rows = exported(tables, found)
+      const rows = exported(examined.tables, examined.found)
       out(options.export === 'promela' ? promela(rows) : tlaText(tla(rows)))
-      continue
+      return result.violations.length > 0 || !result.complete
     }
-    const confirmations = result.violations.map((violation) => confirmed(model, violation))
-    if (json) out(`${JSON.stringify({ ...result, confirmations })}\n`)
-    else out(checkText(result, { trace: options.trace, confirmations, machines: machinePaths(subject, model) }))
   }
-  return failed ? exitCodes.failed : exitCodes.done
+  const confirmations = result.violations.map((violation) => confirmed(model, violation))
+  if (json) out(`${JSON.stringify({ ...result, confirmations })}\n`)
+  else out(checkText(result, { trace: options.trace, confirmations, machines: machinePaths(subject, model) }))
+  return result.violations.length > 0 || !result.complete
 }
 
 function tlaText({ name, module, config }: ReturnType<typeof tla>): string {

@@ -84,3 +84,10 @@ export const vectors: readonly Vector[] = [
     generated: 99,
   },
 ]
+
+/** A vector's model by its name, for workers that make it for themselves. */
+export function modelOf(name: string): Product {
+  const vector = vectors.find((known) => known.name === name)
+  if (!vector) throw new Error(`there is no vector ${name}`)
+  return vector.model()
+}

@@ -10,7 +10,16 @@ import { Control, type SharedMemory } from './control.ts'
 import { Journal } from './journal.ts'
 import { Outbox, Queue, readBatch } from './queue.ts'
 
-export type CrewLimits = { maxStates: number; maxBytes: number; stopAtFirst: boolean }
+export type CrewLimits = {
+  maxStates: number
+  maxBytes: number
+  stopAtFirst: boolean
+  /**
+   * States that every worker finds for itself before they are shared out: most questions come up among the first states, where workers that ask
+   * them in one order would wait for one another; and what the states are shared out by is chosen by what these are.
+   */
+  firstStates: number
+}
 
 /** A sighting as another thread can read it: `last` is the outcome of a rule, by its place among those of the state. */
 export type Told = { kind: ViolationKind; property: string; at: number; last: { rule: number; place: number } | null; detail?: string }
@@ -30,12 +39,6 @@ export type Part = {
   /** Of each component in a state. */
   bits: Int32Array
 }
-
-/**
- * States that every worker finds for itself before they are shared out: nearly all questions come up among the first states, where workers
- * that ask them in one order would wait for one another; and what the states are shared out by is chosen by what these are.
- */
-const firstStates = 4_000
 
 /** States taken between looks at what came in and what was used up. */
 const turn = 256
@@ -112,7 +115,7 @@ export function searchPart(tables: Tables, memory: SharedMemory, workers: number
     return control.hasStopped(level)
   }
 
-  const places = shareOut(first.arena, arena, { workers, me, ownerOf, key })
+  const places = shareOut(first.arena, expansion, { workers, me, ownerOf, key })
   const isMine = (state: number): boolean => (places[state] as number) % workers === me
   let next = 0
   for (let state = 0; state < begun.expanded; state++) if (isMine(state)) next++
@@ -150,7 +153,7 @@ export function searchPart(tables: Tables, memory: SharedMemory, workers: number
 /** Level by level until there are enough states to share out. */
 export function begin(
   expansion: Expansion,
-  { maxStates, stopAtFirst }: CrewLimits,
+  { maxStates, stopAtFirst, firstStates }: CrewLimits,
 ): { done: boolean; stopped: Stopped | null; expanded: number; depth: number } {
   const { arena, sightings } = expansion
   expansion.start()
@@ -170,13 +173,13 @@ export function begin(
 /** Gives each of the first states to whom it belongs: its place is written as parents are. */
 function shareOut(
   arena: Arena,
-  own: Arena,
+  own: Expansion,
   { workers, me, ownerOf, key }: { workers: number; me: number; ownerOf(key: number): number; key: Key },
 ): Int32Array {
   const counts = new Int32Array(workers)
   const places = new Int32Array(arena.count)
   const ids = new Int32Array(arena.word.length)
-  const packed = new Int32Array(own.width)
+  const packed = new Int32Array(own.arena.width)
   for (let state = 0; state < arena.count; state++) {
     arena.unpack(state, ids)
     const owner = ownerOf(key.of(ids))
@@ -185,8 +188,9 @@ function shareOut(
     places[state] = index * workers + owner
     if (owner !== me) continue
     const parent = arena.parents[state] as number
-    own.pack(ids, packed)
-    own.add(packed, parent < 0 ? -1 : (places[parent] as number))
+    own.arena.pack(ids, packed)
+    // Judged here as well: from now on this search asks only what steps may have changed since.
+    own.receive(packed, parent < 0 ? -1 : (places[parent] as number))
   }
   return places
 }

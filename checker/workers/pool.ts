@@ -18,7 +18,10 @@ import { queueBytes } from './queue.ts'
 import { loadReference, type Reference } from './reference.ts'
 import type { FromThread, ToThread } from './thread.ts'
 
-export type PoolLimits = Pick<CheckLimits, 'maxStates' | 'maxBytes' | 'stopAtFirst' | 'onProgress'>
+export type PoolLimits = Pick<CheckLimits, 'maxStates' | 'maxBytes' | 'stopAtFirst' | 'onProgress'> & {
+  /** States that each worker finds for itself first (crew.ts). Default 4000. */
+  firstStates?: number
+}
 
 const progressMs = 500
 
@@ -38,7 +41,8 @@ export class Pool {
   }
 
   async check(reference: Reference, limits: PoolLimits = {}): Promise<CheckResult> {
-    const { maxStates = defaultMaxStates, maxBytes = Number.POSITIVE_INFINITY, stopAtFirst = false, onProgress } = limits
+    const { maxStates = defaultMaxStates, maxBytes = Number.POSITIVE_INFINITY, stopAtFirst = false, firstStates = 4_000, onProgress } = limits
+    const bounds: CrewLimits = { maxStates, maxBytes, stopAtFirst, firstStates }
     const product = productOf(await loadReference(reference))
     const workers = this.#threads.length
     const memory: SharedMemory = {
@@ -54,14 +58,12 @@ export class Pool {
     let parts: Part[]
     try {
       parts = await Promise.all(
-        this.#threads.map((thread, me) =>
-          partOf(thread, { reference, memory, workers, me, limits: { maxStates, maxBytes, stopAtFirst } }),
-        ),
+        this.#threads.map(async (thread, me) => partOf(thread, { reference, memory, workers, me, limits: bounds })),
       )
     } finally {
       clearInterval(watch)
     }
-    return resultOf(product, { memory, control, limits: { maxStates, maxBytes, stopAtFirst } }, parts, performance.now() - started)
+    return resultOf(product, { memory, control, limits: bounds }, parts, performance.now() - started)
   }
 }
 
