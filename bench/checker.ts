@@ -40,8 +40,8 @@ export async function checker(runs: number, told: (text: string) => void): Promi
     return counted / (ms / 1000)
   }
   try {
-    for (let search = 0; search < warmSearches; search++) told(`warm, ${workers} workers: ${(await shared()).toFixed(0)} states/s`)
-    for (let search = 0; search < warmSearches; search++) told(`warm: ${own(managers).toFixed(0)} states/s`)
+    for (let round = 0; round < warmSearches; round++) told(`warm, ${workers} workers: ${(await shared()).toFixed(0)} states/s`)
+    for (let round = 0; round < warmSearches; round++) told(`warm: ${own(managers).toFixed(0)} states/s`)
     const samples = await alternate(
       runs,
       {

@@ -179,7 +179,10 @@ function memberRule(composition: Composition, member: Member): Rule {
   const taken: (Outcome | undefined)[][][] = []
   const handed: Handed[][][] = []
   const handOver = (id: number, local: Local, state: number, { item, id: number }: { item: Item; id: number }): Handed =>
-    (((handed[id] ??= [])[number] ??= [])[state] ??= { delivery: deliveries(composition, member, local, state, item, number), outcome: null })
+    (((handed[id] ??= [])[number] ??= [])[state] ??= {
+      delivery: deliveries(composition, member, local, state, item, number),
+      outcome: null,
+    })
 
   function finish(
     state: number,
@@ -258,8 +261,8 @@ function memberRule(composition: Composition, member: Member): Rule {
       }
       const deliver = composition.group(member, 'deliver', true)
       for (const next of member.box.deliverable(content as number)) {
-        const known = handOver(id as number, local, state as number, next)
-        const { delivery } = known
+        const handing = handOver(id as number, local, state as number, next)
+        const { delivery } = handing
         if (delivery === null) {
           // Nobody waits for it any more.
           outcomes.push({
@@ -282,10 +285,10 @@ function memberRule(composition: Composition, member: Member): Rule {
           continue
         }
         const found =
-          known.outcome === null
+          handing.outcome === null
             ? finish(delivery.state, next.rest, delivery.move, `${id}<${delivery.key}`, deliver)
-            : { outcome: known.outcome, plain: true }
-        if (found.plain) known.outcome = found.outcome
+            : { outcome: handing.outcome, plain: true }
+        if (found.plain) handing.outcome = found.outcome
         const writes: number[] = []
         if (next.rest !== content && !found.outcome.dead) writes.push(member.mailbox, next.rest)
         if (delivery.state !== state && !found.outcome.writes.some((component, i) => i % 2 === 0 && component === capabilitiesAt))
@@ -299,7 +302,14 @@ function memberRule(composition: Composition, member: Member): Rule {
   }
 
   function isIdle(outcome: Outcome, id: number, stays: boolean): boolean {
-    return stays && outcome.writes.length === 2 && outcome.writes[1] === id && outcome.operations.length === 0 && !outcome.problem && outcome.info.ignored === true
+    return (
+      stays &&
+      outcome.writes.length === 2 &&
+      outcome.writes[1] === id &&
+      outcome.operations.length === 0 &&
+      !outcome.problem &&
+      outcome.info.ignored === true
+    )
   }
 }
 

@@ -53,7 +53,7 @@ export class Expansion {
   readonly #lookAfter: (ids: ArrayLike<number>) => States
   readonly #hashes = new Int32Array(32)
   /** Kept so that looking at the table ahead of time is not optimised away. */
-  #touched = 0
+  touched = 0
   #packed = new Int32Array(1)
   #known: number[]
   #seen = -1
@@ -77,7 +77,9 @@ export class Expansion {
     this.#crossing = (product.transitions?.length ?? 0) > 0
     // Where somebody looks at every step itself there is nothing to be taken as numbers alone.
     this.#sweep =
-      options.canonical || this.#crossing || options.ample ? null : new Sweep(tables, this.arena, this.edges !== null, this.#share?.key ?? null)
+      options.canonical || this.#crossing || options.ample
+        ? null
+        : new Sweep(tables, this.arena, this.edges !== null, this.#share?.key ?? null)
     this.#ids = new Int32Array(count)
     this.#after = new Int32Array(count)
     this.#look = createStates(product).look
@@ -114,10 +116,9 @@ export class Expansion {
       for (let at = from, k = 0; at < end; at += step, k++) {
         const hash = arena.hashOf(batch, at + 1)
         hashes[k] = hash
-        this.#touched |= arena.touch(hash)
+        this.touched |= arena.touch(hash)
       }
-      for (let at = from, k = 0; at < end; at += step, k++)
-        this.#keep(arena.addAt(batch, at + 1, hashes[k] as number, batch[at] as number))
+      for (let at = from, k = 0; at < end; at += step, k++) this.#keep(arena.addAt(batch, at + 1, hashes[k] as number, batch[at] as number))
     }
   }
 

@@ -50,7 +50,7 @@ class Asked {
     this.#readsFitted = count
     const read = [...this.reads.keys()].filter((component) => this.reads[component] === 1)
     const needed = read.map((component) => Math.ceil(Math.log2(Math.max(2, this.#size(component)))))
-    const total = needed.reduce((sum, count) => sum + count, 0)
+    const total = needed.reduce((sum, width) => sum + width, 0)
     this.keys = total <= mostBits ? { components: read, bits: needed } : { components: [], bits: [] }
     this.answers = new Uint8Array(total <= mostBits ? 2 ** total : 0)
     return true
@@ -110,7 +110,7 @@ export class Judge {
     if (!this.#fitted) this.fit()
     const { words, width } = this.#arena
     const base = state * width
-    let broke = nothing
+    let broke: string[] | null = null
     let reached = false
     let unpacked = false
     let last: Fields | null = null
@@ -138,7 +138,7 @@ export class Judge {
       }
       const { kind, name } = one.property
       if (holds === (kind === 'always')) continue
-      if (kind === 'always') broke = [...broke, name]
+      if (kind === 'always') (broke ??= []).push(name)
       else {
         this.#reached.add(name)
         reached = true
@@ -149,7 +149,7 @@ export class Judge {
       this.#open = open.filter(({ property: { kind, name } }) => kind === 'always' || !this.#reached.has(name))
       this.version++
     }
-    return broke
+    return broke ?? nothing
   }
 }
 

@@ -51,8 +51,7 @@ export function bitsFor(sizes: readonly number[], before: readonly number[]): In
   }
   for (;;) {
     let closest = -1
-    for (const [i, size] of sizes.entries())
-      if (size > 1 && !done.has(i) && (closest < 0 || filled(i) > filled(closest))) closest = i
+    for (const [i, size] of sizes.entries()) if (size > 1 && !done.has(i) && (closest < 0 || filled(i) > filled(closest))) closest = i
     if (closest < 0) return spent
     const wider = spent.slice()
     const bits = (wider[closest] as number) + 1

@@ -34,7 +34,7 @@ export class Sweep {
   #recent: Int32Array | null
   #recentOf = -1
   /** Kept so that looking at the table ahead of time is not optimised away. */
-  #touched = 0
+  touched = 0
 
   constructor(tables: Tables, arena: Arena, keepIdle: boolean, key: Key | null) {
     this.#key = key
@@ -130,8 +130,8 @@ export class Sweep {
         }
         if (possible) {
           const hash = hashPair(one, two)
-          const place = 2 * (hash >>> (32 - recentBits))
-          if (recent !== null && recent[place] === one && recent[place + 1] === two) idle++
+          const spot = 2 * (hash >>> (32 - recentBits))
+          if (recent !== null && recent[spot] === one && recent[spot + 1] === two) idle++
           else {
             outcomes[count] = code[at] as number
             keys[count] = key
@@ -144,7 +144,7 @@ export class Sweep {
         at += entryHeader + width
       }
     }
-    this.#touched |= touched
+    this.touched |= touched
     this.count = count
     this.idle = idle
     return true
@@ -188,15 +188,15 @@ export class Sweep {
           const stop = program + 1 + operationStride * (code[program] as number)
           for (program++; program < stop; program += operationStride) {
             let component = code[program] as number
-            let place = to + (word[component] as number)
+            let field = to + (word[component] as number)
             let right = shift[component] as number
-            let before = ((words[place] as number) >>> right) & (mask[component] as number)
+            let before = ((words[field] as number) >>> right) & (mask[component] as number)
             let after = results.known(component, before, code[program + 1] as number)
             if (after === -1 && (code[program + 2] as number) >= 0) {
               component = code[program + 2] as number
-              place = to + (word[component] as number)
+              field = to + (word[component] as number)
               right = shift[component] as number
-              before = ((words[place] as number) >>> right) & (mask[component] as number)
+              before = ((words[field] as number) >>> right) & (mask[component] as number)
               after = results.known(component, before, code[program + 3] as number)
             }
             if (after === neverAsked) return false
@@ -204,7 +204,7 @@ export class Sweep {
               possible = false
               break
             }
-            words[place] = (words[place] as number) ^ ((before ^ after) << right)
+            words[field] = (words[field] as number) ^ ((before ^ after) << right)
             if (keyed !== null) key ^= keyed.change(component, before, after)
           }
         }
@@ -221,7 +221,7 @@ export class Sweep {
         at += entryHeader + width
       }
     }
-    this.#touched |= touched
+    this.touched |= touched
     this.count = count
     this.idle = idle
     return true

@@ -113,6 +113,7 @@ export const usage = `Usage: bulkhead [COMMAND]
       --export promela|tla             print the model for Spin or TLC
       --reduce order,symmetry          leave out what differs in order or in names alone
       --depth-first, --max-states N, --max-memory MIB
+      --workers N                      threads: for one model they share its states, for all each checks a model at a time
       --bitstate MIB                   for what is too large: bits in place of states, with the chance of an omission
       --walks N [--steps N] [--seed N] random walks, with the chance that the next step sees something new
       --mutate                         break the machine on purpose, and list what no property notices

@@ -61,7 +61,7 @@ export function searchPart(tables: Tables, memory: SharedMemory, workers: number
   const queue = (from: number, to: number): Queue => new Queue(memory.queues[from * workers + to] as SharedArrayBuffer)
   const inboxes = others.map((other) => queue(other, me))
   const outboxes = Array.from({ length: workers }, (_, other) => new Outbox(queue(me, other)))
-  const ownerOf = (key: number): number => ((key >>> 16) * workers) >>> 16
+  const ownerOf = (number: number): number => ((number >>> 16) * workers) >>> 16
 
   const expansion = new Expansion(tables, {
     share: {
@@ -84,15 +84,15 @@ export function searchPart(tables: Tables, memory: SharedMemory, workers: number
   }
 
   function receiveBatch(batch: Int32Array): void {
-    const { layout, first } = readBatch(batch)
+    const { layout, first: from } = readBatch(batch)
     // What the sender knew when it sent this is written down.
     journal.catchUp()
     expansion.adjust()
     const written = journal.layouts[layout - 1]
     if (!written) throw new Error('a state came in a layout that is not written down')
-    if (layout === arena.layout) return expansion.receiveAll(batch, first)
+    if (layout === arena.layout) return expansion.receiveAll(batch, from)
     const packed = new Int32Array(arena.width)
-    for (let at = first; at < batch.length; at += 1 + written.width) {
+    for (let at = from; at < batch.length; at += 1 + written.width) {
       unpackAt(batch.subarray(at + 1), 0, written, ids)
       arena.pack(ids, packed)
       expansion.receive(packed, batch[at] as number)

@@ -3,9 +3,9 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { check } from '../explore.ts'
 import { subjects } from '../subjects.ts'
 import { brokenTwoPhase } from '../testing/broken-two-phase.ts'
-import { vectors } from '../published/vectors.ts'
+import { modelOf, vectors } from '../published/vectors.ts'
 import { Pool } from './pool.ts'
-import { loadReference, type Reference } from './reference.ts'
+import type { Reference } from './reference.ts'
 
 const pools = new Map<number, Pool>()
 const pool = (workers: number): Pool => {
@@ -32,7 +32,7 @@ const light = ['policy', 'telemetry', 'mcp-server', 'kernel', 'supervision-one-f
 describe.each([2, 3])('%d workers', (workers) => {
   test.each(vectors.filter(({ large, symmetry }) => !large && !symmetry).map(({ name }) => name))('%s', async (name) => {
     const reference = { module: here('../published/vectors.ts'), name: 'modelOf', args: [name] }
-    const { states, transitions, depth, properties } = check(await loadReference(reference))
+    const { states, transitions, depth, properties } = check(modelOf(name))
     const searched = (kind: string): boolean => ['always', 'sometimes', 'steps'].includes(kind)
     expect(await pool(workers).check(reference, { firstStates })).toMatchObject({
       states,

@@ -41,15 +41,22 @@ export class Pool {
   }
 
   async check(reference: Reference, limits: PoolLimits = {}): Promise<CheckResult> {
-    const { maxStates = defaultMaxStates, maxBytes = Number.POSITIVE_INFINITY, stopAtFirst = false, firstStates = 4_000, onProgress } = limits
+    const {
+      maxStates = defaultMaxStates,
+      maxBytes = Number.POSITIVE_INFINITY,
+      stopAtFirst = false,
+      firstStates = 4_000,
+      onProgress,
+    } = limits
     const bounds: CrewLimits = { maxStates, maxBytes, stopAtFirst, firstStates }
     const product = productOf(await loadReference(reference))
     const workers = this.#threads.length
     const memory: SharedMemory = {
       control: new SharedArrayBuffer(controlBytes(workers)),
       journal: new SharedArrayBuffer(journalBytes.first, { maxByteLength: journalBytes.most }),
-      queues: Array.from({ length: workers ** 2 }, (_, at) =>
-        new SharedArrayBuffer(at % workers === Math.floor(at / workers) ? 8 : queueBytes),
+      queues: Array.from(
+        { length: workers ** 2 },
+        (_, at) => new SharedArrayBuffer(at % workers === Math.floor(at / workers) ? 8 : queueBytes),
       ),
     }
     const control = new Control(memory.control, workers, -1)
@@ -57,9 +64,7 @@ export class Pool {
     const watch = setInterval(() => onProgress?.(control.states(), 0), progressMs)
     let parts: Part[]
     try {
-      parts = await Promise.all(
-        this.#threads.map(async (thread, me) => partOf(thread, { reference, memory, workers, me, limits: bounds })),
-      )
+      parts = await Promise.all(this.#threads.map(async (thread, me) => partOf(thread, { reference, memory, workers, me, limits: bounds })))
     } finally {
       clearInterval(watch)
     }
@@ -67,20 +72,20 @@ export class Pool {
   }
 }
 
-async function partOf(thread: Worker, task: ToThread): Promise<Part> {
+async function partOf(worker: Worker, task: ToThread): Promise<Part> {
   return new Promise((resolve, reject) => {
     const onMessage = (message: FromThread): void => {
-      thread.off('error', onError)
+      worker.off('error', onError)
       if (message.did === 'part') resolve(message.part)
       else reject(new Error(message.message))
     }
     const onError = (error: Error): void => {
-      thread.off('message', onMessage)
+      worker.off('message', onMessage)
       reject(error)
     }
-    thread.once('message', onMessage)
-    thread.once('error', onError)
-    thread.postMessage(task)
+    worker.once('message', onMessage)
+    worker.once('error', onError)
+    worker.postMessage(task)
   })
 }
 
@@ -118,8 +123,7 @@ function tracesOf(tables: Tables, { memory, control, limits }: Done, parts: read
   begin(new Expansion(tables, {}), limits)
   new Journal(tables, control, memory.journal).catchUp()
   const first = new Map<string, (typeof ways)[number]>()
-  for (const way of ways.toSorted((a, b) => lengthOf(a) - lengthOf(b)))
-    if (!first.has(way.told.property)) first.set(way.told.property, way)
+  for (const way of ways.toSorted((a, b) => lengthOf(a) - lengthOf(b))) if (!first.has(way.told.property)) first.set(way.told.property, way)
   return [...first.values()].map(({ told: { kind, property, last, detail }, path }) => {
     const vectors = path.map(({ worker, index }) => vectorOf(parts[worker] as Part, index))
     const compiled: Compiled | undefined = last ? tables.outcomes(last.rule, vectors.at(-1) as Int32Array)[last.place] : undefined
