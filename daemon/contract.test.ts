@@ -43,6 +43,7 @@ function paramsOf(kind: string, at: string): Record<string, unknown> {
     },
     conversation: { session: 's-1', folders: [], hosts: [], now: 0, blocked: {} },
     consent: { changes: null },
+    reader: {},
   }
   const found = params[kind]
   if (!found) throw new Error(`say what ${kind} is started with`)
