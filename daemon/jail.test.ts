@@ -46,8 +46,8 @@ async function possible(kind: string, params: Record<string, unknown>, attempts:
 }
 
 /** A home as the daemon leaves it, and a member's folder beside it. */
-function freshHome(kind: string, name = kind): { params: Record<string, unknown>; own: (name: string) => string } {
-  const home = join(at, name)
+function freshHome(kind: string, as = kind): { params: Record<string, unknown>; own: (name: string) => string } {
+  const home = join(at, as)
   mkdirSync(home)
   const params = paramsOf(kind, home)
   for (const name of ['journal.sqlite', 'settings.json', 'audit/log', 'egress/rules.json', 'vm/state', 'folder/a.txt', 'extensions/one'])
@@ -99,7 +99,10 @@ describe.skipIf(!canRun)('with no other wall left', () => {
   test('settings that are replaced while it runs are seen, whatever else lies beside them is not', async () => {
     const { params, own } = freshHome('mcp-host', 'replaced')
     writeFileSync(own('later.sqlite'), 'something')
-    const found = await possible('mcp-host', params, { write: [own('settings.json.new')], read: [own('later.sqlite'), own('settings.json')] })
+    const found = await possible('mcp-host', params, {
+      write: [own('settings.json.new')],
+      read: [own('later.sqlite'), own('settings.json')],
+    })
     expect(found).toEqual([`read ${own('settings.json')}`, `write ${own('settings.json.new')}`])
   })
 

@@ -51,7 +51,11 @@ export type InspectReport = {
 }
 
 /** Around it only when its process, too, found nothing of the host there. */
-function jailOf({ port, facts, permissions }: Pick<Live<unknown>, 'port' | 'facts' | 'permissions'>): { ok: boolean; why: string | null } | null {
+function jailOf({
+  port,
+  facts,
+  permissions,
+}: Pick<Live<unknown>, 'port' | 'facts' | 'permissions'>): { ok: boolean; why: string | null } | null {
   if (!port?.pid) return null
   if (port.jail !== null) return { ok: false, why: port.jail ?? 'unknown' }
   const holes = ['signal', 'host', ...(permissions.net ? [] : ['interfaces'])].filter((name) => facts[name])

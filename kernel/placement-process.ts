@@ -104,9 +104,7 @@ export async function startProcess(spec: StartSpec, events: PortEvents): Promise
   pipe.on('error', () => {})
   for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', (text: string) => events.log(text.trimEnd()))
   child.on('error', (error) => events.exit(`could not start: ${error.message}`, false))
-  child.on('exit', (status, signal) =>
-    events.exit(broken ?? endOf(status, signal, jailed), asked && status === 0),
-  )
+  child.on('exit', (status, signal) => events.exit(broken ?? endOf(status, signal, jailed), asked && status === 0))
   return {
     get pid() {
       return pid

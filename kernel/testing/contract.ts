@@ -126,7 +126,11 @@ async function deniedAsSaid({ kernel }: TestKernel, { manifest }: Actor, params:
   const jailed = !('none' in jail) && 'bwrap' in (await findJail())
   assert.equal(live?.port?.jail === null, jailed, `its jail: ${live?.port?.jail ?? 'there'}`)
   if (jailed)
-    assert.deepEqual({ signal, host, interfaces: !net && interfaces }, { signal: false, host: false, interfaces: false }, 'what its jail hides')
+    assert.deepEqual(
+      { signal, host, interfaces: !net && interfaces },
+      { signal: false, host: false, interfaces: false },
+      'what its jail hides',
+    )
   assert.deepEqual(tried, { 'fs.read': false, 'fs.write': false, net, child: childProcess, worker: false, wasi, env: false })
 }
 
