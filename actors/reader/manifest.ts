@@ -11,6 +11,5 @@ export const manifest = {
   permissionReasons: {},
   // Large parsers, fed with what strangers wrote: there while somebody reads, in a jail, with nothing to take.
   idleMs: limits.idleMs,
-  jailed: true,
   restart: { strategy: 'temporary' },
 } satisfies Manifest
