@@ -267,9 +267,9 @@ describe('tools', () => {
     })
     expect(it.answer(it.call('ask', write('Edit'), 's-new'))?.type).toBe('refuse')
     expect(it.answer(it.call('ask', write(), 's-new'))?.caps[0]?.limits.kinds).toEqual(['write'])
-    const { caps = [], body } = it.of('spawn').at(-1) ?? {}
-    const given = (body as unknown as { grants: { name: string }[] }).grants.map(({ name }) => name)
-    const [egress, folder] = [caps[given.indexOf('egress')], caps[given.indexOf('folder:a')]]
+    const spawned = it.of('spawn').at(-1)
+    const given = (spawned?.body as unknown as { grants: { name: string }[] }).grants.map(({ name }) => name)
+    const [egress, folder] = ['egress', 'folder:a'].map((name) => spawned?.caps?.[given.indexOf(name)])
     expect(folder?.limits.kinds).not.toContain('grep')
     expect(egress).toBeDefined()
     expect(it.of('derive').find(({ caps }) => caps[0]?.slot === 'egress')?.caps[0]?.limits.kinds).toEqual([

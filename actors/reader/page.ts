@@ -40,10 +40,10 @@ export function readPage({ html, url, whole }: BodyOf<typeof protocol, 'page'>):
     // What it takes for the article it takes out of the document.
     const article =
       !whole && isProbablyReaderable(document as never)
-        ? new Readability(parse(html, url) as never, { serializer: (node) => node }).parse()
+        ? new Readability<unknown>(parse(html, url) as never, { serializer: (node: unknown) => node }).parse()
         : null
     if (article?.content && article.textContent?.trim())
-      return reply(article.title?.trim() || title, markdown(article.content as unknown as Element), 'article')
+      return reply(article.title?.trim() || title, markdown(article.content as Element), 'article')
     return reply(title, markdown(document.body ?? document.documentElement), 'whole')
   } catch {
     // Hostile nesting overflows a parser's recursion; bare text still serves the reader.
