@@ -268,7 +268,8 @@ describe('tools', () => {
     expect(it.answer(it.call('ask', write('Edit'), 's-new'))?.type).toBe('refuse')
     expect(it.answer(it.call('ask', write(), 's-new'))?.caps[0]?.limits.kinds).toEqual(['write'])
     const spawned = it.of('spawn').at(-1)
-    const given = (spawned?.body as unknown as { grants: { name: string }[] }).grants.map(({ name }) => name)
+    const { grants } = (spawned?.body ?? { grants: [] }) as unknown as { grants: { name: string }[] }
+    const given = grants.map(({ name }) => name)
     const [egress, folder] = ['egress', 'folder:a'].map((name) => spawned?.caps?.[given.indexOf(name)])
     expect(folder?.limits.kinds).not.toContain('grep')
     expect(egress).toBeDefined()

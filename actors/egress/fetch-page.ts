@@ -3,7 +3,7 @@
  * `Web` is what it needs of the world; tests hand in their own, production has `realWeb` only.
  */
 import { fault, isFault, type ReplyOf } from '../../kernel/index.ts'
-import type { protocol as reader } from '../reader/protocol.ts'
+import type { protocol as readerProtocol } from '../reader/protocol.ts'
 import type { Access } from './access.ts'
 import { asRefusal, decideUrl, parseTarget, type Target } from './decide.ts'
 import { unreachable, type Way, wayTo, type Web } from './dial.ts'
@@ -39,8 +39,11 @@ export type FetchReply = {
 }
 /** Makes text of a page or a PDF file, in another process: parsers are large, and this one has the keys. Rejects with the reader's fault. */
 export type Reader = {
-  page(body: { html: string; url: string; whole: boolean }, signal: AbortSignal): Promise<ReplyOf<typeof reader, 'page'>>
-  pdf(body: { bytes: Uint8Array; first?: number; last?: number }, signal: AbortSignal): Promise<ReplyOf<typeof reader, 'pdf'>>
+  page(body: { html: string; url: string; whole: boolean }, signal: AbortSignal): Promise<ReplyOf<typeof readerProtocol, 'page'>>
+  pdf(
+    body: { bytes: Uint8Array; first?: number; last?: number | undefined },
+    signal: AbortSignal,
+  ): Promise<ReplyOf<typeof readerProtocol, 'pdf'>>
 }
 export type Explanation = { verdict: 'allow' | 'ask' | 'deny'; allowed: boolean; rule: string; reason: string }
 
@@ -208,13 +211,9 @@ async function read(
         const cause = `It has more than ${limits.pdfBytes} bytes.`
         throw fault('unsupported-content', `${target.host} sent a PDF file that is too large.`, { cause, rule: 'pdf-size' })
       }
-      const { first, last } = { first: pages?.first, last: pages?.last }
-      const read = await reader.pdf(
-        { bytes: arrived.bytes, ...(first === undefined ? {} : { first }), ...(last === undefined ? {} : { last }) },
-        signal,
-      )
-      const has = { first: read.first, last: read.last, of: read.pages }
-      return { ...base, contentType, ...titled(read.title), text: read.text, pages: has, truncated: read.truncated }
+      const { title, text, truncated, ...has } = await reader.pdf({ bytes: arrived.bytes, ...pages }, signal)
+      const range = { first: has.first, last: has.last, of: has.pages }
+      return { ...base, contentType, ...titled(title), text, pages: range, truncated }
     }
     default:
       return arrived satisfies never

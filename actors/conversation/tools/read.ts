@@ -29,8 +29,11 @@ export const read = tool({
   },
   present({ offset = 1, pages: asked }, [answer]) {
     if (asked !== undefined) {
-      const { text: read, first, last, pages, truncated: cut } = answer.body as PagesReply
-      return { ok: true, text: [read, ...(cut ? ['(cut here: there is more)'] : []), pagesNote({ first, last, of: pages })].join('\n') }
+      const { first, last, pages, ...has } = answer.body as PagesReply
+      return {
+        ok: true,
+        text: [has.text, ...(has.truncated ? ['(cut here: there is more)'] : []), pagesNote({ first, last, of: pages })].join('\n'),
+      }
     }
     const { text, truncated, lines: total, encoding, as, media = [], size } = answer.body as ReadReply
     const pictures = media.map(({ type, data }) => ({ media_type: type, data: data.toBase64() }))
