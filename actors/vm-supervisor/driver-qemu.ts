@@ -7,20 +7,20 @@ import { cpus as processors, release } from 'node:os'
 import { basename, join } from 'node:path'
 import type { Duplex, Readable } from 'node:stream'
 import { fault, type Fault } from '../../kernel/index.ts'
+import { confinement, groupsOf, makeUsable } from './confinement.ts'
 import type { Driver, Hypervisor, LaunchSpec, RunningVm, Verdict } from './driver.ts'
+import { environment, run } from './host-programs.ts'
 import { jailArgs } from './jail.ts'
 import { maxStderr, overheadMiB, savePollMs, scratchBytes } from './limits.ts'
-import { mark, reap, unmark } from './orphans.ts'
+import { childOf, mark, reap, unmark } from './orphans.ts'
 import { keepVerdict, readVerdict, verdictKey, watchBoot } from './probe.ts'
 import { type Accelerator, type Architecture, type BootArgs, bootArgs, controlDevice, probeArgs } from './qemu-args.ts'
 import { QmpClient } from './qmp.ts'
 import { diskFile, memoryFile } from './snapshots.ts'
 
-/** The supervisor's own environment is empty; programs are looked for where systems keep them. */
-const environment = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/homebrew/bin' }
-
-/** Where a jailed QEMU sees the one folder it may write in. */
+/** Where a jailed QEMU sees the one folder it may write in, and the files it may read. */
 const scratchInside = '/scratch'
+const inside = { kernel: '/vmlinuz', initrd: '/initrd.img', root: '/root.squashfs', disk: '/saved.raw' }
 
 const linux = process.platform === 'linux'
 const arch: Architecture = process.arch === 'arm64' ? 'aarch64' : 'x86_64'
@@ -44,7 +44,7 @@ export function qemuDriver(home: string): Driver {
       if (alone === null) return { ok: false, error: absent(`${binary} was not found in ${environment.PATH}.`) }
       if (alone.code !== 0) return { ok: false, error: absent(`${binary} --version: ${alone.output.slice(0, 500)}`) }
       const version = alone.output.split('\n')[0]?.trim() ?? 'unknown'
-      return { ok: true, hypervisor: { binary, version, noJail: await whyNoJail(binary) } }
+      return { ok: true, hypervisor: { binary, version, ...(await confinement(binary, home)) } }
     },
 
     async accelerate({ hypervisor, imageDir, avoidHardware, signal }): Promise<Verdict> {
@@ -82,14 +82,6 @@ function absent(cause: string): Fault {
   })
 }
 
-/** The jail is tried with what it will hold. */
-async function whyNoJail(binary: string): Promise<string | null> {
-  if (!linux) return 'there is none on this platform yet'
-  const tried = await run('bwrap', [...jailArgs({ readable: [], devices: [] }), binary, '--version'])
-  if (tried === null) return 'bwrap is not installed'
-  return tried.code === 0 ? null : `bwrap: ${tried.output.trim().slice(0, 300)}`
-}
-
 /** Null when it works. */
 async function tryAccelerator(
   hypervisor: Hypervisor,
@@ -97,8 +89,17 @@ async function tryAccelerator(
   kernel: string,
   signal: AbortSignal,
 ): Promise<string | null> {
-  const args = probeArgs({ accelerator, arch, cpus: 1, memoryMiB: 256, kernel, fds: { console: 3 }, sandbox: linux })
-  const child = start(hypervisor, { device: deviceOf(accelerator), readable: [kernel], args, stdio: ['pipe'], env: environment })
+  const seen = hypervisor.noJail === null ? inside.kernel : kernel
+  const args = probeArgs({ accelerator, arch, cpus: 1, memoryMiB: 256, kernel: seen, fds: { console: 3 }, sandbox: linux })
+  const device = deviceOf(accelerator)
+  const child = start(hypervisor, {
+    device,
+    groups: await groupsOf(device),
+    readable: [{ path: kernel, at: inside.kernel }],
+    args,
+    stdio: ['pipe'],
+    env: environment,
+  })
   const exit = exitOf(child)
   try {
     const ended = exit.then(({ code, signal: by, stderr }) => lastLine(stderr) ?? `QEMU ended with ${by ?? `code ${code}`}`)
@@ -139,13 +140,22 @@ async function launch(spec: LaunchSpec, pidFile: string): Promise<RunningVm> {
   const jailed = hypervisor.noJail === null
   const scratchSeen = jailed ? scratchInside : scratchDir
   const restored = begin.how === 'restore' ? begin.snapshot : null
-  const memory = restored === null ? null : openSync(join(restored, memoryFile), 'r')
-  const args = machineOf(spec, {
+  const files = {
     kernel: join(imageDir, 'vmlinuz'),
     initrd,
     root: join(imageDir, 'root.squashfs'),
-    scratch:
-      restored === null ? { path: join(scratchSeen, diskFile), temporary: false } : { path: join(restored, diskFile), temporary: true },
+    ...(restored === null ? {} : { disk: join(restored, diskFile) }),
+  }
+  if (hypervisor.uid !== null) await makeUsable(hypervisor.uid, Object.values(files), scratchDir)
+  const device = deviceOf(accelerator)
+  const groups = hypervisor.uid === null ? [] : await groupsOf(device)
+  const memory = restored === null ? null : openSync(join(restored, memoryFile), 'r')
+  const seen = jailed ? inside : files
+  const args = machineOf(spec, {
+    kernel: seen.kernel,
+    initrd: seen.initrd,
+    root: seen.root,
+    scratch: { path: restored === null ? join(scratchSeen, diskFile) : (seen.disk ?? ''), temporary: restored !== null },
     fds: { control: 3, files: 4, qmp: 5, console: 6, ...(memory === null ? {} : { incoming: 7 }) },
     saving: begin.how === 'boot-and-save',
   })
@@ -154,8 +164,9 @@ async function launch(spec: LaunchSpec, pidFile: string): Promise<RunningVm> {
   try {
     child = start(hypervisor, {
       memoryMiB: spec.memoryMiB,
-      device: deviceOf(accelerator),
-      readable: [imageDir, initrd, ...(restored === null ? [] : [restored])],
+      device,
+      groups,
+      readable: Object.entries(files).map(([name, path]) => ({ path, at: inside[name as keyof typeof inside] })),
       writable: { path: scratchDir, at: scratchInside },
       args,
       stdio: ['pipe', 'pipe', 'pipe', 'pipe', ...(memory === null ? [] : [memory]), ...(jailed ? (['pipe'] as const) : [])],
@@ -167,7 +178,8 @@ async function launch(spec: LaunchSpec, pidFile: string): Promise<RunningVm> {
     if (memory !== null) closeSync(memory)
   }
   const exited = exitOf(child)
-  const pid = jailed ? await jailedPid(pipeOf(child, infoFd), exited) : child.pid
+  const first = jailed ? await jailedPid(pipeOf(child, infoFd), exited) : child.pid
+  const pid = typeof first === 'number' && hypervisor.uid !== null ? await childOf(first, () => ended(child)) : first
   if (pid === undefined || pid === null) {
     child.kill('SIGKILL')
     const { stderr, code, signal } = await exited
@@ -216,7 +228,7 @@ async function launch(spec: LaunchSpec, pidFile: string): Promise<RunningVm> {
     },
     kill() {
       // QEMU itself first: with the jail ended first, its id could be reused by the time it is killed.
-      if (child.exitCode === null && child.signalCode === null) {
+      if (!ended(child)) {
         try {
           process.kill(pid, 'SIGKILL')
         } catch {
@@ -235,9 +247,10 @@ async function launch(spec: LaunchSpec, pidFile: string): Promise<RunningVm> {
 type Start = {
   /** Of the accelerator, if it has one. */
   device?: string | undefined
+  groups: readonly number[]
   /** The guest's; bounds what QEMU may take. */
   memoryMiB?: number
-  readable: readonly string[]
+  readable: readonly { path: string; at: string }[]
   writable?: { path: string; at: string }
   args: readonly string[]
   /** Descriptors from 3 on. */
@@ -246,7 +259,10 @@ type Start = {
   env: Record<string, string>
 }
 
-function start(hypervisor: Hypervisor, { memoryMiB, device, readable, writable, args, stdio: more, infoFd, env }: Start): ChildProcess {
+function start(
+  hypervisor: Hypervisor,
+  { memoryMiB, device, groups, readable, writable, args, stdio: more, infoFd, env }: Start,
+): ChildProcess {
   const stdio: ('ignore' | 'pipe' | number)[] = ['ignore', 'ignore', 'pipe', ...more]
   if (hypervisor.noJail !== null) return spawn(hypervisor.binary, args, { stdio, env, cwd: '/' })
   const jail = jailArgs({
@@ -254,12 +270,15 @@ function start(hypervisor: Hypervisor, { memoryMiB, device, readable, writable, 
     devices: device === undefined ? [] : [device],
     ...(writable === undefined ? {} : { writable }),
     ...(infoFd === undefined ? {} : { infoFd }),
+    user: hypervisor.uid === null ? null : { id: hypervisor.uid, groups },
   })
   // The jail's own programs replace each other: the process stays the same.
   const bounds = memoryMiB === undefined ? [] : ['prlimit', `--as=${(memoryMiB + overheadMiB) * 1024 * 1024}`, '--core=0', '--']
   const [command = '', ...rest] = [...bounds, 'bwrap', ...jail, hypervisor.binary, ...args]
   return spawn(command, rest, { stdio, env, cwd: '/' })
 }
+
+const ended = (child: ChildProcess): boolean => child.exitCode !== null || child.signalCode !== null
 
 const deviceOf = (accelerator: Accelerator): string | undefined => (accelerator === 'kvm' ? '/dev/kvm' : undefined)
 
@@ -296,7 +315,7 @@ function unwrapped(code: number | null, signal: string | null): { code: number |
   return name === undefined ? { code, signal } : { code: null, signal: name }
 }
 
-/** QEMU's process id as bwrap reports it, seen from outside the jail; null when bwrap ended without. */
+/** The jail's process 1, seen from outside; null when bwrap ended without. It is QEMU, unless QEMU has a user of its own. */
 function jailedPid(info: Readable, exited: Promise<Exit>): Promise<number | null> {
   return new Promise((resolve) => {
     let text = ''
@@ -322,25 +341,4 @@ function readBytes(stats: unknown): number {
 
 function lastLine(text: string): string | null {
   return text.trim().split('\n').at(-1)?.slice(0, 500) || null
-}
-
-/** A short program's exit code and output; null when it is not there. */
-function run(command: string, args: readonly string[]): Promise<{ code: number | null; output: string } | null> {
-  return new Promise((resolve) => {
-    const child = spawn(command, args, {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: environment,
-      cwd: '/',
-      timeout: 10_000,
-      killSignal: 'SIGKILL',
-    })
-    let output = ''
-    const keep = (bytes: Buffer): void => {
-      output = (output + bytes.toString('utf8')).slice(0, maxStderr)
-    }
-    child.stdout.on('data', keep)
-    child.stderr.on('data', keep)
-    child.on('error', () => resolve(null))
-    child.on('close', (code) => resolve({ code, output }))
-  })
 }

@@ -9,6 +9,10 @@ export type Hypervisor = {
   version: string
   /** Why there is no jail around it, or null when there is one. */
   noJail: string | null
+  /** User and group it runs as; null: the supervisor's own. */
+  uid: number | null
+  /** Why it has no user of its own although the supervisor is root; null otherwise. */
+  noUser: string | null
 }
 
 export type Verdict = { accelerator: Accelerator; why: string; cached: boolean }

@@ -182,3 +182,16 @@ export const failuresBeforeRollback = 3
  * of it under emulation. What a hostile guest makes of QEMU cannot take the host's memory.
  */
 export const overheadMiB = 3_072
+
+/**
+ * Users QEMU may have of its own, when the supervisor is root. The first lie where systemd's list of ids has nothing, above the containers' and
+ * above where SSSD puts those of directories by default (up to 2,000,200,000); the second is the gap below the dynamic users', for containers that
+ * have 65,536 ids (https://systemd.io/UIDS-GIDS). One that somebody has nevertheless is passed over.
+ */
+export const qemuUids = [
+  { first: 2_100_000_000, count: 1_000_000 },
+  { first: 60_706, count: 478 },
+]
+
+/** Between looks whether the jail has started QEMU, ms: the kernel does not say. It takes some ten. */
+export const childPollMs = 2

@@ -1,5 +1,6 @@
 /** VMs that outlived their supervisor: remembered by process id and start time, so that a reused id is never taken for one. */
 import { readFile, rm, writeFile } from 'node:fs/promises'
+import { childPollMs } from './limits.ts'
 
 type Mark = { pid: number; startTime: string }
 
@@ -11,6 +12,17 @@ export async function startTimeOf(pid: number): Promise<string | null> {
     return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null
   } catch {
     return null
+  }
+}
+
+/** The first child of a process, as soon as it has one; null when it ended without, or when `over` says so. */
+export async function childOf(pid: number, over: () => boolean): Promise<number | null> {
+  for (;;) {
+    const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => null)
+    if (children === null || over()) return null
+    const child = Number.parseInt(children, 10)
+    if (child > 0) return child
+    await new Promise((resolve) => setTimeout(resolve, childPollMs))
   }
 }
 

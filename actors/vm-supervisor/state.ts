@@ -164,6 +164,7 @@ function isolationOf({ accelerator, acceleratorWhy, hypervisor }: Context): { le
   const reasons: string[] = []
   if (accelerator === 'tcg') reasons.push(`emulated: ${acceleratorWhy ?? 'no hardware acceleration'}`)
   if (hypervisor.noJail !== null) reasons.push(`QEMU runs without a jail: ${hypervisor.noJail}`)
+  else if (hypervisor.noUser !== null) reasons.push(`QEMU runs as root in its jail: ${hypervisor.noUser}`)
   return reasons.length === 0 ? { level: 'full', reason: null } : { level: 'reduced', reason: reasons.join('; ') }
 }
 
