@@ -9,12 +9,12 @@ import type { Duplex, Readable } from 'node:stream'
 import { fault, type Fault } from '../../kernel/index.ts'
 import { confinement, groupsOf, makeUsable } from './confinement.ts'
 import type { Driver, Hypervisor, LaunchSpec, RunningVm, Verdict } from './driver.ts'
-import { environment, run } from './host-programs.ts'
+import { environment, type Exit, exitOf, lastLine, run } from './host-programs.ts'
 import { jailArgs } from './jail.ts'
-import { maxStderr, overheadMiB, savePollMs, scratchBytes } from './limits.ts'
+import { overheadMiB, savePollMs, scratchBytes } from './limits.ts'
 import { childOf, mark, reap, unmark } from './orphans.ts'
 import { keepVerdict, readVerdict, verdictKey, watchBoot } from './probe.ts'
-import { type Accelerator, type Architecture, type BootArgs, bootArgs, controlDevice, probeArgs } from './qemu-args.ts'
+import { type Architecture, type BootArgs, bootArgs, controlDevice, probeArgs, type QemuAccelerator, qemuAccelerator } from './qemu-args.ts'
 import { QmpClient } from './qmp.ts'
 import { diskFile, memoryFile } from './snapshots.ts'
 
@@ -24,15 +24,14 @@ const inside = { kernel: '/vmlinuz', initrd: '/initrd.img', root: '/root.squashf
 
 const linux = process.platform === 'linux'
 const arch: Architecture = process.arch === 'arm64' ? 'aarch64' : 'x86_64'
-const hardware: Accelerator | null =
-  ({ linux: 'kvm', darwin: 'hvf', win32: 'whpx' }[process.platform as string] as Accelerator | undefined) ?? null
+const hardware: QemuAccelerator | null =
+  ({ linux: 'kvm', darwin: 'hvf', win32: 'whpx' }[process.platform as string] as QemuAccelerator | undefined) ?? null
 
 /** QEMU's default would take its time; this is more than memory can give. Bytes a second. */
 const unlimited = 2 ** 40
 
-type Exit = { code: number | null; signal: string | null; stderr: string }
-
-export function qemuDriver(home: string): Driver {
+/** @param path where programs are looked for; a test's fakes */
+export function qemuDriver(home: string, path: string = environment.PATH): Driver {
   const binary = `qemu-system-${arch}`
   const pidFile = join(home, 'qemu.json')
 
@@ -40,18 +39,18 @@ export function qemuDriver(home: string): Driver {
     async find() {
       if (process.platform === 'win32')
         return { ok: false, error: absent('Windows has no socket pairs to give QEMU; this driver does not support it yet.') }
-      const alone = await run(binary, ['--version'])
-      if (alone === null) return { ok: false, error: absent(`${binary} was not found in ${environment.PATH}.`) }
+      const alone = await run(binary, ['--version'], path)
+      if (alone === null) return { ok: false, error: absent(`${binary} was not found in ${path}.`) }
       if (alone.code !== 0) return { ok: false, error: absent(`${binary} --version: ${alone.output.slice(0, 500)}`) }
       const version = alone.output.split('\n')[0]?.trim() ?? 'unknown'
-      return { ok: true, hypervisor: { binary, version, ...(await confinement(binary, home)) } }
+      return { ok: true, hypervisor: { binary, version, ...(await confinement(binary, home, path)) } }
     },
 
     async accelerate({ hypervisor, imageDir, avoidHardware, signal }): Promise<Verdict> {
       // Beside the image: its kernel is what is tried, and another home need not try it again.
       const verdictFile = join(imageDir, 'accelerator.json')
       const key = verdictKey(hypervisor.version, basename(imageDir))
-      const keep = async (accelerator: Accelerator, why: string): Promise<Verdict> => {
+      const keep = async (accelerator: QemuAccelerator, why: string): Promise<Verdict> => {
         await keepVerdict(verdictFile, { key, accelerator, why }).catch(() => {})
         return { accelerator, why, cached: false }
       }
@@ -59,14 +58,14 @@ export function qemuDriver(home: string): Driver {
       const kept = await readVerdict(verdictFile, key)
       if (kept) return { accelerator: kept.accelerator, why: kept.why, cached: true }
       if (hardware === null) return { accelerator: 'tcg', why: 'no hardware acceleration on this platform', cached: false }
-      const why = await tryAccelerator(hypervisor, hardware, join(imageDir, 'vmlinuz'), signal)
+      const why = await tryAccelerator(hypervisor, hardware, join(imageDir, 'vmlinuz'), path, signal)
       if (signal.aborted) return { accelerator: 'tcg', why: 'interrupted', cached: false }
       return why === null ? keep(hardware, 'it ran the kernel') : keep('tcg', `${hardware} does not run the kernel here: ${why}`)
     },
 
     snapshotKey,
 
-    launch: (spec) => launch(spec, pidFile),
+    launch: (spec) => launch(spec, pidFile, path),
 
     async reap() {
       await mkdir(home, { recursive: true, mode: 0o700 })
@@ -85,8 +84,9 @@ function absent(cause: string): Fault {
 /** Null when it works. */
 async function tryAccelerator(
   hypervisor: Hypervisor,
-  accelerator: Accelerator,
+  accelerator: QemuAccelerator,
   kernel: string,
+  path: string,
   signal: AbortSignal,
 ): Promise<string | null> {
   const seen = hypervisor.noJail === null ? inside.kernel : kernel
@@ -98,7 +98,7 @@ async function tryAccelerator(
     readable: [{ path: kernel, at: inside.kernel }],
     args,
     stdio: ['pipe'],
-    env: environment,
+    env: { PATH: path },
   })
   const exit = exitOf(child)
   try {
@@ -115,7 +115,7 @@ function machineOf(
   files: Omit<BootArgs, keyof Machine | 'append' | 'sandbox'>,
 ): string[] {
   const { accelerator, cpus, memoryMiB } = spec
-  return bootArgs({ accelerator, arch, cpus, memoryMiB, append: [], sandbox: linux, ...files })
+  return bootArgs({ accelerator: qemuAccelerator(accelerator), arch, cpus, memoryMiB, append: [], sandbox: linux, ...files })
 }
 type Machine = Pick<BootArgs, 'accelerator' | 'arch' | 'cpus' | 'memoryMiB'>
 
@@ -135,7 +135,7 @@ function snapshotKey(spec: Omit<LaunchSpec, 'begin' | 'scratchDir'>): string {
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 24)
 }
 
-async function launch(spec: LaunchSpec, pidFile: string): Promise<RunningVm> {
+async function launch(spec: LaunchSpec, pidFile: string, path: string): Promise<RunningVm> {
   const { hypervisor, accelerator, imageDir, initrd, begin, scratchDir } = spec
   const jailed = hypervisor.noJail === null
   const scratchSeen = jailed ? scratchInside : scratchDir
@@ -166,13 +166,13 @@ async function launch(spec: LaunchSpec, pidFile: string): Promise<RunningVm> {
       memoryMiB: spec.memoryMiB,
       device,
       groups,
-      readable: Object.entries(files).map(([name, path]) => ({ path, at: inside[name as keyof typeof inside] })),
+      readable: Object.entries(files).map(([name, file]) => ({ path: file, at: inside[name as keyof typeof inside] })),
       writable: { path: scratchDir, at: scratchInside },
       args,
       stdio: ['pipe', 'pipe', 'pipe', 'pipe', ...(memory === null ? [] : [memory]), ...(jailed ? (['pipe'] as const) : [])],
       ...(jailed ? { infoFd } : {}),
       // Where a temporary disk is made.
-      env: { ...environment, TMPDIR: scratchSeen },
+      env: { PATH: path, TMPDIR: scratchSeen },
     })
   } finally {
     if (memory !== null) closeSync(memory)
@@ -280,7 +280,7 @@ function start(
 
 const ended = (child: ChildProcess): boolean => child.exitCode !== null || child.signalCode !== null
 
-const deviceOf = (accelerator: Accelerator): string | undefined => (accelerator === 'kvm' ? '/dev/kvm' : undefined)
+const deviceOf = (accelerator: string): string | undefined => (accelerator === 'kvm' ? '/dev/kvm' : undefined)
 
 /** One word for the shell that QEMU starts. */
 function quoted(path: string): string {
@@ -291,28 +291,6 @@ function quoted(path: string): string {
 function pipeOf(child: ChildProcess, fd: number): Duplex {
   const stdio: readonly unknown[] = child.stdio
   return stdio[fd] as Duplex
-}
-
-function exitOf(child: ChildProcess): Promise<Exit> {
-  let stderr = ''
-  child.stderr?.on('data', (bytes: Buffer) => {
-    stderr = (stderr + bytes.toString('utf8')).slice(-maxStderr)
-  })
-  for (const stream of child.stdio) stream?.on('error', () => {})
-  return new Promise((resolve) => {
-    child.on('error', (error) => resolve({ code: null, signal: null, stderr: error.message }))
-    child.on('exit', (code, signal) => {
-      // What it wrote last may still be under way.
-      setTimeout(() => resolve({ ...unwrapped(code, signal), stderr }), 20)
-    })
-  })
-}
-
-/** bwrap reports its child's signal the way a shell does. */
-function unwrapped(code: number | null, signal: string | null): { code: number | null; signal: string | null } {
-  const names: Readonly<Record<number, string>> = { 134: 'SIGABRT', 137: 'SIGKILL', 139: 'SIGSEGV', 143: 'SIGTERM', 159: 'SIGSYS' }
-  const name = code === null ? undefined : names[code]
-  return name === undefined ? { code, signal } : { code: null, signal: name }
 }
 
 /** The jail's process 1, seen from outside; null when bwrap ended without. It is QEMU, unless QEMU has a user of its own. */
@@ -337,8 +315,4 @@ function readBytes(stats: unknown): number {
     if (typeof read === 'number') sum += read
   }
   return sum
-}
-
-function lastLine(text: string): string | null {
-  return text.trim().split('\n').at(-1)?.slice(0, 500) || null
 }

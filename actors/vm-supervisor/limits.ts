@@ -195,3 +195,15 @@ export const qemuUids = [
 
 /** Between looks whether the jail has started QEMU, ms: the kernel does not say. It takes some ten. */
 export const childPollMs = 2
+
+/** Ports the guest connects to where it has no serial ports by name (vsock). Above those that need a privilege; no registered service's. */
+export const vsockPorts = { control: 19_101, files: 19_102 }
+
+/** What vfkit's service gets to answer, ms: it is on this machine and only asks the framework. */
+export const restLimitMs = 10_000
+
+/** Between looks at a console that is a file, ms. */
+export const followPollMs = 50
+
+/** What one PowerShell command about a VM gets, ms: PowerShell alone takes a second to start, a VM some to be made. */
+export const powershellLimitMs = 60_000

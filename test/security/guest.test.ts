@@ -58,7 +58,11 @@ describe('the process of the machine, as the host sees it', () => {
     const [uid = 0] = ids('Uid')
     expect(qemuUids.some(({ first, count }) => uid >= first && uid < first + count)).toBe(true)
     // Under emulation it needs no device, so no group either.
-    expect([ids('Uid'), ids('Gid'), (await vm.status()).accelerator === 'tcg' ? ids('Groups') : []]).toEqual([Array(4).fill(uid), Array(4).fill(uid), []])
+    expect([ids('Uid'), ids('Gid'), (await vm.status()).accelerator === 'tcg' ? ids('Groups') : []]).toEqual([
+      Array(4).fill(uid),
+      Array(4).fill(uid),
+      [],
+    ])
     for (const list of ['passwd', 'group']) expect(readFileSync(`/etc/${list}`, 'utf8')).not.toContain(`:${uid}:`)
     // Nobody else's either: all that runs as this user is this VM.
     const others = listProcesses().filter((one) => userOf(one.pid) === uid && !one.title.includes('qemu-system'))
