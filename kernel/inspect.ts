@@ -76,7 +76,7 @@ export function inspect(kernel: Kernel): InspectReport {
     }
   })
   const instanceEntries = [...new Set(kernel.entries.map((entry) => entry.manifest))].filter(
-    ({ cardinality }) => cardinality === 'instance',
+    ({ cardinality, idleMs }) => cardinality === 'instance' || idleMs !== undefined,
   )
   return {
     actors,
@@ -84,7 +84,7 @@ export function inspect(kernel: Kernel): InspectReport {
       kind,
       purpose,
       placement,
-      running: actors.filter(({ id }) => id.startsWith(`${kind}:`)).length,
+      running: actors.filter(({ id }) => id === kind || id.startsWith(`${kind}:`)).length,
     })),
     messageLog: kernel.messageLog ? { failure: kernel.messageLog.failure() } : 'off',
     deadLetters: {

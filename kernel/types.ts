@@ -218,6 +218,11 @@ export type Manifest = {
   permissionReasons: Readonly<Record<string, string>>
   /** File descriptors of the daemon this actor inherits, by name (only egress: `secrets`). Their numbers arrive in `params.fds`. */
   fds?: readonly string[]
+  /**
+   * Only of singletons that remember nothing between messages: started by the first message to it, stopped after this long without one, ms.
+   * When one of its requests runs out of time it is killed, since it may hang; what waited for it goes to its next life.
+   */
+  idleMs?: number
   /** How long it may take to stop before it is killed, ms. Default 5 000. */
   stopMs?: number
   /** Its effects may go on after `stop` until they end or the stop deadline passes (an orderly VM shutdown). Default: interrupted at once. */
