@@ -207,3 +207,12 @@ export const followPollMs = 50
 
 /** What one PowerShell command about a VM gets, ms: PowerShell alone takes a second to start, a VM some to be made. */
 export const powershellLimitMs = 60_000
+
+/** Lines of one VM's agent that go into the host's log: a good one says a few dozen in its life, a hostile one would fill the disk. */
+export const maxGuestLines = 1_000
+
+/** Stages of its boot that a guest may tell of on its console; there are seven. Each is a step of the machine, and recorded. */
+export const maxStages = 50
+
+/** Refused connections one command is told about: enough to see what is wrong, and no way to flood its reader. */
+export const maxRefusalsTold = 100
