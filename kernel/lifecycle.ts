@@ -178,7 +178,10 @@ export function createSupervisor<Item>(options: SupervisorOptions<Item>) {
       }
     }
     const events = { frame, exit, log: (line: string) => options.log('warn', id, line) }
-    options.placements[entry.manifest.placement]({ id, entry, permissions: live.permissions, fds: wanted }, events).then(
+    options.placements[entry.manifest.placement](
+      { id, entry, permissions: live.permissions, params: live.params, fds: wanted },
+      events,
+    ).then(
       (port) => {
         if (current()) live.port = port
         // Stopped before it had a port to be told through.

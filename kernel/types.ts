@@ -229,8 +229,11 @@ export type Manifest = {
   lingers?: boolean
   /** Why its code folders stay readable after start (a library that loads lazily). Absent: they are dropped. */
   keepsCode?: string
-  /** Its process runs in a jail of the operating system as well, where there is one. For actors that start no processes and move no files between folders. */
-  jailed?: boolean
+  /**
+   * Its process runs in a jail of the operating system as well, where there is one: what its permissions name is there, and nothing else. `none`:
+   * why it cannot. `whole`: folders in which files that it may read or write come, go and are replaced; what else is in them is covered.
+   */
+  jail?: { none: string } | { whole(params: Record<string, unknown>): readonly string[] }
   /** Kinds offered to the model as tools: the kind's body is the tool's input. Only of actors from outside the repository. */
   tools?: readonly { kind: string; title: string; description: string; readOnly?: boolean }[]
   /** Receives accepted sockets from the daemon (only gateway). */
