@@ -28,6 +28,7 @@ export const manifest = {
       limits: { kinds: ['jobs', 'job-output', 'job-stop'] },
       reason: 'reads what its commands in the background write, and ends them; starts none',
     },
+    { name: 'reader', target: 'reader', limits: { kinds: ['pdf'] }, reason: 'has single pages of a PDF file read' },
     {
       name: 'folder:*',
       target: 'fs-gate',
@@ -37,7 +38,5 @@ export const manifest = {
   ],
   permissions: () => ({}),
   permissionReasons: {},
-  // It reads whatever the model and the web say, all day.
-  jailed: true,
   restart: { strategy: 'transient' },
 } satisfies Manifest
