@@ -72,20 +72,20 @@ export class Pool {
   }
 }
 
-async function partOf(worker: Worker, task: ToThread): Promise<Part> {
+async function partOf(port: Worker, task: ToThread): Promise<Part> {
   return new Promise((resolve, reject) => {
     const onMessage = (message: FromThread): void => {
-      worker.off('error', onError)
+      port.off('error', onError)
       if (message.did === 'part') resolve(message.part)
       else reject(new Error(message.message))
     }
     const onError = (error: Error): void => {
-      worker.off('message', onMessage)
+      port.off('message', onMessage)
       reject(error)
     }
-    worker.once('message', onMessage)
-    worker.once('error', onError)
-    worker.postMessage(task)
+    port.once('message', onMessage)
+    port.once('error', onError)
+    port.postMessage(task)
   })
 }
 
