@@ -131,7 +131,7 @@ describe('open', () => {
       ['model', 'model-info', 'fetch'],
       ['ask'],
       ['tools'],
-      ['jobs', 'job-output', 'job-stop'],
+      ['jobs', 'job-news', 'job-output', 'job-stop'],
       ['append', 'read'],
       undefined,
       ['info', 'read', 'list', 'stat', 'glob', 'grep', 'preview', 'mark', 'others'],
