@@ -16,9 +16,15 @@ const altering: Readonly<Record<string, string>> = {
   promise: 'a promise',
 }
 
-type Def = { type: string; coerce?: boolean; checks?: readonly unknown[]; shape?: object; catchall?: unknown; getter?: () => unknown }
-type Node = { _zod: { def: Def } }
-
+type Def = {
+  type: string
+  check?: string
+  coerce?: boolean
+  checks?: readonly unknown[]
+  shape?: object
+  catchall?: unknown
+  getter?: () => unknown
+}
 /** What in it would change a value, and where; null: it takes values as they are. */
 export function alters(schema: z.ZodType): string | null {
   return search(schema, 'body', new Set())
@@ -27,14 +33,14 @@ export function alters(schema: z.ZodType): string | null {
 function search(value: unknown, at: string, seen: Set<unknown>): string | null {
   if (typeof value !== 'object' || value === null || seen.has(value)) return null
   seen.add(value)
-  if (!isNode(value)) {
+  const def = defOf(value)
+  if (!def) {
     for (const [name, item] of Object.entries(value)) {
       const found = search(item, Array.isArray(value) ? at : `${at}.${name}`, seen)
       if (found !== null) return found
     }
     return null
   }
-  const { def } = value._zod
   const what = altering[def.type] ?? (def.coerce === true ? 'a conversion (coerce)' : null) ?? changingCheck(def) ?? dropping(def)
   if (what !== null) return `${at} has ${what}`
   // A check holds what was found wrong with it so far, a shape's own parts are asked under their names.
@@ -44,7 +50,7 @@ function search(value: unknown, at: string, seen: Set<unknown>): string | null {
 
 /** `.trim()`, `.toLowerCase()` and the like. */
 function changingCheck({ checks = [] }: Def): string | null {
-  const changes = checks.some((check) => (check as { _zod?: { def?: { check?: string } } })._zod?.def?.check === 'overwrite')
+  const changes = checks.some((check) => typeof check === 'object' && check !== null && defOf(check)?.check === 'overwrite')
   return changes ? 'a check that changes the value (trim, case, overwrite)' : null
 }
 
@@ -53,6 +59,8 @@ function dropping({ type, catchall }: Def): string | null {
   return type === 'object' && catchall === undefined ? 'an object that drops unknown fields (say z.strictObject or z.looseObject)' : null
 }
 
-function isNode(value: object): value is Node {
-  return '_zod' in value && typeof value._zod === 'object' && value._zod !== null && 'def' in value._zod
+/** What zod keeps of a schema, or of a check. */
+function defOf(value: object): Def | null {
+  const { _zod: inner } = value as { _zod?: { def?: Def } }
+  return inner?.def ?? null
 }
