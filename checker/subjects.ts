@@ -1,6 +1,7 @@
 /** What can be checked by name: each actor that has a model, and each system in `systems/`. */
 import { existsSync, readdirSync } from 'node:fs'
 import type { Model } from './model.ts'
+import type { Product } from './product.ts'
 import type { SystemModel } from './system.ts'
 import { loadReference, type Reference } from './workers/reference.ts'
 
@@ -11,7 +12,7 @@ export type Subject = {
   kind: 'actor' | 'system'
   /** Where the model is, for threads that load it for themselves. */
   reference(size: Size): Promise<Reference>
-  load(size: Size): Promise<Model | SystemModel>
+  load(size: Size): Promise<Model | SystemModel | Product>
 }
 
 const root = new URL('../', import.meta.url)
@@ -30,7 +31,7 @@ export function subjects(): Subject[] {
 }
 
 function subject(name: string, kind: Subject['kind'], reference: Subject['reference']): Subject {
-  return { name, kind, reference, load: async (size) => (await loadReference(await reference(size))) as Model | SystemModel }
+  return { name, kind, reference, load: async (size) => loadReference(await reference(size)) }
 }
 
 async function actorReference(actor: string, size: Size): Promise<Reference> {
