@@ -124,7 +124,7 @@ function snapshotKey(spec: Omit<LaunchSpec, 'begin' | 'scratchDir'>): string {
     initrd: 'initrd',
     root: 'root',
     scratch: { path: 'scratch', temporary: false },
-    fds: { control: 3, files: 4, qmp: 5, console: 6 },
+    fds: { control: 3, files: 4, qmp: 5, console: 6, output: 7 },
     saving: false,
   })
   // The names of the image and of the initrd are hashes of their content. Real processors differ, an emulated one does not.
@@ -146,10 +146,10 @@ async function launch(spec: LaunchSpec, pidFile: string): Promise<RunningVm> {
     root: join(imageDir, 'root.squashfs'),
     scratch:
       restored === null ? { path: join(scratchSeen, diskFile), temporary: false } : { path: join(restored, diskFile), temporary: true },
-    fds: { control: 3, files: 4, qmp: 5, console: 6, ...(memory === null ? {} : { incoming: 7 }) },
+    fds: { control: 3, files: 4, qmp: 5, console: 6, output: 7, ...(memory === null ? {} : { incoming: 8 }) },
     saving: begin.how === 'boot-and-save',
   })
-  const infoFd = memory === null ? 7 : 8
+  const infoFd = memory === null ? 8 : 9
   let child: ChildProcess
   try {
     child = start(hypervisor, {
@@ -158,7 +158,7 @@ async function launch(spec: LaunchSpec, pidFile: string): Promise<RunningVm> {
       readable: [imageDir, initrd, ...(restored === null ? [] : [restored])],
       writable: { path: scratchDir, at: scratchInside },
       args,
-      stdio: ['pipe', 'pipe', 'pipe', 'pipe', ...(memory === null ? [] : [memory]), ...(jailed ? (['pipe'] as const) : [])],
+      stdio: ['pipe', 'pipe', 'pipe', 'pipe', 'pipe', ...(memory === null ? [] : [memory]), ...(jailed ? (['pipe'] as const) : [])],
       ...(jailed ? { infoFd } : {}),
       // Where a temporary disk is made.
       env: { ...environment, TMPDIR: scratchSeen },
@@ -188,6 +188,7 @@ async function launch(spec: LaunchSpec, pidFile: string): Promise<RunningVm> {
     pid,
     control: pipeOf(child, 3),
     files: pipeOf(child, 4),
+    output: pipeOf(child, 7),
     console: pipeOf(child, 6),
     agentGone: gone,
     async progress() {

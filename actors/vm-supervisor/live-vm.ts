@@ -9,6 +9,7 @@ import { lossMs, maxStderr, ninepDeadlineMs, progressEveryMs, quitMs, shutdownMs
 import { ControlLink } from './link-control.ts'
 import { FilesLink, type Gate } from './link-files.ts'
 import { NetLink, type NetworkOf } from './link-net.ts'
+import { OutputLink } from './link-output.ts'
 import { publishSnapshot } from './snapshots.ts'
 import { deathFault, type Folder } from './state.ts'
 
@@ -21,6 +22,7 @@ export class LiveVm {
   readonly control: ControlLink
   readonly #vm: RunningVm
   readonly #files: FilesLink
+  readonly #outputs: OutputLink
   readonly #net: NetLink
   /** Who hears what a session's programs were refused. */
   readonly #listeners = new Map<string, Set<(text: string) => void>>()
@@ -46,8 +48,10 @@ export class LiveVm {
     this.imageDir = spec.imageDir
     this.#vm = vm
     this.#context = context
+    this.#outputs = new OutputLink(vm.output, () => void this.#lose())
     this.control = new ControlLink(
       vm.control,
+      this.#outputs,
       (level, message) => context.log(level, `guest: ${message}`),
       () => void this.#lose(),
     )
@@ -128,9 +132,10 @@ export class LiveVm {
     )
   }
 
-  /** Gives it the time and a seed of its own, and sees that both ports carry. Rejects when it is not to be used. */
+  /** Gives it the time and a seed of its own, and sees that all ports carry. Rejects when it is not to be used. */
   async prove(): Promise<void> {
-    await Promise.all([this.control.wake(Date.now(), randomBytes(64).toString('hex')), this.#files.echo(randomBytes(32))])
+    const awake = this.control.wake(Date.now(), randomBytes(64).toString('hex'))
+    await Promise.all([awake, this.#files.echo(randomBytes(32)), this.#outputs.echo()])
   }
 
   /** Leaves it stopped, and of no more use. */

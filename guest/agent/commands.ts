@@ -5,20 +5,22 @@ import { join } from 'node:path'
 import { initialCredit, maxCommand, type GuestMessage, type HostMessage, type SignalName, type TerminalSize } from '../wire.ts'
 import { commandCgroup, inCgroup, killCgroup, processesOf, ranOutOfMemory, removeIfEmpty, signalCgroup } from './cgroups.ts'
 import { environment } from './environment.ts'
-import { closeWriter, openPipe } from './fifos.ts'
+import { close } from './fifos.ts'
 import { Input } from './input.ts'
-import { KeptOutput, keptPath } from './kept-output.ts'
-import { leftoverQuietMs, maxArgument, maxCommands, maxSessionCommands, termGraceMs } from './limits.ts'
-import { Output } from './output.ts'
+import { keptPath } from './kept-files.ts'
+import { maxArgument, maxCommands, maxSessionCommands, termGraceMs } from './limits.ts'
+import type { Carried, OutputPump } from './output-pump.ts'
 import { encodeFilter, filterFor } from './seccomp.ts'
 import { inSession, type Session, type Sessions } from './sessions.ts'
 import { commandsDir, outputsDir } from './slots.ts'
 import { openTerminal, type Terminal } from './terminal.ts'
+import { TerminalOutput } from './terminal-output.ts'
 
 type Exec = Extract<HostMessage, { t: 'exec' }>
 type Running = {
   session: string
-  output: Output
+  /** Null: the pump carries it. */
+  output: TerminalOutput | null
   /** Null: it has none, and reads an end at once. */
   input: Input | null
   terminal: Terminal | null
@@ -57,13 +59,15 @@ eval "$BULKHEAD_COMMAND"
 export class Commands {
   readonly #sessions: Sessions
   readonly #send: Send
+  readonly #pump: OutputPump
   /** null while one is being started. */
   readonly #running = new Map<number, Running | null>()
   /** What came for a command before it was running. */
   readonly #early = new Map<number, (() => void)[]>()
 
-  constructor(sessions: Sessions, send: Send) {
+  constructor(sessions: Sessions, pump: OutputPump, send: Send) {
     this.#sessions = sessions
+    this.#pump = pump
     this.#send = send
   }
 
@@ -120,7 +124,7 @@ export class Commands {
   }
 
   credit(id: number, bytes: number): void {
-    this.#with(id, ({ output }) => output.give(bytes))
+    this.#with(id, ({ output }) => output?.give(bytes))
   }
 
   #with(id: number, act: (running: Running) => void): void {
@@ -137,8 +141,6 @@ export class Commands {
     const start = performance.now()
     const cgroup = await commandCgroup(session.slot.cgroup, id)
     const script = command.length > maxArgument ? await writeScript(session, id, command) : null
-    const kept = request.keep === true ? this.#keeper(session, id) : null
-    const output = new Output(initialCredit, (stream, bytes) => this.#send({ t: 'out', id, stream }, bytes), kept)
     const home = homeFolder(session)
     const shell = [
       'bash',
@@ -153,10 +155,10 @@ export class Commands {
     const rights = ['--no-new-privs', '--inh-caps=-all', '--ambient-caps=-all', '--bounding-set=-all', '--seccomp-filter', filterFile]
     const inside = ['setpriv', ...ids, ...rights, ...(request.tty === undefined ? [] : ['setsid', '--ctty']), ...shell]
     const [file, args] = inCgroup(cgroup, inSession(session, inside))
-    const { child, input, terminal } = await this.#start(request, session, output, (stdio) =>
+    const { child, ...ends } = await this.#start(request, session, (stdio) =>
       spawn(file, args, { stdio, cwd: '/', env: environment(session, request), detached: true }),
     )
-    const running: Running = { session: session.name, output, input, terminal, cgroup, child, timedOut: false, timer: undefined }
+    const running: Running = { session: session.name, ...ends, cgroup, child, timedOut: false, timer: undefined }
     const told = lastLine(child)
     const exited = new Promise<{ code: number | null; signal: string | null }>((resolve, reject) => {
       child.once('error', reject)
@@ -172,13 +174,11 @@ export class Commands {
       // The shell may have ended at SIGTERM while something it started has not: nothing outlives its time.
       if (running.timedOut) await killCgroup(cgroup)
       const line = await told()
-      if (line === '!') {
-        await output.ended()
-        return 'bad-cwd'
-      }
-      await Promise.race([output.ended(), quietLeftovers(output, cgroup)])
+      const carried = await this.#rest(id, running)
+      if (line === '!') return 'bad-cwd'
       clearTimeout(running.timer)
       if (line.startsWith('/')) session.cwd = line.slice(0, 4096)
+      await session.slot.kept.add(keptPath(session.slot.dir, id), carried.kept)
       const oom = await ranOutOfMemory(cgroup)
       const durationMs = Math.round(performance.now() - start)
       return {
@@ -190,55 +190,55 @@ export class Commands {
         oom,
         durationMs,
         cwd: session.cwd ?? home,
+        piped: carried.sent,
       }
     } finally {
       clearTimeout(running.timer)
-      output.discard()
-      terminal?.close()
-      if (kept !== null) await session.slot.kept.add(keptPath(session.slot.dir, id), await kept.end())
+      running.output?.discard()
+      running.terminal?.close()
+      this.#pump.drop(id)
       if (script !== null) await rm(join(session.slot.dir, 'commands', String(id)), { force: true })
       this.#tidy(cgroup)
     }
   }
 
-  /** Starts it on pipes, or on a terminal of its own, whose other ends are read into `output`. */
+  /** Starts it on pipes, or on a terminal of its own. */
   async #start(
-    { id, tty, stdin }: Exec,
+    { id, tty, stdin, keep }: Exec,
     session: Session,
-    output: Output,
     launch: (stdio: ('pipe' | 'ignore' | number)[]) => ChildProcess,
-  ): Promise<{ child: ChildProcess; input: Input | null; terminal: Terminal | null }> {
+  ): Promise<{ child: ChildProcess } & Pick<Running, 'output' | 'input' | 'terminal'>> {
     const took = (bytes: number): void => this.#send({ t: 'took', id, bytes })
     if (tty !== undefined) {
       const terminal = await openTerminal(session, tty)
       const { master, slave } = terminal
       try {
         const child = launch([slave, slave, slave, 'pipe'])
-        output.read('stdout', master)
+        const output = new TerminalOutput(initialCredit, master, (bytes) => this.#send({ t: 'out', id, stream: 'stdout' }, bytes))
         // What ends a terminal's input is a character.
-        return { child, input: new Input(master, took, () => master.write('\u0004')), terminal }
+        return { child, output, input: new Input(master, took, () => master.write('\u0004')), terminal }
       } catch (error) {
         terminal.close()
         throw error
       } finally {
-        closeWriter(slave)
+        close(slave)
       }
     }
-    const [out, err] = await Promise.all([openPipe(session.uid), openPipe(session.uid)])
-    try {
-      const child = launch([stdin === true ? 'pipe' : 'ignore', out.writer, err.writer, 'pipe'])
-      output.read('stdout', out.reader)
-      output.read('stderr', err.reader)
-      const pipe = child.stdin
-      return { child, input: pipe === null ? null : new Input(pipe, took, () => pipe.end()), terminal: null }
-    } finally {
-      closeWriter(out.writer)
-      closeWriter(err.writer)
-    }
+    const file = keep === true ? keptPath(session.slot.dir, id) : null
+    const kept = (): void => this.#send({ t: 'kept', id, path: join(outputsDir, String(id)) })
+    const child = await this.#pump.open(id, session.uid, initialCredit, file, kept, (out, err) =>
+      launch([stdin === true ? 'pipe' : 'ignore', out, err, 'pipe']),
+    )
+    const pipe = child.stdin
+    return { child, output: null, input: pipe === null ? null : new Input(pipe, took, () => pipe.end()), terminal: null }
   }
 
-  #keeper({ slot }: Session, id: number): KeptOutput {
-    return new KeptOutput(keptPath(slot.dir, id), () => this.#send({ t: 'kept', id, path: join(outputsDir, String(id)) }))
+  /** Resolves when the last of its output is on its way, or others live on and nothing has come from them for a moment. */
+  async #rest(id: number, { output, cgroup }: Running): Promise<Carried> {
+    const leftBehind = (): boolean => processesOf(cgroup).length > 0
+    if (output === null) return this.#pump.finish(id, leftBehind)
+    await output.finish(leftBehind)
+    return { sent: 0, kept: 0 }
   }
 
   /** SIGTERM to all of the command, a moment later SIGKILL to what is left. */
@@ -257,14 +257,6 @@ export class Commands {
   #tidy(cgroup: string): void {
     if (removeIfEmpty(cgroup) || processesOf(cgroup).length === 0) return
     setTimeout(() => this.#tidy(cgroup), 5_000).unref()
-  }
-}
-
-/** Resolves once the command's main process is gone, others live on, and nothing has come from them for a moment. */
-async function quietLeftovers(output: Output, cgroup: string): Promise<void> {
-  for (;;) {
-    await new Promise((resolve) => setTimeout(resolve, leftoverQuietMs / 3))
-    if (output.quietFor() > leftoverQuietMs && processesOf(cgroup).length > 0) return
   }
 }
 

@@ -4,7 +4,6 @@
  */
 import { chown, mkdir, rm } from 'node:fs/promises'
 import { closeSync, constants, openSync } from 'node:fs'
-import { Socket } from 'node:net'
 import { join } from 'node:path'
 import { runTool } from './tools.ts'
 
@@ -15,7 +14,10 @@ const batch = 16
 const free: string[] = []
 let made = 0
 
-/** Call once before `openPipe`; makes the first ones. */
+/** `writer`: a descriptor, its owner's to be handed on. `held`: keeps the pipe alive until whoever reads it has opened it. */
+export type Fifo = { path: string; writer: number; held: number }
+
+/** Call once before `takeFifo`; makes the first ones. */
 export async function prepareFifos(): Promise<void> {
   await rm(dir, { recursive: true, force: true })
   await mkdir(dir, { mode: 0o700 })
@@ -28,23 +30,21 @@ async function makeFifos(): Promise<void> {
   free.push(...paths)
 }
 
-/**
- * A pipe whose `writer` (a file descriptor, to be closed by the caller once it is handed on) belongs to `uid`. It goes back to
- * the pool when the last writer is gone.
- */
-export async function openPipe(uid: number): Promise<{ reader: Socket; writer: number }> {
+/** One that belongs to `uid`. It is given back once nobody has it open any more. */
+export async function takeFifo(uid: number): Promise<Fifo> {
   while (free.length === 0) await makeFifos()
   const path = free.pop() as string
   // Reopening /dev/stdout asks for rights on the FIFO itself.
   await chown(path, uid, 0)
-  const readEnd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
-  const writer = openSync(path, constants.O_WRONLY)
-  const reader = new Socket({ fd: readEnd, readable: true, writable: false })
-  reader.on('error', () => {})
-  reader.once('close', () => free.push(path))
-  return { reader, writer }
+  // Opened for both, it waits for nobody.
+  const held = openSync(path, constants.O_RDWR)
+  return { path, held, writer: openSync(path, constants.O_WRONLY) }
 }
 
-export function closeWriter(writer: number): void {
-  closeSync(writer)
+export function giveBack({ path }: Fifo): void {
+  free.push(path)
+}
+
+export function close(descriptor: number): void {
+  closeSync(descriptor)
 }

@@ -10,6 +10,7 @@ import { Machine } from './machine.ts'
 import { NetBridge } from './net-bridge.ts'
 import { resolver } from './net-sockets.ts'
 import { NinepBridge } from './ninep-bridge.ts'
+import { OutputPump } from './output-pump.ts'
 import { Port } from './port.ts'
 import { Sessions } from './sessions.ts'
 import { Slots } from './slots.ts'
@@ -19,10 +20,11 @@ process.umask(0o022)
 const control = new Port(`/dev/virtio-ports/${controlPort}`)
 const files = new Port(`/dev/virtio-ports/${filesPort}`, { direct: true })
 // A defect ends the agent; the first process starts it again, and the host, told by its `ready`, sets its sessions up anew.
-process.on('uncaughtException', (error) => {
-  console.error(`bulkhead: agent: ${error.stack}`)
+function fail(why: string | undefined): never {
+  console.error(`bulkhead: agent: ${why}`)
   process.exit(1)
-})
+}
+process.on('uncaughtException', (error) => fail(error.stack))
 
 const complaints: string[] = []
 const [disk] = await Promise.all([prepareDisk((message) => complaints.push(message)), prepareCgroups(), prepareFifos(), prepareFilter()])
@@ -33,7 +35,7 @@ await writeFile('/etc/resolv.conf', `nameserver ${resolver}\n`)
 const slots = new Slots(disk, nets)
 const sessions = new Sessions(bridge, slots)
 const send = control.send.bind(control)
-const commands = new Commands(sessions, send)
+const commands = new Commands(sessions, new OutputPump(fail), send)
 const warm = (): Promise<string> => warmUp(slots, sessions, commands)
 const link = new Control({ sessions, commands, machine: new Machine(), warm, send })
 
