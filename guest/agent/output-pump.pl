@@ -1,5 +1,6 @@
-# Carries what commands write from their pipes to the host. In Perl, which is in every Debian and can splice: bytes go from pipe to port, and
-# into a file on the way, without passing through this process. An emulated machine copies slowly and runs Node slower.
+# Carries what commands write from their pipes to the host, and into a file on the way. In Perl, which is in every Debian and does this with
+# one read and one write for half a MiB: an emulated machine copies slowly, and runs Node slower. (Splicing would spare a copy, but QEMU
+# once found a buffer of no size on the port then, which is the end of all ports.)
 #
 #   port      frames (frames.ts)    to the host: out, echo; from it: credit, echo
 #   stdin     from the agent        open ID STDOUT STDERR CREDIT FILE|-    finish ID    drop ID
@@ -13,19 +14,20 @@ use warnings;
 use Fcntl qw(O_RDONLY O_RDWR O_WRONLY O_CREAT O_EXCL O_NONBLOCK);
 
 my ($port_path, $arch, $kept_after, $kept_file, $quiet_ms, $piece) = @ARGV;
-my ($SPLICE, $TEE, $CLOCK) = $arch eq 'arm64' ? (76, 77, 113) : (275, 276, 228);
-my ($SETPIPE_SIZE, $NONBLOCK) = (1031, 2);
+my $CLOCK_GETTIME = $arch eq 'arm64' ? 113 : 228;
+my $SETPIPE_SIZE = 1031;
 # More than the usual 64 KiB: a writer that must wait less often is switched to and from less often.
 my $pipe_size = 1 << 20;
 # A read this large means that there is more.
 my ($small, $large) = (1 << 16, 1 << 15);
+# Then what comes is left to gather for a moment, ms: this process goes before the writer, and would be woken for each of its writes.
+my $gather_ms = 4;
 
 $SIG{PIPE} = 'IGNORE';
 sysopen(my $port, $port_path, O_RDWR) or die "$port_path: $!";
 my $port_fd = fileno $port;
-# What was taken off a command's pipe is safe from its processes in here.
-my ($own_out, $own_in) = private_pipe();
-my ($side_out, $side_in) = private_pipe();
+# Used again and again: memory the kernel has to give first is what costs most.
+my $buffer = '';
 my (%commands, %streams);
 my ($from_agent, $from_host) = ('', '');
 
@@ -33,19 +35,22 @@ while (1) {
   my $ready = '';
   vec($ready, 0, 1) = 1;
   vec($ready, $port_fd, 1) = 1;
+  my ($now, $due) = (now(), undef);
   for my $fd (keys %streams) {
-    my $command = $streams{$fd}{command};
-    vec($ready, $fd, 1) = 1 if $command->{dropping} or $command->{credit} > 0;
+    my $stream = $streams{$fd};
+    my $command = $stream->{command};
+    if ($command->{dropping}) { vec($ready, $fd, 1) = 1 }
+    elsif ($command->{credit} <= 0) { next }
+    elsif ($stream->{gathers} > $now) { $due = $stream->{gathers} if !defined $due or $stream->{gathers} < $due }
+    else { vec($ready, $fd, 1) = 1 }
   }
-  my $wait = undef;
   for my $command (values %commands) {
     next unless $command->{finishing};
-    my $left = $command->{last} + $quiet_ms - now();
-    $left = 0 if $left < 0;
-    $wait = $left if !defined $wait or $left < $wait;
+    my $then = $command->{last} + $quiet_ms;
+    $due = $then if !defined $due or $then < $due;
   }
-  # A little late rather than a little early.
-  select($ready, undef, undef, defined $wait ? $wait / 1000 + 0.002 : undef) >= 0 or next;
+  my $wait = defined $due ? ($due > $now ? ($due - $now) / 1000 + 0.0005 : 0) : undef;
+  select($ready, undef, undef, $wait) >= 0 or next;
   hear_host() if vec($ready, $port_fd, 1);
   for my $fd (keys %streams) {
     carry($streams{$fd}) if vec($ready, $fd, 1) and $streams{$fd};
@@ -58,15 +63,9 @@ while (1) {
 
 sub now {
   my $time = pack 'qq', 0, 0;
-  syscall($CLOCK, 1, $time);
+  syscall($CLOCK_GETTIME, 1, $time);
   my ($seconds, $nanoseconds) = unpack 'qq', $time;
   return $seconds * 1000 + $nanoseconds / 1e6;
-}
-
-sub private_pipe {
-  pipe(my $out, my $in) or die "pipe: $!";
-  fcntl($in, $SETPIPE_SIZE, $pipe_size) or die "pipe size: $!";
-  return ($out, $in);
 }
 
 sub report {
@@ -75,9 +74,9 @@ sub report {
 }
 
 sub write_all {
-  my ($to, $bytes) = @_;
-  for (my $at = 0; $at < length $bytes;) {
-    my $written = syswrite $to, $bytes, length($bytes) - $at, $at;
+  my ($to) = @_;
+  for (my $at = 0; $at < length $_[1];) {
+    my $written = syswrite $to, $_[1], length($_[1]) - $at, $at;
     die "write: $!" unless defined $written;
     # Nobody is connected to the port.
     select(undef, undef, undef, 0.1) if $written == 0;
@@ -112,7 +111,7 @@ sub open_command {
   for my $stream (['stdout', $stdout], ['stderr', $stderr]) {
     my ($name, $path) = @$stream;
     sysopen(my $pipe, $path, O_RDONLY | O_NONBLOCK) or die "$path: $!";
-    $streams{fileno $pipe} = { command => $command, pipe => $pipe, header => qq({"t":"out","id":$id,"stream":"$name"}), large => 0 };
+    $streams{fileno $pipe} = { command => $command, pipe => $pipe, header => qq({"t":"out","id":$id,"stream":"$name"}), large => 0, gathers => 0 };
     $command->{left}++;
   }
   report("opened $id");
@@ -160,103 +159,48 @@ sub carry {
   }
   # The other stream may have used it up meanwhile.
   return if $command->{credit} <= 0;
-  my $taken = $stream->{large} ? carry_pages($stream, $command) : carry_bytes($stream, $command);
-  return if $taken < 0;
-  return end_stream($stream) if $taken == 0;
-  $command->{credit} -= $taken;
-  $command->{sent} += $taken;
+  my $most = $stream->{large} ? $piece : $small;
+  $most = $command->{credit} if $command->{credit} < $most;
+  my $read = sysread $stream->{pipe}, $buffer, $most;
+  return unless defined $read;
+  return end_stream($stream) if $read == 0;
+  keep($command) if defined $command->{file};
+  write_all($port, frame($stream->{header}, $read));
+  write_all($port, $buffer);
+  $command->{credit} -= $read;
+  $command->{sent} += $read;
   $command->{last} = now();
-}
-
-# How much was carried, 0 at its end, -1 when there was nothing.
-sub carry_bytes {
-  my ($stream, $command) = @_;
-  my $most = $command->{credit} < $small ? $command->{credit} : $small;
-  my $read = sysread($stream->{pipe}, my $bytes, $most);
-  return -1 unless defined $read;
-  return 0 if $read == 0;
-  keep($command, $bytes);
-  write_all($port, frame($stream->{header}, $read) . $bytes);
-  if ($read >= $large) {
+  if (!$stream->{large} && $read >= $large) {
     $stream->{large} = 1;
     fcntl($stream->{pipe}, $SETPIPE_SIZE, $pipe_size);
   }
-  return $read;
+  $stream->{gathers} = $command->{last} + $gather_ms if $stream->{large} && $read < $piece / 2;
 }
 
-sub carry_pages {
-  my ($stream, $command) = @_;
-  my $most = $command->{credit} < $piece ? $command->{credit} : $piece;
-  my $taken = splice_some($stream->{pipe}, $own_in, $most);
-  return $taken if $taken <= 0;
-  keep_pages($command, $taken);
-  write_all($port, frame($stream->{header}, $taken));
-  for (my $left = $taken; $left > 0;) {
-    my $gone = syscall $SPLICE, fileno $own_out, 0, $port_fd, 0, $left, 0;
-    die "port: $!" if $gone < 0;
-    select(undef, undef, undef, 0.1) if $gone == 0;
-    $left -= $gone;
-  }
-  $stream->{large} = 0 if $taken < 4096;
-  return $taken;
-}
-
-# As sysread answers: -1 when there is nothing now.
-sub splice_some {
-  my ($from, $to, $most) = @_;
-  return syscall $SPLICE, fileno $from, 0, fileno $to, 0, $most, $NONBLOCK;
-}
-
-# Into the file, which begins when there is enough for one.
+# What was read, into the file, which begins when there is enough for one.
 sub keep {
-  my ($command, $bytes) = @_;
-  return if !defined $command->{file};
+  my ($command) = @_;
   if (!$command->{kept}) {
-    $command->{held} .= $bytes;
+    $command->{held} .= $buffer;
     begin_file($command) if length $command->{held} > $kept_after;
     return;
   }
-  keep_written($command, $bytes);
-}
-
-sub keep_written {
-  my ($command, $bytes) = @_;
   my $room = $kept_file - $command->{kept_bytes};
   # A full disk ends the file, not the command.
-  my $written = syswrite $command->{kept}, substr $bytes, 0, $room;
+  my $written = syswrite $command->{kept}, $buffer, $room < length $buffer ? $room : length $buffer;
   return end_file($command) if !defined $written;
   $command->{kept_bytes} += $written;
-  end_full_file($command) if length $bytes > $room;
-}
-
-sub keep_pages {
-  my ($command, $taken) = @_;
-  return if !defined $command->{file};
-  begin_file($command) if !$command->{kept};
-  return if !defined $command->{file};
-  my $room = $kept_file - $command->{kept_bytes};
-  my $some = $taken < $room ? $taken : $room;
-  my $left = syscall $TEE, fileno $own_out, fileno $side_in, $some, $NONBLOCK;
-  die "tee: $!" if $left < $some;
-  while ($left > 0) {
-    my $gone = syscall $SPLICE, fileno $side_out, 0, fileno $command->{kept}, 0, $left, 0;
-    if ($gone <= 0) {
-      $left -= sysread($side_out, my $lost, $left) || die "side: $!" while $left > 0;
-      return end_file($command);
-    }
-    $left -= $gone;
-    $command->{kept_bytes} += $gone;
-  }
-  end_full_file($command) if $taken > $room;
+  end_full_file($command) if length $buffer > $room;
 }
 
 sub begin_file {
   my ($command) = @_;
-  my $held = $command->{held};
-  $command->{held} = '';
   return end_file($command) if !sysopen($command->{kept}, $command->{file}, O_WRONLY | O_CREAT | O_EXCL, 0444);
   report("kept $command->{id}");
-  keep_written($command, $held) if $held ne '';
+  my $written = syswrite $command->{kept}, $command->{held};
+  $command->{held} = '';
+  return end_file($command) if !defined $written;
+  $command->{kept_bytes} = $written;
 }
 
 sub end_full_file {
