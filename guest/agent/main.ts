@@ -5,7 +5,8 @@ import { prepareCgroups } from './cgroups.ts'
 import { Commands, prepareFilter } from './commands.ts'
 import { Control } from './control.ts'
 import { prepareDisk } from './disk.ts'
-import { prepareFifos } from './fifos.ts'
+import { Fifos } from './fifos.ts'
+import { Launcher } from './launcher.ts'
 import { Machine } from './machine.ts'
 import { NetBridge } from './net-bridge.ts'
 import { resolver } from './net-sockets.ts'
@@ -27,7 +28,11 @@ function fail(why: string | undefined): never {
 process.on('uncaughtException', (error) => fail(error.stack))
 
 const complaints: string[] = []
-const [disk] = await Promise.all([prepareDisk((message) => complaints.push(message)), prepareCgroups(), prepareFifos(), prepareFilter()])
+// The agent's own group first: what it starts from here on belongs to it.
+const [disk, filter] = await Promise.all([prepareDisk((message) => complaints.push(message)), prepareFilter(), prepareCgroups()])
+const launcher = new Launcher(filter, fail)
+const fifos = new Fifos((paths) => launcher.makePipes(paths))
+await fifos.prepare()
 const bridge = new NinepBridge(files)
 const nets = new NetBridge((message, payload) => files.send(message, payload))
 // Where every session finds its own resolver.
@@ -35,9 +40,9 @@ await writeFile('/etc/resolv.conf', `nameserver ${resolver}\n`)
 const slots = new Slots(disk, nets)
 const sessions = new Sessions(bridge, slots)
 const send = control.send.bind(control)
-const commands = new Commands(sessions, new OutputPump(fail), send)
+const commands = new Commands({ sessions, launcher, pump: new OutputPump(fail), fifos, send })
 const warm = (): Promise<string> => warmUp(slots, sessions, commands)
-const link = new Control({ sessions, commands, machine: new Machine(), warm, send })
+const link = new Control({ sessions, commands, machine: new Machine(launcher), warm, send })
 
 await files.listen({
   frame(header, payload) {

@@ -4,7 +4,7 @@
 #
 #   port      frames (frames.ts)    to the host: out, echo; from it: credit, echo
 #   stdin     from the agent        open ID STDOUT STDERR CREDIT FILE|-    finish ID    drop ID
-#   stdout    to the agent          opened ID    kept ID    ended ID SENT KEPT    quiet ID SENT KEPT
+#   stdout    to the agent          kept ID    ended ID SENT KEPT    quiet ID SENT KEPT
 #
 # A command's streams are read no faster than the host gives credit. `finish`: its process is gone; answered by `quiet` when nothing has come
 # for a while and writers are left. `drop`: from now on what comes is read and thrown away. `ended` is the last that is said of it: no
@@ -114,7 +114,6 @@ sub open_command {
     $streams{fileno $pipe} = { command => $command, pipe => $pipe, header => qq({"t":"out","id":$id,"stream":"$name"}), large => 0, gathers => 0 };
     $command->{left}++;
   }
-  report("opened $id");
 }
 
 sub drop {

@@ -4,16 +4,15 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { outputPort } from '../wire.ts'
-import { close, type Fifo, giveBack, takeFifo } from './fifos.ts'
+import { removeFifo, touchWriter } from './fifos.ts'
 import { keptAfter, keptFile, leftoverQuietMs, outputPiece } from './limits.ts'
 
 /** Bytes of both streams together: sent to the host, and in the file. */
 export type Carried = { sent: number; kept: number }
 
 type Entry = {
-  fifos: readonly Fifo[]
+  pipes: readonly string[]
   onKept: () => void
-  opened: () => void
   /** Who waits for quiet. */
   told: ((how: 'ended' | 'quiet', carried: Carried) => void) | null
   ended: Carried | null
@@ -46,26 +45,10 @@ export class OutputPump {
     })
   }
 
-  /**
-   * Carries two pipes, writers of which `launch` gets as descriptors that are closed once it returns. `file`: takes all of a long output too;
-   * `onKept`: it is there.
-   */
-  async open<T>(id: number, uid: number, credit: number, file: string | null, onKept: () => void, launch: (out: number, err: number) => T) {
-    const [out, err] = await Promise.all([takeFifo(uid), takeFifo(uid)])
-    const entry: Entry = { fifos: [out, err], onKept, opened: () => {}, told: null, ended: null, dropped: false }
-    const opened = new Promise<void>((resolve) => {
-      entry.opened = resolve
-    })
-    this.#entries.set(id, entry)
-    this.#order('open', id, out.path, err.path, credit, file ?? '-')
-    try {
-      return launch(out.writer, err.writer)
-    } finally {
-      for (const { writer } of entry.fifos) close(writer)
-      void opened.then(() => {
-        for (const { held } of entry.fifos) close(held)
-      })
-    }
+  /** Carries what comes from two pipes. `file`: takes all of a long output too; `onKept`: it is there. */
+  open(id: number, stdout: string, stderr: string, credit: number, file: string | null, onKept: () => void): void {
+    this.#entries.set(id, { pipes: [stdout, stderr], onKept, told: null, ended: null, dropped: false })
+    this.#order('open', id, stdout, stderr, credit, file ?? '-')
   }
 
   /**
@@ -91,8 +74,10 @@ export class OutputPump {
     const entry = this.#entries.get(id)
     if (entry === undefined) return
     entry.dropped = true
-    if (entry.ended !== null) this.#entries.delete(id)
-    else this.#order('drop', id)
+    if (entry.ended !== null) return void this.#entries.delete(id)
+    this.#order('drop', id)
+    // One that could not be started never wrote, and would never be over.
+    for (const pipe of entry.pipes) touchWriter(pipe)
   }
 
   #order(...words: readonly (string | number)[]): void {
@@ -104,11 +89,10 @@ export class OutputPump {
     const entry = this.#entries.get(id)
     if (entry === undefined) return
     const carried = { sent: Number(sent), kept: Number(kept) }
-    if (what === 'opened') entry.opened()
-    else if (what === 'kept') entry.onKept()
+    if (what === 'kept') entry.onKept()
     else if (what === 'quiet') entry.told?.('quiet', carried)
     else if (what === 'ended') {
-      for (const fifo of entry.fifos) giveBack(fifo)
+      for (const pipe of entry.pipes) removeFifo(pipe)
       entry.ended = carried
       entry.told?.('ended', carried)
       if (entry.dropped) this.#entries.delete(id)
