@@ -22,6 +22,8 @@ const networks = new Map<string, number>()
 /** What programs of a session trust besides; PEM. */
 const certificates = new Map<string, string>()
 let found: { driver: Driver; hypervisor: Hypervisor } | null = null
+/** A VM became ready from what was found, and that has not been used for another start yet: it need not be looked for. */
+let proven = false
 
 /** An effect from a promise; what it throws becomes the outcome `otherwise` with the fault. */
 function attempt(work: (signal: AbortSignal) => Promise<Outcome>, otherwise: string): Effect.Effect<Outcome> {
@@ -82,7 +84,8 @@ export const effects = {
         const driver = qemuDriver(config.home)
         const reaped = await driver.reap()
         if (reaped > 0) context.log('warn', 'ended a VM that an earlier supervisor left behind')
-        const look = await driver.find()
+        const look = proven && found ? ({ ok: true, hypervisor: found.hypervisor } as const) : await driver.find()
+        proven = false
         if (!look.ok) return { type: 'missing', error: look.error }
         found = { driver, hypervisor: look.hypervisor }
         const cpus = Math.min(maxCpus, availableParallelism())
@@ -173,6 +176,7 @@ export const effects = {
         const start = performance.now()
         if (!live) throw gone()
         await live.prove()
+        proven = true
         await markGood(live.imageDir)
         return { type: 'ok', ms: since(start), at: Date.now() }
       }, 'failed'),
