@@ -1,53 +1,13 @@
 /** The contract of `kernel/testing/contract.ts`, for every actor of the product, in every placement it may have. */
-import { mkdirSync } from 'node:fs'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { test } from 'vitest'
 import { contract } from '../kernel/testing/contract.ts'
 import type { Placement } from '../kernel/types.ts'
 import { entries } from './actors.ts'
+import { paramsOf } from './test-params.ts'
 
 const everywhere: readonly Placement[] = ['inline', 'thread', 'process']
 /** It takes sockets, which a thread cannot be given. */
 const placements: Readonly<Record<string, readonly Placement[]>> = { gateway: ['inline', 'process'] }
-const guestDir = fileURLToPath(new URL('../guest', import.meta.url))
-
-/** What an actor is started with, made in a fresh folder. */
-function paramsOf(kind: string, at: string): Record<string, unknown> {
-  for (const name of ['mcp', 'extensions', 'incoming', 'plugins', 'audit', 'egress', 'vm', 'images', 'folder', 'server'])
-    mkdirSync(join(at, name))
-  const params: Readonly<Record<string, Record<string, unknown>>> = {
-    policy: { platform: process.platform, home: at, user: 'ada', userHome: at },
-    egress: { baseUrl: null, state: join(at, 'egress'), userHome: at },
-    telemetry: { home: at },
-    'mcp-host': { home: at, nodeBinary: process.execPath },
-    gateway: { page: null },
-    'vm-supervisor': {
-      home: join(at, 'vm'),
-      imageDir: join(at, 'images'),
-      vm: 'off',
-      guestDir,
-      nodeBinary: process.execPath,
-    },
-    'fs-gate': { root: join(at, 'folder'), name: 'folder', mode: 'ro' },
-    'mcp-server': {
-      name: 'none',
-      command: '/nonexistent/server',
-      args: [],
-      env: {},
-      network: false,
-      folders: [],
-      code: [],
-      data: join(at, 'server'),
-      nodeBinary: process.execPath,
-    },
-    conversation: { session: 's-1', folders: [], hosts: [], now: 0, blocked: {} },
-    consent: { changes: null },
-  }
-  const found = params[kind]
-  if (!found) throw new Error(`say what ${kind} is started with`)
-  return found
-}
 
 test.each(entries.map(({ manifest, entry }) => [manifest.kind, entry] as const))('%s', async (kind, entry) => {
   await contract(entry, { params: (at) => paramsOf(kind, at), placements: placements[kind] ?? everywhere })

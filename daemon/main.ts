@@ -9,6 +9,7 @@ import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { asFault } from '../kernel/errors.ts'
 import { createControl } from '../kernel/control.ts'
+import { findJail } from '../kernel/jail.ts'
 import { openJournal } from '../kernel/journal.ts'
 import { createKernel } from '../kernel/kernel.ts'
 import { messageLogName, openMessageLog } from '../kernel/message-log.ts'
@@ -29,6 +30,9 @@ try {
 } catch {
   // Elsewhere the system's own setting counts.
 }
+
+// Whether it works is known by the time the first actor starts.
+void findJail()
 
 const settings = settingsSchema.parse(JSON.parse(readFileSync(fds.settings, 'utf8')))
 const { home, runtimeDir, imageDir, vm, baseUrl } = settings

@@ -3,8 +3,9 @@
  * it is allowed: it names a place nobody is granted, a socket and a program that are not there.
  */
 import { spawnSync } from 'node:child_process'
-import { closeSync, constants, openSync, readdirSync } from 'node:fs'
+import { closeSync, constants, existsSync, openSync, readdirSync } from 'node:fs'
 import { connect } from 'node:net'
+import { networkInterfaces } from 'node:os'
 import { Worker } from 'node:worker_threads'
 
 /** True: it could. */
@@ -12,6 +13,10 @@ export type Facts = Record<string, boolean>
 
 /** The root folder is in no manifest. */
 const outside = '/'
+/** On every Linux, in no manifest and worth nothing to anybody. Node lets an actor see it while it loads: what hides it is the jail. */
+export const hostFile = '/sys/devices/system/cpu/online'
+
+/** `host` and `signal` are what no permission of Node's is about, nor `interfaces`, those of the network besides loopback: the jail takes them. */
 export async function attemptAll(): Promise<Facts> {
   return {
     'fs.read': allowed(() => readdirSync(outside)),
@@ -23,6 +28,8 @@ export async function attemptAll(): Promise<Facts> {
     // bwrap tells where it stands.
     env: Object.keys(process.env).some((name) => name !== 'PWD'),
     signal: signals(),
+    host: existsSync(hostFile),
+    interfaces: Object.values(networkInterfaces()).some((list) => list?.some(({ internal }) => !internal)),
   }
 }
 

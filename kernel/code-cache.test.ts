@@ -18,7 +18,7 @@ test.each([false, true])(
     const dir = codeCacheFor(kind) as string
     rmSync(dir, { recursive: true })
     mkdirSync(dir)
-    const manifest = { ...probe.manifest, kind, jailed }
+    const manifest = { ...probe.manifest, kind, ...(jailed ? {} : { jail: { none: 'to try it without' } }) }
     const kernel = await startTestKernel({
       actors: [
         { manifest, protocol: probe.protocol, entry: new URL('./testing/probe/index.ts', import.meta.url).href, load: async () => probe },

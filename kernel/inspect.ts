@@ -1,6 +1,7 @@
 /** What `bulkhead inspect` prints: the live actors, what each holds and why, and what went wrong lately. Read from the kernel's own tables. */
 import type { Budget } from './capabilities.ts'
 import type { Kernel } from './kernel.ts'
+import type { Live } from './lifecycle.ts'
 import type { Limits } from './types.ts'
 
 export type InspectReport = {
@@ -22,7 +23,7 @@ export type InspectReport = {
       wasi: boolean
       reasons: Readonly<Record<string, string>>
     }
-    /** The jail its manifest asks for: around it, or not and why; null: it asks for none. */
+    /** The operating system's jail around its process: there as its process found it, or not and why; null: it has no process. */
     jail: { ok: boolean; why: string | null } | null
     /** What the actor's own process could do when it tried, after lock-down. Empty for inline actors. */
     facts: Readonly<Record<string, boolean>>
@@ -49,6 +50,18 @@ export type InspectReport = {
   }
 }
 
+/** Around it only when its process, too, found nothing of the host there. */
+function jailOf({
+  port,
+  facts,
+  permissions,
+}: Pick<Live<unknown>, 'port' | 'facts' | 'permissions'>): { ok: boolean; why: string | null } | null {
+  if (!port?.pid) return null
+  if (port.jail !== null) return { ok: false, why: port.jail ?? 'unknown' }
+  const holes = ['signal', 'host', ...(permissions.net ? [] : ['interfaces'])].filter((name) => facts[name])
+  return holes.length === 0 ? { ok: true, why: null } : { ok: false, why: `it does not hold: ${holes.join(', ')}` }
+}
+
 export function inspect(kernel: Kernel): InspectReport {
   const { tables, deadLetters } = kernel
   const actors = [...kernel.actors.values()].map((live) => {
@@ -65,7 +78,7 @@ export function inspect(kernel: Kernel): InspectReport {
       lastExit: live.lastExit,
       mailbox: { waiting: live.queue.length, unacknowledged: live.outstanding.size, limit: manifest.mailbox ?? 1024 },
       permissions: { fsRead, fsWrite, net, childProcess, wasi, reasons: manifest.permissionReasons },
-      jail: manifest.jailed && live.port?.pid ? { ok: live.port.jail === null, why: live.port.jail ?? null } : null,
+      jail: jailOf(live),
       facts: live.facts,
       capabilities: [...(tables.clists.get(live.id) ?? [])].flatMap(([slot, { cap: id, name }]) => {
         const cap = tables.caps.get(id)
@@ -76,7 +89,7 @@ export function inspect(kernel: Kernel): InspectReport {
     }
   })
   const instanceEntries = [...new Set(kernel.entries.map((entry) => entry.manifest))].filter(
-    ({ cardinality }) => cardinality === 'instance',
+    ({ cardinality, idleMs }) => cardinality === 'instance' || idleMs !== undefined,
   )
   return {
     actors,
@@ -84,7 +97,7 @@ export function inspect(kernel: Kernel): InspectReport {
       kind,
       purpose,
       placement,
-      running: actors.filter(({ id }) => id.startsWith(`${kind}:`)).length,
+      running: actors.filter(({ id }) => id === kind || id.startsWith(`${kind}:`)).length,
     })),
     messageLog: kernel.messageLog ? { failure: kernel.messageLog.failure() } : 'off',
     deadLetters: {

@@ -18,6 +18,7 @@ import { type Live, createSupervisor } from './lifecycle.ts'
 import type { ActorEntry, StartActor } from './placement.ts'
 import type { MessageLog } from './message-log.ts'
 import { pay } from './metering.ts'
+import { createOnDemand } from './on-demand.ts'
 import { createOutgoing } from './outgoing.ts'
 import { recording } from './recording.ts'
 import { createRequests } from './requests.ts'
@@ -83,11 +84,23 @@ export function createKernel(options: KernelOptions) {
     ...options,
     deliver: (live) => pump(live),
     started: (live) => live.incarnation > 1 && announce(live.id),
-    ended: (live) => abandon(live.id),
+    ended(live) {
+      const left = onDemand.leftBy(live)
+      abandon(live, left)
+      if (left.length === 0) return
+      const next = onDemand.wake(live.entry)
+      for (const item of left) enqueue(next, item)
+    },
     outgoing: (live, out) => perform(live, out),
     ...recording<Item>(options.messageLog ?? null),
   })
   const { actors } = supervisor
+  const onDemand = createOnDemand<Item>({
+    supervisor,
+    params: (kind) => options.params?.[kind] ?? {},
+    slots: namedSlots,
+    asked: (id) => [...requests.all()].some(({ to }) => to === id),
+  })
   const perform = createOutgoing<Item>({
     tables,
     requests,
@@ -118,7 +131,6 @@ export function createKernel(options: KernelOptions) {
     const { cap, target, badge, schema } = decision
     if (cap.metered) pay(tables, cap, decision.bytes, now)
     const caps = decision.handovers.length === 0 ? noCaps : handOver(from, decision.handovers)
-    const live = actors.get(target)
     const span = more.answer && more.trace ? spanUnder(more.trace) : null
     const answer = span && more.answer ? timed({ ...span, kind, from, to: target, startMs: now }, more.answer) : more.answer
     const trace = span?.trace ?? more.trace
@@ -135,11 +147,16 @@ export function createKernel(options: KernelOptions) {
       : null
     // One shape for all, and built in one go: a message is made of few objects, and there are many messages.
     const item: Item = { from, cap, kind, body, badge, caps, request, handle: more.handle ?? null, trace: trace ?? null }
-    if (live) {
-      live.queue.push(item)
-      if (live.outstanding.size < deliveryWindow) pump(live, now)
-    } else runNative(natives.get(target) as Native, item)
+    const live = actors.get(target)
+    if (live) enqueue(live, item, now)
+    else if (natives.has(target)) runNative(natives.get(target) as Native, item)
+    else enqueue(onDemand.wake(entryOf(target) as ActorEntry), item, now)
     return request
+  }
+
+  function enqueue(live: Live<Item>, item: Item, now?: number): void {
+    live.queue.push(item)
+    if (live.outstanding.size < deliveryWindow) pump(live, now)
   }
 
   /** Tells of the hop when it is answered. */
@@ -154,8 +171,8 @@ export function createKernel(options: KernelOptions) {
   function targetOf(id: ActorId): Target | null {
     const live = actors.get(id)
     if (live) return liveTarget(live)
-    const native = natives.get(id)
-    return native ? { protocol: native.protocol, waiting: 0, mailbox: 1, failing: null } : null
+    const dormant = natives.get(id) ?? onDemand.of(entryOf(id))
+    return dormant ? { protocol: dormant.protocol, waiting: 0, mailbox: 1, failing: null } : null
   }
 
   /** One for each life of an actor, which says how things are when it is asked. */
@@ -202,9 +219,10 @@ export function createKernel(options: KernelOptions) {
     if (!request) return
     aborts.get(id)?.abort()
     const live = actors.get(request.to)
-    if (live) {
-      const waited = live.queue.take((item) => item.request === id)
-      if (waited.length === 0) live.port?.send({ t: 'cancel', request: id })
+    const waited = live?.queue.take((item) => item.request === id) ?? []
+    if (live && waited.length === 0) {
+      live.port?.send({ t: 'cancel', request: id })
+      if (error.code === 'deadline' && onDemand.of(live.entry)) live.port?.kill()
     }
     request.answer({ error })
   }
@@ -255,18 +273,18 @@ export function createKernel(options: KernelOptions) {
     actors.get(request.to)?.port?.send({ t: 'credit', request: id, n })
   }
 
-  /** An actor ended: the kernel answers for it, and cancels what it had asked of others. */
-  function abandon(id: ActorId): void {
-    const live = actors.get(id)
-    const cause = live?.lastExit ?? 'stopped'
-    const comesBack = live?.state === 'down' && !live.degraded
-    for (const item of comesBack ? [] : (live?.queue.take(() => true) ?? []))
+  /** An actor ended: the kernel answers for it, and cancels what it had asked of others. `left` waits for its next life. */
+  function abandon(live: Live<Item>, left: readonly Item[]): void {
+    const { id, queue, retryAfterMs } = live
+    const cause = live.lastExit ?? 'stopped'
+    const comesBack = live.state === 'down' && !live.degraded
+    for (const item of comesBack ? [] : queue.take(() => true))
       deadLetters.add({ from: item.from, slot: '(queued)', kind: item.kind, error: fault('actor-down', `${id} ended.`, { cause }) })
-    const waiting = new Set([...(live?.queue ?? [])].map((item) => item.request))
+    const waiting = new Set([...left, ...queue].map((item) => item.request))
     for (const request of requests.all()) {
       if (request.to === id && !waiting.has(request.id))
         requests.close(request.id)?.answer({
-          error: fault('actor-down', `${id} stopped before it answered.`, { cause, retryAfterMs: live?.retryAfterMs ?? 0 }),
+          error: fault('actor-down', `${id} stopped before it answered.`, { cause, retryAfterMs }),
         })
       else if (request.from === id) giveUp(request.id, fault('cancelled', 'The requester ended.'))
     }
@@ -318,7 +336,9 @@ export function createKernel(options: KernelOptions) {
         return { entry, id: kind, params: options.params?.[kind] ?? {}, slots: () => namedSlots(kind) }
       }
       const groups = options.supervision ?? []
-      const alone = singletons.filter(({ manifest }) => !groups.some(({ children }) => children.includes(manifest.kind)))
+      const alone = singletons.filter(
+        (entry) => !onDemand.of(entry) && !groups.some(({ children }) => children.includes(entry.manifest.kind)),
+      )
       await Promise.all([
         ...groups.map(({ strategy, children }) =>
           supervisor.startGroup(strategy, singletons.filter(({ manifest }) => children.includes(manifest.kind)).map(child)),
@@ -352,7 +372,10 @@ export function createKernel(options: KernelOptions) {
       removeActor(tables, id)
     },
     /** Stops everything, last started first. */
-    stop: () => supervisor.stopAll(),
+    stop(): Promise<void> {
+      onDemand.close()
+      return supervisor.stopAll()
+    },
     /** Gives a running instance one more named capability; its next step can use it. */
     endow(id: ActorId, name: string, cap: Capability): void {
       install(tables, id, cap, name)
@@ -365,7 +388,11 @@ export function createKernel(options: KernelOptions) {
     },
     messageLog: options.messageLog ?? null,
     entries: entries as readonly ActorEntry[],
-    entry: (kind: string): ActorEntry | null => entries.find(({ manifest }) => manifest.kind === kind) ?? null,
+    entry: entryOf,
+  }
+
+  function entryOf(kind: string): ActorEntry | null {
+    return entries.find(({ manifest }) => manifest.kind === kind) ?? null
   }
 
   function namedSlots(id: ActorId): Record<string, number> {

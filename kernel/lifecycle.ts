@@ -178,7 +178,10 @@ export function createSupervisor<Item>(options: SupervisorOptions<Item>) {
       }
     }
     const events = { frame, exit, log: (line: string) => options.log('warn', id, line) }
-    options.placements[entry.manifest.placement]({ id, entry, permissions: live.permissions, fds: wanted }, events).then(
+    options.placements[entry.manifest.placement](
+      { id, entry, permissions: live.permissions, params: live.params, fds: wanted },
+      events,
+    ).then(
       (port) => {
         if (current()) live.port = port
         // Stopped before it had a port to be told through.
@@ -203,7 +206,8 @@ export function createSupervisor<Item>(options: SupervisorOptions<Item>) {
     // Those behind it wait for it to come up; whoever waits for the first start does not.
     for (const id of group.ids) actors.get(id)?.firstStart.resolve()
     live.firstStart.resolve()
-    if (group.ids.every((id) => !actors.has(id))) groups = groups.filter((other) => other !== group)
+    // One of them may have been started anew by now, in a group of its own.
+    if (group.ids.every((id) => groupOf.get(id) !== group)) groups = groups.filter((other) => other !== group)
   }
 
   function forget(id: ActorId): void {

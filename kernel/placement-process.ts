@@ -1,14 +1,17 @@
 /**
  * Process placement: one Node process per actor, started with Node's permission model and nothing but what its manifest names. Frames
  * travel over an inherited socket pair (descriptor 3); accepted sockets, for the actors that take them, over Node's own channel
- * (descriptor 4). The environment is empty. An actor whose manifest says so runs in a jail besides, where there is one (jail.ts).
+ * (descriptor 4). The environment is empty. Around that is a jail of the operating system, where there is one (jail.ts).
  */
 import { spawn } from 'node:child_process'
 import type { Socket } from 'node:net'
+import { constants } from 'node:os'
 import { dirname } from 'node:path'
+import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
+import { hostFile } from './attempts.ts'
 import { codeCacheFor } from './code-cache.ts'
-import { findJail, jailArgs } from './jail.ts'
+import { jailOf } from './jail.ts'
 import { actorHeapMiB, actorYoungMiB } from './limits.ts'
 import type { Port, PortEvents, StartSpec } from './placement.ts'
 import type { Permissions } from './types.ts'
@@ -40,16 +43,16 @@ export async function startProcess(spec: StartSpec, events: PortEvents): Promise
   const inherited = Object.entries(spec.fds)
   const firstFd = manifest.handles ? 5 : 4
   const fds = Object.fromEntries(inherited.map(([name], index) => [name, firstFd + index]))
-  const jail = manifest.jailed ? await findJail() : null
-  const jailed = jail !== null && 'bwrap' in jail
   const foreign = !spec.entry.entry.startsWith(rootUrl)
   const cache = foreign ? null : codeCacheFor(manifest.kind)
-  const inJail = { ...spec.permissions, fsWrite: [...(spec.permissions.fsWrite ?? []), ...(cache === null ? [] : [cache])] }
+  const jail = await jailOf(manifest, spec.params, { permissions: spec.permissions, code, cache })
+  const jailed = 'command' in jail
+  const infoFd = firstFd + inherited.length
   const child = spawn(
-    jailed ? jail.bwrap : process.execPath,
+    jailed ? jail.command : process.execPath,
     [
-      ...(jailed ? [...jailArgs(inJail, code), process.execPath] : []),
-      ...permissionArgs(spec.permissions, code),
+      ...(jailed ? ['--info-fd', String(infoFd), ...jail.args, process.execPath] : []),
+      ...permissionArgs(spec.permissions, [...code, hostFile]),
       ...(cache === null ? [] : [`--allow-fs-read=${cache}`, `--allow-fs-write=${cache}`]),
       '--disallow-code-generation-from-strings',
       '--disable-warning=SecurityWarning',
@@ -63,10 +66,22 @@ export async function startProcess(spec: StartSpec, events: PortEvents): Promise
     {
       env: {},
       cwd: '/',
+      // The jail's own process would end by a Ctrl-C in the daemon's terminal.
+      detached: jailed,
       // 'overlapped' is 'pipe' everywhere but Windows. Both make a socket pair on POSIX, open in both directions.
-      stdio: ['ignore', 'pipe', 'pipe', 'overlapped', ...(manifest.handles ? (['ipc'] as const) : []), ...inherited.map(([, fd]) => fd)],
+      stdio: [
+        'ignore',
+        'pipe',
+        'pipe',
+        'overlapped',
+        ...(manifest.handles ? (['ipc'] as const) : []),
+        ...inherited.map(([, fd]) => fd),
+        ...(jailed ? (['pipe'] as const) : []),
+      ],
     },
   )
+  let pid = child.pid ?? null
+  if (jailed) onChildPid(child.stdio[infoFd] as Readable, (inner) => (pid = inner))
   const pipe = child.stdio[3] as Socket
   let asked = false
   let broken: string | null = null
@@ -89,12 +104,12 @@ export async function startProcess(spec: StartSpec, events: PortEvents): Promise
   pipe.on('error', () => {})
   for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', (text: string) => events.log(text.trimEnd()))
   child.on('error', (error) => events.exit(`could not start: ${error.message}`, false))
-  child.on('exit', (status, signal) =>
-    events.exit(broken ?? (signal ? `ended by ${signal}` : `exit status ${status}`), asked && status === 0),
-  )
+  child.on('exit', (status, signal) => events.exit(broken ?? endOf(status, signal, jailed), asked && status === 0))
   return {
-    pid: child.pid ?? null,
-    jail: jail && ('why' in jail ? jail.why : null),
+    get pid() {
+      return pid
+    },
+    jail: jailed ? null : jail.why,
     fds,
     send(frame) {
       if (frame.t === 'stop') asked = true
@@ -103,4 +118,24 @@ export async function startProcess(spec: StartSpec, events: PortEvents): Promise
     sendHandle: (conn, socket) => void child.send({ conn }, socket),
     kill: () => kill(null),
   }
+}
+
+/** The jail tells who it started: the process that is meant by the actor's, though ending either ends both. */
+function onChildPid(info: Readable, tell: (pid: number) => void): void {
+  let said = ''
+  info.setEncoding('utf8').on('data', (text: string) => {
+    said += text
+  })
+  info.on('error', () => {})
+  info.on('end', () => {
+    const [, pid] = /"child-pid":\s*(\d+)/.exec(said) ?? []
+    if (pid !== undefined) tell(Number(pid))
+  })
+}
+
+/** As a shell would, the jail ends with 128 + n when its program ended by signal n. */
+function endOf(status: number | null, signal: NodeJS.Signals | null, jailed: boolean): string {
+  const inner = jailed && status !== null ? Object.entries(constants.signals).find(([, n]) => n === status - 128)?.[0] : undefined
+  const by = signal ?? inner
+  return by ? `ended by ${by}` : `exit status ${status}`
 }

@@ -17,6 +17,7 @@ export type StartSpec = {
   id: string
   entry: ActorEntry
   permissions: Permissions
+  params: Record<string, unknown>
   /** Descriptors of this process the actor inherits, by name. */
   fds: Readonly<Record<string, number>>
 }
@@ -31,7 +32,7 @@ export type PortEvents = {
 
 export type Port = {
   readonly pid: number | null
-  /** Why the jail that its manifest asks for is not around it; null: it is; absent: it asks for none. */
+  /** Why there is no jail around its process; null: there is; absent: it has no process. */
   readonly jail?: string | null
   /** Where inherited descriptors ended up in the actor. */
   readonly fds: Readonly<Record<string, number>>

@@ -4,7 +4,7 @@
  */
 import module from 'node:module'
 import { Socket } from 'node:net'
-import { attemptAll } from './attempts.ts'
+import { attemptAll, hostFile } from './attempts.ts'
 import type { FromActor, ToActor } from './frames.ts'
 import { createHost } from './host.ts'
 import type { Actor } from './types.ts'
@@ -40,4 +40,6 @@ process.on('message', ({ conn }: { conn: number }, socket) => host.handle(conn, 
 // Ctrl-C in a terminal reaches the whole process group; stopping is the daemon's decision.
 process.on('SIGINT', () => {})
 
-send({ t: 'ready', facts: await attemptAll() })
+const facts = await attemptAll()
+process.permission.drop('fs.read', hostFile)
+send({ t: 'ready', facts })

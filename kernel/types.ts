@@ -218,14 +218,22 @@ export type Manifest = {
   permissionReasons: Readonly<Record<string, string>>
   /** File descriptors of the daemon this actor inherits, by name (only egress: `secrets`). Their numbers arrive in `params.fds`. */
   fds?: readonly string[]
+  /**
+   * Only of singletons that remember nothing between messages: started by the first message to it, stopped after this long without one, ms.
+   * When one of its requests runs out of time it is killed, since it may hang; what waited for it goes to its next life.
+   */
+  idleMs?: number
   /** How long it may take to stop before it is killed, ms. Default 5 000. */
   stopMs?: number
   /** Its effects may go on after `stop` until they end or the stop deadline passes (an orderly VM shutdown). Default: interrupted at once. */
   lingers?: boolean
   /** Why its code folders stay readable after start (a library that loads lazily). Absent: they are dropped. */
   keepsCode?: string
-  /** Its process runs in a jail of the operating system as well, where there is one. For actors that start no processes and move no files between folders. */
-  jailed?: boolean
+  /**
+   * Its process runs in a jail of the operating system as well, where there is one: what its permissions name is there, and nothing else. `none`:
+   * why it cannot. `whole`: folders in which files that it may read or write come, go and are replaced; what else is in them is covered.
+   */
+  jail?: { none: string } | { whole(params: Record<string, unknown>): readonly string[] }
   /** Kinds offered to the model as tools: the kind's body is the tool's input. Only of actors from outside the repository. */
   tools?: readonly { kind: string; title: string; description: string; readOnly?: boolean }[]
   /** Receives accepted sockets from the daemon (only gateway). */

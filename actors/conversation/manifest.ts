@@ -37,7 +37,5 @@ export const manifest = {
   ],
   permissions: () => ({}),
   permissionReasons: {},
-  // It reads whatever the model and the web say, all day.
-  jailed: true,
   restart: { strategy: 'transient' },
 } satisfies Manifest

@@ -37,5 +37,7 @@ export const manifest = {
     fsRead: 'The settings, plugins, extensions and bundles to install; the certificates of trusted publishers.',
     fsWrite: 'Keeps the settings, what it unpacks, and the tool definitions that were approved.',
   },
+  // Members and their editors replace the settings file.
+  jail: { whole: ({ home }) => [String(home)] },
   restart: { strategy: 'permanent' },
 } satisfies Manifest

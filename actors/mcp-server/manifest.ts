@@ -11,5 +11,6 @@ export const manifest = {
     fsRead: 'Finds every process a server left behind where there is no jail to end them together.',
     childProcess: 'Starts the server, in a bwrap jail where that works.',
   },
+  jail: { none: 'it puts the server in a jail, and some systems let no jail be made inside another' },
   restart: { strategy: 'transient' },
 } satisfies Manifest

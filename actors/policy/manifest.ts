@@ -23,5 +23,6 @@ export const manifest = {
   ],
   permissions: (params) => ({ fsRead: readable(params) }),
   permissionReasons: { fsRead: 'The managed settings with the folder they are in, and the settings file of this home.' },
+  jail: { none: 'it knows the files of an admin by their owner, and a user namespace hides owners' },
   restart: { strategy: 'permanent' },
 } satisfies Manifest

@@ -35,5 +35,6 @@ export const manifest = {
   },
   lingers: true,
   keepsCode: 'The Node binary that goes into the image lies among the packages.',
+  jail: { none: 'it puts QEMU in a jail, and some systems let no jail be made inside another' },
   restart: { strategy: 'permanent' },
 } satisfies Manifest

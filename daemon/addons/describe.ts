@@ -44,7 +44,7 @@ async function ask(entry: string): Promise<string> {
     entry,
     ownFolder,
   ]
-  const jailed = 'bwrap' in jail ? [...jailArgs({}, readable), process.execPath] : []
+  const jailed = 'bwrap' in jail ? [...jailArgs({ permissions: {}, code: readable }), process.execPath] : []
   const child = spawn('bwrap' in jail ? jail.bwrap : process.execPath, [...jailed, ...node], {
     env: {},
     cwd: '/',

@@ -128,7 +128,6 @@ export function entryOf(it: Description, place: { entry: string; own: string }):
     grants: it.grants.map((grant) => ({ ...grant, limits: grant.limits as Manifest['grants'][number]['limits'] })),
     permissions: () => ({ fsRead: inOwn(it.permissions.fsRead), fsWrite: inOwn(it.permissions.fsWrite) }),
     permissionReasons: it.permissionReasons,
-    jailed: true,
     restart: { strategy: 'permanent' },
     ...(it.mailbox === undefined ? {} : { mailbox: it.mailbox }),
     ...(it.stopMs === undefined ? {} : { stopMs: it.stopMs }),

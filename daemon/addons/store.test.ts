@@ -146,7 +146,7 @@ describe('what actors from outside are not given', () => {
     })
     expect(objections(said, new Set(['egress']), '/home/x/state')).toEqual([])
     const { manifest, protocol } = entryOf(said, { entry: 'file:///x', own: '/home/x/own' })
-    expect(manifest).toMatchObject({ placement: 'process', jailed: true, grants })
+    expect(manifest).toMatchObject({ placement: 'process', grants })
     expect(manifest.permissions({})).toEqual({ fsRead: ['/srv/music/*', '/home/x/own/*'], fsWrite: [] })
     expect(protocol['ring']?.body.safeParse({ louder: true }).success).toBe(false)
   })

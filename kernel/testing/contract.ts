@@ -15,6 +15,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { fault } from '../errors.ts'
+import { findJail } from '../jail.ts'
 import type { Actor, Fault, Placement, Protocol } from '../types.ts'
 import { type Script, startTestKernel, type TestKernel } from './test-kernel.ts'
 
@@ -69,7 +70,7 @@ async function inPlacement(
   try {
     const live = it.kernel.actors.get(kind)
     assert.equal(live?.state, 'running', `it does not start: ${live?.lastExit ?? ''} ${it.logs.join(' ')}`)
-    if (placement === 'process') deniedAsSaid(it, actor, params)
+    if (placement === 'process') await deniedAsSaid(it, actor, params)
     await refusesWhatIsNoMessage(it, actor)
     const answers: unknown[] = []
     for (const { kind: asked, body, reply } of options.examples ?? []) {
@@ -116,10 +117,20 @@ function peersOf(
 }
 
 /** What it tried after it was locked down came out as its manifest says. */
-function deniedAsSaid({ kernel }: TestKernel, { manifest }: Actor, params: Record<string, unknown>): void {
-  const facts: Readonly<Record<string, boolean>> = kernel.actors.get(manifest.kind)?.facts ?? {}
+async function deniedAsSaid({ kernel }: TestKernel, { manifest }: Actor, params: Record<string, unknown>): Promise<void> {
+  const live = kernel.actors.get(manifest.kind)
+  const facts: Readonly<Record<string, boolean>> = live?.facts ?? {}
   const { net = false, childProcess = false, wasi = false } = manifest.permissions(params)
-  const { signal: _, ...tried } = facts
+  const { signal, host, interfaces, ...tried } = facts
+  const { jail = {} } = manifest
+  const jailed = !('none' in jail) && 'bwrap' in (await findJail())
+  assert.equal(live?.port?.jail === null, jailed, `its jail: ${live?.port?.jail ?? 'there'}`)
+  if (jailed)
+    assert.deepEqual(
+      { signal, host, interfaces: !net && interfaces },
+      { signal: false, host: false, interfaces: false },
+      'what its jail hides',
+    )
   assert.deepEqual(tried, { 'fs.read': false, 'fs.write': false, net, child: childProcess, worker: false, wasi, env: false })
 }
 

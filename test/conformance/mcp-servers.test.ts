@@ -88,7 +88,8 @@ afterAll(async () => {
 
 test('lists the tools of all of them, under names that say whose they are', async () => {
   // A list does not wait for servers that are slow to start.
-  await expect.poll(async () => (await servers()).filter(({ state }) => state === 'waiting' || state === 'starting')).toEqual([])
+  const settled = async () => (await servers()).filter(({ state }) => state !== 'waiting' && state !== 'starting').length
+  await expect.poll(settled).toBe(5)
   const { tools: offered, notes } = await tools()
   const names = offered.map(({ name }) => name)
   expect(names).toEqual(

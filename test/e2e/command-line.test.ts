@@ -2,6 +2,7 @@
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { findJail } from '../../kernel/jail.ts'
 import { asPromptEnd, type Home, openHome } from '../harness/product.ts'
 import { isAlive } from '../harness/processes.ts'
 import { type ScriptedServer, say, startScriptedServer, use } from '../harness/scripted-messages-server.ts'
@@ -93,6 +94,7 @@ describe('verbs for scripts', () => {
 
   test('inspect --json shows every actor with what it may do and why', async () => {
     const { actors, deadLetters } = await home.inspect()
+    const jails = 'bwrap' in (await findJail())
     expect(actors.map(({ id }) => id)).toEqual(expect.arrayContaining(['consent', 'egress', 'gateway', 'vm-supervisor']))
     for (const actor of actors) {
       expect(actor.state, actor.id).toMatch(/^running/)
@@ -102,6 +104,11 @@ describe('verbs for scripts', () => {
       // What the process could do when it tried is what its manifest names, and nothing more.
       const { net, childProcess: child, wasi } = actor.permissions
       expect(actor.facts, actor.id).toMatchObject({ net, child, wasi, worker: false, env: false, 'fs.read': false, 'fs.write': false })
+      // Of the host it found nothing, or inspect says why it is not in a jail.
+      const { ok, why } = actor.jail ?? { ok: false, why: null }
+      if (jails && !['policy', 'vm-supervisor'].includes(actor.id)) expect({ ok, why }, actor.id).toEqual({ ok: true, why: null })
+      expect(ok ? 'a jail' : why, actor.id).toMatch(/\w/)
+      if (ok) expect(actor.facts, actor.id).toMatchObject({ signal: false, host: false })
     }
     expect(deadLetters.counts).toEqual(expect.any(Object))
   })

@@ -10,7 +10,7 @@ import type { VmStatus } from '../../actors/vm-supervisor/protocol.ts'
 import { conformSpans } from '../../client/conform.ts'
 import type { InspectReport } from '../../kernel/inspect.ts'
 import { messageLogName, openMessageLog } from '../../kernel/message-log.ts'
-import { leftAfter, listProcesses, type Process, processesUsing } from './processes.ts'
+import { leftAfter, type Process, processesUsing } from './processes.ts'
 import { type Ended, type ProductEvent, type Run, startRun } from './run.ts'
 
 export type { Ended, ProductEvent, Run } from './run.ts'
@@ -122,10 +122,7 @@ export function openHome({
     inspect,
     vmStatus: async () => (await json(['vm', 'status'])) as VmStatus,
     actorPid,
-    async daemonPid() {
-      const egress = await actorPid('egress')
-      return listProcesses().find(({ pid }) => pid === egress)?.parent ?? -1
-    },
+    daemonPid: async () => ((await json(['daemon', 'status'])) as { pid: number }).pid,
     folder(name) {
       const path = join(folders, name)
       mkdirSync(path)

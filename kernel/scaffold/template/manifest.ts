@@ -10,7 +10,6 @@ export const manifest = {
   // What its process may do by itself: fsRead, fsWrite. `data` is its own folder: ({ data }) => ({ fsRead: [`${String(data)}/*`] }).
   permissions: () => ({}),
   permissionReasons: {},
-  jailed: true,
   restart: { strategy: 'permanent' },
   // Kinds the model is offered as tools.
   tools: [{ kind: 'hello', title: 'Say hello', description: 'Greets somebody by name.', readOnly: true }],
