@@ -113,7 +113,7 @@ describe('control link', () => {
     say(exitOf(second))
     await two.done
     // Half a character holds nothing back; the text after it does.
-    const credit = (bytes: number) => ({ t: 'credit', id: first, bytes })
+    const credit = (more: number) => ({ t: 'credit', id: first, bytes: more })
     expect(ordered).toEqual([credit(1)])
     open()
     await expect.poll(() => ordered).toEqual([credit(1), credit(creditPiece), credit(1)])

@@ -59,12 +59,12 @@ export class OutputPump {
     const entry = this.#entries.get(id)
     if (entry === undefined) return { sent: 0, kept: 0 }
     for (;;) {
-      const { how, carried } = await new Promise<{ how: 'ended' | 'quiet'; carried: Carried }>((resolve) => {
+      const state = await new Promise<{ how: 'ended' | 'quiet'; carried: Carried }>((resolve) => {
         if (entry.ended !== null) return resolve({ how: 'ended', carried: entry.ended })
         entry.told = (how, carried) => resolve({ how, carried })
         this.#order('finish', id)
       })
-      if (how === 'ended' || leftBehind()) return carried
+      if (state.how === 'ended' || leftBehind()) return state.carried
       await new Promise((resolve) => setTimeout(resolve, leftoverQuietMs / 3))
     }
   }
