@@ -98,8 +98,8 @@ export const effects = {
     run: ({ ref, config, rollback }: { ref: string; config: Config; rollback: boolean }, context) =>
       attempt(async (signal) => {
         const start = performance.now()
-        const { imageDir, nodeBinary, guestDir } = config
-        const previous = rollback ? await previousGood({ imageDir, nodeBinary }) : null
+        const { imageDir, nodeBinary, guestDir, imageProfile: profile } = config
+        const previous = rollback ? await previousGood({ imageDir, nodeBinary, profile }) : null
         if (previous !== null) {
           context.log('warn', 'the image does not start; the one before it is used', { image: previous.manifest.recipe })
           return { type: 'ready', dir: previous.dir, built: false, rolledBack: true, ms: since(start) }
@@ -112,7 +112,7 @@ export const effects = {
           if (text !== shown) context.raise({ type: 'image.progress', epoch: ref, text })
           shown = text
         }
-        const image = await buildImage({ imageDir, nodeBinary, guestDir, onProgress, signal })
+        const image = await buildImage({ imageDir, nodeBinary, guestDir, profile, onProgress, signal })
         return { type: 'ready', dir: image.dir, built, rolledBack: false, ms: since(start) }
       }, 'failed'),
   },
