@@ -130,16 +130,6 @@ describe('bombs', () => {
     expect((await vm.exec('fallocate -l 1G ~/c && rm ~/c && echo room', { session: 'neighbour' })).stdout).toBe('room\n')
   })
 
-  test('number of files: the session reaches its quota, its neighbour makes files', async () => {
-    const many = `perl -e 'mkdir "many"; my $n = 0; while (open my $f, ">", "many/$n") { $n++ } print "$n: $!\\n"'`
-    const { stdout } = await vm.exec(many, { session: 'attacker', timeoutMs: 10 * 60_000 })
-    expect(stdout).toMatch(/^\d+: Disk quota exceeded/)
-    expect(Number.parseInt(stdout, 10)).toBeGreaterThan(200_000)
-    expect(Number.parseInt(stdout, 10)).toBeLessThanOrEqual(250_000)
-    expect((await vm.exec('touch ~/one && echo made', { session: 'neighbour' })).stdout).toBe('made\n')
-    await vm.exec('rm -rf many', { session: 'attacker', timeoutMs: 10 * 60_000 })
-  })
-
   test('a pipe once given to a command, and kept open by its session, carries nobody else’s output', async () => {
     await vm.exec(
       `exec 7< /proc/self/fd/1; setsid sh -c 'exec > /dev/null 2>&1; while :; do timeout 1 cat <&7 >> stolen; done' < /dev/null &`,
