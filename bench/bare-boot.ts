@@ -10,7 +10,7 @@ import type { Readable } from 'node:stream'
 import { findImage, type Image } from '../actors/vm-supervisor/image.ts'
 import { writeCpio } from '../actors/vm-supervisor/image-cpio.ts'
 import { maxCpus, memoryMiB, scratchBytes } from '../actors/vm-supervisor/limits.ts'
-import { type Accelerator, type Architecture, bootArgs } from '../actors/vm-supervisor/qemu-args.ts'
+import { type Architecture, bootArgs, qemuAccelerator } from '../actors/vm-supervisor/qemu-args.ts'
 import { imagePlace } from '../setup/places.js'
 
 const said = 'bench: userland'
@@ -38,7 +38,7 @@ $b sleep 60
 /** Long enough for emulation on a busy machine; ends a boot that hangs, ms. */
 const hangMs = 120_000
 
-export type BareBoot = { sample(accelerator: Accelerator): Promise<number>; close(): Promise<void> }
+export type BareBoot = { sample(accelerator: string): Promise<number>; close(): Promise<void> }
 
 /** Rejects when there is no image; a start of the product builds it. */
 export async function prepareBareBoot(): Promise<BareBoot> {
@@ -60,10 +60,10 @@ export async function prepareBareBoot(): Promise<BareBoot> {
 }
 
 /** Milliseconds from the start of QEMU to the first word of a program of the root image. */
-function bootOnce({ kernel, root }: Image, initrd: string, scratch: string, accelerator: Accelerator): Promise<number> {
+function bootOnce({ kernel, root }: Image, initrd: string, scratch: string, accelerator: string): Promise<number> {
   const arch: Architecture = process.arch === 'arm64' ? 'aarch64' : 'x86_64'
   const args = bootArgs({
-    accelerator,
+    accelerator: qemuAccelerator(accelerator),
     arch,
     cpus: Math.min(maxCpus, availableParallelism()),
     memoryMiB: memoryMiB.usual,

@@ -5,7 +5,6 @@ import { join } from 'node:path'
 import { checkout, type Home, openHome, type Run } from '../test/harness/product.ts'
 import { type Block, say, type ScriptedServer, startScriptedServer, use } from '../test/harness/scripted-messages-server.ts'
 import { type BareBoot, prepareBareBoot } from './bare-boot.ts'
-import type { Accelerator } from '../actors/vm-supervisor/qemu-args.ts'
 import { atMost, atMostTimesPeer, figure, type Figure, median } from './report.ts'
 import { alternate } from './sampling.ts'
 
@@ -24,7 +23,7 @@ export async function mainJob(runs: number, told: (text: string) => void): Promi
     told('warming up: image, page cache, accelerator probe')
     const ready = await warm.call(['vm', 'start'])
     if (ready.code !== 0) told(`vm start ended with ${ready.code}: ${ready.stderr}`)
-    const accelerator: Accelerator = (await warm.vmStatus()).accelerator ?? 'tcg'
+    const accelerator = (await warm.vmStatus()).accelerator ?? 'tcg'
     const samples = await alternate(
       runs,
       {

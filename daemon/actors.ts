@@ -15,6 +15,8 @@ import { manifest as mcpHost } from '../actors/mcp-host/manifest.ts'
 import { protocol as mcpHostProtocol } from '../actors/mcp-host/protocol.ts'
 import { manifest as mcpServer } from '../actors/mcp-server/manifest.ts'
 import { protocol as mcpServerProtocol } from '../actors/mcp-server/protocol.ts'
+import { manifest as reader } from '../actors/reader/manifest.ts'
+import { protocol as readerProtocol } from '../actors/reader/protocol.ts'
 import { manifest as telemetry } from '../actors/telemetry/manifest.ts'
 import { protocol as telemetryProtocol } from '../actors/telemetry/protocol.ts'
 import { manifest as vmSupervisor } from '../actors/vm-supervisor/manifest.ts'
@@ -31,6 +33,7 @@ function entry(manifest: Manifest, protocol: Protocol): ActorEntry {
 export const entries: readonly ActorEntry[] = [
   entry(telemetry, telemetryProtocol),
   entry(policy, policyProtocol),
+  entry(reader, readerProtocol),
   entry(egress, egressProtocol),
   entry(vmSupervisor, vmSupervisorProtocol),
   entry(mcpHost, mcpHostProtocol),

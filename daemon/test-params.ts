@@ -35,6 +35,7 @@ export function paramsOf(kind: string, at: string): Record<string, unknown> {
     },
     conversation: { session: 's-1', folders: [], hosts: [], now: 0, blocked: {} },
     consent: { changes: null },
+    reader: {},
   }
   const found = params[kind]
   if (!found) throw new Error(`say what ${kind} is started with`)

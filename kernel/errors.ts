@@ -77,7 +77,10 @@ export const errorCodes = {
   },
   'bad-url': { meaning: 'The address is not an http or https URL that can be used.', remedy: 'Correct the URL.' },
   'fetch-failed': { meaning: 'The host could not be reached or broke off.', remedy: 'Check the address and the network, then retry.' },
-  'unsupported-content': { meaning: 'The page is not text.', remedy: 'Fetch a page that is text, such as HTML, Markdown or JSON.' },
+  'unsupported-content': {
+    meaning: 'What came cannot be read as text.',
+    remedy: 'Ask for text (HTML, Markdown, JSON) or a whole PDF file.',
+  },
   'cross-host-redirect': {
     meaning: 'The page redirects to another host.',
     remedy: 'Fetch the address named in the cause, if it is wanted.',

@@ -45,6 +45,7 @@ export const manifest = {
       limits: { kinds: ['tools', 'call', 'tool-rule'] },
       reason: 'knows what is decided about a tool; its list goes to conversations, a call is handed out per approval',
     },
+    { name: 'reader', target: 'reader', limits: { kinds: ['pdf'] }, reason: 'handed to each conversation' },
     {
       name: 'journal',
       target: 'journal',

@@ -184,6 +184,7 @@ function spawnConversation(session: Session, ref: string, policy: Policy | null)
       reason: 'reads what its commands in the background write, and ends them',
       cap: { slot: 'workspace', limits: { kinds: ['jobs', 'job-output', 'job-stop'], session: id } },
     },
+    { name: 'reader', reason: 'has single pages of a PDF file read', cap: { slot: 'reader', limits: { kinds: ['pdf'], session: id } } },
     { name: 'journal', reason: 'keeps its history', cap: { slot: 'journal', limits: { kinds: ['append', 'read'], session: id } } },
     { name: 'telemetry', reason: 'reports and records what it does', cap: { slot: 'telemetry', limits: { session: id } } },
     ...folders.map((folder) => ({ name: `folder:${folder.name}`, reason: `reads ${folder.name}/`, cap: readable(id, policy)(folder) })),

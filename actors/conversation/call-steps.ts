@@ -199,9 +199,9 @@ function finish(context: Context, index: number, result: CallResult): Step {
   return startWaiting({ context: next, out: call && next.turn ? [event(next.turn.request, resultEvent(call))] : [], runs: [] })
 }
 
-function addressed(context: Context, { at, kind, body, deadlineMs }: Call): ToolRun['calls'][number] {
+function addressed(context: Context, { at, kind, body, deadlineMs, pages }: Call): ToolRun['calls'][number] {
   const to = 'folder' in at ? (context.folderSlots[at.folder] ?? `folder:${at.folder}`) : at.slot
-  return { to, kind, body, ...(deadlineMs === undefined ? {} : { deadlineMs }) }
+  return { to, kind, body, ...(deadlineMs === undefined ? {} : { deadlineMs }), ...(pages === undefined ? {} : { pages }) }
 }
 
 /** The action itself. `expect` makes the gate refuse it when the file is no longer what was read, or what the member was shown. */

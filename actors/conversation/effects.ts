@@ -2,7 +2,7 @@
 import type { MessageCreateParamsBase } from '@anthropic-ai/sdk/resources/messages'
 import * as Effect from 'effect/Effect'
 import * as Schedule from 'effect/Schedule'
-import { asFault, type EffectContext, type Effects, type Fault, type ReplyOf, spanUnder } from '../../kernel/index.ts'
+import { asFault, fault, type EffectContext, type Effects, type Fault, type ReplyOf, spanUnder } from '../../kernel/index.ts'
 import type { protocol as egress } from '../egress/protocol.ts'
 import type { protocol as fsGate } from '../fs-gate/protocol.ts'
 import type { protocol as mcpHost } from '../mcp-host/protocol.ts'
@@ -141,9 +141,10 @@ function runTool({ request, id, audit, calls }: ToolRun, context: EffectContext)
       if (shown.type === 'tool_output') printed.add(shown.text)
       return context.part(request, shown)
     }
-    const answered = calls.map(({ to, kind, body, deadlineMs }) =>
-      inSpan.request(to, kind, body, { onPart, ...(deadlineMs === undefined ? {} : { deadlineMs }) }),
-    )
+    const answered = calls.map(({ to, kind, body, deadlineMs, pages }) => {
+      const asked = inSpan.request(to, kind, body, { onPart, ...(deadlineMs === undefined ? {} : { deadlineMs }) })
+      return pages === undefined ? asked : Effect.flatMap(asked, (reply) => readPages(reply.body, pages, inSpan))
+    })
     return Effect.andThen(recorded(audit, inSpan), Effect.all(answered, { concurrency: 'unbounded' })).pipe(
       Effect.match({
         onSuccess: (replies) => ({
@@ -157,6 +158,14 @@ function runTool({ request, id, audit, calls }: ToolRun, context: EffectContext)
       }),
     )
   })
+}
+
+/** The bytes go from gate to reader within an effect: the machine, and with it the log, has no use for them. */
+function readPages(answer: unknown, pages: { first: number; last?: number }, context: EffectContext): ReturnType<EffectContext['request']> {
+  const { as, media = [] } = answer as ReplyOf<typeof fsGate, 'read'>
+  const [file] = media
+  if (as !== 'pdf' || !file) return Effect.fail(fault('unsupported-content', 'Only PDF files have pages; this is none.'))
+  return context.request('reader', 'pdf', { bytes: file.data, ...pages })
 }
 
 /** The audit log's entry: on the disk before a change, on its way before a read. A change that cannot be recorded does not happen. */

@@ -28,6 +28,7 @@ export const manifest = {
       limits: { kinds: ['jobs', 'job-output', 'job-stop'] },
       reason: 'reads what its commands in the background write, and ends them; starts none',
     },
+    { name: 'reader', target: 'reader', limits: { kinds: ['pdf'] }, reason: 'has single pages of a PDF file read' },
     {
       name: 'folder:*',
       target: 'fs-gate',

@@ -10,6 +10,7 @@ import { type FolderNews, newsBlocks } from './folder-news.ts'
 import { type Message, messageEntry } from './history.ts'
 import { MAX_CONTINUATIONS, MAX_MODEL_CALLS } from './limits.ts'
 import type { ConversationEvent, JournalEntry } from './protocol.ts'
+import type { Call } from './tools/tool.ts'
 import { interrupted, resultBlocks, toolCalls } from './turn.ts'
 
 export type ToolRun = {
@@ -18,7 +19,7 @@ export type ToolRun = {
   id: string
   /** What the audit log has of it before it happens. `first`: it must be on the disk by then. */
   audit?: { data: { tool: string; id: string; title: string; target: unknown }; first: boolean }
-  calls: { to: number | string; kind: string; body: unknown; deadlineMs?: number | null }[]
+  calls: { to: number | string; kind: string; body: unknown; deadlineMs?: number | null; pages?: Call['pages'] }[]
 }
 export type Step = { context: Context; out: readonly Outgoing[]; runs: readonly ToolRun[] }
 

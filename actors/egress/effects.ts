@@ -6,7 +6,7 @@ import { createAuthority } from './authority.ts'
 import { createDecisionLog } from './decision-log.ts'
 import type { Bearer, PolicyInputs } from './egress-policy.ts'
 import { realWeb, type Web } from './dial.ts'
-import { explainFetch, type FetchReply, type FetchRequest, fetchPage } from './fetch-page.ts'
+import { explainFetch, type FetchReply, type FetchRequest, fetchPage, type Reader } from './fetch-page.ts'
 import { limits } from './limits.ts'
 import { createProxyFor, type ProxyFor, trustBesides } from './network.ts'
 import { createPageCache } from './page-cache.ts'
@@ -114,7 +114,8 @@ export function createEffects(outside: Web = realWeb) {
         attempt(async (signal) => {
           const { session } = bearer
           try {
-            const reply = await fetchPage(request, web, await policy.access(bearer, 'fetch'), signal, { pages, session })
+            const access = await policy.access(bearer, 'fetch')
+            const reply = await fetchPage(request, web, access, readerOf(context), signal, { pages, session })
             record(context, 'egress.allowed', { session, to: request.url, status: reply.status })
             return { type: 'done', reply }
           } catch (error) {
@@ -236,6 +237,23 @@ async function answered(io: EffectContext, question: Parameters<AskMember>[0], s
   const outcome = Effect.match(asked, { onSuccess: () => null, onFailure: (error): Fault | null => error })
   const refusal = await Effect.runPromise(outcome, { signal }).catch(() => fault('cancelled', 'The question was withdrawn.'))
   if (refusal !== null) throw refusal
+}
+
+/** The reader, for one effect. When it ended or took too long, that is the page's doing as far as anyone can tell. */
+function readerOf(io: EffectContext): Reader {
+  async function asked<R>(kind: 'page' | 'pdf', body: object, signal: AbortSignal): Promise<R> {
+    const outcome = Effect.match(io.request('reader', kind, body), {
+      onSuccess: (reply) => ({ body: reply.body as R }),
+      onFailure: (error) => ({ error }),
+    })
+    const result = await Effect.runPromise(outcome, { signal })
+    if ('body' in result) return result.body
+    const { code, message } = result.error
+    throw code === 'actor-down' || code === 'deadline'
+      ? fault('unsupported-content', 'What came could not be read.', { cause: message, rule: 'reader' })
+      : result.error
+  }
+  return { page: (body, signal) => asked('page', body, signal), pdf: (body, signal) => asked('pdf', body, signal) }
 }
 
 /** On its way to the audit log; the answer does not wait for it. */

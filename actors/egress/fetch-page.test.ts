@@ -8,9 +8,10 @@ import { type Access, createPolicyHolder } from './access.ts'
 import { classify } from './addresses.ts'
 import { createDecisionLog } from './decision-log.ts'
 import { realWeb, type Web } from './dial.ts'
-import { explainFetch, type FetchReply, fetchPage } from './fetch-page.ts'
+import { explainFetch, type FetchReply, type FetchRequest, fetchPage } from './fetch-page.ts'
 import { createPageCache } from './page-cache.ts'
 import { accessTo, inputsWith } from './testing/access.ts'
+import { standInReader } from './testing/stand-in-reader.ts'
 
 let server: http.Server
 let port: number
@@ -48,6 +49,8 @@ beforeAll(async () => {
         .end(zlib.gzipSync(Buffer.alloc(50_000_000, 65)))
     if (path === '/odd') return response.setHeader('content-encoding', 'compress').end('x')
     if (path === '/binary') return response.setHeader('content-type', 'image/png').end('\x89PNG')
+    if (path === '/pdf') return response.setHeader('content-type', 'text/plain').end(`%PDF-1.7${'x'.repeat(3_000_000)}`)
+    if (path === '/large-pdf') return response.end(`%PDF-1.7${'x'.repeat(13_000_000)}`)
     if (path === '/missing') return response.writeHead(404, { 'content-type': 'text/plain' }).end('no such page')
     if (path === '/same') return redirect(302, '/page')
     if (path === '/loop') return redirect(307, '/loop')
@@ -79,27 +82,55 @@ beforeEach(() => {
 })
 
 const hosts = ['example.test', '*.example.test', 'private.test', 'mixed.test', 'nowhere.test', '127.0.0.1']
-const run = async (url: string, more: { hosts?: string[]; maxBytes?: number; web?: Web; access?: Access; signal?: AbortSignal } = {}) =>
+const run = async (
+  url: string,
+  more: {
+    hosts?: string[]
+    maxBytes?: number
+    whole?: boolean
+    pages?: FetchRequest['pages']
+    web?: Web
+    access?: Access
+    signal?: AbortSignal
+  } = {},
+) =>
   fetchPage(
-    { url, maxBytes: more.maxBytes },
+    { url, maxBytes: more.maxBytes, whole: more.whole, pages: more.pages },
     more.web ?? loopbackIsFine,
     more.access ?? (await accessTo(more.hosts ?? hosts)),
+    standInReader,
     more.signal ?? new AbortController().signal,
   )
 
-test('HTML as Markdown', async () => {
+test('HTML as the reader reads it', async () => {
   expect(await run(`${base}/page`)).toEqual({
     status: 200,
     url: `${base}/page`,
     contentType: 'text/html',
     title: 'T',
-    text: '# Hello',
+    text: 'Hello',
+    part: 'article',
     truncated: false,
     untrusted: true,
     cached: false,
   })
   expect(seen[0]?.host).toBe(`example.test:${port}`)
   expect(lookups).toEqual(['example.test'])
+})
+
+test('all of a page, if that is asked for', async () => {
+  expect(await run(`${base}/page`, { whole: true })).toMatchObject({ part: 'whole' })
+})
+
+test('a PDF file goes to the reader whole, whatever it is called, with the pages asked for; one that is too large does not', async () => {
+  expect(await run(`${base}/pdf`, { maxBytes: 10 })).toMatchObject({
+    contentType: 'application/pdf',
+    text: '3000008 bytes',
+    pages: { first: 1, last: 3, of: 3 },
+    truncated: false,
+  })
+  expect(await run(`${base}/pdf`, { pages: { first: 2, last: 2 } })).toMatchObject({ pages: { first: 2, last: 2, of: 3 } })
+  await expect(run(`${base}/large-pdf`)).rejects.toMatchObject({ code: 'unsupported-content', rule: 'pdf-size' })
 })
 
 test('an answer that is not 200 is an answer', async () => {
@@ -114,7 +145,7 @@ test('compressed bodies are decoded, and capped after decoding', async () => {
 })
 
 test('a redirect on the same host is followed, with a new resolution', async () => {
-  expect(await run(`${base}/same`)).toMatchObject({ url: `${base}/page`, text: '# Hello' })
+  expect(await run(`${base}/same`)).toMatchObject({ url: `${base}/page`, text: 'Hello' })
   expect(lookups).toHaveLength(2)
 })
 
@@ -188,9 +219,9 @@ test('a policy that no longer allows the host ends a fetch that is under way', a
 test('a page fetched a moment ago is not fetched again, by the same session, while its host is allowed', async () => {
   const pages = createPageCache<FetchReply>()
   const get = async (session: string, url: string, list = hosts) =>
-    fetchPage({ url }, loopbackIsFine, await accessTo(list), new AbortController().signal, { pages, session })
-  expect(await get('a', `${base}/same`)).toMatchObject({ text: '# Hello', cached: false })
-  expect(await get('a', `${base}/same`)).toMatchObject({ text: '# Hello', cached: true })
+    fetchPage({ url }, loopbackIsFine, await accessTo(list), standInReader, new AbortController().signal, { pages, session })
+  expect(await get('a', `${base}/same`)).toMatchObject({ text: 'Hello', cached: false })
+  expect(await get('a', `${base}/same`)).toMatchObject({ text: 'Hello', cached: true })
   expect(seen).toHaveLength(2)
   expect(await get('b', `${base}/same`)).toMatchObject({ cached: false })
   await expect(get('a', `${base}/same`, ['other.test'])).rejects.toMatchObject({ code: 'egress-denied' })

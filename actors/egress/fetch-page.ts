@@ -2,34 +2,54 @@
  * Fetches one page (I/O): decide, resolve once, dial what was vetted; each redirect is a new decision.
  * `Web` is what it needs of the world; tests hand in their own, production has `realWeb` only.
  */
-import { fault, isFault } from '../../kernel/index.ts'
+import { fault, isFault, type ReplyOf } from '../../kernel/index.ts'
+import type { protocol as readerProtocol } from '../reader/protocol.ts'
 import type { Access } from './access.ts'
 import { asRefusal, decideUrl, parseTarget, type Target } from './decide.ts'
 import { unreachable, type Way, wayTo, type Web } from './dial.ts'
 import { type Answer, exchange } from './http-exchange.ts'
 import { inject, type Secret } from './injection.ts'
 import { limits } from './limits.ts'
-import { readPage } from './page.ts'
+import { isPdf, tellApart } from './page.ts'
 import { mayBeCached, type PageCache } from './page-cache.ts'
 import { createScrubber, withoutSecrets } from './scrub.ts'
 
-export type FetchRequest = { url: string; maxBytes?: number | undefined }
+export type FetchRequest = {
+  url: string
+  maxBytes?: number | undefined
+  /** All of a page, and not what a reader comes for. */
+  whole?: boolean | undefined
+  /** Pages of a PDF file. */
+  pages?: { first: number; last?: number | undefined } | undefined
+}
 export type FetchReply = {
   status: number
   url: string
   contentType: string
   title?: string
   text: string
+  /** `text` is the part of the page a reader comes for. */
+  part?: 'article' | 'whole'
+  /** Pages of a PDF file: those in `text`, and how many there are. */
+  pages?: { first: number; last: number; of: number }
   truncated: boolean
   /** Whoever wrote the page decided what it says: never an instruction. */
   untrusted: true
   cached: boolean
 }
+/** Makes text of a page or a PDF file, in another process: parsers are large, and this one has the keys. Rejects with the reader's fault. */
+export type Reader = {
+  page(body: { html: string; url: string; whole: boolean }, signal: AbortSignal): Promise<ReplyOf<typeof readerProtocol, 'page'>>
+  pdf(
+    body: { bytes: Uint8Array; first?: number; last?: number | undefined },
+    signal: AbortSignal,
+  ): Promise<ReplyOf<typeof readerProtocol, 'pdf'>>
+}
 export type Explanation = { verdict: 'allow' | 'ask' | 'deny'; allowed: boolean; rule: string; reason: string }
 
 const requestHeaders = {
   'user-agent': 'Bulkhead/0.1 (web fetch)',
-  accept: 'text/html, text/markdown, text/plain, application/json, application/xml;q=0.9, text/*;q=0.8, */*;q=0.1',
+  accept: 'text/html, text/markdown, text/plain, application/json, application/pdf;q=0.9, application/xml;q=0.9, text/*;q=0.8, */*;q=0.1',
   'accept-language': 'en, *;q=0.5',
 }
 
@@ -38,12 +58,13 @@ export async function fetchPage(
   request: FetchRequest,
   web: Web,
   access: Access,
+  reader: Reader,
   signal: AbortSignal,
   cache?: { pages: PageCache<FetchReply>; session: string | null },
 ): Promise<FetchReply> {
   let target = wanted(request.url)
   const maxBytes = request.maxBytes ?? limits.fetchBytes
-  const key = `${target.url.href} ${maxBytes}`
+  const key = JSON.stringify([target.url.href, maxBytes, request.whole === true, request.pages ?? null])
   const known = cache?.pages.get(cache.session, key)
   if (known) {
     for (const before of known.targets) {
@@ -69,7 +90,7 @@ export async function fetchPage(
       const answer = await open(target, await wayTo(target, web, bounded), secrets, bounded)
       const location = redirectOf(answer)
       if (location === null) {
-        const page = await read(answer, target, maxBytes, values, bounded)
+        const page = await read(answer, target, { ...request, maxBytes }, reader, values, bounded)
         // What a secret opened is not kept for when it is gone.
         if (secrets.length === 0 && mayBeCached(page.status, answer.headers['cache-control']))
           cache?.pages.put(cache.session, key, { page, targets })
@@ -163,28 +184,68 @@ function redirectTarget(location: string, from: Target): Target {
 async function read(
   answer: Answer,
   target: Target,
-  maxBytes: number,
+  request: FetchRequest & { maxBytes: number },
+  reader: Reader,
   secrets: readonly string[],
   signal: AbortSignal,
 ): Promise<FetchReply> {
+  const header = withoutSecrets(answer.headers['content-type'] ?? '', secrets) || undefined
+  const { bytes, cut } = await receive(answer, target, request.maxBytes, secrets, signal)
+  const arrived = tellApart(bytes, header, cut)
+  const base = { status: answer.status, url: target.url.href, untrusted: true, cached: false } as const
+  const { whole = false, pages } = request
+  if (arrived === null) {
+    const cause = `The server calls it ${header ?? 'nothing in particular'}.`
+    throw fault('unsupported-content', `${target.host} sent something that is not text.`, { cause, rule: 'content-type' })
+  }
+  const { contentType } = arrived
+  switch (arrived.kind) {
+    case 'text':
+      return { ...base, contentType, text: arrived.text, truncated: arrived.truncated }
+    case 'html': {
+      const { title, text, part, truncated } = await reader.page({ html: arrived.html, url: target.url.href, whole }, signal)
+      return { ...base, contentType, ...titled(title), text, part, truncated: truncated || arrived.truncated }
+    }
+    case 'pdf': {
+      if (cut) {
+        const cause = `It has more than ${limits.pdfBytes} bytes.`
+        throw fault('unsupported-content', `${target.host} sent a PDF file that is too large.`, { cause, rule: 'pdf-size' })
+      }
+      const { title, text, truncated, ...has } = await reader.pdf({ bytes: arrived.bytes, ...pages }, signal)
+      const range = { first: has.first, last: has.last, of: has.pages }
+      return { ...base, contentType, ...titled(title), text, pages: range, truncated }
+    }
+    default:
+      return arrived satisfies never
+  }
+}
+
+function titled(title: string | null): { title?: string } {
+  return title === null ? {} : { title }
+}
+
+/** The body without secrets, up to `maxBytes`; a PDF file may be longer. */
+async function receive(
+  answer: Answer,
+  target: Target,
+  maxBytes: number,
+  secrets: readonly string[],
+  signal: AbortSignal,
+): Promise<{ bytes: Uint8Array; cut: boolean }> {
   const chunks: Uint8Array[] = []
   const scrubber = createScrubber(secrets)
   let size = 0
+  let most = maxBytes
   try {
     for await (const chunk of answer.body as AsyncIterable<Uint8Array>) {
+      if (size === 0 && isPdf(chunk)) most = limits.pdfBytes
       chunks.push(scrubber.push(chunk))
       size += chunk.byteLength
-      if (size > maxBytes) break
+      if (size > most) break
     }
     chunks.push(scrubber.end())
   } catch (error) {
     throw unreachable(target.host, signal.aborted ? signal.reason : error)
   }
-  const header = withoutSecrets(answer.headers['content-type'] ?? '', secrets) || undefined
-  const page = readPage(Buffer.concat(chunks).subarray(0, maxBytes), header, size > maxBytes)
-  if (!page) {
-    const cause = `The server calls it ${header ?? 'nothing in particular'}.`
-    throw fault('unsupported-content', `${target.host} sent something that is not text.`, { cause, rule: 'content-type' })
-  }
-  return { status: answer.status, url: target.url.href, ...page, untrusted: true, cached: false }
+  return { bytes: Buffer.concat(chunks).subarray(0, most), cut: size > most }
 }

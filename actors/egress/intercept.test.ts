@@ -19,6 +19,7 @@ import { createKeyring, type Secret } from './injection.ts'
 import { trustBesides } from './network.ts'
 import { relay } from './relay.ts'
 import { inputsWith } from './testing/access.ts'
+import { standInReader } from './testing/stand-in-reader.ts'
 
 const value = 'tok_3f9c+/=2b1d-SECRET'
 const other = 'other-hosts-own-secret'
@@ -218,7 +219,7 @@ describe('a secret', () => {
   test('is in pages the product fetches itself, and not in their text', async () => {
     keep({})
     const access = await holder.access({ session: 's-1', hosts: ['a.example'] }, 'fetch')
-    const page = await fetchPage({ url: `https://a.example:${port}/page` }, web, access, AbortSignal.timeout(10_000))
+    const page = await fetchPage({ url: `https://a.example:${port}/page` }, web, access, standInReader, AbortSignal.timeout(10_000))
     expect(seen[0]?.headers.authorization).toBe(`Bearer ${value}`)
     expect(page.text).toContain('[key]')
     expectNothingOf(page)
@@ -298,7 +299,7 @@ describe('where a secret could not be put in, nothing goes', () => {
   test('plain HTTP to the host on port 80, also as a page', async () => {
     keep({ port: 443 })
     const access = await holder.access({ session: 's-1', hosts: ['a.example'] }, 'fetch')
-    await expect(fetchPage({ url: 'http://a.example/' }, web, access, AbortSignal.timeout(10_000))).rejects.toMatchObject({
+    await expect(fetchPage({ url: 'http://a.example/' }, web, access, standInReader, AbortSignal.timeout(10_000))).rejects.toMatchObject({
       rule: 'secret-needs-tls',
     })
   })
@@ -354,7 +355,9 @@ describe('request rules', () => {
   })
   test('pages are held to them as well', async () => {
     const access = await holder.access({ session: 's-1', hosts: ['a.example'] }, 'fetch')
-    await expect(fetchPage({ url: `https://a.example:${port}/other` }, web, access, AbortSignal.timeout(10_000))).rejects.toMatchObject({
+    await expect(
+      fetchPage({ url: `https://a.example:${port}/other` }, web, access, standInReader, AbortSignal.timeout(10_000)),
+    ).rejects.toMatchObject({
       code: 'egress-denied',
       rule: 'request rules',
     })

@@ -15,10 +15,12 @@ export const limits = {
 
   /** Pages a model can use are rarely larger; the rest is cut and `truncated` says so. */
   fetchBytes: 1024 * 1024,
-  /** What a caller may ask for at most: HTML is turned into Markdown in memory. */
+  /** What a caller may ask for at most. */
   fetchMaxBytes: 4 * 1024 * 1024,
-  /** HTML beyond this is cut first: turning it into Markdown is synchronous, holds up model streams, and takes about a second at this size. */
-  htmlBytes: 512 * 1024,
+  /** HTML beyond this is cut first: it is what the reader takes. */
+  htmlChars: 1024 * 1024,
+  /** A PDF file cannot be cut: its table is at its end. What the reader takes. */
+  pdfBytes: 12 * 1024 * 1024,
   /** Text handed back; a page longer than this would fill a model's context. */
   textChars: 400_000,
   /** One fetch with all its redirects. */

@@ -146,7 +146,7 @@ const egress = base.extend({
     closeUpstream: () => {},
     describe: (_, _params: { request: number }) => {},
     forward: (_, _params: { request: number; body: ModelBody; session: string | null }) => {},
-    fetchPage: (_, _params: FetchParams & { maxBytes: number | undefined }) => {},
+    fetchPage: (_, _params: FetchParams & FetchBody) => {},
     explain: (_, _params: FetchParams) => {},
     tunnel: (_, _params: { request: number; id: string; to: ConnectBody['to']; bearer: Bearer }) => {},
     tunnelWrite: (_, _params: { request: number; id: string; bytes: Uint8Array | null }) => {},
@@ -254,10 +254,7 @@ export const machine = egress.createMachine({
               'countFetch',
               {
                 type: 'fetchPage',
-                params: ({ event }) => ({
-                  ...webParams(event.from, event.body.url),
-                  maxBytes: (event.body satisfies FetchBody).maxBytes,
-                }),
+                params: ({ event }) => ({ ...event.body, ...webParams(event.from, event.body.url) }),
               },
             ],
           },

@@ -19,6 +19,12 @@ export const manifest = {
       limits: { kinds: ['audit'] },
       reason: 'puts on record what was allowed out and what was not',
     },
+    {
+      name: 'reader',
+      target: 'reader',
+      limits: { kinds: ['page', 'pdf'] },
+      reason: 'has pages and PDF files read where there is nothing to take',
+    },
     { name: 'consent', target: 'consent', limits: { kinds: ['ask-host'] }, reason: 'asks the member about a host that is not listed' },
   ],
   permissions({ state, userHome }) {

@@ -1,21 +1,19 @@
-/** What arrived, as text a model can read: content type, charset, HTML to Markdown. Pure. */
-import TurndownService from 'turndown'
+/** What arrived, told apart: text as it is, and what the reader makes text of (HTML, PDF). Content type, charset. Pure. */
 import { limits } from './limits.ts'
 
-export type Page = { contentType: string; title?: string; text: string; truncated: boolean }
+export type Arrived =
+  | { kind: 'text'; contentType: string; text: string; truncated: boolean }
+  | { kind: 'html'; contentType: string; html: string; truncated: boolean }
+  | { kind: 'pdf'; contentType: string; bytes: Uint8Array }
 
 const textTypes =
   /^(text\/.*|application\/(.*\+)?(json|xml|yaml|x-yaml|javascript|ecmascript|x-ndjson|jsonlines|toml|sql|graphql|x-sh)|image\/svg\+xml)$/
 const htmlTypes = /^(text\/html|application\/xhtml\+xml)$/
-const noContent = ['script', 'style', 'noscript', 'template', 'title', 'meta', 'link', 'iframe', 'object', 'canvas', 'svg'] as const
 
-const turndown = new TurndownService({ headingStyle: 'atx', codeBlockStyle: 'fenced', bulletListMarker: '-' }).remove([
-  ...noContent,
-] as never)
-
-/** Null when the bytes are not text. `header` is the Content-Type header, which the bytes may contradict. */
-export function readPage(bytes: Uint8Array, header: string | undefined, cut: boolean): Page | null {
+/** Null when the bytes are neither text nor a PDF file. `header` is the Content-Type header, which the bytes may contradict. */
+export function tellApart(bytes: Uint8Array, header: string | undefined, cut: boolean): Arrived | null {
   const { type, charset } = parseContentType(header)
+  if (isPdf(bytes)) return { kind: 'pdf', contentType: 'application/pdf', bytes }
   if (!looksLikeText(bytes, charset)) return null
   const declaredText = type === '' || type === 'application/octet-stream' || textTypes.test(type) || htmlTypes.test(type)
   if (!declaredText) return null
@@ -23,11 +21,14 @@ export function readPage(bytes: Uint8Array, header: string | undefined, cut: boo
   const source = decode(bytes, markedCharset(bytes) ?? charset ?? declaredCharset(bytes))
   const html = htmlTypes.test(type) || ((type === '' || type === 'application/octet-stream') && /^\s*(<!doctype html|<html)/i.test(source))
   const contentType = html ? type || 'text/html' : type || 'text/plain'
-  if (!html) return { contentType, ...clip(source, cut) }
-  const whole = source.length <= limits.htmlBytes
-  const title = titleOf(source)
-  const text = toMarkdown(whole ? source : source.slice(0, limits.htmlBytes))
-  return { contentType, ...(title ? { title } : {}), ...clip(text, cut || !whole) }
+  const chars = html ? limits.htmlChars : limits.textChars
+  const clipped = { text: source.slice(0, chars), truncated: cut || source.length > chars }
+  return html ? { kind: 'html', contentType, html: clipped.text, truncated: clipped.truncated } : { kind: 'text', contentType, ...clipped }
+}
+
+/** By its first bytes, which every PDF file begins with. */
+export function isPdf(bytes: Uint8Array): boolean {
+  return startsWith(bytes, [0x25, 0x50, 0x44, 0x46, 0x2d])
 }
 
 export function parseContentType(header: string | undefined): { type: string; charset: string | null } {
@@ -36,62 +37,8 @@ export function parseContentType(header: string | undefined): { type: string; ch
   return { type: type.trim().toLowerCase(), charset: charset?.toLowerCase() ?? null }
 }
 
-/** Deeper than any page people write; the parser's time grows with depth times length, and its recursion with depth. */
-const deepest = 400
-/** Elements that need no end tag: left open they do not nest. */
-const unnested = new Set(
-  'area base br col embed hr img input link meta source track wbr p li dt dd tr td th thead tbody tfoot option optgroup html head body'.split(
-    ' ',
-  ),
-)
-
-function toMarkdown(html: string): string {
-  if (nesting(html) > deepest) return bareText(html)
-  try {
-    return turndown.turndown(html).trim()
-  } catch {
-    // Hostile nesting overflows the converter's recursion; bare text still serves the reader.
-    return bareText(html)
-  }
-}
-
-function nesting(html: string): number {
-  let depth = 0
-  let most = 0
-  for (const [, end, name = ''] of html.matchAll(/<(\/?)([a-z][a-z0-9-]*)/gi)) {
-    if (unnested.has(name.toLowerCase())) continue
-    depth = end ? Math.max(0, depth - 1) : depth + 1
-    most = Math.max(most, depth)
-  }
-  return most
-}
-
-/** In one pass: what a page writes must not decide how long this takes. */
-function bareText(html: string): string {
-  const out: string[] = []
-  let hidden: string | null = null
-  for (const piece of html.split('<')) {
-    const tag = /^\/?[a-z]+/i.exec(piece)?.[0].toLowerCase()
-    if (hidden === null && (tag === 'script' || tag === 'style')) hidden = `/${tag}`
-    else if (hidden === tag) hidden = null
-    const end = piece.indexOf('>')
-    if (hidden === null) out.push(end === -1 && tag !== undefined ? '' : piece.slice(end + 1))
-  }
-  return out.join(' ').replace(/\s+/g, ' ').trim()
-}
-
-function titleOf(html: string): string | null {
-  const raw = /<title[^<>]{0,200}>([^<]{0,1000})/i.exec(html)?.[1]?.trim()
-  if (!raw) return null
-  return turndown
-    .turndown(`<p>${raw}</p>`)
-    .replace(/\s+/g, ' ')
-    .replace(/\\(?=[\W_])/g, '')
-}
-
 function looksLikeText(bytes: Uint8Array, charset: string | null): boolean {
   if (charset?.startsWith('utf-16') || startsWith(bytes, [0xff, 0xfe]) || startsWith(bytes, [0xfe, 0xff])) return true
-  if (startsWith(bytes, [0x25, 0x50, 0x44, 0x46])) return false
   return !bytes.subarray(0, 4096).includes(0)
 }
 
@@ -112,10 +59,6 @@ function decode(bytes: Uint8Array, charset: string): string {
   } catch {
     return new TextDecoder().decode(bytes)
   }
-}
-
-function clip(text: string, cut: boolean): { text: string; truncated: boolean } {
-  return text.length <= limits.textChars ? { text, truncated: cut } : { text: text.slice(0, limits.textChars), truncated: true }
 }
 
 function startsWith(bytes: Uint8Array, prefix: readonly number[]): boolean {

@@ -48,6 +48,8 @@ const decision = z.strictObject({
 })
 export type EgressDecision = z.infer<typeof decision>
 
+const pageNumber = z.int().min(1).max(100_000)
+
 export const protocol = {
   /**
    * One HTTP request of the Anthropic SDK. `path` is `/v1/…` with an optional query. The answer streams: one `head`, then
@@ -74,12 +76,20 @@ export const protocol = {
     reply: z.strictObject({ mode: z.enum(['api', 'practice']), baseUrl: z.string() }),
   },
   /**
-   * One page as text. The capability's `hosts` limit says what may be reached: patterns, and `*` (every public host), `@packages` (this
+   * One page as text: text as it is, HTML and PDF as the reader reads them. The capability's `hosts` limit says what may be reached: patterns, and `*` (every public host), `@packages` (this
    * machine's registries), `@member` (what the member's rules allow), `?` (other hosts are asked about); none or empty allows nothing.
    * No deadline: where the member is asked it takes as long as the member does. Refused: `bad-url`, `egress-denied`, `private-address`, `cross-host-redirect`, `unsupported-content`, `fetch-failed`, `overloaded`.
    */
   fetch: {
-    body: z.strictObject({ url: z.string().max(limits.urlChars), maxBytes: z.int().min(1).max(limits.fetchMaxBytes).optional() }),
+    body: z.strictObject({
+      url: z.string().max(limits.urlChars),
+      /** Of a text or a page; a PDF file is taken whole, or not at all. */
+      maxBytes: z.int().min(1).max(limits.fetchMaxBytes).optional(),
+      /** All of a page. Default false: what a reader comes for, where that can be told. */
+      whole: z.boolean().optional(),
+      /** Pages of a PDF file. Default: from the first, as many as the reader reads at once. */
+      pages: z.strictObject({ first: pageNumber, last: pageNumber.optional() }).optional(),
+    }),
     reply: z.strictObject({
       /** HTTP status of the last answer; not only 200 is an answer. */
       status: z.int(),
@@ -89,6 +99,10 @@ export const protocol = {
       title: z.string().optional(),
       /** Markdown when the page is HTML, else its text. Untrusted content. */
       text: z.string(),
+      /** HTML: what of it `text` is. */
+      part: z.enum(['article', 'whole']).optional(),
+      /** PDF: the pages in `text`, and how many there are. */
+      pages: z.strictObject({ first: z.int(), last: z.int(), of: z.int() }).optional(),
       truncated: z.boolean(),
       /** For the rule that what was read must not decide what is done: see the threat model. */
       untrusted: z.literal(true),

@@ -11,6 +11,7 @@ import type { ProxyVariables } from './proxy-settings.ts'
 import { relay } from './relay.ts'
 import { accessTo } from './testing/access.ts'
 import { openUpstream } from './upstream.ts'
+import { standInReader } from './testing/stand-in-reader.ts'
 
 let origin: http.Server
 let proxy: http.Server
@@ -69,13 +70,15 @@ function web(variables: ProxyVariables, known: Record<string, readonly Address[]
 const auth = `Basic ${Buffer.from('ann:secret').toString('base64')}`
 
 test('a plain page is read by the proxy, which is told the whole address', async () => {
-  const page = await fetchPage({ url: 'http://a.example/x?y' }, web({ http: via }), await accessTo(['a.example']), signal())
+  const page = await fetchPage({ url: 'http://a.example/x?y' }, web({ http: via }), await accessTo(['a.example']), standInReader, signal())
   expect(page.text).toBe('proxied http://a.example/x?y')
   expect(asked).toEqual([{ line: 'GET http://a.example/x?y', auth }])
 })
 
 test('a host off the list is refused before the proxy hears of it', async () => {
-  await expect(fetchPage({ url: 'http://b.example/' }, web({ http: via }), await accessTo(['a.example']), signal())).rejects.toMatchObject({
+  await expect(
+    fetchPage({ url: 'http://b.example/' }, web({ http: via }), await accessTo(['a.example']), standInReader, signal()),
+  ).rejects.toMatchObject({
     code: 'egress-denied',
   })
   expect(asked).toEqual([])
@@ -100,13 +103,18 @@ test.each([
   ],
 ] as const)('the proxy is not asked for %s', async (_what, url, known, rule) => {
   const proxied = web({ http: url.includes('proxy.example') ? 'http://proxy.example:3128' : via }, known as Record<string, Address[]>)
-  await expect(fetchPage({ url }, proxied, await accessTo(['*']), signal())).rejects.toMatchObject({ code: 'private-address', rule })
+  await expect(fetchPage({ url }, proxied, await accessTo(['*']), standInReader, signal())).rejects.toMatchObject({
+    code: 'private-address',
+    rule,
+  })
   expect(asked).toEqual([])
 })
 
 test('NO_PROXY goes straight, and the guard has its say there', async () => {
   const straight = web({ http: via, no: 'in.example' }, { 'in.example': [{ address: '127.0.0.1', family: 4 }] })
-  await expect(fetchPage({ url: 'http://in.example/' }, straight, await accessTo(['in.example']), signal())).rejects.toMatchObject({
+  await expect(
+    fetchPage({ url: 'http://in.example/' }, straight, await accessTo(['in.example']), standInReader, signal()),
+  ).rejects.toMatchObject({
     code: 'private-address',
   })
 })
@@ -149,15 +157,19 @@ test.each([
 test('a PAC script decides for each host; its answer changes nothing about what is allowed', async () => {
   const at = via.replace('ann:secret@', '').replace('http://', '')
   const pac = `function FindProxyForURL(url, host) { return host === 'a.example' ? 'PROXY ${at}' : 'DIRECT' }`
-  expect((await fetchPage({ url: 'http://a.example/' }, web({ pac }), await accessTo(['a.example']), signal())).text).toContain('proxied')
-  await expect(fetchPage({ url: 'http://10.0.0.1/' }, web({ pac }), await accessTo(['*']), signal())).rejects.toMatchObject({
+  expect(
+    (await fetchPage({ url: 'http://a.example/' }, web({ pac }), await accessTo(['a.example']), standInReader, signal())).text,
+  ).toContain('proxied')
+  await expect(fetchPage({ url: 'http://10.0.0.1/' }, web({ pac }), await accessTo(['*']), standInReader, signal())).rejects.toMatchObject({
     code: 'private-address',
   })
 })
 
 test('settings that cannot be used end requests rather than send them straight out', async () => {
   const broken = web({ http: 'socks5://x:1' }, { 'a.example': [{ address: '203.0.113.9', family: 4 }] })
-  await expect(fetchPage({ url: 'http://a.example/' }, broken, await accessTo(['a.example']), signal())).rejects.toMatchObject({
+  await expect(
+    fetchPage({ url: 'http://a.example/' }, broken, await accessTo(['a.example']), standInReader, signal()),
+  ).rejects.toMatchObject({
     rule: 'proxy-settings',
   })
 })

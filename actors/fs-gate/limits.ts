@@ -21,6 +21,8 @@ export const limits = {
 
   /** An image or a PDF file shown whole: what the Messages API takes of one image, 5 MB in base64. And its largest image, pixels a side. */
   mediaBytes: 3_750_000,
+  /** A PDF file of which single pages are read: one message, and what the reader takes. */
+  largePdfBytes: 12 * 1024 * 1024,
   imageSide: 8_000,
   /** A notebook read whole, and what is shown of the pictures in it. */
   notebookBytes: 32 * 1024 * 1024,

@@ -64,7 +64,7 @@ export const protocol = {
   /**
    * Lines `offset` (from 1) to `offset + limit - 1` of a text file. `encoding` when it is not UTF-8. `sha256` and `size` are of the whole file, `lines` is its number of
    * lines, `truncated` says that lines after the window exist. With `media`, images and PDF files come as they are instead of `not-text`, and a
-   * notebook as its cells, with its pictures; `as` then says so. Refused: `not-a-file`, `not-text`, `too-large`.
+   * notebook as its cells, with its pictures; `as` then says so. `largePdf`: a PDF file for whoever reads it page by page, which may be larger. Refused: `not-a-file`, `not-text`, `too-large`.
    */
   read: {
     body: z.strictObject({
@@ -72,6 +72,7 @@ export const protocol = {
       offset: z.int().min(1).optional(),
       limit: z.int().min(1).max(1_000_000).optional(),
       media: z.boolean().optional(),
+      largePdf: z.boolean().optional(),
     }),
     reply: z.strictObject({
       text: z.string(),

@@ -38,7 +38,8 @@ function readMedia(gate: Gate, body: BodyOf<P, 'read'>, grant: Limits, signal: A
     const type = mediaType(head.subarray(0, fs.readSync(fd, head, 0, headBytes, 0)))
     const isNotebook = type === null && (found.parts.at(-1) ?? '').toLowerCase().endsWith('.ipynb')
     if (type === null && !isNotebook) return null
-    const most = isNotebook ? limits.notebookBytes : limits.mediaBytes
+    const forReader = body.largePdf === true && type === 'application/pdf'
+    const most = isNotebook ? limits.notebookBytes : forReader ? limits.largePdfBytes : limits.mediaBytes
     const { bytes, sha256 } = await wholeFile(openFile(found, scope, most), most, signal)
     const whole = { sha256, size: bytes.length }
     if (type !== null) {

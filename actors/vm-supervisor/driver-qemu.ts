@@ -7,32 +7,31 @@ import { cpus as processors, release } from 'node:os'
 import { basename, join } from 'node:path'
 import type { Duplex, Readable } from 'node:stream'
 import { fault, type Fault } from '../../kernel/index.ts'
+import { confinement, groupsOf, makeUsable } from './confinement.ts'
 import type { Driver, Hypervisor, LaunchSpec, RunningVm, Verdict } from './driver.ts'
+import { environment, type Exit, exitOf, lastLine, run } from './host-programs.ts'
 import { jailArgs } from './jail.ts'
-import { maxStderr, overheadMiB, savePollMs, scratchBytes } from './limits.ts'
-import { mark, reap, unmark } from './orphans.ts'
+import { overheadMiB, savePollMs, scratchBytes } from './limits.ts'
+import { childOf, mark, reap, unmark } from './orphans.ts'
 import { keepVerdict, readVerdict, verdictKey, watchBoot } from './probe.ts'
-import { type Accelerator, type Architecture, type BootArgs, bootArgs, controlDevice, probeArgs } from './qemu-args.ts'
+import { type Architecture, type BootArgs, bootArgs, controlDevice, probeArgs, type QemuAccelerator, qemuAccelerator } from './qemu-args.ts'
 import { QmpClient } from './qmp.ts'
 import { diskFile, memoryFile } from './snapshots.ts'
 
-/** The supervisor's own environment is empty; programs are looked for where systems keep them. */
-const environment = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/homebrew/bin' }
-
-/** Where a jailed QEMU sees the one folder it may write in. */
+/** Where a jailed QEMU sees the one folder it may write in, and the files it may read. */
 const scratchInside = '/scratch'
+const inside = { kernel: '/vmlinuz', initrd: '/initrd.img', root: '/root.squashfs', disk: '/saved.raw' }
 
 const linux = process.platform === 'linux'
 const arch: Architecture = process.arch === 'arm64' ? 'aarch64' : 'x86_64'
-const hardware: Accelerator | null =
-  ({ linux: 'kvm', darwin: 'hvf', win32: 'whpx' }[process.platform as string] as Accelerator | undefined) ?? null
+const hardware: QemuAccelerator | null =
+  ({ linux: 'kvm', darwin: 'hvf', win32: 'whpx' }[process.platform as string] as QemuAccelerator | undefined) ?? null
 
 /** QEMU's default would take its time; this is more than memory can give. Bytes a second. */
 const unlimited = 2 ** 40
 
-type Exit = { code: number | null; signal: string | null; stderr: string }
-
-export function qemuDriver(home: string): Driver {
+/** @param path where programs are looked for; a test's fakes */
+export function qemuDriver(home: string, path: string = environment.PATH): Driver {
   const binary = `qemu-system-${arch}`
   const pidFile = join(home, 'qemu.json')
 
@@ -40,18 +39,18 @@ export function qemuDriver(home: string): Driver {
     async find() {
       if (process.platform === 'win32')
         return { ok: false, error: absent('Windows has no socket pairs to give QEMU; this driver does not support it yet.') }
-      const alone = await run(binary, ['--version'])
-      if (alone === null) return { ok: false, error: absent(`${binary} was not found in ${environment.PATH}.`) }
+      const alone = await run(binary, ['--version'], path)
+      if (alone === null) return { ok: false, error: absent(`${binary} was not found in ${path}.`) }
       if (alone.code !== 0) return { ok: false, error: absent(`${binary} --version: ${alone.output.slice(0, 500)}`) }
       const version = alone.output.split('\n')[0]?.trim() ?? 'unknown'
-      return { ok: true, hypervisor: { binary, version, noJail: await whyNoJail(binary) } }
+      return { ok: true, hypervisor: { binary, version, ...(await confinement(binary, home, path)) } }
     },
 
     async accelerate({ hypervisor, imageDir, avoidHardware, signal }): Promise<Verdict> {
       // Beside the image: its kernel is what is tried, and another home need not try it again.
       const verdictFile = join(imageDir, 'accelerator.json')
       const key = verdictKey(hypervisor.version, basename(imageDir))
-      const keep = async (accelerator: Accelerator, why: string): Promise<Verdict> => {
+      const keep = async (accelerator: QemuAccelerator, why: string): Promise<Verdict> => {
         await keepVerdict(verdictFile, { key, accelerator, why }).catch(() => {})
         return { accelerator, why, cached: false }
       }
@@ -59,14 +58,14 @@ export function qemuDriver(home: string): Driver {
       const kept = await readVerdict(verdictFile, key)
       if (kept) return { accelerator: kept.accelerator, why: kept.why, cached: true }
       if (hardware === null) return { accelerator: 'tcg', why: 'no hardware acceleration on this platform', cached: false }
-      const why = await tryAccelerator(hypervisor, hardware, join(imageDir, 'vmlinuz'), signal)
+      const why = await tryAccelerator(hypervisor, hardware, join(imageDir, 'vmlinuz'), path, signal)
       if (signal.aborted) return { accelerator: 'tcg', why: 'interrupted', cached: false }
       return why === null ? keep(hardware, 'it ran the kernel') : keep('tcg', `${hardware} does not run the kernel here: ${why}`)
     },
 
     snapshotKey,
 
-    launch: (spec) => launch(spec, pidFile),
+    launch: (spec) => launch(spec, pidFile, path),
 
     async reap() {
       await mkdir(home, { recursive: true, mode: 0o700 })
@@ -82,23 +81,25 @@ function absent(cause: string): Fault {
   })
 }
 
-/** The jail is tried with what it will hold. */
-async function whyNoJail(binary: string): Promise<string | null> {
-  if (!linux) return 'there is none on this platform yet'
-  const tried = await run('bwrap', [...jailArgs({ readable: [], devices: [] }), binary, '--version'])
-  if (tried === null) return 'bwrap is not installed'
-  return tried.code === 0 ? null : `bwrap: ${tried.output.trim().slice(0, 300)}`
-}
-
 /** Null when it works. */
 async function tryAccelerator(
   hypervisor: Hypervisor,
-  accelerator: Accelerator,
+  accelerator: QemuAccelerator,
   kernel: string,
+  path: string,
   signal: AbortSignal,
 ): Promise<string | null> {
-  const args = probeArgs({ accelerator, arch, cpus: 1, memoryMiB: 256, kernel, fds: { console: 3 }, sandbox: linux })
-  const child = start(hypervisor, { device: deviceOf(accelerator), readable: [kernel], args, stdio: ['pipe'], env: environment })
+  const seen = hypervisor.noJail === null ? inside.kernel : kernel
+  const args = probeArgs({ accelerator, arch, cpus: 1, memoryMiB: 256, kernel: seen, fds: { console: 3 }, sandbox: linux })
+  const device = deviceOf(accelerator)
+  const child = start(hypervisor, {
+    device,
+    groups: await groupsOf(device),
+    readable: [{ path: kernel, at: inside.kernel }],
+    args,
+    stdio: ['pipe'],
+    env: { PATH: path },
+  })
   const exit = exitOf(child)
   try {
     const ended = exit.then(({ code, signal: by, stderr }) => lastLine(stderr) ?? `QEMU ended with ${by ?? `code ${code}`}`)
@@ -114,7 +115,7 @@ function machineOf(
   files: Omit<BootArgs, keyof Machine | 'append' | 'sandbox'>,
 ): string[] {
   const { accelerator, cpus, memoryMiB } = spec
-  return bootArgs({ accelerator, arch, cpus, memoryMiB, append: [], sandbox: linux, ...files })
+  return bootArgs({ accelerator: qemuAccelerator(accelerator), arch, cpus, memoryMiB, append: [], sandbox: linux, ...files })
 }
 type Machine = Pick<BootArgs, 'accelerator' | 'arch' | 'cpus' | 'memoryMiB'>
 
@@ -134,18 +135,27 @@ function snapshotKey(spec: Omit<LaunchSpec, 'begin' | 'scratchDir'>): string {
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 24)
 }
 
-async function launch(spec: LaunchSpec, pidFile: string): Promise<RunningVm> {
+async function launch(spec: LaunchSpec, pidFile: string, path: string): Promise<RunningVm> {
   const { hypervisor, accelerator, imageDir, initrd, begin, scratchDir } = spec
   const jailed = hypervisor.noJail === null
   const scratchSeen = jailed ? scratchInside : scratchDir
   const restored = begin.how === 'restore' ? begin.snapshot : null
-  const memory = restored === null ? null : openSync(join(restored, memoryFile), 'r')
-  const args = machineOf(spec, {
+  const files = {
     kernel: join(imageDir, 'vmlinuz'),
     initrd,
     root: join(imageDir, 'root.squashfs'),
-    scratch:
-      restored === null ? { path: join(scratchSeen, diskFile), temporary: false } : { path: join(restored, diskFile), temporary: true },
+    ...(restored === null ? {} : { disk: join(restored, diskFile) }),
+  }
+  if (hypervisor.uid !== null) await makeUsable(hypervisor.uid, Object.values(files), scratchDir)
+  const device = deviceOf(accelerator)
+  const groups = hypervisor.uid === null ? [] : await groupsOf(device)
+  const memory = restored === null ? null : openSync(join(restored, memoryFile), 'r')
+  const seen = jailed ? inside : files
+  const args = machineOf(spec, {
+    kernel: seen.kernel,
+    initrd: seen.initrd,
+    root: seen.root,
+    scratch: { path: restored === null ? join(scratchSeen, diskFile) : (seen.disk ?? ''), temporary: restored !== null },
     fds: { control: 3, files: 4, qmp: 5, console: 6, output: 7, ...(memory === null ? {} : { incoming: 8 }) },
     saving: begin.how === 'boot-and-save',
   })
@@ -154,20 +164,22 @@ async function launch(spec: LaunchSpec, pidFile: string): Promise<RunningVm> {
   try {
     child = start(hypervisor, {
       memoryMiB: spec.memoryMiB,
-      device: deviceOf(accelerator),
-      readable: [imageDir, initrd, ...(restored === null ? [] : [restored])],
+      device,
+      groups,
+      readable: Object.entries(files).map(([name, file]) => ({ path: file, at: inside[name as keyof typeof inside] })),
       writable: { path: scratchDir, at: scratchInside },
       args,
       stdio: ['pipe', 'pipe', 'pipe', 'pipe', 'pipe', ...(memory === null ? [] : [memory]), ...(jailed ? (['pipe'] as const) : [])],
       ...(jailed ? { infoFd } : {}),
       // Where a temporary disk is made.
-      env: { ...environment, TMPDIR: scratchSeen },
+      env: { PATH: path, TMPDIR: scratchSeen },
     })
   } finally {
     if (memory !== null) closeSync(memory)
   }
   const exited = exitOf(child)
-  const pid = jailed ? await jailedPid(pipeOf(child, infoFd), exited) : child.pid
+  const first = jailed ? await jailedPid(pipeOf(child, infoFd), exited) : child.pid
+  const pid = typeof first === 'number' && hypervisor.uid !== null ? await childOf(first, () => ended(child)) : first
   if (pid === undefined || pid === null) {
     child.kill('SIGKILL')
     const { stderr, code, signal } = await exited
@@ -217,7 +229,7 @@ async function launch(spec: LaunchSpec, pidFile: string): Promise<RunningVm> {
     },
     kill() {
       // QEMU itself first: with the jail ended first, its id could be reused by the time it is killed.
-      if (child.exitCode === null && child.signalCode === null) {
+      if (!ended(child)) {
         try {
           process.kill(pid, 'SIGKILL')
         } catch {
@@ -236,9 +248,10 @@ async function launch(spec: LaunchSpec, pidFile: string): Promise<RunningVm> {
 type Start = {
   /** Of the accelerator, if it has one. */
   device?: string | undefined
+  groups: readonly number[]
   /** The guest's; bounds what QEMU may take. */
   memoryMiB?: number
-  readable: readonly string[]
+  readable: readonly { path: string; at: string }[]
   writable?: { path: string; at: string }
   args: readonly string[]
   /** Descriptors from 3 on. */
@@ -247,7 +260,10 @@ type Start = {
   env: Record<string, string>
 }
 
-function start(hypervisor: Hypervisor, { memoryMiB, device, readable, writable, args, stdio: more, infoFd, env }: Start): ChildProcess {
+function start(
+  hypervisor: Hypervisor,
+  { memoryMiB, device, groups, readable, writable, args, stdio: more, infoFd, env }: Start,
+): ChildProcess {
   const stdio: ('ignore' | 'pipe' | number)[] = ['ignore', 'ignore', 'pipe', ...more]
   if (hypervisor.noJail !== null) return spawn(hypervisor.binary, args, { stdio, env, cwd: '/' })
   const jail = jailArgs({
@@ -255,6 +271,7 @@ function start(hypervisor: Hypervisor, { memoryMiB, device, readable, writable, 
     devices: device === undefined ? [] : [device],
     ...(writable === undefined ? {} : { writable }),
     ...(infoFd === undefined ? {} : { infoFd }),
+    user: hypervisor.uid === null ? null : { id: hypervisor.uid, groups },
   })
   // The jail's own programs replace each other: the process stays the same.
   const bounds = memoryMiB === undefined ? [] : ['prlimit', `--as=${(memoryMiB + overheadMiB) * 1024 * 1024}`, '--core=0', '--']
@@ -262,7 +279,9 @@ function start(hypervisor: Hypervisor, { memoryMiB, device, readable, writable, 
   return spawn(command, rest, { stdio, env, cwd: '/' })
 }
 
-const deviceOf = (accelerator: Accelerator): string | undefined => (accelerator === 'kvm' ? '/dev/kvm' : undefined)
+const ended = (child: ChildProcess): boolean => child.exitCode !== null || child.signalCode !== null
+
+const deviceOf = (accelerator: string): string | undefined => (accelerator === 'kvm' ? '/dev/kvm' : undefined)
 
 /** One word for the shell that QEMU starts. */
 function quoted(path: string): string {
@@ -275,29 +294,7 @@ function pipeOf(child: ChildProcess, fd: number): Duplex {
   return stdio[fd] as Duplex
 }
 
-function exitOf(child: ChildProcess): Promise<Exit> {
-  let stderr = ''
-  child.stderr?.on('data', (bytes: Buffer) => {
-    stderr = (stderr + bytes.toString('utf8')).slice(-maxStderr)
-  })
-  for (const stream of child.stdio) stream?.on('error', () => {})
-  return new Promise((resolve) => {
-    child.on('error', (error) => resolve({ code: null, signal: null, stderr: error.message }))
-    child.on('exit', (code, signal) => {
-      // What it wrote last may still be under way.
-      setTimeout(() => resolve({ ...unwrapped(code, signal), stderr }), 20)
-    })
-  })
-}
-
-/** bwrap reports its child's signal the way a shell does. */
-function unwrapped(code: number | null, signal: string | null): { code: number | null; signal: string | null } {
-  const names: Readonly<Record<number, string>> = { 134: 'SIGABRT', 137: 'SIGKILL', 139: 'SIGSEGV', 143: 'SIGTERM', 159: 'SIGSYS' }
-  const name = code === null ? undefined : names[code]
-  return name === undefined ? { code, signal } : { code: null, signal: name }
-}
-
-/** QEMU's process id as bwrap reports it, seen from outside the jail; null when bwrap ended without. */
+/** The jail's process 1, seen from outside; null when bwrap ended without. It is QEMU, unless QEMU has a user of its own. */
 function jailedPid(info: Readable, exited: Promise<Exit>): Promise<number | null> {
   return new Promise((resolve) => {
     let text = ''
@@ -319,29 +316,4 @@ function readBytes(stats: unknown): number {
     if (typeof read === 'number') sum += read
   }
   return sum
-}
-
-function lastLine(text: string): string | null {
-  return text.trim().split('\n').at(-1)?.slice(0, 500) || null
-}
-
-/** A short program's exit code and output; null when it is not there. */
-function run(command: string, args: readonly string[]): Promise<{ code: number | null; output: string } | null> {
-  return new Promise((resolve) => {
-    const child = spawn(command, args, {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: environment,
-      cwd: '/',
-      timeout: 10_000,
-      killSignal: 'SIGKILL',
-    })
-    let output = ''
-    const keep = (bytes: Buffer): void => {
-      output = (output + bytes.toString('utf8')).slice(0, maxStderr)
-    }
-    child.stdout.on('data', keep)
-    child.stderr.on('data', keep)
-    child.on('error', () => resolve(null))
-    child.on('close', (code) => resolve({ code, output }))
-  })
 }

@@ -1,7 +1,10 @@
-/** What the supervisor needs of a hypervisor. One implementation a file; `driver-qemu.ts` is the first. */
+/** What the supervisor needs of a hypervisor. One implementation a file; `drivers.ts` chooses. */
 import type { Duplex, Readable } from 'node:stream'
 import type { Fault } from '../../kernel/index.ts'
-import type { Accelerator } from './qemu-args.ts'
+import type { QemuAccelerator } from './qemu-args.ts'
+
+/** `vz`: Apple's Virtualization framework. `hyperv`: Hyper-V. The others are QEMU's. */
+export type Accelerator = QemuAccelerator | 'vz' | 'hyperv'
 
 /** What a look at this machine found. */
 export type Hypervisor = {
@@ -9,6 +12,10 @@ export type Hypervisor = {
   version: string
   /** Why there is no jail around it, or null when there is one. */
   noJail: string | null
+  /** User and group it runs as; null: the supervisor's own. */
+  uid: number | null
+  /** Why it has no user of its own although the supervisor is root; null otherwise. */
+  noUser: string | null
 }
 
 export type Verdict = { accelerator: Accelerator; why: string; cached: boolean }
@@ -52,8 +59,8 @@ export type RunningVm = {
 }
 
 export type Driver = {
-  /** Everything a saved memory depends on: two VMs with the same key can take each other's. */
-  snapshotKey(spec: Omit<LaunchSpec, 'begin' | 'scratchDir'>): string
+  /** Everything a saved memory depends on: two VMs with the same key can take each other's. Null: it saves none. */
+  snapshotKey(spec: Omit<LaunchSpec, 'begin' | 'scratchDir'>): string | null
   /** Finds the hypervisor and tries its jail. */
   find(): Promise<{ ok: true; hypervisor: Hypervisor } | { ok: false; error: Fault }>
   /** Which accelerator runs this kernel here; by experiment, remembered. `avoidHardware`: it failed in practice, remember that instead. */

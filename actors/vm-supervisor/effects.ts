@@ -5,12 +5,12 @@ import { join } from 'node:path'
 import * as Effect from 'effect/Effect'
 import { asFault, type Effects, type Fault, fault, isFault } from '../../kernel/index.ts'
 import type { Driver, Hypervisor, LaunchSpec } from './driver.ts'
-import { qemuDriver } from './driver-qemu.ts'
+import { driversOf } from './drivers.ts'
 import { buildImage, type ImageProgress, markGood, previousGood } from './image.ts'
 import { joinedInitrd } from './initrd.ts'
 import { admitMs, maxCpus, memoryMiB, memoryStepMiB, policyRetryMs } from './limits.ts'
 import { LiveVm } from './live-vm.ts'
-import type { Accelerator } from './qemu-args.ts'
+import type { Accelerator } from './driver.ts'
 import { beginSnapshot, discardSnapshot, findSnapshot, prepareScratch } from './snapshots.ts'
 import { type Outcome, readJob, runCommand, runJob, settleJobs, type Steering, steer } from './running-commands.ts'
 import type { Config, Folder, How, Order, Waiting } from './state.ts'
@@ -57,6 +57,25 @@ function chosenMemory(asked: number | null): number {
 
 type Machine = { ref: string; config: Config; imageDir: string; accelerator: Accelerator; memoryMiB: number; cpus: number }
 
+/** The first of the platform's that is there; else why its first choice is not. */
+async function lookForDriver(home: string, onReaped: () => void): Promise<NonNullable<typeof found> | { error: Fault }> {
+  let error: Fault | null = null
+  for (const { make } of driversOf(process.platform)) {
+    const driver = make(home)
+    if ((await driver.reap()) > 0) onReaped()
+    const look = await driver.find()
+    if (look.ok) return { driver, hypervisor: look.hypervisor }
+    error ??= look.error
+  }
+  return { error: error ?? fault('workspace-unavailable', 'Workspace unavailable: no hypervisor is known on this platform.') }
+}
+
+/** The same as last time, without looking whether it is still there: starting it will tell. */
+async function lookAgain(last: NonNullable<typeof found>, onReaped: () => void): Promise<NonNullable<typeof found>> {
+  if ((await last.driver.reap()) > 0) onReaped()
+  return last
+}
+
 async function specOf({
   config,
   imageDir,
@@ -81,13 +100,11 @@ export const effects = {
     run: ({ config }: { config: Config }, context) =>
       attempt(async () => {
         const start = performance.now()
-        const driver = qemuDriver(config.home)
-        const reaped = await driver.reap()
-        if (reaped > 0) context.log('warn', 'ended a VM that an earlier supervisor left behind')
-        const look = proven && found ? ({ ok: true, hypervisor: found.hypervisor } as const) : await driver.find()
+        const left = (): void => context.log('warn', 'ended a VM that an earlier supervisor left behind')
+        const look = proven && found ? await lookAgain(found, left) : await lookForDriver(config.home, left)
         proven = false
-        if (!look.ok) return { type: 'missing', error: look.error }
-        found = { driver, hypervisor: look.hypervisor }
+        if ('error' in look) return { type: 'missing', error: look.error }
+        found = look
         const cpus = Math.min(maxCpus, availableParallelism())
         return { type: 'found', hypervisor: look.hypervisor, memoryMiB: chosenMemory(config.memoryMiB), cpus, ms: since(start) }
       }, 'missing'),
@@ -135,7 +152,7 @@ export const effects = {
         const start = performance.now()
         if (!found) throw new Error('no hypervisor was found')
         const key = found.driver.snapshotKey(await specOf(params))
-        const there = params.config.snapshots && (await findSnapshot(params.imageDir, key)) !== null
+        const there = key !== null && params.config.snapshots && (await findSnapshot(params.imageDir, key)) !== null
         return { type: there ? 'found' : 'none', key, ms: since(start) }
       }),
   },

@@ -2,7 +2,7 @@
 import type { Fault, Inbound, KernelEvent } from '../../kernel/index.ts'
 import type { Hypervisor } from './driver.ts'
 import type { protocol } from './protocol.ts'
-import type { Accelerator } from './qemu-args.ts'
+import type { Accelerator } from './driver.ts'
 
 export type ExecResult = {
   exitCode: number | null
@@ -22,7 +22,7 @@ export type EffectEvent =
   | { type: 'image.progress'; epoch: string; text: string }
   | { type: 'accelerate.chosen'; ref: string; accelerator: Accelerator; why: string; cached: boolean; ms: number }
   | { type: 'lookForSnapshot.found'; ref: string; key: string; ms: number }
-  | { type: 'lookForSnapshot.none'; ref: string; key: string; ms: number }
+  | { type: 'lookForSnapshot.none'; ref: string; key: string | null; ms: number }
   | { type: 'vm.spawned'; epoch: string; pid: number }
   | { type: 'vm.progress'; epoch: string; text: string }
   | { type: 'vm.handshake'; epoch: string; ms: number; guestMs: number; kernel: string }

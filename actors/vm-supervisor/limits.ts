@@ -182,3 +182,37 @@ export const failuresBeforeRollback = 3
  * of it under emulation. What a hostile guest makes of QEMU cannot take the host's memory.
  */
 export const overheadMiB = 3_072
+
+/**
+ * Users QEMU may have of its own, when the supervisor is root. The first lie where systemd's list of ids has nothing, above the containers' and
+ * above where SSSD puts those of directories by default (up to 2,000,200,000); the second is the gap below the dynamic users', for containers that
+ * have 65,536 ids (https://systemd.io/UIDS-GIDS). One that somebody has nevertheless is passed over.
+ */
+export const qemuUids = [
+  { first: 2_100_000_000, count: 1_000_000 },
+  { first: 60_706, count: 478 },
+]
+
+/** Between looks whether the jail has started QEMU, ms: the kernel does not say. It takes some ten. */
+export const childPollMs = 2
+
+/** Ports the guest connects to where it has no serial ports by name (vsock). Above those that need a privilege; no registered service's. */
+export const vsockPorts = { control: 19_101, files: 19_102, output: 19_103 }
+
+/** What vfkit's service gets to answer, ms: it is on this machine and only asks the framework. */
+export const restLimitMs = 10_000
+
+/** Between looks at a console that is a file, ms. */
+export const followPollMs = 50
+
+/** What one PowerShell command about a VM gets, ms: PowerShell alone takes a second to start, a VM some to be made. */
+export const powershellLimitMs = 60_000
+
+/** Lines of one VM's agent that go into the host's log: a good one says a few dozen in its life, a hostile one would fill the disk. */
+export const maxGuestLines = 1_000
+
+/** Stages of its boot that a guest may tell of on its console; there are seven. Each is a step of the machine, and recorded. */
+export const maxStages = 50
+
+/** Refused connections one command is told about: enough to see what is wrong, and no way to flood its reader. */
+export const maxRefusalsTold = 100

@@ -34,6 +34,8 @@ export class FilesLink {
   readonly #epoch: string
   /** Takes frames that are not about folders. */
   readonly #other: (header: unknown, payload: Uint8Array) => void
+  /** Nothing that comes after it can be understood. */
+  readonly #onNonsense: (reason: string) => void
   /** Connections a gate has heard of. */
   readonly #open = new Map<string, Gate>()
   /** Proofs under way, by what must come back. */
@@ -47,8 +49,10 @@ export class FilesLink {
     epoch: string,
     gateOf: (session: string, folder: string) => Gate | null,
     other: (header: unknown, payload: Uint8Array) => void = () => {},
+    onNonsense: (reason: string) => void = () => {},
   ) {
     this.#other = other
+    this.#onNonsense = onNonsense
     this.#stream = stream
     this.#epoch = epoch
     this.#gateOf = gateOf
@@ -85,8 +89,10 @@ export class FilesLink {
   #receive(bytes: Uint8Array): void {
     for (const decoded of this.#decoder.push(bytes)) {
       if (!decoded.ok) {
-        if (decoded.fatal) this.end()
-        continue
+        if (!decoded.fatal) continue
+        this.end()
+        this.#onNonsense(decoded.reason)
+        return
       }
       const message = parseFilesMessage(decoded.frame.header)
       if (!message) {

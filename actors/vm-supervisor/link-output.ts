@@ -12,8 +12,8 @@ export class OutputLink {
   #next = 1
   #ended = false
 
-  /** `onBroken`: it carries no more, and why. */
-  constructor(stream: Duplex, onBroken: (why: string) => void) {
+  /** `onBroken`: the other end is gone. `onNonsense`: nothing that comes after it can be understood. */
+  constructor(stream: Duplex, onBroken: () => void, onNonsense: (reason: string) => void) {
     this.#stream = stream
     stream.on('data', (bytes: Uint8Array) => {
       this.#received()
@@ -23,12 +23,12 @@ export class OutputLink {
         else if (message?.t === 'echo') {
           this.#echoes.get(message.id)?.resolve()
           this.#echoes.delete(message.id)
-        } else if (!decoded.ok && decoded.fatal) onBroken(`the guest sent what is no frame: ${decoded.reason}`)
+        } else if (!decoded.ok && decoded.fatal) onNonsense(decoded.reason)
       }
     })
     for (const event of ['error', 'end', 'close']) {
       stream.on(event, () => {
-        if (!this.#ended) onBroken('the output port closed')
+        if (!this.#ended) onBroken()
       })
     }
   }

@@ -57,7 +57,7 @@ function connected() {
     for (const decoded of decoder.push(chunk)) if (decoded.ok) ordered.push(decoded.frame.header)
   })
   const gone = (): void => link.end(fault('workspace-unavailable', 'gone'))
-  const outputs = new OutputLink(host, gone)
+  const outputs = new OutputLink(host, gone, gone)
   const link: ControlLink = new ControlLink(fake.host, outputs, () => {}, gone)
   const write = (message: OutputMessage, payload?: Uint8Array): unknown => carrier.write(encodeFrame(message, payload))
   return { ...fake, link, outputs, carrier, write, ordered }

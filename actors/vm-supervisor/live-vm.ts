@@ -5,7 +5,17 @@ import { randomBytes } from 'node:crypto'
 import * as Effect from 'effect/Effect'
 import { type EffectContext, type Fault, fault } from '../../kernel/index.ts'
 import type { Driver, LaunchSpec, RunningVm } from './driver.ts'
-import { lossMs, maxStderr, ninepDeadlineMs, progressEveryMs, quitMs, shutdownMs } from './limits.ts'
+import {
+  lossMs,
+  maxGuestLines,
+  maxRefusalsTold,
+  maxStages,
+  maxStderr,
+  ninepDeadlineMs,
+  progressEveryMs,
+  quitMs,
+  shutdownMs,
+} from './limits.ts'
 import { ControlLink } from './link-control.ts'
 import { FilesLink, type Gate } from './link-files.ts'
 import { NetLink, type NetworkOf } from './link-net.ts'
@@ -33,6 +43,9 @@ export class LiveVm {
   /** Why it was ended, when it was. */
   #reason = ''
   #paused = false
+  /** Lines the guest put into the log, and stages of its boot it told of. */
+  #noted = 0
+  #stages = 0
   readonly #scratchDir: string
   readonly imageDir: string
 
@@ -48,11 +61,15 @@ export class LiveVm {
     this.imageDir = spec.imageDir
     this.#vm = vm
     this.#context = context
-    this.#outputs = new OutputLink(vm.output, () => void this.#lose())
+    this.#outputs = new OutputLink(
+      vm.output,
+      () => void this.#lose(),
+      (reason) => this.kill(`the guest sent what is no frame on its output port: ${reason}`),
+    )
     this.control = new ControlLink(
       vm.control,
       this.#outputs,
-      (level, message) => context.log(level, `guest: ${message}`),
+      (level, message) => this.#note(level, message),
       () => void this.#lose(),
     )
     vm.console.setEncoding('utf8')
@@ -69,6 +86,8 @@ export class LiveVm {
       epoch,
       (session, folder) => this.#gateOf(session, folder),
       (header, payload) => void this.#net.receive(header, payload),
+      // Without the port no folder and no connection works, and there is no way to begin anew on it.
+      (reason) => this.kill(`the guest sent what is no frame on its files port: ${reason}`),
     )
   }
 
@@ -160,9 +179,15 @@ export class LiveVm {
   /** Hears, until released, what the session's programs were refused: they only see a connection end. */
   listen(session: string, told: (text: string) => void): () => void {
     const listeners = this.#listeners.get(session) ?? new Set()
-    this.#listeners.set(session, listeners.add(told))
+    let lines = 0
+    const some = (text: string): void => {
+      lines++
+      if (lines <= maxRefusalsTold) told(text)
+      else if (lines === maxRefusalsTold + 1) told('bulkhead: more connections were refused; they are not listed\n')
+    }
+    this.#listeners.set(session, listeners.add(some))
     return () => {
-      listeners.delete(told)
+      listeners.delete(some)
       if (listeners.size === 0) this.#listeners.delete(session)
     }
   }
@@ -212,10 +237,17 @@ export class LiveVm {
     })
   }
 
+  /** A guest that has nothing better to do than to fill the host's log is told so there, once. */
+  #note(level: 'info' | 'warn' | 'error', message: string): void {
+    this.#noted++
+    if (this.#noted <= maxGuestLines) this.#context.log(level, `guest: ${message}`)
+    else if (this.#noted === maxGuestLines + 1) this.#context.log('warn', 'guest: it says too much; the rest is left out')
+  }
+
   #hear(text: string): void {
     this.#console = (this.#console + text).slice(-maxStderr)
     const stage = /^bulkhead: ([a-z]+) [0-9.]+\s*$/m.exec(text)
-    if (stage) this.#context.raise({ type: 'vm.progress', epoch: this.epoch, text: `guest: ${stage[1]}` })
+    if (stage && this.#stages++ < maxStages) this.#context.raise({ type: 'vm.progress', epoch: this.epoch, text: `guest: ${stage[1]}` })
   }
 
   /** What explains an end on the console: a failed stage or a panic; nothing otherwise. */

@@ -4,7 +4,7 @@ import type { Outgoing } from '../../kernel/index.ts'
 import type { Policy } from '../policy/protocol.ts'
 import type { MachineEvent } from './events.ts'
 import { absentRestMs, bootStallMs, failuresWithoutSaving, healthyMs, imageStallMs, restoreStallMs, retriesAtOnce, saveStallMs, stopAfterMs, stopMs, verifyStallMs } from './limits.ts' // biome-ignore format: one line
-import type { Accelerator } from './qemu-args.ts'
+import type { Accelerator } from './driver.ts'
 import type { Steering } from './running-commands.ts'
 import { type Config, type Context, type Folder, type How, openJobs, type Order, sessionOf, type Waiting } from './state.ts'
 
@@ -70,7 +70,8 @@ export const base = setup({
       if ('epoch' in event) return event.epoch === String(context.epoch)
       return true
     },
-    maySave: ({ context }) => context.config.snapshots && !context.saved && context.failures < failuresWithoutSaving,
+    maySave: ({ context, event }) =>
+      !('key' in event && event.key === null) && context.config.snapshots && !context.saved && context.failures < failuresWithoutSaving,
     restores: ({ context }) => context.how === 'restore',
     saves: ({ context }) => context.how === 'boot-and-save',
     isIdle: ({ context }) =>

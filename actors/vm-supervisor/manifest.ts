@@ -22,14 +22,14 @@ export const manifest = {
   permissions(params) {
     const { home, imageDir, guestDir, nodeBinary } = paths(params)
     return {
-      fsRead: [folder(home), folder(imageDir), folder(guestDir), nodeBinary, '/proc/', '/etc/apt/', '/usr/share/keyrings/'],
+      fsRead: [folder(home), folder(imageDir), folder(guestDir), nodeBinary, '/proc/', '/dev/kvm', '/etc/apt/', '/usr/share/keyrings/'],
       fsWrite: [folder(home), folder(imageDir)],
       childProcess: true,
     }
   },
   permissionReasons: {
     fsRead:
-      'Its state, the image, the guest agent and the Node binary it puts into the image; /proc to recognise a VM left behind; the package sources the image is built from.',
+      'Its state, the image, the guest agent and the Node binary it puts into the image; /proc to recognise a VM left behind; whose /dev/kvm is; the package sources the image is built from.',
     fsWrite: 'Its state (pid file, probe verdict, combined initrd) and the images it builds.',
     childProcess: 'Starts QEMU (jailed by bwrap) and the tools that build the image.',
   },

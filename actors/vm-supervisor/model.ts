@@ -71,7 +71,7 @@ const modelOf = (named: readonly string[]) =>
     stimuli: stimuli.filter(({ name }) => named.includes(name)),
     effects: {
       probe: () => [
-        end({ type: 'probe.found', hypervisor: { noJail: null }, memoryMiB: 512, cpus: 1, ms: 1 }),
+        end({ type: 'probe.found', hypervisor: { noJail: null, uid: null, noUser: null }, memoryMiB: 512, cpus: 1, ms: 1 }),
         end({ type: 'probe.missing', error }),
         end({ type: 'probe.crashed', error }),
       ],

@@ -1,16 +1,31 @@
 /** VMs that outlived their supervisor: remembered by process id and start time, so that a reused id is never taken for one. */
 import { readFile, rm, writeFile } from 'node:fs/promises'
+import { run } from './host-programs.ts'
+import { childPollMs } from './limits.ts'
 
 type Mark = { pid: number; startTime: string }
 
-/** When the process started, in clock ticks since boot, as `/proc` says; null when there is none, or no `/proc`. */
+/** When the process started, in clock ticks since boot as `/proc` says, or as `ps` says where there is no `/proc`; null when there is none. */
 export async function startTimeOf(pid: number): Promise<string | null> {
   try {
     const stat = await readFile(`/proc/${pid}/stat`, 'utf8')
     // The second field is the name in parentheses and may hold anything; the start time is the 22nd, the 20th after it.
     return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null
   } catch {
-    return null
+    if (process.platform !== 'darwin') return null
+    const told = await run('ps', ['-p', String(pid), '-o', 'lstart='])
+    return told?.code === 0 ? told.output.trim() || null : null
+  }
+}
+
+/** The first child of a process, as soon as it has one; null when it ended without, or when `over` says so. */
+export async function childOf(pid: number, over: () => boolean): Promise<number | null> {
+  for (;;) {
+    const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => null)
+    if (children === null || over()) return null
+    const child = Number.parseInt(children, 10)
+    if (child > 0) return child
+    await new Promise((resolve) => setTimeout(resolve, childPollMs))
   }
 }
 

@@ -56,7 +56,7 @@ const ready = () => {
   const it = supervisor().feed(policy(true))
   it.ask('exec', { command: 'true', timeoutMs: 1000 })
   const ref = String(it.context.epoch)
-  it.feed({ type: 'probe.found', ref, hypervisor: { noJail: null }, memoryMiB: 512, cpus: 1, ms: 1 })
+  it.feed({ type: 'probe.found', ref, hypervisor: { noJail: null, uid: null, noUser: null }, memoryMiB: 512, cpus: 1, ms: 1 })
   it.feed({ type: 'image.ready', ref, dir: '/i/x', built: false, rolledBack: false, ms: 1 })
   it.feed({ type: 'accelerate.chosen', ref, accelerator: 'tcg', why: 'x', cached: true, ms: 1 })
   it.feed({ type: 'lookForSnapshot.found', ref, key: 'k', ms: 1 })

@@ -8,7 +8,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { cpus, release, version } from 'node:os'
 import type { Readable } from 'node:stream'
 import { acceleratorLimitMs, acceleratorStallMs } from './limits.ts'
-import type { Accelerator } from './qemu-args.ts'
+import type { Accelerator } from './driver.ts'
 
 export type KeptVerdict = { key: string; accelerator: Accelerator; why: string }
 

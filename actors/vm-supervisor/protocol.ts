@@ -37,9 +37,9 @@ const vmState = z.enum([
 
 const vmStatus = z.strictObject({
   state: vmState,
-  /** `kvm`, `hvf`, `whpx`, or `tcg` (emulation). */
-  accelerator: z.enum(['kvm', 'hvf', 'whpx', 'tcg']).nullable(),
-  /** `reduced`: emulated, or QEMU runs without its jail; `isolationReason` says which. */
+  /** `kvm`, `hvf`, `whpx`, `vz` (Virtualization framework), `hyperv`, or `tcg` (emulation). */
+  accelerator: z.enum(['kvm', 'hvf', 'whpx', 'vz', 'hyperv', 'tcg']).nullable(),
+  /** `reduced`: emulated, or the hypervisor runs without a jail; `isolationReason` says which. */
   isolation: z.enum(['full', 'reduced']).nullable(),
   isolationReason: z.string().nullable(),
   /** QEMU's process. */

@@ -87,12 +87,24 @@ describe('the accelerator probe', () => {
 
 describe('the jail', () => {
   it('shares no namespace, keeps no capability and shows only what is named', () => {
-    const args = jailArgs({ readable: ['/image'], devices: ['/dev/kvm'], infoFd: 7 })
+    const args = jailArgs({ readable: [{ path: '/image/root', at: '/root' }], devices: ['/dev/kvm'], infoFd: 7, user: null })
     for (const option of ['--unshare-all', '--die-with-parent', '--new-session']) expect(args).toContain(option)
     expect(after(args, '--cap-drop')).toEqual(['ALL'])
     expect(args).not.toContain('--share-net')
     expect(args).not.toContain('--proc')
     expect(args).not.toContain('--bind')
-    expect(after(args, '--ro-bind')).toEqual(['/usr', '/image'])
+    expect(after(args, '--ro-bind')).toEqual(['/usr', '/image/root'])
+    expect(args.at(-1)).toBe('--')
+  })
+
+  it('gives a user of its own in the place of a user namespace, and leaves it no capability', () => {
+    const args = jailArgs({ readable: [], devices: ['/dev/kvm'], user: { id: 2_100_000_001, groups: [104] } })
+    for (const kind of ['ipc', 'pid', 'net', 'uts']) expect(args).toContain(`--unshare-${kind}`)
+    expect(args).not.toContain('--unshare-all')
+    expect(after(args, '--cap-add')).toEqual(['CAP_SETUID', 'CAP_SETGID', 'CAP_SETPCAP'])
+    const program = args.slice(args.indexOf('setpriv'))
+    expect(program).toEqual(expect.arrayContaining(['--reuid=2100000001', '--regid=2100000001', '--groups=104']))
+    for (const set of ['inh-caps', 'ambient-caps', 'bounding-set']) expect(program).toContain(`--${set}=-all`)
+    expect(jailArgs({ readable: [], devices: [], user: { id: 7, groups: [] } })).toContain('--clear-groups')
   })
 })

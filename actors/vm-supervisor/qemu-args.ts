@@ -2,11 +2,16 @@
 import { emulatedProcessors, translationCacheMiB } from './limits.ts'
 import { controlPort, filesPort, outputPort } from '../../guest/wire.ts'
 
-export type Accelerator = 'kvm' | 'hvf' | 'whpx' | 'tcg'
+export type QemuAccelerator = 'kvm' | 'hvf' | 'whpx' | 'tcg'
+/** Another hypervisor's is none of QEMU's: throws. */
+export function qemuAccelerator(name: string): QemuAccelerator {
+  if (name === 'kvm' || name === 'hvf' || name === 'whpx' || name === 'tcg') return name
+  throw new Error(`QEMU has no accelerator ${name}`)
+}
 /** Machine architecture by its name in QEMU. */
 export type Architecture = 'x86_64' | 'aarch64'
 
-export type MachineArgs = { accelerator: Accelerator; arch: Architecture; cpus: number; memoryMiB: number }
+export type MachineArgs = { accelerator: QemuAccelerator; arch: Architecture; cpus: number; memoryMiB: number }
 
 export type BootArgs = MachineArgs & {
   kernel: string

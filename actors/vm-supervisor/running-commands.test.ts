@@ -22,7 +22,11 @@ function fakeVm() {
   })
   const control = new ControlLink(
     host as Duplex,
-    new OutputLink(duplexPair()[0], () => {}),
+    new OutputLink(
+      duplexPair()[0],
+      () => {},
+      () => {},
+    ),
     () => {},
     () => {},
   )

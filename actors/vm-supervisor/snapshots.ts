@@ -5,7 +5,7 @@
  *   <image>/snapshots/<key>/{memory, disk.raw, manifest.json}      complete, never changed; the key names all it depends on
  *   <image>/snapshots/.saving-<pid>-<n>/                            in the making
  */
-import { mkdir, readdir, readFile, rename, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdir, readdir, readFile, rename, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { flush } from './flush.ts'
 import { keptSnapshots, scratchBytes } from './limits.ts'
@@ -70,6 +70,8 @@ export async function prepareScratch(dir: string): Promise<void> {
 
 /** Gives the saved files their final name, in one step. Another process may have been quicker; then theirs stays. */
 export async function publishSnapshot(imageDir: string, key: string, scratchDir: string): Promise<void> {
+  for (const name of [memoryFile, diskFile]) await belongToUs(join(scratchDir, name))
+  await belongToUs(scratchDir)
   const manifest: Manifest = {
     format: 1,
     key,
@@ -100,6 +102,12 @@ async function removeOld(folder: string, key: string): Promise<void> {
   }
   others.sort((a, b) => b.time - a.time)
   for (const { path } of others.slice(keptSnapshots - 1)) await rm(path, { recursive: true, force: true })
+}
+
+/** QEMU may have made it as another user: that one, and any later one, reads it and changes nothing. */
+async function belongToUs(path: string): Promise<void> {
+  if (process.getuid?.() === 0) await chown(path, 0, 0)
+  await chmod(path, (await stat(path)).isDirectory() ? 0o700 : 0o644)
 }
 
 async function fileFacts(path: string): Promise<SavedFile> {

@@ -6,7 +6,7 @@ import type { Hypervisor } from './driver.ts'
 import type { ExecResult } from './events.ts'
 import { backoff, pauseAfterMs, pingEveryMs, pingSilentMs, retriesAtOnce, retryHintMs } from './limits.ts'
 import type { VmState, VmStatus } from './protocol.ts'
-import type { Accelerator } from './qemu-args.ts'
+import type { Accelerator } from './driver.ts'
 
 export type Config = {
   home: string
@@ -166,7 +166,8 @@ function isolationOf({ accelerator, acceleratorWhy, hypervisor }: Context): { le
   if (accelerator === null || hypervisor === null) return { level: null, reason: null }
   const reasons: string[] = []
   if (accelerator === 'tcg') reasons.push(`emulated: ${acceleratorWhy ?? 'no hardware acceleration'}`)
-  if (hypervisor.noJail !== null) reasons.push(`QEMU runs without a jail: ${hypervisor.noJail}`)
+  if (hypervisor.noJail !== null) reasons.push(`the hypervisor runs without a jail: ${hypervisor.noJail}`)
+  else if (hypervisor.noUser !== null) reasons.push(`QEMU runs as root in its jail: ${hypervisor.noUser}`)
   return reasons.length === 0 ? { level: 'full', reason: null } : { level: 'reduced', reason: reasons.join('; ') }
 }
 

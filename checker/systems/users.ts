@@ -48,7 +48,7 @@ const shared = (comesBack: boolean, dies: boolean): Model => ({
   ],
   effects: {
     ...supervisor.effects,
-    probe: () => [end({ type: 'probe.found', hypervisor: { noJail: null }, memoryMiB: 512, cpus: 1, ms: 1 })],
+    probe: () => [end({ type: 'probe.found', hypervisor: { noJail: null, uid: null, noUser: null }, memoryMiB: 512, cpus: 1, ms: 1 })],
     image: () => [end({ type: 'image.ready', dir: '/i/x', built: false, rolledBack: false, ms: 1 })],
     accelerate: () => [end({ type: 'accelerate.chosen', accelerator: 'tcg', why: 'x', cached: true, ms: 1 })],
     runVm: ({ ref }: { ref: string }, { context, pending }: View<Context>) => [

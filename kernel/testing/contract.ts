@@ -60,8 +60,10 @@ async function inPlacement(
 ): Promise<unknown[]> {
   const { kind } = actor.manifest
   const params = options.params?.(folder) ?? { data: folder }
+  // There from the start, whenever the product starts it.
+  const { idleMs: _, ...manifest } = actor.manifest
   const it = await startTestKernel({
-    actors: [{ manifest: { ...actor.manifest, cardinality: 'singleton' }, protocol: actor.protocol, entry, load: async () => actor }],
+    actors: [{ manifest: { ...manifest, cardinality: 'singleton' }, protocol: actor.protocol, entry, load: async () => actor }],
     peers: peersOf(actor, options.answers ?? {}),
     placement,
     params: { [kind]: params },

@@ -71,7 +71,7 @@ export function drive(overrides: Record<string, unknown> = {}) {
       send({
         type: 'probe.found',
         ref: self.ref,
-        hypervisor: { binary: 'q', version: '7', noJail: null },
+        hypervisor: { binary: 'q', version: '7', noJail: null, uid: null, noUser: null },
         memoryMiB: 1024,
         cpus: 2,
         ms: 10,

@@ -1,7 +1,7 @@
 /** A supervisor of its own in a kernel for tests, with a real VM: commands run as sessions, and what is left of it afterwards. */
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { actor } from '../../actors/vm-supervisor/index.ts'
 import type { ExecResult } from '../../actors/vm-supervisor/events.ts'
 import type { VmStatus } from '../../actors/vm-supervisor/protocol.ts'
@@ -100,7 +100,10 @@ export async function startVm({ sessions = ['one'], actors = [], params = {}, gr
       const found: string[] = []
       for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
         const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
-        if (line.includes('qemu-system') && line.includes(home)) found.push(pid)
+        if (!line.startsWith('qemu-system')) continue
+        // In its jail it knows no path of ours: the folder it writes in is one of its mounts.
+        const mounts = await readFile(`/proc/${pid}/mountinfo`, 'utf8').catch(() => '')
+        if (line.includes(home) || mounts.includes(`${basename(home)}/`)) found.push(pid)
       }
       return found
     },

@@ -5,7 +5,9 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { readdir, readFile, readlink } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { imageDir, startVm, type Vm } from '../harness/vm.ts'
+import { listProcesses } from '../harness/processes.ts'
+import { startVm, type Vm } from '../harness/vm.ts'
+import { qemuUids } from '../../actors/vm-supervisor/limits.ts'
 import { answersOf, attempts, mark, neighbour, script } from './guest-attempts.ts'
 
 let vm: Vm
@@ -46,6 +48,27 @@ describe('the process of the machine, as the host sees it', () => {
     expect(await of('limits')).toMatch(/^Max core file size +0 +0 /m)
   })
 
+  test('is a user of its own where the supervisor is root, and has a user namespace of its own otherwise', async () => {
+    const lines = await of('status')
+    const ids = (name: string) => new RegExp(`^${name}:\\t(.*)$`, 'm').exec(lines)?.[1]?.match(/\d+/g)?.map(Number) ?? []
+    if (process.getuid?.() !== 0) {
+      expect(await readlink(`/proc/${(await vm.status()).pid}/ns/user`)).not.toBe(await readlink('/proc/self/ns/user'))
+      return
+    }
+    const [uid = 0] = ids('Uid')
+    expect(qemuUids.some(({ first, count }) => uid >= first && uid < first + count)).toBe(true)
+    // Under emulation it needs no device, so no group either.
+    expect([ids('Uid'), ids('Gid'), (await vm.status()).accelerator === 'tcg' ? ids('Groups') : []]).toEqual([
+      Array(4).fill(uid),
+      Array(4).fill(uid),
+      [],
+    ])
+    for (const list of ['passwd', 'group']) expect(readFileSync(`/etc/${list}`, 'utf8')).not.toContain(`:${uid}:`)
+    // Nobody else's either: all that runs as this user is this VM.
+    const others = listProcesses().filter((one) => userOf(one.pid) === uid && !one.title.includes('qemu-system'))
+    expect(others).toEqual([])
+  })
+
   test('shares no namespace with the host but that of its user, and sees no network', async () => {
     const { pid } = await vm.status()
     for (const kind of ['mnt', 'net', 'pid', 'ipc', 'uts', 'cgroup'])
@@ -60,10 +83,8 @@ describe('the process of the machine, as the host sees it', () => {
   test('sees programs, the image, its saved memory, and one folder to write in; nothing of the member', async () => {
     const { pid } = await vm.status()
     const inside = `/proc/${pid}/root`
-    const theirs = new Set([imageDir.split('/')[1], vm.home.split('/')[1]])
-    expect((await readdir(inside)).filter((name) => !/^(usr|lib\w*|s?bin|etc|dev|scratch)$/.test(name) && !theirs.has(name))).toEqual([])
-    expect(await readdir(inside + vm.home)).toEqual(['vm'])
-    expect((await readdir(`${inside}${vm.home}/vm`)).filter((name) => !/^initrd-[0-9a-f]+\.img$/.test(name))).toEqual([])
+    const files = ['vmlinuz', 'initrd.img', 'root.squashfs', 'saved.raw', 'scratch']
+    expect((await readdir(inside)).filter((name) => !/^(usr|lib\w*|s?bin|etc|dev)$/.test(name)).toSorted()).toEqual(files.toSorted())
     expect(await readdir(`${inside}/etc`)).toEqual(expect.not.arrayContaining(['passwd', 'shadow', 'ssh', 'hosts']))
     expect((await readdir(`${inside}/dev`)).toSorted()).toEqual(expect.not.arrayContaining(['sda', 'vda', 'mem', 'input']))
     const mounts = (await of('mountinfo')).split('\n').flatMap((line) => {
@@ -80,9 +101,18 @@ describe('the process of the machine, as the host sees it', () => {
     const { pid } = await vm.status()
     const open = await Promise.all((await readdir(`/proc/${pid}/fd`)).map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')))
     const files = open.filter((path) => path.startsWith('/') && !path.startsWith('/dev/null') && !path.includes('(deleted)'))
-    for (const path of files) expect(path).toMatch(/root\.squashfs$|disk\.raw$|memory$|^\/dev\/kvm$/)
+    for (const path of files) expect(path).toMatch(/^\/(root\.squashfs|saved\.raw|scratch\/disk\.raw|dev\/kvm)$|memory$/)
   })
 })
+
+/** The effective one; null when it is gone. */
+function userOf(pid: number): number | null {
+  try {
+    return Number(/^Uid:\t\d+\t(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
+  } catch {
+    return null
+  }
+}
 
 describe('bombs', () => {
   /** What must still work, for the neighbour, while and after somebody misbehaves. */

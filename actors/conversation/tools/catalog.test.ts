@@ -27,7 +27,7 @@ const present = (name: string, input: unknown, ...bodies: unknown[]): unknown =>
 test('names, parameters and order are what a model knows from Claude Code', () => {
   const shape = toolParams().map(({ name, input_schema: { properties, required } }) => [name, Object.keys(properties as object), required])
   expect(shape).toEqual([
-    ['Read', ['file_path', 'offset', 'limit'], ['file_path']],
+    ['Read', ['file_path', 'offset', 'limit', 'pages'], ['file_path']],
     ['Write', ['file_path', 'content'], ['file_path', 'content']],
     ['Edit', ['file_path', 'old_string', 'new_string', 'replace_all'], ['file_path', 'old_string', 'new_string']],
     ['MultiEdit', ['file_path', 'edits'], ['file_path', 'edits']],
@@ -40,7 +40,7 @@ test('names, parameters and order are what a model knows from Claude Code', () =
     ['Bash', ['command', 'description', 'timeout', 'run_in_background'], ['command']],
     ['BashOutput', ['bash_id', 'wait'], undefined],
     ['KillShell', ['shell_id'], ['shell_id']],
-    ['WebFetch', ['url', 'prompt'], ['url']],
+    ['WebFetch', ['url', 'prompt', 'whole', 'pages'], ['url']],
   ])
   for (const { input_schema } of toolParams()) expect(input_schema).toMatchObject({ type: 'object', additionalProperties: false })
 })

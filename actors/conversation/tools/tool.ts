@@ -13,6 +13,8 @@ export type Call = {
   kind: string
   body: Record<string, unknown>
   deadlineMs?: number | null
+  /** What a folder answered is a PDF file, and these pages of it are what is wanted: the reader's answer takes the place of the folder's. */
+  pages?: { first: number; last?: number }
 }
 
 /** What consent is asked for; also what tells one lasting approval from another. */

@@ -1,0 +1,84 @@
+/** What goes wrong on the host around a real VM: images that do not boot, a full disk, time that passed while the VM stood still. */
+import { execFile } from 'node:child_process'
+import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { findImage } from '../../actors/vm-supervisor/image.ts'
+import { imageDir, refusal, startVm } from '../harness/vm.ts'
+
+const run = promisify(execFile)
+
+/** The same images, by hard links, in a folder of this test's. */
+async function imagesOfOwn(): Promise<{ images: string; name: string }> {
+  const image = await findImage({ imageDir, nodeBinary: process.execPath })
+  if (image === null) throw new Error('set-up has built no image')
+  const images = await mkdtemp(join(tmpdir(), 'bulkhead-images-'))
+  onTestFinished(() => rm(images, { recursive: true, force: true }))
+  const name = image.manifest.recipe
+  await mkdir(join(images, name))
+  for (const file of await readdir(image.dir, { withFileTypes: true }))
+    if (file.isFile()) await run('cp', ['-a', '--link', join(image.dir, file.name), join(images, name, file.name)])
+  return { images, name }
+}
+
+describe('an image that does not boot', () => {
+  it('is left after three starts for the one before it, which then serves; status says so all the way', async () => {
+    const { images, name } = await imagesOfOwn()
+    // The one before: the same, under a name of its own, which a VM once became ready from.
+    const before = name.replace(/^./, (digit) => (digit === '0' ? '1' : '0'))
+    await run('cp', ['-a', '--link', join(images, name), join(images, before)])
+    const manifest = join(images, before, 'manifest.json')
+    const text = await readFile(manifest, 'utf8')
+    await rm(manifest)
+    await writeFile(manifest, text.replace(name, before))
+    await writeFile(join(images, before, 'good'), '')
+    // This one: its root as long as before, and nothing of it right.
+    const root = join(images, name, 'root.squashfs')
+    const { size } = await stat(root)
+    await rm(root)
+    const file = await open(root, 'w')
+    await file.truncate(size)
+    await file.close()
+
+    const vm = await startVm({ params: { imageDir: images, snapshots: 'off' } })
+    onTestFinished(() => vm.stop())
+    const statuses: unknown[] = []
+    const watched = vm.kernel.test.request('vm', 'watch', {}, {
+      deadlineMs: null,
+      onPart: (part) => statuses.push((part as { status: { state: string; image: { name: string } | null } }).status),
+    }) // biome-ignore format: callback last
+    watched.catch(() => {})
+    const error = await refusal(vm.exec('echo never'))
+    expect(error).toMatchObject({
+      code: 'workspace-unavailable',
+      cause: expect.stringMatching(/\w/),
+      remedy: expect.stringMatching(/\w/),
+      retryAfterMs: expect.any(Number),
+    })
+    await expect.poll(async () => (await vm.status()).state).toBe('ready')
+    expect((await vm.exec('echo from the one before')).stdout).toBe('from the one before\n')
+    expect((await vm.status()).image).toEqual({ name: before, rolledBack: true })
+    const booted = (statuses as { state: string; image: { name: string } | null }[]).flatMap(({ state, image }) =>
+      state === 'booting' && image ? [image.name] : [],
+    )
+    expect([...new Set(booted)]).toEqual([name, before])
+    expect(await vm.left()).toHaveLength(1)
+  })
+})
+
+describe('time that passes while the VM stands still', () => {
+  it('is there when it goes on: the guest tells the right time at once', async () => {
+    const vm = await startVm({ params: { timers: { pauseAfterMs: 300 } } })
+    onTestFinished(() => vm.stop())
+    await vm.exec('true')
+    await expect.poll(async () => (await vm.status()).state).toBe('paused')
+    // As long as a lid is closed, in the small.
+    await new Promise((resolve) => setTimeout(resolve, 5_000))
+    const asked = Date.now()
+    const told = Number((await vm.exec('date +%s%3N')).stdout)
+    expect(told).toBeGreaterThan(asked - 1_000)
+    expect(told).toBeLessThan(Date.now() + 1_000)
+  })
+})
