@@ -123,13 +123,14 @@ export async function ranOutOfMemory(group: string): Promise<boolean> {
 
 /** Signals every process of the group. */
 export function signalCgroup(group: string, signal: NodeJS.Signals): void {
-  for (const pid of processesOf(group)) {
-    if (pid <= 1) continue
-    try {
-      process.kill(pid, signal)
-    } catch {
-      // It ended meanwhile.
-    }
+  for (const pid of processesOf(group)) if (pid > 1) signalProcess(pid, signal)
+}
+
+export function signalProcess(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal)
+  } catch {
+    // It ended meanwhile.
   }
 }
 

@@ -2,7 +2,7 @@
 import { chown, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { initialCredit, maxCommand, type GuestMessage, type HostMessage, type SignalName, type TerminalSize } from '../wire.ts'
-import { commandCgroup, killCgroup, processesOf, ranOutOfMemory, removeIfEmpty, signalCgroup } from './cgroups.ts'
+import { commandCgroup, killCgroup, processesOf, ranOutOfMemory, removeIfEmpty, signalCgroup, signalProcess } from './cgroups.ts'
 import { environment } from './environment.ts'
 import { type Fifos, openWriter } from './fifos.ts'
 import { Input } from './input.ts'
@@ -115,7 +115,7 @@ export class Commands {
     this.#with(id, ({ cgroup, pid }) => {
       if (signal !== 'SIGKILL') return signalCgroup(cgroup, signal)
       // First itself: it may not be in its group yet, and would enter it after the group was killed.
-      if (pid > 0) process.kill(pid, 'SIGKILL')
+      if (pid > 0) signalProcess(pid, 'SIGKILL')
       void killCgroup(cgroup)
     })
   }

@@ -65,6 +65,8 @@ export class OutputPump {
         this.#order('finish', id)
       })
       if (state.how === 'ended' || leftBehind()) return state.carried
+      // Killed before it had opened them: a pipe nobody ever wrote to has no end.
+      for (const pipe of entry.pipes) touchWriter(pipe)
       await new Promise((resolve) => setTimeout(resolve, leftoverQuietMs / 3))
     }
   }
