@@ -1,11 +1,12 @@
 /** What can be checked by name: each actor that has a model, and each system in `systems/`. */
 import { existsSync, readdirSync } from 'node:fs'
 import type { Model } from './model.ts'
+import type { Product } from './product.ts'
 import type { SystemModel } from './system.ts'
 
 /** `small`: seconds, in every `npm test`. `full`: minutes, in `npm run check:full`. */
 export type Size = 'small' | 'full'
-export type Subject = { name: string; kind: 'actor' | 'system'; load(size: Size): Promise<Model | SystemModel> }
+export type Subject = { name: string; kind: 'actor' | 'system'; load(size: Size): Promise<Model | SystemModel | Product> }
 
 const root = new URL('../', import.meta.url)
 
@@ -28,7 +29,7 @@ export function subjects(): Subject[] {
         name,
         kind: 'system',
         load: async (size) =>
-          ((await import(new URL(`checker/systems/${name}.ts`, root).href)) as { system(size: Size): SystemModel }).system(size),
+          ((await import(new URL(`checker/systems/${name}.ts`, root).href)) as { system(size: Size): SystemModel | Product }).system(size),
       }),
     ),
   ]

@@ -4,6 +4,7 @@ import { productOf } from '../checker/explore.ts'
 import type { Model } from '../checker/model.ts'
 import type { Violation } from '../checker/trace.ts'
 import { bitstate, simulate } from '../checker/simulate.ts'
+import type { Product } from '../checker/product.ts'
 import type { SystemModel } from '../checker/system.ts'
 import { createTables } from '../checker/tables.ts'
 import type { CheckCommand } from './check-args.ts'
@@ -13,7 +14,7 @@ type Beyond = NonNullable<CheckCommand['beyond']>
 /** Whether anything was found. */
 export function beyondExhaustive(
   name: string,
-  model: Model | SystemModel,
+  model: Model | SystemModel | Product,
   how: Beyond,
   { json, trace, out }: { json: boolean; trace: CheckCommand['trace']; out(text: string): void },
 ): boolean {

@@ -9,6 +9,7 @@ import { mutate } from '../checker/mutate.ts'
 import { confirm, type Confirmation } from '../checker/replay.ts'
 import type { Violation } from '../checker/trace.ts'
 import { type Subject, subjects } from '../checker/subjects.ts'
+import type { Product } from '../checker/product.ts'
 import type { SystemModel } from '../checker/system.ts'
 import { UsageError } from './args.ts'
 import type { CheckCommand } from './check-args.ts'
@@ -74,15 +75,15 @@ function tlaText({ name, module, config }: ReturnType<typeof tla>): string {
   return `${module}\n\\* ${name}.cfg:\n${config.replaceAll(/^/gm, '\\* ')}\n`
 }
 
-/** An independent run of the machines along the counterexample; kinds that have no way to show are not asked. */
-function confirmed(model: Model | SystemModel, { trace }: Violation): Confirmation | null {
-  if (trace.steps.length === 0 || trace.steps.some(({ actor }) => actor === 'fault')) return null
+/** An independent run of the machines along the counterexample; kinds that have no way to show are not asked, nor models without machines. */
+function confirmed(model: Model | SystemModel | Product, { trace }: Violation): Confirmation | null {
+  if ('rules' in model || trace.steps.length === 0 || trace.steps.some(({ actor }) => actor === 'fault')) return null
   const parts =
     'system' in model ? Object.entries(model.actors).map(([id, part]) => [id, part.model] as const) : [[model.actor, model] as const]
   return confirm(Object.fromEntries(parts.map(([id, { machine, input }]) => [id, { machine, input: input as unknown }])), eventsOf(trace))
 }
 
-function machinePaths(subject: Subject, model: Model | SystemModel): Record<string, { from: string; input: unknown }> {
+function machinePaths(subject: Subject, model: Model | SystemModel | Product): Record<string, { from: string; input: unknown }> {
   return subject.kind === 'actor' && 'machine' in model
     ? { [model.actor]: { from: `../../actors/${subject.name}/machine.ts`, input: model.input as unknown } }
     : {}

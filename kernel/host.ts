@@ -15,6 +15,7 @@ import * as Effect from 'effect/Effect'
 import * as Exit from 'effect/Exit'
 import { asFault, fault, isFault } from './errors.ts'
 import type { FromActor, Note, Out, ToActor } from './frames.ts'
+import { hold, mayBegin, noHolds, release, withdraw } from './holds.ts'
 import { createLedger } from './ledger.ts'
 import { createRecorder } from './recorder.ts'
 import { type Command, createStepper } from './stepper.ts'
@@ -24,7 +25,7 @@ type Event = { type: string; [key: string]: unknown }
 /** `trace`: what the step, and all it leads to, is part of. */
 type Work = { event: Event; trace: string | null; ack?: number; request?: number | null; after?: () => void }
 /** An effect that waits for its step to be durable. */
-type Held = { hold: number; name: string; params: Record<string, unknown>; trace: string | null }
+type Held = { name: string; params: Record<string, unknown>; trace: string | null }
 type Running = { abort: AbortController; ref: unknown; request: unknown }
 
 export type HostChannel = {
@@ -55,9 +56,7 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
   let flushing = false
   const timers = new Map<string, NodeJS.Timeout>()
   const running = new Set<Running>()
-  let held: Held[] = []
-  let lastHold = 0
-  let durable = 0
+  const holds = noHolds<Held>()
   const handles = new Map<number, Socket>()
   /** Of requests this actor has not answered yet. An effect that names one works for its trace, whatever step began it. */
   const traces = new Map<number, string>()
@@ -129,7 +128,7 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
     if (note) {
       frame.note = note
       const leaves = commands.some((command) => command.do === 'effect' && actor.effects[command.name]?.outside === true)
-      if (leaves) frame.hold = ++lastHold
+      if (leaves) frame.hold = hold(holds)
     }
     channel.send(frame)
   }
@@ -154,7 +153,7 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
         return
       case 'interrupt':
         for (const item of running) if (item.ref === message.ref) item.abort.abort()
-        held = held.filter(({ params: { ref } }) => ref !== message.ref)
+        withdraw(holds, ({ params: { ref } }) => ref === message.ref)
         return
       case 'reply':
         traces.delete(message.request)
@@ -197,8 +196,8 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
   function perform(commands: readonly Command[], trace: string | null): void {
     for (const command of commands) {
       if (command.do === 'effect') {
-        if (lastHold > durable) held.push({ hold: lastHold, name: command.name, params: command.params, trace })
-        else launch(command.name, command.params, trace)
+        const { name, params: wanted } = command
+        if (mayBegin(holds, { name, params: wanted, trace })) launch(name, wanted, trace)
       } else if (command.do === 'dropTimer') dropTimer(command.id)
       else if (command.do === 'timer') {
         dropTimer(command.id)
@@ -336,15 +335,11 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
       case 'cancel':
         ledger.finish(frame.request)
         for (const item of running) if (item.request === frame.request) item.abort.abort()
-        held = held.filter(({ params: { request } }) => request !== frame.request)
+        withdraw(holds, ({ params: { request } }) => request === frame.request)
         enqueue({ event: { type: 'cancelled', request: frame.request }, trace: traces.get(frame.request) ?? null })
         return void traces.delete(frame.request)
       case 'durable':
-        durable = frame.hold
-        while (held[0] && held[0].hold <= durable) {
-          const { name, params: input, trace } = held.shift() as Held
-          launch(name, input, trace)
-        }
+        for (const { name, params: input, trace } of release(holds, frame.hold)) launch(name, input, trace)
         if (stopping) finishStopping()
         return
       case 'slots':
@@ -363,9 +358,9 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
   function finishStopping(): void {
     if (actor.manifest.lingers !== true) {
       for (const item of running) item.abort.abort()
-      held = []
+      withdraw(holds, () => true)
     }
-    if (running.size > 0 || held.length > 0) return
+    if (running.size > 0 || holds.waiting.length > 0) return
     for (const id of timers.keys()) dropTimer(id)
     queueMicrotask(() => channel.stopped())
   }

@@ -3,7 +3,7 @@
  * compared with what was wanted then. The first difference of each span is reported; a clean replay means that what happened is what the
  * machines say, and that nothing outside the log decided anything.
  */
-import type { MessageLog, Span } from './message-log.ts'
+import type { MessageLog, Span, StoredLine } from './message-log.ts'
 import { createStepper, type Persisted, type Snapshot, type Step, type Stepper } from './stepper.ts'
 import { decode, describe, digest, encode } from './transcript.ts'
 import type { Actor } from './types.ts'
@@ -72,35 +72,54 @@ export async function replay(
 }
 
 function take(log: MessageLog, span: Span, stepper: Stepper, skip: (why: string) => void, count: () => void): Divergence | null {
-  const begins = decode(span.begins) as { input?: unknown; snapshot?: Persisted }
-  let snapshot: Snapshot | null = null
-  if (begins.snapshot) snapshot = stepper.restore(begins.snapshot)
-  else if (begins.input === undefined) {
+  const taken = retake(span.begins, log.linesOf(span.id), stepper, count)
+  if (taken === null) {
     skip('its beginning is not in the log')
     return null
   }
-  for (const line of log.linesOf(span.id)) {
+  const { actor, incarnation, id } = span
+  return taken.difference && { actor, incarnation, span: id, ...taken.difference }
+}
+
+export type Retaken = { snapshot: Snapshot | null; difference: Omit<Divergence, 'actor' | 'incarnation' | 'span'> | null }
+
+/**
+ * Takes the steps of one span again, up to the first difference.
+ * @param begins of the span
+ * @returns where it leads; null when the log does not have how it began
+ */
+export function retake(
+  begins: string,
+  lines: Iterable<Pick<StoredLine, 'n' | 'event' | 'value' | 'did' | 'digest' | 'error'>>,
+  stepper: Stepper,
+  count: () => void = () => {},
+): Retaken | null {
+  const began = decode(begins) as { input?: unknown; snapshot?: Persisted }
+  let snapshot: Snapshot | null = null
+  if (began.snapshot) snapshot = stepper.restore(began.snapshot)
+  else if (began.input === undefined) return null
+  for (const line of lines) {
     count()
     const event = decode(line.event) as { type: string }
-    const found = attempt(() => (snapshot ? stepper.step(snapshot, event) : stepper.initial(begins.input)))
+    const found = attempt(() => (snapshot ? stepper.step(snapshot, event) : stepper.initial(began.input)))
     const same = found.step ? digest(found.step.snapshot.value, found.step.commands) === line.digest : found.error === line.error
     if (!same || (found.error === null) !== (line.error === null))
       return {
-        actor: span.actor,
-        incarnation: span.incarnation,
-        span: span.id,
-        n: line.n,
-        event: line.event,
-        expected: { value: line.value, did: line.did, error: line.error },
-        found: {
-          value: found.step ? encode(found.step.snapshot.value, null) : line.value,
-          did: found.step ? describe(found.step.commands) : [],
-          error: found.error,
+        snapshot,
+        difference: {
+          n: line.n,
+          event: line.event,
+          expected: { value: line.value, did: line.did, error: line.error },
+          found: {
+            value: found.step ? encode(found.step.snapshot.value, null) : line.value,
+            did: found.step ? describe(found.step.commands) : [],
+            error: found.error,
+          },
         },
       }
     if (found.step) snapshot = found.step.snapshot
   }
-  return null
+  return { snapshot, difference: null }
 }
 
 function attempt(run: () => Step): { step: Step | null; error: string | null } {

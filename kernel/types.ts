@@ -76,7 +76,7 @@ export type From = {
   caps: readonly number[]
 }
 
-/** One message kind: body, final reply, and the parts that may stream before the reply. */
+/** One message kind: body, final reply, and the parts that may stream before the reply. Schemas judge; what they would make of a value nobody gets (unaltered.ts). */
 export type KindSchema = {
   body: z.ZodType
   reply?: z.ZodType

@@ -130,7 +130,6 @@ export type About = {
 
 const effectsTest = 'test/e2e/policy.test.ts'
 const telemetryTest = 'test/e2e/telemetry.test.ts'
-const addonsTest = 'test/e2e/tool-servers.test.ts'
 const serversTest = 'test/conformance/mcp-servers.test.ts'
 
 export const about: Readonly<Record<Key, About>> = {
@@ -211,7 +210,7 @@ export const about: Readonly<Record<Key, About>> = {
     effect:
       'Actors from outside the product that may run, see INTEGRATORS.md. A bare name: if the member allows it. With the hash `bulkhead actor list` shows: without asking, and as exactly that code. Bad entries are dropped one by one. A change ends at once what is no longer allowed. Not set: what the member allows; `[]`: none.',
     example: ['reminders', `clipboard@${'0'.repeat(64)}`],
-    tested: addonsTest,
+    tested: effectsTest,
   },
   otlpEndpoint: {
     type: 'http or https URL',

@@ -3,7 +3,7 @@ import type { AnyStateMachine } from 'xstate'
 import { traceMermaid } from '../counterexample.ts'
 import { check, type CheckResult, productOf } from '../explore.ts'
 import type { Model } from '../model.ts'
-import { createStates, written } from '../product.ts'
+import { createStates, type Product, written } from '../product.ts'
 import type { TraceStep } from '../trace.ts'
 import type { SystemModel } from '../system.ts'
 import { type Compiled, createTables } from '../tables.ts'
@@ -44,7 +44,7 @@ export type Walk = ReturnType<typeof createWalk>
 /** Steps listed at once: more than anybody reads, and a bound on what a page must draw. */
 const maxChoices = 200
 
-export function createWalk(subject: Model | SystemModel, maxStates: number) {
+export function createWalk(subject: Model | SystemModel | Product, maxStates: number) {
   const product = productOf(subject)
   const tables = createTables(product)
   const { look } = createStates(product)
@@ -111,9 +111,11 @@ export function createWalk(subject: Model | SystemModel, maxStates: number) {
       if (overview) return overview
       const result = check(product, { maxStates })
       const parts =
-        'system' in subject
-          ? Object.entries(subject.actors).map(([id, { model }]) => [id, model] as const)
-          : [[subject.actor, subject] as const]
+        'rules' in subject
+          ? []
+          : 'system' in subject
+            ? Object.entries(subject.actors).map(([id, { model }]) => [id, model] as const)
+            : [[subject.actor, subject] as const]
       overview = {
         name: product.name,
         result: { ...result, violations: [] },

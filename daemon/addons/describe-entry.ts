@@ -5,6 +5,7 @@
 import { writeSync } from 'node:fs'
 import { z } from 'zod'
 import type { Actor } from '../../kernel/types.ts'
+import { alters } from '../../kernel/unaltered.ts'
 
 await import('../../kernel/outside-imports.ts')
 
@@ -18,7 +19,14 @@ const refused = Object.entries({ ...more, fds: manifest.fds, handles: manifest.h
   ([name, value]) => (value === undefined || value === false ? [] : [name]),
 )
 if (refused.length > 0) throw new Error(`actors from outside are not given: ${refused.join(', ')}`)
-const schemaOf = (schema: z.ZodType): object => z.toJSONSchema(schema, { io: 'input' })
+
+/** Its author is told here, in the words of their code; whoever reads the answer asks the same of it. */
+function schemaOf(schema: z.ZodType): object {
+  const altered = alters(schema)
+  if (altered !== null) throw new Error(`a schema would change what it judges, and messages arrive as they were sent: ${altered}`)
+  return z.toJSONSchema(schema, { io: 'input' })
+}
+
 const described = {
   kind,
   purpose,

@@ -9,7 +9,7 @@ import type { Manifest, Protocol } from '../../kernel/types.ts'
 /** Stands for the actor's own folder in what it asks for. */
 export const ownFolder = '/bulkhead/own-folder'
 
-const reason = z.string().trim().min(1).max(300)
+const reason = z.string().max(300).regex(/\S/, 'has to say something')
 const schema = z.record(z.string(), z.unknown())
 const word = z.string().regex(/^[a-z][a-zA-Z0-9-]{0,39}$/, 'letters, digits and hyphens, beginning with a small letter, at most 40')
 
@@ -60,7 +60,7 @@ const grantable: Readonly<Record<string, { kinds: readonly string[]; limit: 'hos
  */
 const words = new Set(
   (
-    '$schema type title description default enum const anyOf oneOf properties required additionalProperties propertyNames items prefixItems ' +
+    '$schema type title description enum const anyOf oneOf properties required additionalProperties propertyNames items prefixItems ' +
     'minItems maxItems minLength maxLength minimum maximum exclusiveMinimum exclusiveMaximum multipleOf'
   ).split(' '),
 )
@@ -107,8 +107,9 @@ function badSchema(value: unknown, depth: number): string | null {
   if (Array.isArray(value)) return firstOf(value.map((item) => badSchema(item, depth + 1)))
   return firstOf(
     Object.entries(value).map(([name, inner]) => {
+      if (name === 'default') return 'has a default, and messages arrive as they were sent'
       if (!words.has(name)) return `uses "${name}", which is not accepted`
-      if (name === 'enum' || name === 'const' || name === 'default') return null
+      if (name === 'enum' || name === 'const') return null
       if (name === 'properties') return firstOf(Object.values(inner as object).map((one) => badSchema(one, depth + 1)))
       return badSchema(inner, depth + 1)
     }),

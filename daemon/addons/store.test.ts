@@ -1,4 +1,4 @@
-import { appendFileSync, cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { appendFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -76,6 +76,16 @@ test('links, too many files, too many bytes and what cannot be loaded are no act
   await refused(code, /RangeError: not today/)
 })
 
+test('a schema that would change what it judges is refused with its place', async () => {
+  const code = bell()
+  const protocol = join(code, 'protocol.ts')
+  writeFileSync(protocol, readFileSync(protocol, 'utf8').replace('.max(100)', ".max(100).default('you')"))
+  await expect(openStore(join(dir, 'actors')).examine(code)).rejects.toMatchObject({
+    code: 'bad-actor',
+    cause: expect.stringContaining('body.name has a default'),
+  })
+})
+
 test('code that is asked what it is can reach nothing meanwhile', async () => {
   const code = join(dir, 'spy')
   mkdirSync(code)
@@ -119,6 +129,11 @@ describe('what actors from outside are not given', () => {
       'patterns inside',
       { protocol: { ring: { body: { type: 'object', properties: { pattern: { items: { pattern: 'a' } } } } } } },
       /uses "pattern"/,
+    ],
+    [
+      'defaults',
+      { protocol: { ring: { body: { type: 'object', properties: { times: { type: 'number', default: 1 } } } } } },
+      /"ring" has a default, and messages arrive as they were sent/,
     ],
     ['references', { protocol: { ring: { body: { $ref: '#' } } } }, /uses "\$ref"/],
     ['tools that are no kinds', { tools: [{ kind: 'sing', title: 't', description: 'd', readOnly: false }] }, /no request of that kind/],

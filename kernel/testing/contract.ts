@@ -2,7 +2,8 @@
  * What every actor keeps, wherever it runs: one suite for inline, thread and process.
  *
  *   it starts, says what it may do, and is denied the rest
- *   messages that do not match its protocol are refused, before and after it has worked
+ *   its protocol judges messages and changes none: they arrive as they were sent
+ *   messages that do not match it are refused, before and after it has worked
  *   each example gets the same answer in every placement, and the answer matches the protocol
  *   its steps can be taken again from the log
  *   told to stop, it stops within its deadline
@@ -17,6 +18,7 @@ import { z } from 'zod'
 import { fault } from '../errors.ts'
 import { findJail } from '../jail.ts'
 import type { Actor, Fault, Placement, Protocol } from '../types.ts'
+import { alters } from '../unaltered.ts'
 import { type Script, startTestKernel, type TestKernel } from './test-kernel.ts'
 
 /** A request and its answer; `reply` absent: any that matches the protocol. Sent in order, on one capability. */
@@ -35,6 +37,9 @@ const all = ['inline', 'thread', 'process'] as const
 /** @param entry file URL of the folder's `index.ts` */
 export async function contract(entry: string, options: ContractOptions = {}): Promise<void> {
   const { actor } = (await import(entry)) as { actor: Actor }
+  for (const [kind, { body, reply, part }] of Object.entries(actor.protocol))
+    for (const schema of [body, reply, part])
+      assert.equal(schema ? alters(schema) : null, null, `"${kind}" of its protocol would change what it judges`)
   const answers: unknown[] = []
   for (const placement of options.placements ?? all) {
     const folder = mkdtempSync(join(tmpdir(), 'bulkhead-contract-'))

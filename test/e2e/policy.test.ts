@@ -12,8 +12,10 @@ import type { EffectivePolicy } from '../../actors/policy/protocol.ts'
 import type { Daemon } from '../../client/connection.ts'
 import { openDaemon } from '../../client/daemon-control.ts'
 import { findPlaces } from '../../client/places.ts'
+import type { AddonView } from '../../daemon/addons/protocol.ts'
 import { greeterBundle } from '../harness/mcp.ts'
 import { startOtlpReceiver } from '../harness/otlp-receiver.ts'
+import { writePageFiles } from '../harness/page-files.ts'
 import { checkout, type Home, openHome, type PromptEnd } from '../harness/product.ts'
 import {
   type RecordedRequest,
@@ -269,6 +271,45 @@ describe.skipIf(!canRun)('managed policy', () => {
     const { results } = await calls(() => decide({ isDesktopExtensionEnabled: false }), greet(), greet())
     expect(results[0]).toContain('hello Ada')
     expect(results[1]).toMatch(/Code: disabled-by-policy[\s\S]*isDesktopExtensionEnabled = false \(managed settings, /)
+  })
+
+  test('allowedThirdPartyActors: an actor from outside is ended under a running prompt, and may run by its name or its hash', async () => {
+    await decide(null)
+    const shownActor = async () => (JSON.parse((await home.call(['actor', 'list', '--json'])).stdout) as { actors: AddonView[] }).actors[0]
+    const state = async () => (await shownActor())?.state
+    const running = async () => (await home.inspect()).actors.some(({ id }) => id === 'reminders')
+    writePageFiles(readFileSync(join(checkout, 'docs', 'INTEGRATORS.md'), 'utf8'), home.dir)
+    const added = await home.call(['actor', 'add', join(home.dir, 'reminders'), '--yes'])
+    expect(added.code, added.story).toBe(0)
+    await expect.poll(state).toBe('running')
+    const pid = await home.daemonPid()
+    const list = () => [use('mcp__reminders__list', {})]
+    const forbid = async () => {
+      await decide({ allowedThirdPartyActors: [] })
+      await expect.poll(state).toBe('disabled')
+    }
+    const { results } = await calls(forbid, list(), list())
+    expect(results[0]).toContain('reminders')
+    expect(results[1]).toMatch(/Code: /)
+    expect(results[1]).not.toContain('"reminders"')
+    expect(await running()).toBe(false)
+    expect((await shownActor())?.why).toMatch(/allowedThirdPartyActors, managed settings, /)
+    // The member's own settings do not widen it.
+    writeFileSync(join(home.state, 'settings.json'), JSON.stringify({ allowedThirdPartyActors: ['reminders'] }))
+    const again = await home.call(['actor', 'add', join(home.dir, 'reminders'), '--yes'])
+    expect([again.code, again.stderr]).toEqual([3, expect.stringContaining('disabled-by-policy')])
+    rmSync(join(home.state, 'settings.json'))
+    await decide({ allowedThirdPartyActors: ['reminders'] })
+    await expect.poll(state).toBe('running')
+    const hash = (await shownActor())?.hash
+    await decide({ allowedThirdPartyActors: [`reminders@${'0'.repeat(64)}`] })
+    await expect.poll(state).toBe('disabled')
+    await decide({ allowedThirdPartyActors: [`reminders@${hash}`] })
+    await expect.poll(state).toBe('running')
+    expect((await calls(async () => {}, list(), [say('x')])).results[0]).toContain('reminders')
+    // One and the same daemon all the time.
+    expect(await home.daemonPid()).toBe(pid)
+    expect((await home.call(['actor', 'remove', 'reminders'])).code).toBe(0)
   })
 
   test('secureVmFeaturesEnabled: the workspace is stopped under a running prompt, file tools go on', async () => {
