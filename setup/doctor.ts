@@ -100,7 +100,11 @@ async function imageCheck(imageDir: string): Promise<DoctorCheck> {
 }
 
 async function workspaceChecks(imageDir: string, home: string | undefined): Promise<DoctorCheck[]> {
-  const image = await findImage({ imageDir, nodeBinary: pinnedNode(checkout)?.path ?? process.execPath }).catch(() => null)
+  const image = await findImage({
+    imageDir,
+    nodeBinary: pinnedNode(checkout)?.path ?? process.execPath,
+    profile: profileOf(process.env['BULKHEAD_IMAGE_PROFILE']) ?? undefined,
+  }).catch(() => null)
   return [
     driverCheck(),
     ...(image === null ? [] : [await acceleratorCheck(image.dir), imageAgeCheck(image.manifest.builtAt, image.dir)]),
