@@ -16,6 +16,7 @@ export type SessionEvent = Common &
     | { type: 'tool_result'; id: string; name: string; ok: boolean; output: string; durationMs: number; error?: Fault }
     | { type: 'permission'; id: string; tool: string; title: string; decision: 'allow' | 'deny'; scope: string; by: string }
     | { type: 'files_changed'; folder: string; changes: { path: string; what: 'changed' | 'deleted' }[]; more: number }
+    | { type: 'job_ended'; job: string; command: string; how: string }
     | { type: 'vm'; state: string; detail: string }
     | { type: 'error'; error: Fault }
     | { type: 'usage'; input: number; output: number }

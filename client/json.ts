@@ -5,7 +5,18 @@
 import type { Fault } from '../kernel/index.ts'
 import type { SessionEvent, TurnResult } from './events.ts'
 
-const stable: readonly string[] = ['session', 'text', 'tool_call', 'tool_result', 'permission', 'files_changed', 'vm', 'error', 'result']
+const stable: readonly string[] = [
+  'session',
+  'text',
+  'tool_call',
+  'tool_result',
+  'permission',
+  'files_changed',
+  'job_ended',
+  'vm',
+  'error',
+  'result',
+]
 
 export type JsonOutput = {
   event(event: SessionEvent): void

@@ -138,6 +138,8 @@ export function createRenderer(options: { out: Sink; err: Sink; style: Style; no
         const text = `Changed by others in ${oneLine(event.folder, 40)}: ${[...names, ...(rest > 0 ? [`${rest} more`] : [])].join(', ')}`
         return line(style.paint('dim', text))
       }
+      case 'job_ended':
+        return line(style.paint('dim', `Background ${event.job} (${oneLine(event.command, 80)}): ${oneLine(event.how)}`))
       case 'vm': {
         const text = `Workspace: ${event.state}${event.detail ? `, ${oneLine(event.detail)}` : ''}`
         if (event.state === workspace) return status(text)

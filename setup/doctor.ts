@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { findImage } from '../actors/vm-supervisor/image.ts'
 import { folderCheck, kvmCheck, modelCheck, namespaceCheck, spaceCheck } from './doctor-machine.ts'
 import { type DoctorCheck, type DoctorReport, info, missing, ok } from './doctor-report.ts'
+import { acceleratorCheck, driverCheck, imageAgeCheck, isolationCheck, unverifiedChecks } from './doctor-workspace.ts'
 import { npmPackagesComplete } from './npm-packages.js'
 import { pinnedNode } from './pinned-node.js'
 import { checkout, imagePlace, setupPlaces } from './places.js'
@@ -29,6 +30,8 @@ export async function doctor(places: DoctorPlaces = {}, env: NodeJS.ProcessEnv =
     workspace ? image : withoutNeed(image),
     ...(workspace ? lastFailure() : [info('workspace', 'switched off by BULKHEAD_VM=off', 'Unset BULKHEAD_VM to run commands in the VM.')]),
     kvmCheck(),
+    ...(workspace ? await workspaceChecks(imageDir, places.home) : []),
+    ...unverifiedChecks(),
     await namespaceCheck(env),
     ...folderCheck('state folder', places.home),
     ...folderCheck('runtime folder', places.runtimeDir),
@@ -91,6 +94,15 @@ async function imageCheck(imageDir: string): Promise<DoctorCheck> {
     const cause = typeof thrown === 'object' && thrown !== null && 'message' in thrown ? String(thrown.message) : String(thrown)
     return missing(name, cause, 'Run `npm start -- setup`.')
   }
+}
+
+async function workspaceChecks(imageDir: string, home: string | undefined): Promise<DoctorCheck[]> {
+  const image = await findImage({ imageDir, nodeBinary: pinnedNode(checkout)?.path ?? process.execPath }).catch(() => null)
+  return [
+    driverCheck(),
+    ...(image === null ? [] : [await acceleratorCheck(image.dir), imageAgeCheck(image.manifest.builtAt, image.dir)]),
+    await isolationCheck(home ?? imageDir),
+  ]
 }
 
 /** Why set-up last gave up on the workspace, while it waits before it tries again. */

@@ -42,8 +42,7 @@ export const testPackages = [
 
 /** What to install where there is no apt-get. Nobody has tried these. */
 export const otherPlatforms = /** @type {Record<string, string>} */ ({
-  darwin: 'On macOS (unverified): brew install qemu. The VM image has to be built on Debian or Ubuntu and copied to the image folder.',
-  win32:
-    'On Windows (unverified): install QEMU for Windows. The VM image has to be built on Debian or Ubuntu and copied to the image folder.',
+  darwin: 'On macOS (unverified): brew install vfkit. The VM image has to be built on Debian or Ubuntu and copied to the image folder.',
+  win32: 'On Windows (unverified): switch on Hyper-V. The VM image has to be built on Debian or Ubuntu and copied to the image folder.',
   linux: 'Bulkhead knows apt-get only; install these with your package manager',
 })

@@ -132,7 +132,7 @@ describe('open', () => {
       ['model', 'model-info', 'fetch'],
       ['ask'],
       ['tools'],
-      ['jobs', 'job-output', 'job-stop'],
+      ['jobs', 'job-news', 'job-output', 'job-stop'],
       ['pdf'],
       ['append', 'read'],
       undefined,

@@ -30,7 +30,7 @@ export const manifest = {
     {
       name: 'workspace',
       target: 'vm-supervisor',
-      limits: { kinds: ['attach', 'network', 'detach', 'exec', 'job', 'jobs', 'job-output', 'job-stop'] },
+      limits: { kinds: ['attach', 'network', 'detach', 'exec', 'job', 'jobs', 'job-news', 'job-output', 'job-stop'] },
       reason: 'connects folders to the workspace; running commands is handed out per approval, what became of them to each conversation',
     },
     {

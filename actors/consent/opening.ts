@@ -182,7 +182,7 @@ function spawnConversation(session: Session, ref: string, policy: Policy | null)
     {
       name: 'workspace',
       reason: 'reads what its commands in the background write, and ends them',
-      cap: { slot: 'workspace', limits: { kinds: ['jobs', 'job-output', 'job-stop'], session: id } },
+      cap: { slot: 'workspace', limits: { kinds: ['jobs', 'job-news', 'job-output', 'job-stop'], session: id } },
     },
     { name: 'reader', reason: 'has single pages of a PDF file read', cap: { slot: 'reader', limits: { kinds: ['pdf'], session: id } } },
     { name: 'journal', reason: 'keeps its history', cap: { slot: 'journal', limits: { kinds: ['append', 'read'], session: id } } },

@@ -8,6 +8,7 @@ import type { protocol as fsGate } from '../fs-gate/protocol.ts'
 import type { protocol as mcpHost } from '../mcp-host/protocol.ts'
 import type { Context } from './context.ts'
 import type { FolderNews } from './folder-news.ts'
+import type { EndedJob } from './job-news.ts'
 import {
   EGRESS_RETRIES,
   EGRESS_RETRY_MS,
@@ -29,10 +30,10 @@ import type { Answer } from './tools/tool.ts'
 type Tag = { ref: string; request: number }
 
 export const effects = {
-  /** The day, who answers, a name for the prompt, the tools of tool servers, and of the folders what others changed in them and their instructions. `ready { date, practice, promptId, serverTools, serverNotes, news, instructions }`, `failed { error, promptId }`. */
+  /** The day, who answers, a name for the prompt, the tools of tool servers, and of the folders what others changed in them and their instructions. `ready { date, practice, promptId, serverTools, serverNotes, news, endedJobs, instructions }`, `failed { error, promptId }`. */
   prepareTurn: {
     outcomes: ['ready', 'failed'],
-    run: ({ folders }: Tag & { folders: Readonly<Record<string, number | string>> }, context: EffectContext) =>
+    run: ({ folders, asksJobs }: Tag & { folders: Readonly<Record<string, number | string>>; asksJobs: boolean }, context: EffectContext) =>
       context.request('egress', 'model-info', {}).pipe(
         Effect.retry({
           times: EGRESS_RETRIES,
@@ -42,8 +43,9 @@ export const effects = {
         Effect.zip(serverTools(context), { concurrent: true }),
         Effect.zip(folderNews(folders, context), { concurrent: true }),
         Effect.zip(folderInstructions(folders, context), { concurrent: true }),
+        Effect.zip(asksJobs ? endedJobs(context) : Effect.succeed([]), { concurrent: true }),
         Effect.match({
-          onSuccess: ([[[{ body }, { tools, notes }], news], instructions]) => ({
+          onSuccess: ([[[[{ body }, { tools, notes }], news], instructions], ended]) => ({
             type: 'ready',
             promptId: crypto.randomUUID(),
             date: new Date().toISOString().slice(0, 10),
@@ -51,6 +53,7 @@ export const effects = {
             serverTools: tools,
             serverNotes: notes,
             news,
+            endedJobs: ended,
             instructions,
           }),
           onFailure: (error) => ({ type: 'failed', error, promptId: crypto.randomUUID() }),
@@ -84,6 +87,13 @@ function serverTools(context: EffectContext): Effect.Effect<ReplyOf<typeof mcpHo
       onFailure: ({ message }) => ({ tools: [], notes: [`their list is not available: ${message}`] }),
     }),
   )
+}
+
+/** A workspace that is down has none that run. */
+function endedJobs(context: EffectContext): Effect.Effect<EndedJob[]> {
+  return context
+    .request('workspace', 'job-news', {}, { deadlineMs: FOLDER_NEWS_DEADLINE_MS })
+    .pipe(Effect.match({ onSuccess: ({ body }) => [...(body as { jobs: EndedJob[] }).jobs], onFailure: () => [] }))
 }
 
 /** Of folders that can say. */

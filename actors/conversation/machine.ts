@@ -18,6 +18,7 @@ import { allCallsDone, allowed, beginCalls, callFailed, callRan, previewed, ques
 import { type Context, initialContext, newTurn, withFolders } from './context.ts'
 import { type FolderNews, newsEvents } from './folder-news.ts'
 import { replayed } from './history.ts'
+import { type EndedJob, jobEvents, startedJobs } from './job-news.ts'
 import { HISTORY_PAGE, HISTORY_RETRY_MS } from './limits.ts'
 import { requestOf } from './model-request.ts'
 import type { ModelAttempt } from './model-call.ts'
@@ -53,6 +54,7 @@ type Outcome =
       serverNotes: string[]
       /** None in runs recorded before folders told. */
       news?: FolderNews[]
+      endedJobs?: EndedJob[]
       instructions?: Context['instructions']
     } & Tag)
   | ({ type: 'prepareTurn.failed'; error: unknown; promptId: string } & Tag)
@@ -70,7 +72,7 @@ const LOAD_REF = 'load'
 const base = setup({
   types: {} as { context: Context; events: Event; emitted: Outgoing; input: { params: Record<string, unknown>; slots: readonly string[] } },
   actions: {
-    prepareTurn: (_, _params: Tag & { folders: Context['folderSlots'] }) => {},
+    prepareTurn: (_, _params: Tag & { folders: Context['folderSlots']; asksJobs: boolean }) => {},
     callModel: (_, _params: Tag & { body: ReturnType<typeof requestOf> }) => {},
     runTool: (_, _params: ToolRun) => {},
   },
@@ -148,13 +150,17 @@ export const machine = base
       showModel: telling((context, event) => {
         const { turn, model } = context
         if (!turn || event.type !== 'prepareTurn.ready') return { context, out: [], runs: [] }
-        const told: ConversationEvent[] = [{ type: 'model', name: model, practice: event.practice }, ...newsEvents(event.news ?? [])]
+        const told: ConversationEvent[] = [
+          { type: 'model', name: model, practice: event.practice },
+          ...newsEvents(event.news ?? []),
+          ...jobEvents(event.endedJobs ?? []),
+        ]
         return { context, out: told.map((one) => partEvent(turn.request, one)), runs: [] }
       }),
       stagePrompt: changing((context, event) => {
         if (event.type !== 'prepareTurn.ready') return stagePrompt(context)
-        const { date, serverTools, serverNotes, news, instructions = [] } = event
-        return stagePrompt(withTurn({ ...context, serverTools, serverNotes, instructions }, { date }), news)
+        const { date, serverTools, serverNotes, news, endedJobs, instructions = [] } = event
+        return stagePrompt(withTurn({ ...context, serverTools, serverNotes, instructions }, { date }), news, endedJobs)
       }),
       appendStaged: emitting((context) =>
         (context.staged?.entries ?? []).map(
@@ -259,7 +265,10 @@ export const machine = base
         },
         states: {
           preparing: {
-            entry: { type: 'prepareTurn', params: ({ context }) => ({ ...tagOf(context), folders: context.folderSlots }) },
+            entry: {
+              type: 'prepareTurn',
+              params: ({ context }) => ({ ...tagOf(context), folders: context.folderSlots, asksJobs: startedJobs(context.messages) }),
+            },
             on: {
               'prepareTurn.ready': { guard: 'isMine', target: 'saving', actions: ['showModel', 'stagePrompt'] },
               'prepareTurn.failed': { guard: 'isMine', target: 'ending', actions: 'fail' },

@@ -25,7 +25,7 @@ export const manifest = {
     {
       name: 'workspace',
       target: 'vm-supervisor',
-      limits: { kinds: ['jobs', 'job-output', 'job-stop'] },
+      limits: { kinds: ['jobs', 'job-news', 'job-output', 'job-stop'] },
       reason: 'reads what its commands in the background write, and ends them; starts none',
     },
     { name: 'reader', target: 'reader', limits: { kinds: ['pdf'] }, reason: 'has single pages of a PDF file read' },

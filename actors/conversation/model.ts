@@ -51,6 +51,7 @@ function modelOf(modelCalls: number, changes: boolean) {
           serverTools: [],
           serverNotes: [],
           news: [],
+          endedJobs: [],
           instructions: [],
         }),
         end({ type: 'prepareTurn.failed', error: fault('model-unreachable') }),

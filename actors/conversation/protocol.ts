@@ -60,6 +60,8 @@ const conversationEvent = z.discriminatedUnion('type', [
     changes: z.array(z.strictObject({ path: z.string(), what: z.enum(['changed', 'deleted']) })),
     more: z.int(),
   }),
+  /** A command in the background ended since the turn before, and how. Before the model is asked. */
+  z.strictObject({ type: z.literal('job_ended'), job: z.string(), command: z.string(), how: z.string() }),
   /** The workspace comes up, or why it does not, while a command waits for it. */
   z.strictObject({ type: z.literal('vm'), state: z.string(), detail: z.string() }),
   /** Something failed that the conversation could go on after, or the reason a turn ends in. */

@@ -8,6 +8,7 @@ import type { Fault, Outgoing } from '../../kernel/index.ts'
 import { type Context, type Turn, workspaceOf } from './context.ts'
 import { type FolderNews, newsBlocks } from './folder-news.ts'
 import { type Message, messageEntry } from './history.ts'
+import { type EndedJob, jobBlocks } from './job-news.ts'
 import { MAX_CONTINUATIONS, MAX_MODEL_CALLS } from './limits.ts'
 import type { ConversationEvent, JournalEntry } from './protocol.ts'
 import type { Call } from './tools/tool.ts'
@@ -59,9 +60,9 @@ export function saveRef(context: Context): string {
 }
 
 /** The prompt as a message: added to the history before the model hears of it. */
-export function stagePrompt(context: Context, news: readonly FolderNews[] = []): Context {
+export function stagePrompt(context: Context, news: readonly FolderNews[] = [], ended: readonly EndedJob[] = []): Context {
   const text = context.turn?.text ?? ''
-  return stage(context, [{ role: 'user', content: [{ type: 'text', text }, ...newsBlocks(news, context)] }])
+  return stage(context, [{ role: 'user', content: [{ type: 'text', text }, ...newsBlocks(news, context), ...jobBlocks(ended)] }])
 }
 
 /** What a finished answer of the model leads to, by its stop reason. */

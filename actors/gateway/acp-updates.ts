@@ -33,6 +33,7 @@ export function acpUpdate(event: ConversationEvent): Update | null {
       }
     case 'model':
     case 'files_changed':
+    case 'job_ended':
     case 'tool_output':
     case 'permission':
     case 'vm':

@@ -31,6 +31,45 @@ describe('background commands', () => {
     expect(list(vm)).toMatchObject([{ ending, error: null }])
   })
 
+  it('their end is told once, to their session, unless it was read or asked for', () => {
+    const { vm } = readyWithSession()
+    const news = (session = 's') => (answer(vm, vm.ask('job-news', {}, session)) as { jobs: { job: string }[] }).jobs.map(({ job }) => job)
+    for (let n = 0; n < 4; n++) start(vm)
+    expect(news()).toEqual([])
+    for (const ref of ['job-1', 'job-2', 'job-3']) vm.send({ type: 'job.exited', ref, ...ending })
+    vm.send({
+      type: 'readJob.read',
+      request: vm.ask('job-output', { job: 'job-2' }, 's'),
+      job: 'job-2',
+      output: '',
+      missed: 0,
+      outputFile: null,
+    })
+    vm.ask('job-stop', { job: 'job-4' }, 's')
+    vm.send({ type: 'job.exited', ref: 'job-4', ...ending })
+    expect(news('other')).toEqual([])
+    expect(news()).toEqual(['job-1', 'job-3'])
+    expect(news()).toEqual([])
+    // Another session's asking to end it takes nothing from its own.
+    start(vm)
+    vm.ask('job-stop', { job: 'job-5' }, 'other')
+    vm.send({ type: 'job.exited', ref: 'job-5', ...ending })
+    expect(news()).toEqual(['job-5'])
+  })
+
+  it("a signal to a command in the foreground that waits ends it; to another session's it does nothing", () => {
+    const { vm } = readyWithSession()
+    vm.attach('t')
+    vm.die()
+    const request = vm.ask('exec', { command: 'true', handle: 'mine' }, 's')
+    vm.ask('signal', { handle: 'mine', signal: 'SIGTERM' }, 't')
+    expect(vm.context.waiting.map((one) => one.request)).toContain(request)
+    const asked = vm.ask('signal', { handle: 'mine', signal: 'SIGTERM' }, 's')
+    expect(answer(vm, asked)).toEqual({})
+    expect(answer(vm, request)).toBe('cancelled')
+    expect(vm.context.waiting.map((one) => one.request)).not.toContain(request)
+  })
+
   it('a thousand at once: some run, the others get their turn, a command in the foreground finds room', () => {
     const { vm } = readyWithSession()
     vm.effects()

@@ -13,7 +13,9 @@ type Change = { jobs: Context['jobs']; out: readonly Outgoing[]; over: readonly 
 /** These end with `end`, if they have not; of each session only the last ones that ended are remembered. */
 function withEnds(jobs: Context['jobs'], names: readonly string[], end: JobEnd): Omit<Change, 'out'> {
   const over = names.filter((name) => jobs[name] !== undefined && jobs[name].state !== 'ended')
-  const ended = Object.fromEntries(over.map((name): [string, Job] => [name, { ...orderOf(jobs[name] as Job), state: 'ended', end }]))
+  const ended = Object.fromEntries(
+    over.map((name): [string, Job] => [name, { ...orderOf(jobs[name] as Job), told: jobs[name]?.told ?? false, state: 'ended', end }]),
+  )
   return { ...remembered({ ...jobs, ...ended }), over }
 }
 
@@ -28,6 +30,9 @@ function remembered(jobs: Context['jobs']): { jobs: Context['jobs']; forgotten: 
 
 const namesOf = (jobs: Context['jobs'], which: (job: Job) => boolean): string[] =>
   Object.entries(jobs).flatMap(([name, job]) => (which(job) ? [name] : []))
+
+const withTold = (jobs: Context['jobs'], names: readonly string[]): Context['jobs'] =>
+  Object.fromEntries(Object.entries(jobs).map(([name, job]) => [name, names.includes(name) ? { ...job, told: true } : job]))
 
 function endOf(event: MachineEvent): JobEnd | null {
   if (event.type === 'job.exited') {
@@ -138,6 +143,14 @@ export const withJobs = base.extend({
       const own = Object.entries(context.jobs).filter(([, job]) => job.session === session)
       enqueue.emit(reply(event.from.request, { jobs: own.map(([name, job]) => jobView(name, job)) }))
     }),
+    /** Each end once. */
+    tellEnds: enqueueActions(({ context, event, enqueue }) => {
+      if (event.type !== 'job-news' || event.from.request === null) return
+      const { request, badge } = event.from
+      const news = namesOf(context.jobs, ({ session, state, told }) => session === badge.session && state === 'ended' && told !== true)
+      enqueue.assign({ jobs: withTold(context.jobs, news) })
+      enqueue.emit(reply(request, { jobs: news.map((name) => jobView(name, context.jobs[name] as Job)) }))
+    }),
     takeOutput: base.enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'job-output' || event.from.request === null) return
       const { job: name, waitMs = 0 } = event.body
@@ -150,6 +163,7 @@ export const withJobs = base.extend({
       if (event.type !== 'readJob.read') return
       const { request, job: name, output, missed, outputFile } = event
       const job = context.jobs[name]
+      if (job?.state === 'ended') enqueue.assign({ jobs: withTold(context.jobs, [name]) })
       enqueue.emit(
         job === undefined ? refuse(request, noSuchJob(name)) : reply(request, { ...jobView(name, job), output, missed, outputFile }),
       )
@@ -162,6 +176,9 @@ export const withJobs = base.extend({
       const handle = event.type === 'job-stop' ? event.body.job : 'handle' in event.body ? event.body.handle : undefined
       const session = sessionOf(event)
       const job = context.jobs[handle ?? '']
+      const queued = context.waiting.find((one) => one.session === session && one.handle === handle)
+      // Whoever ends it need not be told that it ended.
+      if (event.type === 'job-stop' && job?.session === session) enqueue.assign({ jobs: withTold(context.jobs, [event.body.job]) })
       if (
         handle !== undefined &&
         job?.session === session &&
@@ -173,6 +190,11 @@ export const withJobs = base.extend({
         const { jobs, over, forgotten } = withEnds(context.jobs, [handle], end)
         enqueue.assign({ jobs })
         enqueue({ type: 'settleJobs', params: { over, forgotten } })
+        enqueue.emit(reply(request, {}))
+      } else if (steering.act === 'signal' && queued !== undefined) {
+        // The same for a command in the foreground that waits for the workspace or its turn.
+        enqueue.assign({ waiting: context.waiting.filter((one) => one !== queued) })
+        enqueue.emit(refuse(queued.request, fault('cancelled', 'It was ended before its turn came.')))
         enqueue.emit(reply(request, {}))
       } else enqueue({ type: 'steerCommand', params: { request, session: session ?? '', handle: handle ?? '', steering } })
     }),

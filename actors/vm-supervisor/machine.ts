@@ -63,6 +63,7 @@ export const machine = vocabulary.createMachine({
     'job.lost': { actions: 'finishJob' },
     'job.crashed': { actions: 'finishJob' },
     jobs: { actions: 'listJobs' },
+    'job-news': { actions: 'tellEnds' },
     'job-output': { actions: 'takeOutput' },
     'readJob.read': { actions: 'replyJob' },
     'job-stop': { actions: 'steer' },

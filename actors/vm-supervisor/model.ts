@@ -86,6 +86,7 @@ const modelOf = (named: readonly string[]) =>
       lookForSnapshot: () => [
         end({ type: 'lookForSnapshot.found', key: 'k', ms: 1 }),
         end({ type: 'lookForSnapshot.none', key: 'k', ms: 1 }),
+        end({ type: 'lookForSnapshot.none', key: null, ms: 1 }),
       ],
       runVm: (params: { ref: string }, { context }) => [
         ...(starts(context) && context.pid === null ? [goesOn({ type: 'vm.spawned', epoch: refOf(params), pid: 7 })] : []),

@@ -19,9 +19,14 @@ export function verdictKey(hypervisorVersion: string, guestKernel: string): stri
 }
 
 export async function readVerdict(path: string, key: string): Promise<KeptVerdict | null> {
+  const kept = await lastVerdict(path)
+  return kept?.key === key ? kept : null
+}
+
+/** The last one, for whatever it was. */
+export async function lastVerdict(path: string): Promise<KeptVerdict | null> {
   try {
-    const kept = JSON.parse(await readFile(path, 'utf8')) as KeptVerdict
-    return kept.key === key ? kept : null
+    return JSON.parse(await readFile(path, 'utf8')) as KeptVerdict
   } catch {
     return null
   }

@@ -174,6 +174,8 @@ export const protocol = {
   },
   /** Background commands of the badge's session, those that ended lately as well. Legal in every state. */
   jobs: { body: z.strictObject({}), reply: z.strictObject({ jobs: z.array(jobView) }) },
+  /** Those of the badge's session that ended, each told once; not those whose end was read or asked for. Legal in every state. */
+  'job-news': { body: z.strictObject({}), reply: z.strictObject({ jobs: z.array(jobView) }) },
   /**
    * What a job wrote since it was last asked for; `waitMs`: but not before it ends or that time is over. `missed`: bytes left out before
    * that, because too many came meanwhile; `outputFile` has them. Refused `not-found`. Legal in every state.
@@ -197,7 +199,7 @@ export const protocol = {
     deadlineMs: null,
   },
   resize: { body: z.strictObject({ session: sessionName.optional(), handle, cols: cells, rows: cells }), reply: z.strictObject({}) },
-  /** To all of the command. SIGKILL, or any signal to a job that has not begun, ends it for certain. */
+  /** To all of the command. SIGKILL, or any signal to one that has not begun, ends it for certain. */
   signal: { body: z.strictObject({ session: sessionName.optional(), handle, signal: signalName }), reply: z.strictObject({}) },
   /** Legal in every state. */
   status: { body: z.strictObject({}), reply: vmStatus },

@@ -36,7 +36,8 @@ export type Order = { session: string; command: string; cwd: string | null; time
 /** `handle`: the caller's name for it, when it takes input. `tty`: the size of its terminal, when it has one. */
 export type Waiting = Order & { request: number; handle: string | null; tty: TerminalSize | null }
 export type JobEnd = { ending: ExecResult; error: null } | { ending: null; error: Fault }
-export type Job = Order & ({ state: 'waiting' | 'running'; end: null } | { state: 'ended'; end: JobEnd })
+/** `told`: its session knows that it ended, or asked for that. */
+export type Job = Order & { told?: boolean } & ({ state: 'waiting' | 'running'; end: null } | { state: 'ended'; end: JobEnd })
 
 export type Context = {
   config: Config

@@ -154,7 +154,12 @@ export async function startConversation(
       reason: 'test',
     })),
     { name: 'mcp', target: 'mcp-host', limits: { kinds: ['tools'], ...limits }, reason: 'test' },
-    { name: 'workspace', target: 'vm-supervisor', limits: { kinds: ['jobs', 'job-output', 'job-stop'], ...limits }, reason: 'test' },
+    {
+      name: 'workspace',
+      target: 'vm-supervisor',
+      limits: { kinds: ['jobs', 'job-news', 'job-output', 'job-stop'], ...limits },
+      reason: 'test',
+    },
     ...folders.map(({ name }) => ({
       name: `folder:${name}`,
       target: `fs-gate:s-1.${name}`,

@@ -63,7 +63,7 @@ export const killShell = tool({
   },
 })
 
-function stateOf({ state, ending, error }: View): string {
+export function stateOf({ state, ending, error }: View): string {
   if (ending !== null) return endedText(ending, null)
   if (error !== null) return `ended: ${error.message}${error.cause === undefined ? '' : ` (${error.cause})`}`
   return state === 'running' ? 'running' : 'waiting for its turn'

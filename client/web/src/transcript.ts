@@ -135,6 +135,9 @@ export function createTranscript() {
         })
         return
       }
+      case 'job_ended':
+        add({ kind: 'note', key, text: `Background ${event.job} (${event.command.slice(0, 80)}): ${event.how}` })
+        return
       case 'error':
         add({ kind: 'fault', key, fault: event.error })
         return
