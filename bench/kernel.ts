@@ -10,7 +10,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
 import { assign, createActor, setup } from 'xstate'
 import { z } from 'zod'
-import { type Capability, createTables, derive, install, mint, revoke } from '../kernel/capabilities.ts'
+import { type Capability, createTables, derive, install, mint, revoke, type Tables } from '../kernel/capabilities.ts'
 import { openJournal } from '../kernel/journal.ts'
 import { createKernel, type Kernel } from '../kernel/kernel.ts'
 import { openMessageLog } from '../kernel/message-log.ts'
@@ -22,8 +22,9 @@ import { createStepper } from '../kernel/stepper.ts'
 import { actor as probe } from '../kernel/testing/probe/index.ts'
 import type { Actor, Manifest } from '../kernel/types.ts'
 import { invalid } from '../kernel/validation.ts'
+import { crowdFigures } from './kernel-crowd.ts'
 import { idleFigures } from './kernel-idle.ts'
-import { figure, type Figure, median, type Target } from './report.ts'
+import { figure, type Figure, median, type Samples, type Target } from './report.ts'
 import { alternate } from './sampling.ts'
 
 const sends = 100_000
@@ -43,6 +44,11 @@ const atMostRatio = (factor: number): Target => ({
   better: 'lower',
   keeps: (_, ratio) => ratio !== null && ratio <= factor,
 })
+const atLeast = (limit: number, unit: string): Target => ({
+  text: `at least ${limit} ${unit}`,
+  better: 'higher',
+  keeps: (value) => value >= limit,
+})
 const below = (limit: number, unit: string): Target => ({
   text: `below ${limit} ${unit}`,
   better: 'lower',
@@ -53,99 +59,140 @@ export async function kernelBench(runs: number, told: (text: string) => void): P
   // As the daemon runs: freezing every context is for development.
   process.env['NODE_ENV'] = 'production'
   const dir = mkdtempSync(join(tmpdir(), 'bulkhead-bench-'))
-  const inline = await oneActor('inline')
-  const logged = await oneActor('inline', openMessageLog(join(dir, 'messages.sqlite'), { version: 'bench' }))
-  const remote = await oneActor('process')
   const ipc = await echoProcess()
   try {
-    // Everything is warm before the first sample: compiled schemas, tables, code.
-    for (let n = 0; n < 3; n++) {
-      await sendRate(inline.kernel)
-      floorRate()
-    }
-    const samples = await alternate(
-      runs,
-      {
-        send: () => sendRate(inline.kernel),
-        floor: async () => floorRate(),
-        logged: () => sendRate(logged.kernel),
-        pipelined: () => requestRate(remote.kernel, pipelined, window),
-        ipcPipelined: () => ipc.rate(pipelined, window),
-        single: () => requestP50(remote.kernel),
-        ipcSingle: () => ipc.p50(single),
-        table: async () => tableRate(),
-        transition: async () => transitionRate(),
-        actorSend: async () => actorSendRate(),
-        revoke: async () => revokeMs(),
-        journal: () => journalRate(join(dir, 'journal.sqlite')),
-        insert: async () => insertRate(join(dir, 'raw.sqlite')),
-        few: async () => routeNs(10, 4),
-        many: async () => routeNs(10_000, 4),
-        wide: async () => routeNs(10, 250),
-      },
-      told,
-    )
-    const rate = (name: string, target: Target, own: keyof typeof samples, peer: keyof typeof samples, peerName: string) =>
-      figure({ name, unit: '/s', target, own: samples[own], peer: { name: peerName, samples: samples[peer] } })
+    // One after the other, each with what it is compared with: what one leaves in the heap and in the engine's caches is not in those before it.
     return [
-      rate(
-        'inline send, capability-checked and schema-validated, to handled',
-        atLeastRatio(0.5, { value: 1_000_000, text: 'at least 1 M/s' }),
-        'send',
-        'floor',
-        'function call into a bounded queue, same validation',
-      ),
-      rate('the same with every step in the message log', atLeastRatio(0.05), 'logged', 'send', 'without the log'),
-      rate(
-        `request/reply across a process, ${window} outstanding`,
-        atLeastRatio(0.5),
-        'pipelined',
-        'ipcPipelined',
-        'raw child_process IPC echo',
-      ),
-      figure({
-        name: 'request/reply across a process, one outstanding, p50',
-        unit: 'µs',
-        target: atMostRatio(1.5),
-        own: samples.single,
-        peer: { name: 'raw child_process IPC echo', samples: samples.ipcSingle },
-      }),
-      rate('table stepper against machine.transition', atLeastRatio(10), 'table', 'transition', 'xstate machine.transition, reused scope'),
-      rate('table stepper against actor.send', atLeastRatio(10), 'table', 'actorSend', 'xstate actor.send'),
-      figure({ name: 'revoke with 1,000 descendants, none delivered after', unit: 'ms', target: below(1, 'ms'), own: samples.revoke }),
-      rate(
-        'journalled session events, durable, group commit',
-        atLeastRatio(0.5),
-        'journal',
-        'insert',
-        'raw SQLite insert, same group and sync',
-      ),
-      figure({
-        name: 'routing one message among 10,000 actors',
-        unit: 'ns',
-        target: atMostRatio(2),
-        own: samples.many,
-        peer: { name: 'among 10', samples: samples.few },
-      }),
-      figure({
-        name: 'routing one message from a table of 250 slots',
-        unit: 'ns',
-        target: atMostRatio(2),
-        own: samples.wide,
-        peer: { name: 'of 4', samples: samples.few },
-      }),
+      ...(await inlineFigures(runs, told, dir)),
+      ...(await processFigures(runs, told, ipc)),
+      ...(await partFigures(runs, told, dir)),
+      ...(await routeFigures(runs, told)),
+      ...(await crowdFigures(runs, told)),
       ...(await idleFigures(runs, told)),
     ]
   } finally {
     ipc.close()
-    await inline.kernel.stop()
-    await logged.kernel.stop()
-    await remote.kernel.stop()
     rmSync(dir, { recursive: true })
   }
 }
 
-async function oneActor(placement: Manifest['placement'], messageLog?: ReturnType<typeof openMessageLog>): Promise<{ kernel: Kernel }> {
+type Told = (text: string) => void
+
+const againstFloor = (name: string, target: Target, own: Samples, peer: Samples, peerName: string): Figure =>
+  figure({ name, unit: '/s', target, own, peer: { name: peerName, samples: peer } })
+
+async function inlineFigures(runs: number, told: Told, dir: string): Promise<Figure[]> {
+  const inline = await oneActor('inline')
+  // Everything is warm before the first sample: compiled schemas, tables, code.
+  for (let n = 0; n < 10; n++) {
+    await sendRate(inline)
+    floorRate()
+  }
+  const { send, floor } = await alternate(runs, { send: () => sendRate(inline), floor: async () => floorRate() }, told)
+  await inline.stop()
+  const log = await oneActor('inline', openMessageLog(join(dir, 'messages.sqlite'), { version: 'bench' }))
+  const { logged } = await alternate(runs, { logged: () => sendRate(log) }, told)
+  await log.stop()
+  return [
+    againstFloor(
+      'inline send, capability-checked and schema-validated, to handled',
+      atLeastRatio(0.5, { value: 1_000_000, text: 'at least 1 M/s' }),
+      send,
+      floor,
+      'function call into a bounded queue, same validation',
+    ),
+    figure({
+      name: 'the same with every step in the message log',
+      unit: '/s',
+      target: atLeast(100_000, '/s'),
+      own: logged,
+      peer: { name: 'without the log', samples: send },
+    }),
+  ]
+}
+
+async function processFigures(runs: number, told: Told, ipc: Ipc): Promise<Figure[]> {
+  const kernel = await oneActor('process')
+  await requestRate(kernel, pipelined, window)
+  await ipc.rate(pipelined, window)
+  const samples = await alternate(
+    runs,
+    {
+      pipelined: () => requestRate(kernel, pipelined, window),
+      ipcPipelined: () => ipc.rate(pipelined, window),
+      single: () => requestP50(kernel),
+      ipcSingle: () => ipc.p50(single),
+    },
+    told,
+  )
+  await kernel.stop()
+  return [
+    againstFloor(
+      `request/reply across a process, ${window} outstanding`,
+      atLeastRatio(0.5),
+      samples.pipelined,
+      samples.ipcPipelined,
+      'raw child_process IPC echo',
+    ),
+    figure({
+      name: 'request/reply across a process, one outstanding, p50',
+      unit: 'µs',
+      target: atMostRatio(1.5),
+      own: samples.single,
+      peer: { name: 'raw child_process IPC echo', samples: samples.ipcSingle },
+    }),
+  ]
+}
+
+async function partFigures(runs: number, told: Told, dir: string): Promise<Figure[]> {
+  const { table, transition, actorSend, revoked, journal, insert } = await alternate(
+    runs,
+    {
+      table: async () => tableRate(),
+      transition: async () => transitionRate(),
+      actorSend: async () => actorSendRate(),
+      revoked: async () => revokeMs(),
+      journal: () => journalRate(join(dir, 'journal.sqlite')),
+      insert: async () => insertRate(join(dir, 'raw.sqlite')),
+    },
+    told,
+  )
+  return [
+    againstFloor(
+      'table stepper against machine.transition',
+      atLeastRatio(10),
+      table,
+      transition,
+      'xstate machine.transition, reused scope',
+    ),
+    againstFloor('table stepper against actor.send', atLeastRatio(10), table, actorSend, 'xstate actor.send'),
+    figure({ name: 'revoke with 1,000 descendants, none delivered after', unit: 'ms', target: below(1, 'ms'), own: revoked }),
+    againstFloor(
+      'journalled session events, durable, group commit',
+      atLeastRatio(0.5),
+      journal,
+      insert,
+      'raw SQLite insert, same group and sync',
+    ),
+  ]
+}
+
+async function routeFigures(runs: number, told: Told): Promise<Figure[]> {
+  const [few, many, wide] = [tablesOf(10, 4), tablesOf(10_000, 4), tablesOf(10, 250)]
+  const samples = await alternate(
+    runs,
+    { few: async () => routeNs(few, 10, 4), many: async () => routeNs(many, 10_000, 4), wide: async () => routeNs(wide, 10, 250) },
+    told,
+  )
+  const flat = (name: string, own: Samples, peer: string): Figure =>
+    figure({ name, unit: 'ns', target: atMostRatio(2), own, peer: { name: peer, samples: samples.few } })
+  return [
+    flat('routing one message among 10,000 actors', samples.many, 'among 10'),
+    flat('routing one message from a table of 250 slots', samples.wide, 'of 4'),
+  ]
+}
+
+async function oneActor(placement: Manifest['placement'], messageLog?: ReturnType<typeof openMessageLog>): Promise<Kernel> {
   const actor: Actor = { ...probe, manifest: { ...probe.manifest, grants: [], placement, mailbox: 100_000 } }
   const kernel = createKernel({
     entries: [
@@ -161,7 +208,7 @@ async function oneActor(placement: Manifest['placement'], messageLog?: ReturnTyp
     log: () => {},
   })
   await kernel.start()
-  return { kernel }
+  return kernel
 }
 
 /** One-way messages; the last one is a request, whose answer says that all before it were handled. */
@@ -382,18 +429,23 @@ function insertRate(file: string): number {
   return rate
 }
 
-/** Nanoseconds a decision takes, among so many actors with so many slots each. */
-function routeNs(actors: number, slots: number): number {
+function tablesOf(actors: number, slots: number): Tables {
   const tables = createTables()
-  const schema = z.strictObject({})
   for (let actor = 0; actor < actors; actor++)
     for (let slot = 0; slot < slots; slot++)
       install(tables, `a-${actor}`, mint(tables, `a-${(actor + slot) % actors}`, {}, 'bench'), `to-${slot}`)
+  return tables
+}
+
+const empty = z.strictObject({})
+
+/** Nanoseconds a decision takes, among so many actors with so many slots each. */
+function routeNs(tables: Tables, actors: number, slots: number): number {
   const senders = Array.from({ length: 16 }, (_, n) => `a-${Math.floor((n * actors) / 16)}`)
   const count = 100_000
   const begun = performance.now()
   for (let n = 0; n < count; n++) {
-    if (!route(tables, senders[n % 16] as string, `to-${slots - 1}`, 'x', 0).ok || invalid(schema, {}) !== null) throw new Error('refused')
+    if (!route(tables, senders[n % 16] as string, `to-${slots - 1}`, 'x', 0).ok || invalid(empty, {}) !== null) throw new Error('refused')
   }
   return ((performance.now() - begun) * 1e6) / count
 }

@@ -35,6 +35,9 @@ export function atMost(limit: number, unit: string): Target {
   return { text: `at most ${limit} ${unit}`, better: 'lower', keeps: (value) => value <= limit }
 }
 
+/** A figure to know, of which nothing was promised. */
+export const reported: Target = { text: 'reported', better: 'lower', keeps: () => true }
+
 export function atMostTimesPeer(factor: number): Target {
   return { text: `at most ${factor} × the peer`, better: 'lower', keeps: (_, ratio) => ratio !== null && ratio <= factor }
 }

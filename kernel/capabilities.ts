@@ -13,7 +13,8 @@
 import { narrow, quotaNames } from './attenuation.ts'
 import { fault } from './errors.ts'
 import { maxSlots } from './limits.ts'
-import type { Fault, Limits, Quota } from './types.ts'
+import type { Way } from './router.ts'
+import type { Badge, Fault, Limits, Quota } from './types.ts'
 
 export type ActorId = string
 
@@ -35,6 +36,8 @@ export type Capability = {
   bucket: Bucket | null
   /** Whether anything is counted at it or at one it was derived from. */
   metered: boolean
+  /** Whether it may allow something else the next time it is asked, without having been revoked: it is metered, or ends at a time. */
+  changes: boolean
   /** Slots that lead to it. */
   held: number
   reason: string
@@ -44,14 +47,93 @@ export type Capability = {
 
 export type Slot = { cap: number; name: string | null }
 
+/**
+ * A slot as it was found: what it leads to, what its holder's messages are stamped with, and by message kind what the router found out
+ * about it. All of it follows from the tables; it saves looking it up with every message.
+ */
+export class Held {
+  readonly cap: Capability
+  readonly badge: Badge
+  private readonly ways = new Map<string, Way>()
+  /** The one that was asked for last: messages come in runs. */
+  private lastKind: string | null = null
+  private lastWay: Way | undefined = undefined
+  constructor(cap: Capability, holder: ActorId) {
+    this.cap = cap
+    this.badge = Object.freeze({ from: holder, session: cap.limits.session ?? null, limits: cap.limits })
+  }
+
+  wayOf(kind: string): Way | undefined {
+    if (kind !== this.lastKind) {
+      this.lastKind = kind
+      this.lastWay = this.ways.get(kind)
+    }
+    return this.lastWay
+  }
+
+  keep(kind: string, way: Way): void {
+    this.ways.set(kind, way)
+    this.lastKind = kind
+    this.lastWay = way
+  }
+}
+
 /** Slots of one actor by number, with an index of the named ones. Written by `install` and `drop` only. */
 export class CList extends Map<number, Slot> {
   readonly names = new Map<string, number>()
+  /** Slots that were asked for, by number and by name, until they are dropped. */
+  private readonly found = new Map<number | string, Held>()
+  private lastName: string | null = null
+  private lastFound: Held | undefined = undefined
+
+  foundAs(slot: number | string): Held | undefined {
+    if (typeof slot === 'number') return this.found.get(slot)
+    if (slot !== this.lastName) {
+      this.lastName = slot
+      this.lastFound = this.found.get(slot)
+    }
+    return this.lastFound
+  }
+
+  keep(slot: number | string, held: Held): void {
+    this.found.set(slot, held)
+    this.lastName = null
+  }
+
+  forget(slot: number | string): void {
+    this.found.delete(slot)
+    this.lastName = null
+  }
+}
+
+/** Tables by holder. */
+export class CLists extends Map<ActorId, CList> {
+  private lastHolder: ActorId | null = null
+  private last: CList | undefined = undefined
+
+  /** As `get`, quicker when the same holder is asked for again. */
+  of(holder: ActorId): CList | undefined {
+    if (holder !== this.lastHolder) {
+      this.lastHolder = holder
+      this.last = this.get(holder)
+    }
+    return this.last
+  }
+
+  override set(holder: ActorId, clist: CList): this {
+    this.lastHolder = null
+    return super.set(holder, clist)
+  }
+
+  override delete(holder: ActorId): boolean {
+    this.lastHolder = null
+    return super.delete(holder)
+  }
 }
 
 export type Tables = {
   caps: Map<number, Capability>
-  clists: Map<ActorId, CList>
+  clists: CLists
   /** Live capabilities by target. */
   leading: Map<ActorId, Set<number>>
   nextCap: number
@@ -59,7 +141,7 @@ export type Tables = {
 }
 
 export function createTables(): Tables {
-  return { caps: new Map(), clists: new Map(), leading: new Map(), nextCap: 1, nextSlot: 1 }
+  return { caps: new Map(), clists: new CLists(), leading: new Map(), nextCap: 1, nextSlot: 1 }
 }
 
 /** A capability with no parent: only the kernel calls this, from manifests and for newly spawned instances. */
@@ -81,6 +163,7 @@ export function derivable(parent: Capability, limits: Limits): Limits | Fault {
 
 function add(tables: Tables, target: ActorId, limits: Limits, parent: Capability | null, reason: string, by: ActorId): Capability {
   const { uses, rate, quota } = limits
+  const metered = uses !== undefined || quota !== undefined || rate !== undefined || parent?.metered === true
   const cap: Capability = {
     id: tables.nextCap++,
     target,
@@ -91,7 +174,8 @@ function add(tables: Tables, target: ActorId, limits: Limits, parent: Capability
     usesLeft: uses ?? null,
     budget: quota && quotaNames.some((name) => quota[name] !== undefined) ? { ...quota } : null,
     bucket: rate ? { tokens: rate.messages, at: 0 } : null,
-    metered: uses !== undefined || quota !== undefined || rate !== undefined || parent?.metered === true,
+    metered,
+    changes: metered || limits.expiresAt !== undefined,
     held: 0,
     reason,
     by,
@@ -127,7 +211,11 @@ function drop(tables: Tables, clist: CList, slot: number): void {
   const held = clist.get(slot)
   if (!held) return
   clist.delete(slot)
-  if (held.name !== null && clist.names.get(held.name) === slot) clist.names.delete(held.name)
+  clist.forget(slot)
+  if (held.name !== null && clist.names.get(held.name) === slot) {
+    clist.names.delete(held.name)
+    clist.forget(held.name)
+  }
   const cap = tables.caps.get(held.cap)
   if (!cap) return
   cap.held--
@@ -144,11 +232,22 @@ function prune(tables: Tables, clist: CList): void {
 }
 
 export function lookup(tables: Tables, holder: ActorId, slot: number | string): Capability | null {
-  const clist = tables.clists.get(holder)
-  if (!clist) return null
+  return find(tables, holder, slot)?.cap ?? null
+}
+
+/** What `holder` has in a slot, by number or by name. A slot keeps its capability in the tables, so that what was found once stays true until it is dropped. */
+export function find(tables: Tables, holder: ActorId, slot: number | string): Held | null {
+  const clist = tables.clists.of(holder)
+  return clist === undefined ? null : (clist.foundAs(slot) ?? look(tables, clist, holder, slot))
+}
+
+function look(tables: Tables, clist: CList, holder: ActorId, slot: number | string): Held | null {
   const number = typeof slot === 'number' ? slot : clist.names.get(slot)
-  const held = number === undefined ? undefined : clist.get(number)
-  return held ? (tables.caps.get(held.cap) ?? null) : null
+  const cap = number === undefined ? undefined : tables.caps.get(clist.get(number)?.cap ?? -1)
+  if (!cap) return null
+  const made = new Held(cap, holder)
+  clist.keep(slot, made)
+  return made
 }
 
 /** Revokes a capability and all derived from it; returns how many died. Effective at once: delivery asks again. */

@@ -28,18 +28,18 @@ export type SendOptions = {
   trace?: string | undefined
 }
 
-const plainSend: SendOptions = Object.freeze({})
-
 /** What an endpoint needs of the kernel, in its own name. */
 type Wires = {
   /** The request's number; null when it was refused at once or is none. */
   send(slot: string, kind: string, body: unknown, more: SendOptions): number | null
+  /** The same for one that is not a request and has nothing with it. */
+  post(slot: string, kind: string, body: unknown): void
   install(cap: Capability, name: string): void
   cancel(request: number): void
   consumed(request: number): void
 }
 
-export function createEndpoint({ send, install, cancel, consumed }: Wires): Endpoint {
+export function createEndpoint({ send, post, install, cancel, consumed }: Wires): Endpoint {
   let received = 0
   return {
     request: (slot, kind, body, { deadlineMs, onPart, signal, caps, trace } = {}) =>
@@ -70,6 +70,9 @@ export function createEndpoint({ send, install, cancel, consumed }: Wires): Endp
         })
         signal?.addEventListener('abort', () => cancel(request ?? -1))
       }),
-    send: (slot, kind, body, handle) => void send(slot, kind, body, handle ? { handle } : plainSend),
+    send(slot, kind, body, handle) {
+      if (handle) send(slot, kind, body, { handle })
+      else post(slot, kind, body)
+    },
   }
 }

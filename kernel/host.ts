@@ -18,10 +18,12 @@ import type { FromActor, Note, Out, ToActor } from './frames.ts'
 import { hold, mayBegin, noHolds, release, withdraw } from './holds.ts'
 import { createLedger } from './ledger.ts'
 import { createRecorder } from './recorder.ts'
+import { soon } from './soon.ts'
 import { type Command, createStepper } from './stepper.ts'
 import type { Actor, Delegation, EffectContext, Fault, Outgoing } from './types.ts'
 
 type Event = { type: string; [key: string]: unknown }
+type Message = Extract<ToActor, { t: 'msg' }>['event']
 /** `trace`: what the step, and all it leads to, is part of. */
 type Work = { event: Event; trace: string | null; ack?: number; request?: number | null; after?: () => void }
 /** An effect that waits for its step to be durable. */
@@ -35,6 +37,8 @@ export type HostChannel = {
 }
 export type Host = {
   receive(frame: ToActor): void
+  /** A `msg` frame that has nothing but these. True: the step is taken and has nothing to say, so that no acknowledgement follows. */
+  deliver(n: number, event: Message): boolean
   /** Hands over a socket whose `msg` frame names it. */
   handle(conn: number, socket: Socket): void
 }
@@ -50,9 +54,13 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
   let params: Record<string, unknown> = {}
   let slots: Record<string, number> = {}
   let stopping = false
+  /** Whether each step is told to the message log. */
+  let noting = false
   const work: Work[] = []
   let stepping = false
   let outside: Out[] = []
+  /** The last delivery that was handled without anything to say, until the kernel is told. */
+  let acknowledging = 0
   let flushing = false
   const timers = new Map<string, NodeJS.Timeout>()
   const running = new Set<Running>()
@@ -65,14 +73,21 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
   /** What effects send is not part of any step; it leaves in one frame per turn of the event loop. */
   function emitOutside(item: Out): void {
     outside.push(item)
-    if (flushing) return
+    if (!flushing) flushSoon()
+  }
+
+  function flushSoon(): void {
     flushing = true
-    queueMicrotask(() => {
-      flushing = false
-      const out = outside
-      outside = []
-      if (out.length > 0) channel.send({ t: 'step', out })
-    })
+    soon(flush)
+  }
+
+  function flush(): void {
+    flushing = false
+    const out = outside
+    outside = []
+    if (acknowledging > 0) channel.send({ t: 'step', out, ack: acknowledging })
+    else if (out.length > 0) channel.send({ t: 'step', out })
+    acknowledging = 0
   }
 
   function enqueue(item: Work): void {
@@ -80,56 +95,83 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
     else take(item.event, item.trace, item.ack, item.request, item.after)
   }
 
-  /** Steps at once, and then through what that brought. */
-  function take(event: Event, trace: string | null, ack?: number, request?: number | null, after?: () => void): void {
+  /** Steps at once, and then through what that brought. Whether the first step said nothing. */
+  function take(event: Event, trace: string | null, ack?: number, request?: number | null, after?: () => void): boolean {
     stepping = true
-    run(event, trace, ack, request, after)
+    const silent = run(event, trace, ack, request, after)
     while (work.length > 0) {
       const next = work.shift() as Work
-      run(next.event, next.trace, next.ack, next.request, next.after)
+      if (run(next.event, next.trace, next.ack, next.request, next.after) && next.ack !== undefined) acknowledgeSoon(next.ack)
     }
     stepping = false
+    return silent
   }
 
-  function run(event: Event, trace: string | null, ack?: number, request?: number | null, after?: () => void): void {
+  /** True: nothing leaves, not even an acknowledgement. */
+  function run(event: Event, trace: string | null, ack?: number, request?: number | null, after?: () => void): boolean {
     let out: Out[] = nothingOut
     let commands: readonly Command[] = nothingWanted
     let failure: string | null = null
     try {
-      if (!snapshot) throw new Error('not started')
+      if (snapshot === null) throw new Error('not started')
       const step = stepper.step(snapshot, event)
       if (options.freeze) deepFreeze(step.snapshot.context)
-      commands = step.commands
-      if (commands.length > 0) {
-        out = []
-        for (const command of commands) if (command.do === 'emit') translate(command.message, out, trace)
+      if (step.commands.length > 0) {
+        commands = step.commands
+        out = translated(commands, trace)
       }
       snapshot = step.snapshot
-      if (!step.handled && typeof request === 'number') {
-        out = [...out]
-        refuseHere(request, notNow(actor.manifest.kind, snapshot.value, event.type), out)
-      }
+      if (!step.handled && typeof request === 'number') out = refusedNow(request, event, out)
     } catch (error) {
-      out = []
       commands = nothingWanted
       failure = error instanceof Error ? error.message : String(error)
-      out.push({ t: 'log', level: 'error', message: `step on ${event.type} failed: ${describe(error)}` })
-      if (typeof request === 'number') refuseHere(request, asFault(error), out)
+      out = failed(error, event, request)
     }
-    commit(out, ack, recorder.on ? recorder.step(ack === undefined ? event : null, snapshot, commands, failure) : null, commands)
+    const silent = !noting && out.length === 0
+    if (!silent) tell(event, out, ack, commands, failure)
     if (commands.length > 0) perform(commands, trace)
-    after?.()
+    if (after !== undefined) after()
+    return silent
   }
 
-  /** A step leaves as one frame. What it does outside waits until it is in the log; effects behind it keep their order. */
+  function refusedNow(request: number, { type }: Event, before: readonly Out[]): Out[] {
+    const out = [...before]
+    refuseHere(request, notNow(actor.manifest.kind, snapshot?.value, type), out)
+    return out
+  }
+
+  function failed(error: unknown, { type }: Event, request: number | null | undefined): Out[] {
+    const out: Out[] = [{ t: 'log', level: 'error', message: `step on ${type} failed: ${describe(error)}` }]
+    if (typeof request === 'number') refuseHere(request, asFault(error), out)
+    return out
+  }
+
+  function tell(event: Event, out: Out[], ack: number | undefined, commands: readonly Command[], failure: string | null): void {
+    commit(out, ack, noting ? recorder.step(ack === undefined ? event : null, snapshot, commands, failure) : null, commands)
+  }
+
+  function translated(commands: readonly Command[], trace: string | null): Out[] {
+    const out: Out[] = []
+    for (const command of commands) if (command.do === 'emit') translate(command.message, out, trace)
+    return out
+  }
+
+  /** For steps with nothing to say: the kernel hears of them all at once. */
+  function acknowledgeSoon(ack: number): void {
+    acknowledging = ack
+    if (!flushing) flushSoon()
+  }
+
+  /** A step leaves as one frame; steps with nothing to say share one. What it does outside waits until it is in the log; effects behind it keep their order. */
   function commit(out: Out[], ack: number | undefined, note: Note | null, commands: readonly Command[]): void {
-    if (out.length === 0 && ack === undefined && !note) return
     const frame: Extract<FromActor, { t: 'step' }> = ack === undefined ? { t: 'step', out } : { t: 'step', out, ack }
     if (note) {
       frame.note = note
       const leaves = commands.some((command) => command.do === 'effect' && actor.effects[command.name]?.outside === true)
       if (leaves) frame.hold = hold(holds)
     }
+    // It stands for all deliveries before it.
+    if (ack !== undefined) acknowledging = 0
     channel.send(frame)
   }
 
@@ -292,14 +334,10 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
     const step = stepper.initial(input)
     snapshot = step.snapshot
     if (options.freeze) deepFreeze(snapshot.context)
-    const out: Out[] = []
-    for (const command of step.commands) if (command.do === 'emit') translate(command.message, out, null)
-    commit(
-      out,
-      undefined,
-      frame.transcript === null ? null : recorder.start(input, snapshot, step.commands, frame.transcript),
-      step.commands,
-    )
+    const out = translated(step.commands, null)
+    noting = frame.transcript !== null
+    const note = frame.transcript === null ? null : recorder.start(input, snapshot, step.commands, frame.transcript)
+    if (out.length > 0 || note) commit(out, undefined, note, step.commands)
     perform(step.commands, null)
   }
 
@@ -311,19 +349,22 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
     else accept(frame)
   }
 
+  function handle(n: number, event: Message, trace: string | null): boolean {
+    const { request } = event.from
+    if (request !== null) ledger.accept(request)
+    if (request !== null && trace !== null) traces.set(request, trace)
+    if (!stepping) return take(event, trace, n, request)
+    work.push({ event, trace, ack: n, request })
+    return false
+  }
+
   function accept(frame: ToActor): void {
     switch (frame.t) {
       case 'start':
         return start(frame)
-      case 'msg': {
-        const { kind, body, from, n } = frame
-        const { request } = from
-        const trace = frame.trace ?? null
-        if (request !== null) ledger.accept(request)
-        if (request !== null && trace !== null) traces.set(request, trace)
-        const event = { type: kind, body, from }
-        return stepping ? enqueue({ event, trace, ack: n, request }) : take(event, trace, n, request)
-      }
+      case 'msg':
+        if (handle(frame.n, frame.event, frame.trace ?? null)) acknowledgeSoon(frame.n)
+        return
       case 'reply':
         return ledger.replied(frame.ref, frame.body, frame.caps)
       case 'refuse':
@@ -367,6 +408,11 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
 
   return {
     receive,
+    deliver(n, event) {
+      if (waiting.length === 0) return handle(n, event, null)
+      waiting.push({ t: 'msg', n, event })
+      return false
+    },
     handle(conn, socket) {
       handles.set(conn, socket)
       while (waiting[0] && !(waiting[0].t === 'msg' && waiting[0].handle !== undefined && !handles.has(waiting[0].handle)))

@@ -291,6 +291,54 @@ describe('capabilities in messages', () => {
     expect(await refusal(from.request(slot, 'echo', { text: 'x' }))).toMatchObject({ code: 'quota', rule: 'quota tokens 5' })
   })
 
+  test('what was found out about a slot ends with it: a name that leads elsewhere, a target that is another', async () => {
+    const { test: from, kernel } = await start('inline')
+    const asked = async (slot: string) => (await from.request(slot, 'echo', { text: 'x' })).body
+    const native = (says: string) => ({
+      id: 'other',
+      protocol: { echo: { body: z.strictObject({ text: z.literal(says === 'second' ? 'y' : 'x') }), reply: z.unknown() } },
+      handle: async () => ({ body: { says } }),
+    })
+    kernel.addNative(native('first'))
+    const me = kernel.endpoint('me', [{ name: 'to', target: 'other', limits: {}, reason: 'test' }])
+    expect((await me.request('to', 'echo', { text: 'x' })).body).toEqual({ says: 'first' })
+    kernel.addNative(native('second'))
+    expect((await refusal(me.request('to', 'echo', { text: 'x' }))).code).toBe('malformed')
+    expect((await me.request('to', 'echo', { text: 'y' })).body).toEqual({ says: 'second' })
+    const again = kernel.endpoint('me', [{ name: 'to', target: 'peer', limits: {}, reason: 'test' }])
+    expect((await again.request('to', 'echo', { text: 'x' })).body).toEqual({ heard: 'x' })
+    expect(await asked('peer')).toEqual({ heard: 'x' })
+    kernel.removeNative('peer')
+    expect((await refusal(me.request('to', 'echo', { text: 'x' }))).code).toBe('revoked')
+    expect((await refusal(from.request('peer', 'echo', { text: 'x' }))).code).toBe('revoked')
+  })
+
+  const named = (kind: string, strategy: 'permanent' | 'temporary'): ActorEntry => ({
+    ...entry,
+    manifest: { ...entry.manifest, kind, grants: [], restart: { strategy } },
+  })
+
+  test('one-way messages an actor leaves behind when it ends for good are dead letters', async () => {
+    running = await startTestKernel({ actors: [named('brief', 'temporary')] })
+    const { kernel, test: from } = running
+    from.send('brief', 'never', {})
+    from.send('brief', 'never', {})
+    kernel.actors.get('brief')?.port?.kill()
+    await expect.poll(() => kernel.actors.has('brief')).toBe(false)
+    expect(kernel.deadLetters.counts).toEqual({ 'actor-down': 2 })
+    expect((await refusal(from.request('brief', 'echo', { text: 'x' }))).code).toBe('actor-down')
+  })
+
+  test.each([true, false])('an actor with many messages waiting leaves others their turn (message log: %s)', async (replay) => {
+    running = await startTestKernel({ actors: [named('busy', 'permanent'), named('other', 'permanent')], replay })
+    const { test: from } = running
+    const order: string[] = []
+    for (let n = 0; n < 500; n++) from.send('busy', 'never', {})
+    const asked = ['busy', 'other'].map((to) => from.request(to, 'echo', { text: to }).then(() => order.push(to)))
+    await Promise.all(asked)
+    expect(order).toEqual(['other', 'busy'])
+  })
+
   test('revoking refuses what waits, at once, and cancel overtakes what waits', async () => {
     const { test: from, kernel } = await start('inline')
     const derived = await from.request('kernel', 'derive', {}, { caps: [{ slot: 'probe' }] })

@@ -8,25 +8,26 @@
  *
  * Requests: exactly one answer reaches the requester. Whoever closes the entry in `requests` answers; nobody can close it twice.
  */
-import type { Socket } from 'node:net'
 import { type ActorId, type Capability, createTables, derive, discard, install, mint, removeActor, revoke } from './capabilities.ts'
 import { createDeadLetters } from './dead-letters.ts'
+import type { Delivery } from './delivery.ts'
 import { type Answer, createEndpoint, type Endpoint, type SendOptions } from './endpoint.ts'
 import { asFault, fault } from './errors.ts'
-import { defaultMailbox, deliveryWindow, partWindow } from './limits.ts'
+import { deliveryWindow, partWindow } from './limits.ts'
 import { type Live, createSupervisor } from './lifecycle.ts'
 import type { ActorEntry, StartActor } from './placement.ts'
 import type { MessageLog } from './message-log.ts'
 import { pay } from './metering.ts'
 import { createOnDemand } from './on-demand.ts'
 import { createOutgoing } from './outgoing.ts'
+import { Receiver } from './receiver.ts'
 import { recording } from './recording.ts'
 import { createRequests } from './requests.ts'
-import { check, decide, type Handover, type Target } from './router.ts'
+import { check, decide, type Decision, type Handover, type Way, type World } from './router.ts'
+import { soon } from './soon.ts'
 import { type Hop, type OpenHop, spanUnder } from './trace.ts'
 import type { Badge, Delegation, Fault, Grant, Limits, Placement, Protocol } from './types.ts'
 import type { Strategy } from './supervisor.ts'
-import type { Delivery } from './unacknowledged.ts'
 import { sizeOf } from './wire.ts'
 
 /** A target inside the kernel process: `kernel` and `journal`, and peers in tests. */
@@ -54,17 +55,7 @@ export type KernelOptions = {
   onHop?: (hop: Hop) => void
 }
 
-type Item = {
-  from: ActorId
-  cap: Capability
-  kind: string
-  body: unknown
-  badge: Badge
-  caps: readonly Capability[]
-  request: number | null
-  handle: { conn: number; socket: Socket } | null
-  trace: string | null
-}
+type Item = Delivery
 const noCaps: readonly Capability[] = Object.freeze([])
 const noSlots: readonly number[] = Object.freeze([])
 const noDelegations: readonly Delegation[] = Object.freeze([])
@@ -75,21 +66,25 @@ export type Kernel = ReturnType<typeof createKernel>
 export function createKernel(options: KernelOptions) {
   const tables = createTables()
   const requests = createRequests(tables, giveUp)
-  const natives = new Map(options.natives?.map((native) => [native.id, native]))
+  const natives = new Map(options.natives?.map((native) => [native.id, Receiver.ofNative<Item>(native)]))
+  const world: World<Receiver<Item>> = { tables, targetOf, sizeOf, clock: Date.now }
+  /** Actors with messages that may be handed over, in the order they became so. */
+  let ready: Live<Item>[] = []
   const entries = [...options.entries]
   const aborts = new Map<number, AbortController>()
   const deadLetters = createDeadLetters()
   const watchers = new Set<(id: ActorId) => void>()
   const supervisor = createSupervisor<Item>({
     ...options,
-    deliver: (live) => pump(live),
+    deliver: schedule,
     started: (live) => live.incarnation > 1 && announce(live.id),
     ended(live) {
+      if (live.receiver && actors.get(live.id) !== live) live.receiver.gone = true
       const left = onDemand.leftBy(live)
       abandon(live, left)
       if (left.length === 0) return
       const next = onDemand.wake(live.entry)
-      for (const item of left) enqueue(next, item)
+      for (const item of left) put(next, item)
     },
     outgoing: (live, out) => perform(live, out),
     ...recording<Item>(options.messageLog ?? null),
@@ -113,50 +108,97 @@ export function createKernel(options: KernelOptions) {
     log: options.log,
   })
 
+  /** Takes a message on its way that expects no answer and has nothing with it. */
+  function post(from: ActorId, slot: number | string, kind: string, body: unknown): void {
+    const way = decide(world, from, slot, kind, body, false, noDelegations)
+    if (way.ok && !way.cap.metered) take(way, { type: kind, body, from: way.plain }, null)
+    else postElse(way, from, slot, kind, body)
+  }
+
+  function postElse(way: Decision<Receiver<Item>>, from: ActorId, slot: number | string, kind: string, body: unknown): void {
+    if (!way.ok) return turnDown(from, slot, kind, way.error)
+    pay(tables, way.cap, way.bytes, Date.now())
+    take(way, { type: kind, body, from: way.plain }, null)
+  }
+
   /** Takes a message on its way. `answer` is called once if it is a request, never otherwise. */
   function send(from: ActorId, slot: number | string, kind: string, body: unknown, more: SendOptions): number | null {
-    const now = Date.now()
-    const decision = decide(
-      tables,
-      targetOf,
-      sizeOf,
-      { from, slot, kind, body, request: more.answer !== undefined, delegations: more.delegations ?? noDelegations },
-      now,
-    )
-    if (!decision.ok) {
-      deadLetters.add({ from, slot, kind, error: decision.error })
-      more.answer?.({ error: decision.error })
+    const { answer, delegations = noDelegations } = more
+    const way = decide(world, from, slot, kind, body, answer !== undefined, delegations)
+    if (!way.ok) {
+      turnDown(from, slot, kind, way.error)
+      answer?.({ error: way.error })
       return null
     }
-    const { cap, target, badge, schema } = decision
-    if (cap.metered) pay(tables, cap, decision.bytes, now)
-    const caps = decision.handovers.length === 0 ? noCaps : handOver(from, decision.handovers)
-    const span = more.answer && more.trace ? spanUnder(more.trace) : null
-    const answer = span && more.answer ? timed({ ...span, kind, from, to: target, startMs: now }, more.answer) : more.answer
-    const trace = span?.trace ?? more.trace
-    const request = answer
-      ? requests.open({
-          from,
-          to: target,
-          kind,
-          cap,
-          answer,
-          part: more.part,
-          deadlineMs: more.deadlineMs === undefined ? schema.deadlineMs : more.deadlineMs,
-        })
-      : null
-    // One shape for all, and built in one go: a message is made of few objects, and there are many messages.
-    const item: Item = { from, cap, kind, body, badge, caps, request, handle: more.handle ?? null, trace: trace ?? null }
-    const live = actors.get(target)
-    if (live) enqueue(live, item, now)
-    else if (natives.has(target)) runNative(natives.get(target) as Native, item)
-    else enqueue(onDemand.wake(entryOf(target) as ActorEntry), item, now)
+    const { cap, handovers } = way
+    if (cap.metered) pay(tables, cap, way.bytes, Date.now())
+    const caps = handovers.length === 0 ? noCaps : handOver(from, handovers)
+    if (answer) return ask(way, kind, body, caps, more, answer)
+    take(way, { type: kind, body, from: way.plain }, extraOf(caps, more.handle, more.trace))
+    return null
+  }
+
+  function turnDown(from: ActorId, slot: number | string, kind: string, error: Fault): void {
+    deadLetters.add({ from, slot, kind, error })
+  }
+
+  function ask(
+    way: Way<Receiver<Item>>,
+    kind: string,
+    body: unknown,
+    caps: readonly Capability[],
+    more: SendOptions,
+    answer: Answer,
+  ): number {
+    const { cap, badge, schema } = way
+    const from = badge.from
+    const to = cap.target
+    const span = more.trace ? spanUnder(more.trace) : null
+    const request = requests.open({
+      from,
+      to,
+      kind,
+      cap,
+      answer: span ? timed({ ...span, kind, from, to, startMs: Date.now() }, answer) : answer,
+      part: more.part,
+      deadlineMs: more.deadlineMs === undefined ? schema.deadlineMs : more.deadlineMs,
+    })
+    take(way, { type: kind, body, from: { request, badge, caps: noSlots } }, extraOf(caps, more.handle, span?.trace))
     return request
   }
 
-  function enqueue(live: Live<Item>, item: Item, now?: number): void {
+  function take(way: Way<Receiver<Item>>, event: Delivery['event'], extra: Delivery['extra']): void {
+    const { live } = way.target
+    const item: Item = { way, event, n: 0, extra }
+    if (live !== null) put(live, item)
+    else takeElsewhere(way.target, item)
+  }
+
+  function takeElsewhere({ native, dormant }: Receiver<Item>, item: Item): void {
+    if (native !== null) runNative(native, item)
+    else put(onDemand.wake(dormant as ActorEntry), item)
+  }
+
+  function put(live: Live<Item>, item: Item): void {
     live.queue.push(item)
-    if (live.outstanding.size < deliveryWindow) pump(live, now)
+    if (!live.ready) schedule(live)
+  }
+
+  /** Messages are handed over after what runs now, and all that its promises led to before: one turn for all that was sent meanwhile. */
+  function schedule(live: Live<Item>): void {
+    if (live.ready || live.queue.length === 0 || live.state !== 'running' || live.outstanding.size >= deliveryWindow) return
+    live.ready = true
+    if (ready.length === 0) soon(handOverReady)
+    ready.push(live)
+  }
+
+  function handOverReady(): void {
+    const lives = ready
+    ready = []
+    for (const live of lives) {
+      live.ready = false
+      pump(live)
+    }
   }
 
   /** Tells of the hop when it is answered. */
@@ -168,29 +210,11 @@ export function createKernel(options: KernelOptions) {
     }
   }
 
-  function targetOf(id: ActorId): Target | null {
+  function targetOf(id: ActorId): Receiver<Item> | null {
     const live = actors.get(id)
-    if (live) return liveTarget(live)
-    const dormant = natives.get(id) ?? onDemand.of(entryOf(id))
-    return dormant ? { protocol: dormant.protocol, waiting: 0, mailbox: 1, failing: null } : null
-  }
-
-  /** One for each life of an actor, which says how things are when it is asked. */
-  function liveTarget(live: Live<Item>): Target {
-    if (live.target) return live.target
-    const { queue, entry } = live
-    live.target = {
-      protocol: entry.protocol,
-      mailbox: entry.manifest.mailbox ?? defaultMailbox,
-      get waiting() {
-        return queue.length
-      },
-      get failing() {
-        const { state, degraded, lastExit, retryAfterMs } = live
-        return state === 'down' && degraded ? { cause: lastExit ?? 'unknown', retryAfterMs } : null
-      },
-    }
-    return live.target
+    if (live) return (live.receiver ??= Receiver.ofActor(live))
+    const dormant = onDemand.of(entryOf(id))
+    return natives.get(id) ?? (dormant && Receiver.ofDormant(dormant))
   }
 
   function handOver(from: ActorId, handovers: readonly Handover[]): Capability[] {
@@ -202,15 +226,17 @@ export function createKernel(options: KernelOptions) {
     const count = revoke(tables, cap)
     const live = actors.get(cap.target)
     if (!live) return count
-    for (const item of live.queue.take(({ cap: { revoked } }) => revoked))
-      refuseQueued(item, check(item.cap, item.kind, Date.now()) as Fault)
+    for (const item of live.queue.take(({ way }) => way.cap.revoked))
+      refuseQueued(item, check(item.way.cap, item.event.type, Date.now()) as Fault)
     return count
   }
 
   function refuseQueued(item: Item, error: Fault): void {
-    deadLetters.add({ from: item.from, slot: '(queued)', kind: item.kind, error })
-    discard(tables, item.caps)
-    if (item.request !== null) requests.close(item.request)?.answer({ error })
+    const { way, event, extra } = item
+    const { request } = event.from
+    deadLetters.add({ from: way.badge.from, slot: '(queued)', kind: event.type, error })
+    if (extra) discard(tables, extra.caps)
+    if (request !== null) requests.close(request)?.answer({ error })
   }
 
   /** The kernel answers for the target, and tells the target to stop caring. */
@@ -219,7 +245,7 @@ export function createKernel(options: KernelOptions) {
     if (!request) return
     aborts.get(id)?.abort()
     const live = actors.get(request.to)
-    const waited = live?.queue.take((item) => item.request === id) ?? []
+    const waited = live?.queue.take(({ event }) => event.from.request === id) ?? []
     if (live && waited.length === 0) {
       live.port?.send({ t: 'cancel', request: id })
       if (error.code === 'deadline' && onDemand.of(live.entry)) live.port?.kill()
@@ -227,39 +253,50 @@ export function createKernel(options: KernelOptions) {
     request.answer({ error })
   }
 
-  function pump(live: Live<Item>, now = Date.now()): void {
-    while (live.state === 'running' && live.outstanding.size < deliveryWindow) {
-      const item = live.queue.shift()
-      if (!item) return
-      const error = check(item.cap, item.kind, now)
-      if (error) {
+  function pump(live: Live<Item>): void {
+    const { queue, outstanding } = live
+    // Others get their turn after as many as may be on their way to an actor elsewhere.
+    for (let left = deliveryWindow; left > 0 && live.state === 'running' && outstanding.size < deliveryWindow; left--) {
+      const item = queue.shift()
+      if (item === undefined) return
+      const { cap } = item.way
+      const error = cap.revoked || cap.changes ? check(cap, item.event.type, Date.now()) : null
+      if (error !== null) {
         refuseQueued(item, error)
         continue
       }
-      const n = live.nextDelivery++
-      const caps = item.caps.length === 0 ? noSlots : item.caps.map((cap) => install(tables, live.id, cap, null))
-      const { kind, body, request, badge, handle, trace } = item
-      const frame: Delivery = { t: 'msg', n, kind, body, from: { request, badge, caps } }
-      if (handle) frame.handle = handle.conn
-      if (trace !== null) frame.trace = trace
-      live.outstanding.add(frame)
-      if (handle) live.port?.sendHandle(handle.conn, handle.socket)
-      live.port?.send(frame)
+      item.n = live.nextDelivery++
+      if (item.extra !== null) handOverWith(live, item, item.extra)
+      if (!live.port?.deliver(item)) outstanding.add(item)
     }
+    schedule(live)
+  }
+
+  /** What travels with a message goes before it. */
+  function handOverWith({ id, port }: Live<Item>, { event }: Item, { caps, handle }: NonNullable<Item['extra']>): void {
+    if (caps.length > 0) event.from = { ...event.from, caps: caps.map((cap) => install(tables, id, cap, null)) }
+    if (handle) port?.sendHandle(handle.conn, handle.socket)
   }
 
   function runNative(native: Native, item: Item): void {
-    const { request } = item
+    const { event, way, extra } = item
+    const { request } = event.from
     const abort = new AbortController()
     if (request !== null) aborts.set(request, abort)
     const part = (body: unknown) => requests.get(request ?? -1)?.part(body)
     void native
-      .handle(item.kind, item.body as never, { id: item.from, badge: item.badge, caps: item.caps, part, signal: abort.signal })
+      .handle(event.type, event.body as never, {
+        id: way.badge.from,
+        badge: way.badge,
+        caps: extra?.caps ?? noCaps,
+        part,
+        signal: abort.signal,
+      })
       .then(
         ({ body, caps = [] }) => request !== null && requests.close(request)?.answer({ body, caps }),
         (error: unknown) => {
           if (request !== null) requests.close(request)?.answer({ error: asFault(error) })
-          else options.log('error', native.id, `"${item.kind}" failed: ${String(error)}`)
+          else options.log('error', native.id, `"${event.type}" failed: ${String(error)}`)
         },
       )
       .finally(() => request !== null && aborts.delete(request))
@@ -275,12 +312,17 @@ export function createKernel(options: KernelOptions) {
 
   /** An actor ended: the kernel answers for it, and cancels what it had asked of others. `left` waits for its next life. */
   function abandon(live: Live<Item>, left: readonly Item[]): void {
-    const { id, queue, retryAfterMs } = live
+    const { id, state, degraded, queue, retryAfterMs } = live
     const cause = live.lastExit ?? 'stopped'
-    const comesBack = live.state === 'down' && !live.degraded
+    const comesBack = state === 'down' && !degraded
     for (const item of comesBack ? [] : queue.take(() => true))
-      deadLetters.add({ from: item.from, slot: '(queued)', kind: item.kind, error: fault('actor-down', `${id} ended.`, { cause }) })
-    const waiting = new Set([...left, ...queue].map((item) => item.request))
+      deadLetters.add({
+        from: item.way.badge.from,
+        slot: '(queued)',
+        kind: item.event.type,
+        error: fault('actor-down', `${id} ended.`, { cause }),
+      })
+    const waiting = new Set([...left, ...queue].map(({ event }) => event.from.request))
     for (const request of requests.all()) {
       if (request.to === id && !waiting.has(request.id))
         requests.close(request.id)?.answer({
@@ -288,6 +330,12 @@ export function createKernel(options: KernelOptions) {
         })
       else if (request.from === id) giveUp(request.id, fault('cancelled', 'The requester ended.'))
     }
+  }
+
+  function forgetNative(id: ActorId): void {
+    const known = natives.get(id)
+    if (known) known.gone = true
+    natives.delete(id)
   }
 
   function announce(id: ActorId): void {
@@ -311,10 +359,13 @@ export function createKernel(options: KernelOptions) {
     actors,
     deadLetters,
     supervisor,
-    addNative: (native: Native) => void natives.set(native.id, native),
+    addNative(native: Native): void {
+      forgetNative(native.id)
+      natives.set(native.id, Receiver.ofNative(native))
+    },
     /** Ends a target that was added, and all that led to it. */
     removeNative(id: ActorId): void {
-      natives.delete(id)
+      forgetNative(id)
       removeActor(tables, id)
     },
     /** Gives an endpoint of the daemon or a test the capabilities named, and a way to use them. */
@@ -322,6 +373,7 @@ export function createKernel(options: KernelOptions) {
       for (const { name, target, limits, reason } of grants) grant(id, name, target, limits, reason)
       return createEndpoint({
         send: (slot, kind, body, more) => send(id, slot, kind, body, more),
+        post: (slot, kind, body) => post(id, slot, kind, body),
         install: (cap, name) => void install(tables, id, cap, name),
         cancel: (request) => giveUp(request, fault('cancelled', 'The requester cancelled.')),
         consumed: (request) => returnCredit(request, 1),
@@ -400,4 +452,8 @@ export function createKernel(options: KernelOptions) {
     for (const [slot, { name }] of tables.clists.get(id) ?? []) if (name !== null) slots[name] = slot
     return slots
   }
+}
+
+function extraOf(caps: readonly Capability[], handle: SendOptions['handle'], trace: string | undefined): Delivery['extra'] {
+  return caps === noCaps && handle === undefined && trace === undefined ? null : { caps, handle: handle ?? null, trace: trace ?? null }
 }

@@ -1,15 +1,15 @@
 /** Actors as the kernel sees them alive: started, watched, restarted, stopped. Groups decide (supervisor.ts); this file carries it out. */
 import { z } from 'zod'
 import type { ActorId } from './capabilities.ts'
+import { type Delivery, Unacknowledged } from './delivery.ts'
 import { fromActor, type FromActor, type Note, type Out } from './frames.ts'
 import { createGroup, type Group } from './group.ts'
 import { defaultIntensity, defaultPeriodMs, stopMs } from './limits.ts'
 import { Mailbox } from './mailbox.ts'
 import type { ActorEntry, Port, StartActor } from './placement.ts'
-import type { Target } from './router.ts'
+import type { Receiver } from './receiver.ts'
 import type { Strategy } from './supervisor.ts'
 import type { Permissions, Placement } from './types.ts'
-import { type Delivery, Unacknowledged } from './unacknowledged.ts'
 
 export type Live<Item> = {
   id: ActorId
@@ -36,7 +36,9 @@ export type Live<Item> = {
   facts: Record<string, boolean>
   startedAt: number
   /** As the router sees it; made when it is first asked about. */
-  target: Target | null
+  receiver: Receiver<Item> | null
+  /** It waits for its turn to be handed what is in its mailbox. */
+  ready: boolean
 }
 
 const checked = z.compile(fromActor)
@@ -64,7 +66,8 @@ function dormant<Item>(entry: ActorEntry, id: ActorId, params: Record<string, un
     retryAfterMs: 0,
     facts: {},
     startedAt: 0,
-    target: null,
+    receiver: null,
+    ready: false,
   }
 }
 

@@ -2,25 +2,23 @@
 export class Mailbox<Item> {
   private items: (Item | undefined)[] = []
   private head = 0
-
-  get length(): number {
-    return this.items.length - this.head
-  }
+  private tail = 0
+  /** How many wait. A field and not computed when asked: it is asked with every message. Written here only. */
+  length = 0
 
   push(item: Item): void {
-    this.items.push(item)
+    this.items[this.tail++] = item
+    this.length++
   }
 
   shift(): Item | undefined {
+    if (this.length === 0) return undefined
+    this.length--
     const item = this.items[this.head]
-    if (item === undefined) return undefined
     this.items[this.head++] = undefined
-    if (this.head === this.items.length) this.clear()
+    if (this.length === 0) this.clear()
     // What was taken is let go now and then, at a cost that spreads over the takes.
-    else if (this.head >= 1_024 && this.head * 2 >= this.items.length) {
-      this.items = this.items.slice(this.head)
-      this.head = 0
-    }
+    else if (this.head >= 1_024 && this.head * 2 >= this.tail) this.hold(this.items.slice(this.head, this.tail))
     return item
   }
 
@@ -28,19 +26,25 @@ export class Mailbox<Item> {
   take(fits: (item: Item) => boolean): Item[] {
     const all = [...this]
     const taken = all.filter(fits)
-    if (taken.length > 0) {
-      this.items = all.filter((item) => !fits(item))
-      this.head = 0
-    }
+    if (taken.length > 0) this.hold(all.filter((item) => !fits(item)))
     return taken
   }
 
   *[Symbol.iterator](): Generator<Item> {
-    for (let at = this.head; at < this.items.length; at++) yield this.items[at] as Item
+    for (let at = this.head; at < this.tail; at++) yield this.items[at] as Item
   }
 
-  private clear(): void {
-    this.items = []
+  private hold(items: (Item | undefined)[]): void {
+    this.items = items
     this.head = 0
+    this.tail = items.length
+    this.length = items.length
+  }
+
+  /** A small list is kept for what comes next. */
+  private clear(): void {
+    if (this.items.length > 64) this.items = []
+    this.head = 0
+    this.tail = 0
   }
 }

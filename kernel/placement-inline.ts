@@ -1,6 +1,8 @@
 /** Inline placement: the host runs in the kernel's own thread. For tests, the checker, and small trusted actors that do no I/O. */
+import { frameOf } from './delivery.ts'
 import { createHost } from './host.ts'
 import type { Port, PortEvents, StartSpec } from './placement.ts'
+import { soon } from './soon.ts'
 
 export async function startInline(spec: StartSpec, events: PortEvents): Promise<Port> {
   const actor = await spec.entry.load()
@@ -16,19 +18,27 @@ export async function startInline(spec: StartSpec, events: PortEvents): Promise<
     { send: toKernel, stopped: () => exit('stopped', true) },
     { freeze: process.env['NODE_ENV'] !== 'production' },
   )
-  const toHost = inTurns(host.receive, () => alive)
   // After the caller has its port.
   setImmediate(() => alive && events.frame({ t: 'ready', facts: {} }))
   return {
     pid: null,
     fds: spec.fds,
-    send: toHost,
+    // At once: the host does not call back from within, and the kernel hands over in a turn of its own.
+    send(frame) {
+      if (alive) host.receive(frame)
+    },
+    deliver(delivery) {
+      if (!alive) return false
+      if (delivery.extra === null) return host.deliver(delivery.n, delivery.event)
+      host.receive(frameOf(delivery))
+      return false
+    },
     sendHandle: (conn, socket) => queueMicrotask(() => alive && host.handle(conn, socket)),
     kill: () => exit('killed', false),
   }
 }
 
-/** Frames change hands through the microtask queue, all that came meanwhile at once, so that neither side re-enters the other. */
+/** Frames reach the kernel through the microtask queue, all that came meanwhile at once, so that a step never runs the kernel from within. */
 function inTurns<Frame>(take: (frame: Frame) => void, alive: () => boolean): (frame: Frame) => void {
   let waiting: Frame[] = []
   const turn = (): void => {
@@ -37,7 +47,7 @@ function inTurns<Frame>(take: (frame: Frame) => void, alive: () => boolean): (fr
     for (const frame of frames) if (alive()) take(frame)
   }
   return (frame) => {
-    if (waiting.length === 0) queueMicrotask(turn)
+    if (waiting.length === 0) soon(turn)
     waiting.push(frame)
   }
 }

@@ -11,6 +11,7 @@ import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { hostFile } from './attempts.ts'
 import { codeCacheFor } from './code-cache.ts'
+import { frameOf } from './delivery.ts'
 import { jailOf } from './jail.ts'
 import { actorHeapMiB, actorYoungMiB } from './limits.ts'
 import type { Port, PortEvents, StartSpec } from './placement.ts'
@@ -114,6 +115,10 @@ export async function startProcess(spec: StartSpec, events: PortEvents): Promise
     send(frame) {
       if (frame.t === 'stop') asked = true
       send(frame)
+    },
+    deliver(delivery) {
+      send(frameOf(delivery))
+      return false
     },
     sendHandle: (conn, socket) => void child.send({ conn }, socket),
     kill: () => kill(null),

@@ -3,6 +3,7 @@
  * nothing that meets outside bytes runs here. For actors that compute a lot and touch nothing.
  */
 import { MessageChannel, Worker } from 'node:worker_threads'
+import { frameOf } from './delivery.ts'
 import { actorHeapMiB } from './limits.ts'
 import type { Port, PortEvents, StartSpec } from './placement.ts'
 import type { ThreadStart } from './thread-entry.ts'
@@ -37,6 +38,10 @@ export async function startThread(spec: StartSpec, events: PortEvents): Promise<
     send(frame) {
       if (frame.t === 'stop') asked = true
       port.postMessage(frame)
+    },
+    deliver(delivery) {
+      port.postMessage(frameOf(delivery))
+      return false
     },
     sendHandle: () => events.log('a thread cannot take a socket'),
     kill: () => void worker.terminate(),

@@ -1,5 +1,6 @@
 /** Where an actor runs, behind one interface. The kernel knows nothing else about inline functions, threads or processes. */
 import type { Socket } from 'node:net'
+import type { Delivery } from './delivery.ts'
 import type { ToActor } from './frames.ts'
 import type { Actor, Manifest, Permissions, Protocol } from './types.ts'
 
@@ -37,6 +38,8 @@ export type Port = {
   /** Where inherited descriptors ended up in the actor. */
   readonly fds: Readonly<Record<string, number>>
   send(frame: ToActor): void
+  /** True: it is handled already, and no acknowledgement follows. */
+  deliver(delivery: Delivery): boolean
   sendHandle(conn: number, socket: Socket): void
   /** Ends it now. `exit` follows. */
   kill(): void

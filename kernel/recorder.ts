@@ -10,9 +10,6 @@ export function createRecorder(stepper: Stepper) {
   let chars = 0
 
   return {
-    get on() {
-      return salt !== null
-    },
     start(input: unknown, snapshot: Snapshot, commands: readonly Command[], given: string): Note {
       salt = given
       const { value } = snapshot

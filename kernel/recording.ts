@@ -1,11 +1,11 @@
 /** The kernel's part of the message log: puts what actors note about their steps into it, each under its span. */
 import { randomBytes } from 'node:crypto'
+import type { Delivery } from './delivery.ts'
 import type { Note } from './frames.ts'
 import type { Live } from './lifecycle.ts'
 import type { MessageLog } from './message-log.ts'
 import { maxSpanChars } from './limits.ts'
 import { encode } from './transcript.ts'
-import type { Delivery } from './unacknowledged.ts'
 
 type Recording<Item> = {
   transcript: string | null
@@ -43,7 +43,7 @@ export function recording<Item>(log: MessageLog | null): Recording<Item> {
   return {
     transcript: salt,
     noted(live, { event, value, did, digest, error, begins }, delivery) {
-      const input = event ?? (delivery ? encode({ type: delivery.kind, body: delivery.body, from: delivery.from }, salt) : null)
+      const input = event ?? (delivery ? encode(delivery.event, salt) : null)
       // An actor that says it took a step on nothing: not ours to believe, and nothing a replay could use.
       if (input === null) return
       const known = spans.get(live)
@@ -52,7 +52,8 @@ export function recording<Item>(log: MessageLog | null): Recording<Item> {
       const span = current ?? begin(live, begins ?? '{}')
       span.chars += input.length + value.length + did.reduce((sum, text) => sum + text.length, 0)
       if (span.chars > maxSpanChars) span.id = null
-      if (span.id !== null) log.add(span.id, span.n++, delivery?.from.badge.session ?? null, { event: input, value, did, digest, error })
+      if (span.id !== null)
+        log.add(span.id, span.n++, delivery?.event.from.badge.session ?? null, { event: input, value, did, digest, error })
       if (begins !== undefined && !isStart) begin(live, begins)
     },
     whenDurable: (tell) => log.whenDurable(tell),

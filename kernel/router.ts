@@ -18,10 +18,10 @@
  *
  * `deadline` and `cancelled` come later, from time and from the requester (kernel.ts).
  */
-import { type ActorId, type Capability, derivable, lookup, type Tables } from './capabilities.ts'
+import { type ActorId, type Capability, derivable, find, type Held, lookup, type Tables } from './capabilities.ts'
 import { fault } from './errors.ts'
 import { unpayable } from './metering.ts'
-import type { Badge, Delegation, Fault, KindSchema, Limits, Protocol } from './types.ts'
+import type { Badge, Delegation, Fault, From, KindSchema, Limits, Protocol } from './types.ts'
 import { invalid } from './validation.ts'
 
 export type Delivered = { ok: true; cap: Capability; target: ActorId; badge: Badge }
@@ -32,16 +32,15 @@ export type Refused = { ok: false; error: Fault }
  * Refusals: `no-capability`, `revoked`, `attenuated`, `expired`, `quota`.
  */
 export function route(tables: Tables, sender: ActorId, slot: number | string, kind: string, now: number, bytes = 0): Delivered | Refused {
-  const cap = lookup(tables, sender, slot)
-  const error = cap ? forbidden(tables, cap, kind, now, bytes) : unheld(sender, slot)
-  if (!cap || error) return refused(error as Fault)
-  return { ok: true, cap, target: cap.target, badge: badgeOf(sender, cap) }
+  const held = find(tables, sender, slot)
+  if (!held) return refused(unheld(sender, slot))
+  const { cap, badge } = held
+  const error = forbidden(tables, cap, kind, now, bytes)
+  return error ? refused(error) : { ok: true, cap, target: cap.target, badge }
 }
 
 const unheld = (sender: ActorId, slot: number | string): Fault =>
   fault('no-capability', `${sender} holds no capability ${JSON.stringify(slot)}.`, { rule: 'capability table' })
-
-const badgeOf = (sender: ActorId, { limits }: Capability): Badge => ({ from: sender, session: limits.session ?? null, limits })
 
 /** Why a capability that is held does not allow it now, or null. */
 function forbidden(tables: Tables, cap: Capability, kind: string, now: number, bytes: number): Fault | null {
@@ -64,58 +63,126 @@ export function check(cap: Capability, kind: string, now: number): Fault | null 
 /** The receiver as the router sees it. */
 export type Target = {
   protocol: Protocol
-  waiting: number
+  /** What waits for it. */
+  queue: { readonly length: number }
+  /** How many may. */
   mailbox: number
   /** Why requests are not taken on, when it keeps failing. */
   failing: { cause: string; retryAfterMs: number } | null
+  /** It is not there any more, and this will never say anything else. */
+  gone: boolean
 }
-export type Message = {
-  from: ActorId
-  slot: number | string
-  kind: string
-  body: unknown
-  /** Whether an answer is expected: messages that expect none wait even for an actor that keeps failing. */
-  request: boolean
-  delegations: readonly Delegation[]
+/** What a decision rests on. */
+export type World<To extends Target = Target> = {
+  tables: Tables
+  targetOf(id: ActorId): To | null
+  /** Bytes of a body on the wire; asked only when something counts them. */
+  sizeOf(body: unknown): number
+  /** Epoch ms; asked only when something depends on it. */
+  clock(): number
 }
 /** What is to be derived for the receiver, already narrowed. */
 export type Handover = { parent: Capability; limits: Limits; reason: string }
-export type Decision = (Delivered & { schema: KindSchema; handovers: readonly Handover[]; bytes: number }) | Refused
+/**
+ * How messages of one kind get from a slot to their receiver, found out once: the kind is allowed and known. Whether it may be used is
+ * asked each time.
+ */
+export type Way<To extends Target = Target> = {
+  ok: true
+  cap: Capability
+  target: To
+  badge: Badge
+  /** What a message says of itself that expects no answer and hands nothing over. */
+  plain: From
+  schema: KindSchema
+  handovers: readonly Handover[]
+  /** Of the body, when something counts them. */
+  bytes: number
+}
+export type Decision<To extends Target = Target> = Way<To> | Refused
 
-const nothing: readonly Handover[] = []
+const nothing: readonly Handover[] = Object.freeze([])
+const noSlots: readonly number[] = Object.freeze([])
 
 /**
  * Everything that can be known when a message is sent.
- * @param sizeOf bytes of a body on the wire; asked only when something counts them
+ * @param request whether an answer is expected: messages that expect none wait even for an actor that keeps failing
  */
-export function decide(
-  tables: Tables,
-  targetOf: (id: ActorId) => Target | null,
-  sizeOf: (body: unknown) => number,
-  message: Message,
-  now: number,
-): Decision {
-  const { from, slot, kind, body, request, delegations } = message
-  // As `route` does, without what it returns: this is where every message passes.
-  const cap = lookup(tables, from, slot)
-  if (!cap) return refused(unheld(from, slot))
-  const no = forbidden(tables, cap, kind, now, 0)
+export function decide<To extends Target>(
+  world: World<To>,
+  from: ActorId,
+  slot: number | string,
+  kind: string,
+  body: unknown,
+  request: boolean,
+  delegations: readonly Delegation[],
+): Decision<To> {
+  const held = find(world.tables, from, slot)
+  if (held === null) return refused(unheld(from, slot))
+  const known = held.wayOf(kind) as Way<To> | undefined
+  if (known === undefined || known.cap.revoked || known.cap.changes || known.target.gone || delegations.length > 0)
+    return decideAnew(world, held, kind, body, request, delegations)
+  return unfit(known, kind, body) ?? crowded(known, request) ?? known
+}
+
+/** With every question asked: what was found out before does not settle them, or something travels with the message. */
+function decideAnew<To extends Target>(
+  world: World<To>,
+  held: Held,
+  kind: string,
+  body: unknown,
+  request: boolean,
+  delegations: readonly Delegation[],
+): Decision<To> {
+  const { tables } = world
+  const { cap, badge } = held
+  const no = forbidden(tables, cap, kind, cap.changes ? world.clock() : 0, 0)
   if (no) return refused(no)
-  const target = targetOf(cap.target)
+  const way = findWay(held, world, kind)
+  if (!way.ok) return way
+  const misfit = unfit(way, kind, body)
+  if (misfit) return misfit
+  // Measured only now that it is known to be plain: an encoder would follow a cycle for ever.
+  const bytes = cap.metered ? world.sizeOf(body) : 0
+  const unpaid = cap.metered ? unpayable(tables, cap, bytes, world.clock()) : null
+  if (unpaid) return refused(unpaid)
+  const handovers = delegations.length === 0 ? nothing : plan(tables, badge.from, delegations)
+  if ('code' in handovers) return refused(handovers)
+  return crowded(way, request) ?? { ...way, handovers, bytes }
+}
+
+function unfit({ cap, schema }: Way, kind: string, body: unknown): Refused | null {
+  const problem = invalid(schema.body, body)
+  return problem === null ? null : refused(malformed(cap, kind, problem))
+}
+
+function crowded(way: Way, request: boolean): Refused | null {
+  const { target } = way
+  if (target.queue.length >= target.mailbox) return full(way)
+  return request && target.failing !== null ? failing(way) : null
+}
+
+// Apart, like other refusals of every message's path: what is short is compiled into its callers.
+const full = ({ cap }: Way): Refused => refused(fault('overloaded', `${cap.target} has too many messages waiting.`))
+const failing = ({ cap, target }: Way): Refused => refused(fault('actor-down', `${cap.target} keeps failing.`, target.failing ?? {}))
+
+function findWay<To extends Target>(held: Held, world: World<To>, kind: string): Decision<To> {
+  const known = held.wayOf(kind) as Way<To> | undefined
+  if (known !== undefined && !known.target.gone) return known
+  const { cap, badge } = held
+  const target = world.targetOf(cap.target)
   if (!target) return refused(fault('actor-down', `${cap.target} is not running.`))
   const schema = Object.hasOwn(target.protocol, kind) ? target.protocol[kind] : undefined
-  const problem = schema ? invalid(schema.body, body) : `${cap.target} knows no message "${kind}"`
-  if (!schema || problem) return refused(fault('malformed', `"${kind}" to ${cap.target} is malformed.`, { cause: problem ?? '' }))
-  // Measured only now that it is known to be plain: an encoder would follow a cycle for ever.
-  const bytes = cap.metered ? sizeOf(body) : 0
-  const unpaid = cap.metered ? unpayable(tables, cap, bytes, now) : null
-  if (unpaid) return refused(unpaid)
-  const handovers = delegations.length === 0 ? nothing : plan(tables, from, delegations)
-  if (handovers !== nothing && 'code' in handovers) return refused(handovers)
-  if (target.waiting >= target.mailbox) return refused(fault('overloaded', `${cap.target} has too many messages waiting.`))
-  if (request && target.failing) return refused(fault('actor-down', `${cap.target} keeps failing.`, target.failing))
-  return { ok: true, cap, target: cap.target, badge: badgeOf(from, cap), schema, handovers: handovers as readonly Handover[], bytes }
+  if (!schema) return refused(malformed(cap, kind, `${cap.target} knows no message "${kind}"`))
+  const plain: From = { request: null, badge, caps: noSlots }
+  const way: Way<To> = { ok: true, cap, target, badge, plain, schema, handovers: nothing, bytes: 0 }
+  // Kinds come from senders; those kept are of the receiver's protocol, which has few.
+  held.keep(kind, way)
+  return way
 }
+
+const malformed = (cap: Capability, kind: string, cause: string): Fault =>
+  fault('malformed', `"${kind}" to ${cap.target} is malformed.`, { cause })
 
 /** What a message hands over; all or nothing. Passing on derives always, so that revoking the giver's copy ends the taker's. */
 export function plan(tables: Tables, from: ActorId, delegations: readonly Delegation[]): Handover[] | Fault {

@@ -203,3 +203,21 @@ export function stateValue(root: Node, active: readonly Node[]): unknown {
   }
   return valueOf(root)
 }
+
+/** A state and all below it. */
+export function everyNode(node: Node): Node[] {
+  return [node, ...Object.values(node.states as Record<string, Node>).flatMap(everyNode)]
+}
+
+/** Whether an event type falls under a descriptor: `*`, or a prefix of whole words such as `vm.*`. */
+export function matches(type: string, descriptor: string): boolean {
+  if (descriptor === '*') return true
+  if (!descriptor.endsWith('.*')) return false
+  const wanted = descriptor.split('.')
+  const words = type.split('.')
+  for (const [index, word] of wanted.entries()) {
+    if (word === '*') return index === wanted.length - 1
+    if (word !== words[index]) return false
+  }
+  return true
+}

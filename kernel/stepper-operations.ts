@@ -3,7 +3,9 @@
  * the dialect. What the dialect lacks (children, foreign sends, logging, computed outputs) is `Foreign`, and the machine then runs on xstate.
  */
 import { and, type AnyStateMachine, matchesState, not, or, stateIn } from 'xstate'
+import type { Command } from './stepper.ts'
 import type { Node } from './stepper-graph.ts'
+import type { Outgoing } from './types.ts'
 
 export type Event = { type: string; [key: string]: unknown }
 /** Contexts differ per machine; its own functions take them back as they were given. */
@@ -39,15 +41,39 @@ export type Where = { nodes: readonly Node[]; value: unknown }
 export type Guard = (context: Context, event: Event, where: Where) => boolean
 type Computed = unknown
 
+/** A function of the whole context, or what becomes of each key that changes. */
+export type Assignment = ((args: object, params: unknown) => object) | readonly { key: string; value: Computed }[]
+
+/** All of one shape, `what` being of the kind that `do` says: whoever goes through a list of them reads each in the same way. */
+type Shaped<Do extends string, What> = { do: Do; what: What; params: Computed; id: unknown; delay: Computed }
 export type Operation =
-  | { do: 'assign'; assignment: Computed; params: Computed }
-  | { do: 'emit'; event: Computed; params: Computed }
-  | { do: 'raise'; event: Computed; id: unknown; delay: Computed; params: Computed }
-  | { do: 'cancel'; id: Computed; params: Computed }
-  | { do: 'enqueue'; collect: (args: object, params: unknown) => void; params: Computed }
-  | { do: 'effect'; name: string; params: Computed }
+  | Shaped<'assign', Assignment>
+  /** The message. */
+  | Shaped<'emit', Computed>
+  /** The event. */
+  | Shaped<'raise', Computed>
+  /** The id. */
+  | Shaped<'cancel', Computed>
+  | Shaped<'enqueue', (args: object, params: unknown) => void>
+  /** Its name. */
+  | Shaped<'effect', string>
   /** A compound or parallel state is finished: its `onDone` may fire within the same step. */
-  | { do: 'finish'; event: Event }
+  | Shaped<'finish', Event>
+
+export function shaped(
+  what: Pick<Operation, 'do' | 'what'>,
+  { params, id, delay }: { params?: Computed; id?: unknown; delay?: Computed } = {},
+): Operation {
+  return { do: what.do, what: what.what, params, id, delay } as Operation
+}
+
+export function assigning(assignment: unknown, params: Computed): Operation {
+  const what =
+    typeof assignment === 'function'
+      ? (assignment as Extract<Assignment, (...given: never) => object>)
+      : Object.entries(assignment as object).map(([key, value]) => ({ key, value: value as unknown }))
+  return shaped({ do: 'assign', what }, { params })
+}
 
 type Marked = {
   type?: string
@@ -115,19 +141,20 @@ export function createVocabulary(machine: AnyStateMachine) {
     const name = inline ? action.name || '(anonymous)' : typeof action === 'string' ? action : String((action as { type: unknown }).type)
     const resolved = inline ? action : implementations.actions[name]
     const params = inline || typeof action === 'string' ? undefined : (action as { params?: unknown }).params
-    if (typeof resolved !== 'function' || !('resolve' in resolved)) return { do: 'effect', name, params }
+    if (typeof resolved !== 'function' || !('resolve' in resolved)) return shaped({ do: 'effect', what: name }, { params })
     const marked = resolved as unknown as Marked
+    const { id, delay: after } = marked
     switch (marked.type) {
       case 'xstate.assign':
-        return { do: 'assign', assignment: marked['assignment'], params }
+        return assigning(marked['assignment'], params)
       case 'xstate.emit':
-        return { do: 'emit', event: marked['event'], params }
+        return shaped({ do: 'emit', what: marked['event'] }, { params })
       case 'xstate.raise':
-        return { do: 'raise', event: marked['event'], id: marked['id'], delay: marked['delay'], params }
+        return shaped({ do: 'raise', what: marked['event'] }, { params, id, delay: after })
       case 'xstate.cancel':
-        return { do: 'cancel', id: marked['sendId'], params }
+        return shaped({ do: 'cancel', what: marked['sendId'] }, { params })
       case 'xstate.enqueueActions':
-        return { do: 'enqueue', collect: marked['collect'] as never, params }
+        return shaped({ do: 'enqueue', what: marked['collect'] as never }, { params })
       default:
         throw new Foreign(marked.type ?? name)
     }
@@ -146,4 +173,31 @@ export function createVocabulary(machine: AnyStateMachine) {
 /** A value of the config that may be a function of context and event. */
 export function computed(value: Computed, args: object, params?: unknown): unknown {
   return typeof value === 'function' ? (value as (args: object, params: unknown) => unknown)(args, params) : value
+}
+
+/** What entering a final state, or the last one of a parallel state, raises. */
+export const doneIn = ({ id }: Node): Operation =>
+  shaped({ do: 'finish', what: { type: `xstate.done.state.${id}`, output: undefined } satisfies Event })
+
+/** Params of an operation, which may be computed. */
+export const paramsOf = ({ params }: Operation, args: Args): unknown => (typeof params === 'function' ? computed(params, args) : params)
+
+/** What an operation asks for that is no more than a command. */
+export function commanded(operation: Extract<Operation, { do: 'emit' | 'effect' | 'cancel' }>, context: Context, event: Event): Command {
+  const args = new Args(context, event)
+  const params = paramsOf(operation, args)
+  if (operation.do === 'emit') return { do: 'emit', message: computed(operation.what, args, params) as Outgoing }
+  if (operation.do === 'effect') return { do: 'effect', name: operation.what, params: (params ?? {}) as Record<string, unknown> }
+  return { do: 'dropTimer', id: String(computed(operation.what, args, params)) }
+}
+
+/** The context an assignment leads to: a new one, each of its functions asked with the one before. */
+export function assigned(operation: Extract<Operation, { do: 'assign' }>, context: Context, event: Event): Context {
+  const { what } = operation
+  const args = new Args(context, event)
+  const params = paramsOf(operation, args)
+  if (typeof what === 'function') return Object.assign({}, context, what(args, params))
+  const next: Record<string, unknown> = { ...context }
+  for (const { key, value } of what) next[key] = computed(value, args, params)
+  return next
 }

@@ -10,18 +10,34 @@ import { maxMicrosteps } from './limits.ts'
 import type { Command, Persisted, Snapshot, Step, Stepper } from './stepper.ts'
 import {
   entrySet,
+  everyNode,
   exitSet,
   type History,
   isAtomic,
   isFinished,
+  matches,
   type Node,
   properAncestors,
   recordHistory,
   stateValue,
   withoutConflicts,
 } from './stepper-graph.ts'
-import { Args, computed, type Context, createVocabulary, type Event, Foreign, type Guard, type Operation } from './stepper-operations.ts'
-import type { Outgoing } from './types.ts'
+import {
+  Args,
+  assigned,
+  assigning,
+  commanded,
+  computed,
+  type Context,
+  createVocabulary,
+  doneIn,
+  type Event,
+  Foreign,
+  type Guard,
+  type Operation,
+  paramsOf,
+  shaped,
+} from './stepper-operations.ts'
 
 type Candidate = {
   id: number
@@ -33,21 +49,30 @@ type Candidate = {
   /** Itself, as the set of transitions it mostly is. */
   alone: readonly Candidate[]
 }
+/** A candidate in a configuration, and what it does there when it is the only one; found out when it is first chosen. */
+type Choice = { candidate: Candidate; move: Move | null }
 /** Regions are asked first; without an answer from any of them, the first candidate whose guard holds. */
-type Selector = { regions: readonly Selector[]; candidates: readonly Candidate[] }
-/** What a set of transitions does. `same`: the configuration does not change. */
-type Move = { operations: readonly Operation[]; next: Configuration; same: boolean; done: boolean }
+type Selector = { regions: readonly Selector[]; choices: readonly Choice[] }
+/**
+ * What a set of transitions does. `same`: the configuration does not change. `short`: it is all that a step does, because it raises nothing and
+ * leads to where nothing happens by itself. `handles`: it changes something whatever its operations come to.
+ */
+type Move = { operations: readonly Operation[]; next: Configuration; same: boolean; done: boolean; short: boolean; handles: boolean }
 
 type Configuration = {
   nodes: readonly Node[]
   history: History
   value: unknown
   on: Map<string, Selector>
+  /** The event type that was asked for last, and its selector: events come in runs. */
+  lastType: string | null
+  last: Selector
   /** Per atomic state, innermost first. */
   always: readonly (readonly Candidate[])[]
   moves: Map<number | string, Move>
 }
 
+const noSelector: Selector = Object.freeze({ regions: [], choices: [] })
 const none: readonly Candidate[] = Object.freeze([])
 /** Frozen: whoever would add to it is told. */
 const nothing: Command[] = Object.freeze([]) as never
@@ -125,27 +150,41 @@ export function createTableStepper(machine: AnyStateMachine): Stepper {
       .filter(isAtomic)
       .map((node) => [node, ...properAncestors(node)].flatMap((at) => alwaysOf.get(at) ?? []))
       .filter((list) => list.length > 0)
-    const made: Configuration = { nodes, history, value: stateValue(root, nodes), on: new Map(), always, moves: new Map() }
+    const made: Configuration = {
+      nodes,
+      history,
+      value: stateValue(root, nodes),
+      on: new Map(),
+      lastType: null,
+      last: noSelector,
+      always,
+      moves: new Map(),
+    }
     configurations.set(key, made)
     return made
   }
 
   function selector(at: Configuration, type: string): Selector {
+    if (type === at.lastType) return at.last
     const known = at.on.get(type)
-    if (known) return known
+    if (known) {
+      at.lastType = type
+      at.last = known
+      return known
+    }
     const made = select(root, at, type)
     // Event types come from outside; only those the machine knows are worth a row.
-    if (made.candidates.length > 0 || made.regions.length > 0) at.on.set(type, made)
+    if (made.choices.length > 0 || made.regions.length > 0) at.on.set(type, made)
     return made
   }
 
   function select(node: Node, at: Configuration, type: string): Selector {
-    const own = candidatesFor(node, type)
+    const own = candidatesFor(node, type).map((one): Choice => ({ candidate: one, move: null }))
     const inner = at.nodes.filter((other) => other.parent === node).map((child) => select(child, at, type))
     const [first] = inner
     // A chain of single children is one list: the innermost that answers wins.
-    if (inner.length === 1 && first) return { regions: first.regions, candidates: [...first.candidates, ...own] }
-    return { regions: inner.filter(({ regions, candidates }) => regions.length + candidates.length > 0), candidates: own }
+    if (inner.length === 1 && first) return { regions: first.regions, choices: [...first.choices, ...own] }
+    return { regions: inner.filter(({ regions, choices }) => regions.length + choices.length > 0), choices: own }
   }
 
   function candidatesFor(node: Node, type: string): Candidate[] {
@@ -189,7 +228,11 @@ export function createTableStepper(machine: AnyStateMachine): Stepper {
       for (const node of nodes) operations.push(...(exitOf.get(node) ?? []))
     }
     const same = history === at.history && nodes.length === at.nodes.length && at.nodes.every((node) => active.has(node))
-    const made: Move = { operations, next: same ? at : configuration(nodes, history), same, done }
+    const next = same ? at : configuration(nodes, history)
+    const short =
+      !done && next.always.length === 0 && !operations.some((one) => one.do === 'raise' || one.do === 'enqueue' || one.do === 'finish')
+    const handles = !same || operations.length > 0
+    const made: Move = { operations, next, same, done, short, handles }
     at.moves.set(key, made)
     return made
   }
@@ -198,10 +241,10 @@ export function createTableStepper(machine: AnyStateMachine): Stepper {
   function finish(node: Node, active: ReadonlySet<Node>, finished: Set<Node>, operations: Operation[]): boolean {
     const { parent } = node
     let ancestor = parent?.type === 'parallel' ? parent : parent?.parent
-    if (parent?.type === 'compound') operations.push({ do: 'finish', event: { type: `xstate.done.state.${parent.id}`, output: undefined } })
+    if (parent?.type === 'compound') operations.push(doneIn(parent))
     while (ancestor?.type === 'parallel' && !finished.has(ancestor) && isFinished(active, ancestor)) {
       finished.add(ancestor)
-      operations.push({ do: 'finish', event: { type: `xstate.done.state.${ancestor.id}`, output: undefined } })
+      operations.push(doneIn(ancestor))
       ancestor = ancestor.parent
     }
     return !ancestor
@@ -209,23 +252,25 @@ export function createTableStepper(machine: AnyStateMachine): Stepper {
 
   /** The transitions an event sets off; one of them is the very list it is always in. */
   function chosenFor(at: Configuration, context: Context, event: Event): readonly Candidate[] {
-    const { regions, candidates } = selector(at, event.type)
-    if (regions.length > 0) return choose({ regions, candidates }, context, event, at, [])
-    for (const item of candidates) if (item.guard === null || item.guard(context, event, at)) return item.alone
-    return none
+    const { regions, choices } = selector(at, event.type)
+    if (regions.length > 0) return choose({ regions, choices }, context, event, at, [])
+    return firstOf(choices, context, event, at)?.candidate.alone ?? none
   }
 
-  function choose({ regions, candidates }: Selector, context: Context, event: Event, at: Configuration, into: Candidate[]): Candidate[] {
+  function choose({ regions, choices }: Selector, context: Context, event: Event, at: Configuration, into: Candidate[]): Candidate[] {
     const before = into.length
     for (const region of regions) choose(region, context, event, at, into)
-    if (into.length > before) return into
-    for (const item of candidates) {
-      if (item.guard === null || item.guard(context, event, at)) {
-        into.push(item)
-        return into
-      }
-    }
+    const own = into.length > before ? null : firstOf(choices, context, event, at)
+    if (own) into.push(own.candidate)
     return into
+  }
+
+  function firstOf(choices: readonly Choice[], context: Context, event: Event, at: Configuration): Choice | null {
+    for (const choice of choices) {
+      const { guard } = choice.candidate
+      if (guard === null || guard(context, event, at)) return choice
+    }
+    return null
   }
 
   function chooseAlways(at: Configuration, context: Context, event: Event): readonly Candidate[] {
@@ -279,43 +324,31 @@ export function createTableStepper(machine: AnyStateMachine): Stepper {
 
     perform(operations: readonly Operation[]): void {
       for (const operation of operations) {
-        const args = new Args(this.now, this.current)
-        const params =
-          operation.do === 'finish'
-            ? undefined
-            : typeof operation.params === 'function'
-              ? computed(operation.params, args)
-              : operation.params
         switch (operation.do) {
           case 'assign':
-            this.now = updated(this.now, operation.assignment, args, params)
+            this.now = assigned(operation, this.now, this.current)
             this.moved = true
             break
-          case 'emit':
-            this.command({ do: 'emit', message: computed(operation.event, args, params) as Outgoing })
-            break
-          case 'effect':
-            this.command({ do: 'effect', name: operation.name, params: (params ?? {}) as Record<string, unknown> })
-            break
           case 'raise': {
-            const raised = computed(operation.event, args, params) as Event
+            const args = new Args(this.now, this.current)
+            const params = paramsOf(operation, args)
+            const raised = computed(operation.what, args, params) as Event
             const delayMs = vocabulary.delay(operation.delay, args, params)
             if (delayMs !== undefined) this.command({ do: 'timer', id: String(operation.id), event: raised, delayMs })
             else this.raise(raised)
             this.acted = true
             break
           }
-          case 'cancel':
-            this.command({ do: 'dropTimer', id: String(computed(operation.id, args, params)) })
+          case 'enqueue': {
+            const args = new Args(this.now, this.current)
+            this.perform(collected(operation.what, args, paramsOf(operation, args), this.where))
             break
-          case 'enqueue':
-            this.perform(collected(operation.collect, args, params, this.where))
-            break
+          }
           case 'finish':
-            this.raise(operation.event)
+            this.raise(operation.what)
             break
           default:
-            operation satisfies never
+            this.command(commanded(operation, this.now, this.current))
         }
       }
     }
@@ -341,12 +374,35 @@ export function createTableStepper(machine: AnyStateMachine): Stepper {
     }
   }
 
-  function run(at: Configuration, context: Context, event: Event, first: Move | null): Step {
+  /** A whole step of one short move. */
+  function runShort({ operations, next }: Move, context: Context, event: Event): Step {
+    let now = context
+    let commands: Command[] | null = null
+    for (const operation of operations) {
+      if (operation.do === 'assign') now = assigned(operation, now, event)
+      else {
+        const command = commanded(operation as Extract<Operation, { do: 'emit' }>, now, event)
+        if (commands) commands.push(command)
+        else commands = [command]
+      }
+    }
+    return { snapshot: new TableSnapshot(next, now, 'active'), commands: commands ?? nothing, handled: true }
+  }
+
+  function run(at: Configuration, context: Context, event: Event, begin: Move | null): Step {
     const running = new Running(at, context, event)
-    if (first) running.apply(first)
+    if (begin) running.apply(begin)
     running.settle()
     const snapshot = new TableSnapshot(running.where, running.now, running.done ? 'done' : 'active')
     return { snapshot, commands: running.commands ?? nothing, handled: running.changed || running.acted }
+  }
+
+  function stepFrom(snapshot: TableSnapshot, event: Event, begin: Move | null): Step {
+    const { at, context } = snapshot
+    // The common case of a message the state ignores: nothing to run.
+    if (begin === null && at.always.length === 0) return { snapshot, commands: nothing, handled: false }
+    const step = run(at, context, event, begin)
+    return step.handled ? step : { snapshot, commands: step.commands, handled: false }
   }
 
   /** What `enqueueActions` gathers; it runs after the gathering, each on the context the ones before it left. */
@@ -356,11 +412,11 @@ export function createTableStepper(machine: AnyStateMachine): Stepper {
       throw new Foreign(`enqueue.${name}`)
     }
     const enqueue = Object.assign((action: unknown) => void gathered.push(vocabulary.operation(action)), {
-      assign: (assignment: unknown) => void gathered.push({ do: 'assign', assignment, params: undefined }),
-      emit: (event: unknown) => void gathered.push({ do: 'emit', event, params: undefined }),
-      cancel: (id: unknown) => void gathered.push({ do: 'cancel', id, params: undefined }),
+      assign: (assignment: unknown) => void gathered.push(assigning(assignment, undefined)),
+      emit: (event: unknown) => void gathered.push(shaped({ do: 'emit', what: event })),
+      cancel: (id: unknown) => void gathered.push(shaped({ do: 'cancel', what: id })),
       raise: (event: unknown, options: { id?: unknown; delay?: unknown } = {}) =>
-        void gathered.push({ do: 'raise', event, id: options.id, delay: options.delay, params: undefined }),
+        void gathered.push(shaped({ do: 'raise', what: event }, options)),
       sendTo: foreign('sendTo'),
       sendParent: foreign('sendParent'),
       spawnChild: foreign('spawnChild'),
@@ -387,14 +443,17 @@ export function createTableStepper(machine: AnyStateMachine): Stepper {
     },
     step(snapshot, event) {
       if (!(snapshot instanceof TableSnapshot)) throw new TypeError('The snapshot is not of this stepper.')
+      if (snapshot.status === 'done') return { snapshot, commands: nothing, handled: false }
       const { at, context } = snapshot
-      if (snapshot.status === 'done') return { snapshot, commands: [], handled: false }
-      const chosen = chosenFor(at, context, event)
-      // The common case of a message the state ignores: nothing to run.
-      if (chosen.length === 0 && at.always.length === 0) return { snapshot, commands: [], handled: false }
-      const first = chosen.length > 0 ? move(at, chosen, false) : null
-      const step = run(at, context, event, first)
-      return step.handled ? step : { snapshot, commands: step.commands, handled: false }
+      const asked = selector(at, event.type)
+      if (asked.regions.length > 0) {
+        const chosen = choose(asked, context, event, at, [])
+        return stepFrom(snapshot, event, chosen.length > 0 ? move(at, chosen, false) : null)
+      }
+      const choice = firstOf(asked.choices, context, event, at)
+      if (choice === null) return stepFrom(snapshot, event, null)
+      const begin = (choice.move ??= move(at, choice.candidate.alone, false))
+      return begin.short && begin.handles ? runShort(begin, context, event) : stepFrom(snapshot, event, begin)
     },
     persist(snapshot): Persisted | null {
       if (!(snapshot instanceof TableSnapshot)) throw new TypeError('The snapshot is not of this stepper.')
@@ -417,20 +476,6 @@ export function createTableStepper(machine: AnyStateMachine): Stepper {
   }
 }
 
-/** The context an assignment leads to: a new one, each of its functions asked with the one before. */
-function updated(context: Context, assignment: unknown, args: Args, params: unknown): Context {
-  if (typeof assignment === 'function') return Object.assign({}, context, computed(assignment, args, params))
-  const next: Record<string, unknown> = { ...context }
-  // Not `Object.keys`, which makes a list: this runs with every message.
-  for (const key in assignment as object)
-    if (Object.hasOwn(assignment as object, key)) next[key] = computed((assignment as Record<string, unknown>)[key], args, params)
-  return next
-}
-
-function everyNode(node: Node): Node[] {
-  return [node, ...Object.values(node.states as Record<string, Node>).flatMap(everyNode)]
-}
-
 /** The states that are active first, and the ways to them. */
 function initialNodes(root: Node): Node[] {
   const found = new Set<Node>()
@@ -443,17 +488,4 @@ function initialNodes(root: Node): Node[] {
   }
   visit(root)
   return [...found]
-}
-
-/** Whether an event type falls under a descriptor: `*`, or a prefix of whole words such as `vm.*`. */
-function matches(type: string, descriptor: string): boolean {
-  if (descriptor === '*') return true
-  if (!descriptor.endsWith('.*')) return false
-  const wanted = descriptor.split('.')
-  const words = type.split('.')
-  for (const [index, word] of wanted.entries()) {
-    if (word === '*') return index === wanted.length - 1
-    if (word !== words[index]) return false
-  }
-  return true
 }

@@ -41,8 +41,21 @@ export type Stepper = {
 /** `nodes`: ids of the active states in their order; `history`: what each history state remembers. */
 export type Persisted = { nodes: string[]; history: Record<string, string[]>; context: unknown; status: Snapshot['status'] }
 
-/** The table, or xstate itself for a machine that uses what the table does not know. */
+const made = new WeakMap<AnyStateMachine, Stepper>()
+
+/**
+ * The table, or xstate itself for a machine that uses what the table does not know. One for all actors of a machine: what it keeps is about the
+ * machine, and where an actor is, is in its snapshot.
+ */
 export function createStepper(machine: AnyStateMachine): Stepper {
+  const known = made.get(machine)
+  if (known) return known
+  const stepper = tableOrReference(machine)
+  made.set(machine, stepper)
+  return stepper
+}
+
+function tableOrReference(machine: AnyStateMachine): Stepper {
   try {
     return createTableStepper(machine)
   } catch (error) {

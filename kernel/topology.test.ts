@@ -128,7 +128,8 @@ async function play(moves: readonly Move[]): Promise<number> {
       case 'revoke':
         if (!grant) break
         for (const other of grants) if (lineage(other).includes(grant)) other.revokedAt ??= n
-        for (const { body } of kernel.actors.get(grant.target)?.queue ?? []) waiting.push({ grant, n: (body as { n?: number }).n ?? -1 })
+        for (const { event } of kernel.actors.get(grant.target)?.queue ?? [])
+          waiting.push({ grant, n: (event.body as { n?: number }).n ?? -1 })
         await me.request('kernel', 'revoke', { grant: grant.kernelGrant }).catch((error: Fault) => expect(error.code).toBe('no-capability'))
         break
       case 'use':

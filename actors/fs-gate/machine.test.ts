@@ -87,9 +87,7 @@ describe('with its effects', () => {
     host.receive({
       t: 'msg',
       n: request,
-      kind,
-      body: actor.protocol[kind as 'read'].body.parse(body),
-      from: { request, badge, caps: [] },
+      event: { type: kind, body: actor.protocol[kind as 'read'].body.parse(body), from: { request, badge, caps: [] } },
     } as never)
     for (;;) {
       const answer = out.find((item) => (item.t === 'reply' || item.t === 'refuse') && item.request === request) as

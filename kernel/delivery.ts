@@ -1,0 +1,50 @@
+/** Messages on their way to an actor: in its mailbox, then handed over, until the step that took them is acknowledged. */
+import type { Socket } from 'node:net'
+import type { Capability } from './capabilities.ts'
+import type { ToActor } from './frames.ts'
+import type { Way } from './router.ts'
+import type { From } from './types.ts'
+
+export type Delivery = {
+  way: Way
+  /** What the receiver's machine gets. `from.caps` is filled in when it is handed over. */
+  event: { type: string; body: unknown; from: From }
+  /** Given when it is handed over: the next of this actor. */
+  n: number
+  /** What few messages have. */
+  extra: { caps: readonly Capability[]; handle: { conn: number; socket: Socket } | null; trace: string | null } | null
+}
+
+/** As it travels to an actor that is not in this thread. */
+export function frameOf({ n, event, extra }: Delivery): Extract<ToActor, { t: 'msg' }> {
+  const frame: Extract<ToActor, { t: 'msg' }> = { t: 'msg', n, event }
+  if (extra?.handle) frame.handle = extra.handle.conn
+  if (extra && extra.trace !== null) frame.trace = extra.trace
+  return frame
+}
+
+/**
+ * Deliveries an actor has not acknowledged, at most `deliveryWindow` of them. They are handled in order, so an acknowledgement is of all up
+ * to its number. Not a Map: its tables, remade every few entries, are linked to one another, and one that got old keeps all that follow.
+ */
+export class Unacknowledged {
+  private readonly deliveries: Delivery[] = []
+  /** How many there are. A field and not computed when asked: it is asked with every message. Written here only. */
+  size = 0
+
+  /** Numbers only grow. */
+  add(delivery: Delivery): void {
+    this.deliveries.push(delivery)
+    this.size++
+  }
+
+  /** The one of that number; it and all before it are not waited for any more. Nothing when it was not waited for. */
+  take(n: number): Delivery | undefined {
+    const { deliveries } = this
+    // Mostly the first.
+    const at = deliveries[0]?.n === n ? 0 : deliveries.findIndex((delivery) => delivery.n === n)
+    if (at < 0) return undefined
+    this.size -= at + 1
+    return at === 0 ? deliveries.shift() : deliveries.splice(0, at + 1)[at]
+  }
+}
