@@ -23,7 +23,9 @@ function sockets(home: Home): string[] {
 
 test('many start at once: one daemon serves them all, and it alone has the home', async () => {
   const home = open()
-  const runs = await Promise.all(Array.from({ length: 4 }, (_, at) => home.prompt('list', ['--folder', home.folder(`f${at}`), '--approve', 'all'])))
+  const runs = await Promise.all(
+    Array.from({ length: 4 }, (_, at) => home.prompt('list', ['--folder', home.folder(`f${at}`), '--approve', 'all'])),
+  )
   for (const run of runs) expect(run.code, run.story).toBe(0)
   const pid = await home.daemonPid()
   const daemons = home.processes().filter(({ title }) => title.includes('daemon/main'))
