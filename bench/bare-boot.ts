@@ -73,11 +73,11 @@ function bootOnce({ kernel, root }: Image, initrd: string, scratch: string, acce
     scratch: { path: scratch, temporary: false },
     saving: false,
     append: [],
-    fds: { control: 3, files: 4, qmp: 5, console: 6 },
+    fds: { control: 3, files: 4, qmp: 5, console: 6, output: 7 },
     sandbox: process.platform === 'linux',
   })
   const begun = performance.now()
-  const child = spawn(`qemu-system-${arch}`, args, { stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe'] })
+  const child = spawn(`qemu-system-${arch}`, args, { stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe'] })
   return new Promise<number>((resolve, reject) => {
     let console = ''
     let stderr = ''

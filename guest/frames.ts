@@ -4,7 +4,7 @@
  *   frame  = u32 BE size of the rest | u16 BE size of the header | header (JSON object, UTF-8) | payload (bytes)
  */
 import type { NetMessage } from './agent/net-wire.ts'
-import type { FilesMessage, GuestMessage, HostMessage } from './wire.ts'
+import type { FilesMessage, GuestMessage, HostMessage, OutputMessage, OutputOrder } from './wire.ts'
 
 /** Largest payload of one frame. Holds one 9P message of the largest msize, or one burst of output. */
 export const maxPayload = 1024 * 1024
@@ -21,8 +21,10 @@ export type Decoded = { ok: true; frame: Frame } | { ok: false; fatal: boolean; 
 const utf8 = new TextEncoder()
 const nothing = new Uint8Array(0)
 
+type Message = HostMessage | GuestMessage | FilesMessage | NetMessage | OutputOrder | OutputMessage
+
 /** One frame ready to be written. Throws a RangeError if header or payload is over its limit. */
-export function encodeFrame(message: HostMessage | GuestMessage | FilesMessage | NetMessage, payload: Uint8Array = nothing): Uint8Array {
+export function encodeFrame(message: Message, payload: Uint8Array = nothing): Uint8Array {
   const header = utf8.encode(JSON.stringify(message))
   if (header.length > maxHeader) throw new RangeError(`frame header of ${header.length} bytes`)
   if (payload.length > maxPayload) throw new RangeError(`frame payload of ${payload.length} bytes`)

@@ -95,6 +95,7 @@ const guestMessage: fc.Arbitrary<GuestMessage> = fc.oneof(
     timedOut: fc.boolean(),
     oom: fc.boolean(),
     durationMs: count,
+    piped: count,
     cwd: path,
   }),
   fc.record({ t: fc.constant('took' as const), id: count, bytes: count }),
@@ -241,7 +242,7 @@ describe('messages', () => {
       expect(parseHostMessage({ ...right, ...wrong })).toBeNull()
     expect(parseHostMessage(JSON.parse('{"t":"ping","n":1,"ms":0,"__proto__":{"x":1}}'))).toEqual({ t: 'ping', n: 1, ms: 0 })
     expect(
-      parseGuestMessage({ t: 'exit', id: 1, code: 256, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/' }),
+      parseGuestMessage({ t: 'exit', id: 1, code: 256, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/', piped: 0 }),
     ).toBeNull()
   })
 

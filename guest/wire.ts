@@ -1,19 +1,22 @@
 /**
- * The language of the link between the host's supervisor and the guest's agent: messages in frames (`frames.ts`) on two virtio-serial ports.
+ * The language of the link between the host's supervisor and the guest's agent: messages in frames (`frames.ts`) on three virtio-serial ports.
  *
- *   control port: sessions, commands and their output        files port: 9P2000.L messages, one a frame;
- *                                                           connections of sessions (agent/net-wire.ts)
+ *   control port: sessions, commands, terminals             files port: 9P2000.L messages, one a frame;
+ *   output port: what commands write                                    connections of sessions (agent/net-wire.ts)
  *
  * Used on both sides, so it depends on nothing. Each side believes nothing of the other: sizes are checked before anything is
  * kept, headers are rebuilt field by field from what the JSON said, unknown ones are dropped by the parsers (null).
  */
-export const protocolVersion = 3
+export const protocolVersion = 4
 
 export const controlPort = 'bulkhead.control'
 export const filesPort = 'bulkhead.files'
+export const outputPort = 'bulkhead.output'
 
 /** Bytes of output a command may send before the first `credit` message, both streams together. */
-export const initialCredit = 256 * 1024
+export const initialCredit = 1024 * 1024
+/** Credit is given back in pieces of this size at least, unless all that came was taken: what it costs should not count. */
+export const creditPiece = 256 * 1024
 /** Longest command, in UTF-8 bytes. */
 export const maxCommand = 512 * 1024
 /** Bytes of input under way to a command: what its process does not take waits, and so does the sender. */
@@ -78,12 +81,17 @@ export type HostMessage =
   | { t: 'resize'; id: number; cols: number; rows: number }
   /** SIGKILL ends the command's whole process tree; others go to its process group. */
   | { t: 'signal'; id: number; signal: SignalName }
-  /** Allows `bytes` more of output, both streams together. */
+  /** Allows `bytes` more of a terminal's output; of other commands', on the output port. */
   | { t: 'credit'; id: number; bytes: number }
   /** `ms`: the time, by which the guest sets its clock right. */
   | { t: 'ping'; n: number; ms: number }
   /** Ends all sessions and powers the machine off. */
   | { t: 'shutdown' }
+
+/** Output port, host to guest: credit of a command, both streams together; and a question whether the port works. */
+export type OutputOrder = { t: 'credit'; id: number; bytes: number } | { t: 'echo'; id: number }
+/** Output port, guest to host: what a command wrote, as `out` of the control port; the answer. */
+export type OutputMessage = { t: 'out'; id: number; stream: Stream } | { t: 'echo'; id: number }
 
 /** Control port, guest to host. */
 export type GuestMessage =
@@ -104,8 +112,21 @@ export type GuestMessage =
   | { t: 'took'; id: number; bytes: number }
   /** From its beginning on, all the command writes is in this file, as its session sees it. */
   | { t: 'kept'; id: number; path: string }
-  /** After the last `out`. `code` null when a signal ended it. `oom`: the kernel killed something of it for memory. `cwd`: where it ended. */
-  | { t: 'exit'; id: number; code: number | null; signal: string | null; timedOut: boolean; oom: boolean; durationMs: number; cwd: string }
+  /**
+   * After the last `out` of this port; `piped` bytes of output came, or are still to come, over the output port. `code` null when a signal
+   * ended it. `oom`: the kernel killed something of it for memory. `cwd`: where it ended.
+   */
+  | {
+      t: 'exit'
+      id: number
+      code: number | null
+      signal: string | null
+      timedOut: boolean
+      oom: boolean
+      durationMs: number
+      cwd: string
+      piped: number
+    }
   /** `busy`: processes of sessions run, commands under way or not. */
   | { t: 'pong'; n: number; busy: boolean }
   | { t: 'awake' }
@@ -259,12 +280,12 @@ export function parseGuestMessage(header: unknown): GuestMessage | null {
     case 'kept':
       return isCount(o.id) && isAbsolutePath(o.path) ? { t: 'kept', id: o.id, path: o.path } : null
     case 'exit': {
-      const { id, code, signal, timedOut, oom, durationMs, cwd } = o
-      if (!isCount(id) || !isCount(durationMs) || typeof timedOut !== 'boolean' || typeof oom !== 'boolean' || !isAbsolutePath(cwd))
-        return null
+      const { id, code, signal, timedOut, oom, durationMs, cwd, piped } = o
+      if (!isCount(id) || !isCount(durationMs) || !isCount(piped)) return null
+      if (typeof timedOut !== 'boolean' || typeof oom !== 'boolean' || !isAbsolutePath(cwd)) return null
       if (code !== null && !(isCount(code) && code <= 255)) return null
       if (signal !== null && !isText(signal)) return null
-      return { t: 'exit', id, code, signal: signal === null ? null : signal.slice(0, 16), timedOut, oom, durationMs, cwd }
+      return { t: 'exit', id, code, signal: signal === null ? null : signal.slice(0, 16), timedOut, oom, durationMs, cwd, piped }
     }
     case 'pong':
       return isCount(o.n) && typeof o.busy === 'boolean' ? { t: 'pong', n: o.n, busy: o.busy } : null
@@ -278,6 +299,14 @@ export function parseGuestMessage(header: unknown): GuestMessage | null {
     default:
       return null
   }
+}
+
+/** The header as a message of the output port, or null. */
+export function parseOutputMessage(header: unknown): OutputMessage | null {
+  const o = asRecord(header)
+  if (o === null || !isCount(o.id)) return null
+  if (o.t === 'echo') return { t: 'echo', id: o.id }
+  return o.t === 'out' && (o.stream === 'stdout' || o.stream === 'stderr') ? { t: 'out', id: o.id, stream: o.stream } : null
 }
 
 /** The header as a files message, or null. */

@@ -3,6 +3,7 @@
  */
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { profileOf } from '../guest/image/recipe.ts'
 import { findImage } from '../actors/vm-supervisor/image.ts'
 import { folderCheck, kvmCheck, modelCheck, namespaceCheck, spaceCheck } from './doctor-machine.ts'
 import { type DoctorCheck, type DoctorReport, info, missing, ok } from './doctor-report.ts'
@@ -85,10 +86,12 @@ function packageChecks(env: NodeJS.ProcessEnv): DoctorCheck[] {
 async function imageCheck(imageDir: string): Promise<DoctorCheck> {
   const name = 'workspace image'
   try {
-    const image = await findImage({ imageDir, nodeBinary: pinnedNode(checkout)?.path ?? process.execPath })
+    const profile = profileOf(process.env['BULKHEAD_IMAGE_PROFILE']) ?? undefined
+    const image = await findImage({ imageDir, nodeBinary: pinnedNode(checkout)?.path ?? process.execPath, profile })
     if (image === null) return missing(name, `not built in ${imageDir}`, 'Run `npm start -- setup`; it takes a few minutes.')
-    const { distribution, suite, architecture, verified, builtAt } = image.manifest
-    const about = `${distribution} ${suite} ${architecture}, built ${builtAt}, in ${image.dir}`
+    const { distribution, suite, architecture, verified, builtAt, files } = image.manifest
+    const mib = Object.values(files).reduce((sum, { bytes }) => sum + bytes, 0) / 1024 ** 2
+    const about = `${distribution} ${suite} ${architecture}, ${image.manifest.profile}, ${mib.toFixed(0)} MiB, built ${builtAt}, in ${image.dir}`
     return verified ? ok(name, about) : { name, ok: true, level: 'unverified', detail: about }
   } catch (thrown) {
     const cause = typeof thrown === 'object' && thrown !== null && 'message' in thrown ? String(thrown.message) : String(thrown)
@@ -97,7 +100,11 @@ async function imageCheck(imageDir: string): Promise<DoctorCheck> {
 }
 
 async function workspaceChecks(imageDir: string, home: string | undefined): Promise<DoctorCheck[]> {
-  const image = await findImage({ imageDir, nodeBinary: pinnedNode(checkout)?.path ?? process.execPath }).catch(() => null)
+  const image = await findImage({
+    imageDir,
+    nodeBinary: pinnedNode(checkout)?.path ?? process.execPath,
+    profile: profileOf(process.env['BULKHEAD_IMAGE_PROFILE']) ?? undefined,
+  }).catch(() => null)
   return [
     driverCheck(),
     ...(image === null ? [] : [await acceleratorCheck(image.dir), imageAgeCheck(image.manifest.builtAt, image.dir)]),

@@ -3,6 +3,7 @@
  */
 import { join } from 'node:path'
 import { buildImage } from '../actors/vm-supervisor/image.ts'
+import { profileOf, profiles } from '../guest/image/recipe.ts'
 import { asFault, fault } from '../kernel/errors.ts'
 import { pinnedNode } from './pinned-node.js'
 import { checkout, imagePlace } from './places.js'
@@ -14,10 +15,17 @@ for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, 
 
 try {
   const nodeBinary = pinnedNode(checkout)?.path ?? process.execPath
+  const named = process.env['BULKHEAD_IMAGE_PROFILE']
+  const profile = profileOf(named)
+  if (profile === null)
+    throw fault('image-failed', `There is no image profile "${named}".`, {
+      remedy: `Set BULKHEAD_IMAGE_PROFILE to one of ${Object.keys(profiles).join(', ')}, or not at all.`,
+    })
   const { dir } = await buildImage({
     imageDir: imagePlace(process.env),
     nodeBinary,
     guestDir: join(checkout, 'guest'),
+    profile,
     onProgress: (progress) => report({ type: 'progress', ...progress }),
     signal: interruption.signal,
   })

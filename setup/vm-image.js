@@ -20,7 +20,7 @@ export function imageFingerprint(root, env) {
     const { size, mtimeMs } = statSync(path)
     return `${path} ${size} ${mtimeMs}`
   })
-  return fingerprint(imagePlace(env), stats.join('\n'))
+  return fingerprint(imagePlace(env), env.BULKHEAD_IMAGE_PROFILE ?? '', stats.join('\n'))
 }
 
 /**

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { fault } from '../../kernel/index.ts'
+import { findJail } from '../../kernel/jail.ts'
 import { type Harness, type ModelBody, type Peers, resultsIn, startConversation } from '../../test/harness/conversation.ts'
 import { say, use } from '../../test/harness/scripted-model.ts'
 
@@ -374,6 +375,7 @@ test('as a process of its own, without file system, network or child processes',
     { model: (_, n) => (n === 0 ? use(['r', 'Read', { file_path: 'a' }]) : say('fine')), gate: () => file('x\n') },
     { placement: 'process' },
   )
+  const jailed = 'bwrap' in (await findJail())
   const { reply } = await prompt('go')
   expect(reply).toEqual({ status: 'done', text: 'fine', toolCalls: 1 })
   expect(kernel.actors.get('conversation:s-1')?.facts).toEqual({
@@ -385,6 +387,9 @@ test('as a process of its own, without file system, network or child processes',
     wasi: false,
     env: false,
     signal: false,
+    // The host and its network are what a jail hides, where one works.
+    host: jailed ? false : (expect.any(Boolean) as boolean),
+    interfaces: jailed ? false : (expect.any(Boolean) as boolean),
   })
   expect(logs.filter((line) => line.startsWith('error'))).toEqual([])
 }, 20_000)

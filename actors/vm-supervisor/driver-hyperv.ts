@@ -64,15 +64,17 @@ async function launch(spec: LaunchSpec, name: string, path: string, pipes: strin
   const id = (await ask(scripts.createScript(machine), path)).trim()
   const control = bridge(id, vsockPorts.control, path)
   const files = bridge(id, vsockPorts.files, path)
+  const output = bridge(id, vsockPorts.output, path)
   const console = new PassThrough()
   let seen = 0
   const remove = async (): Promise<void> => {
     control.end()
     files.end()
+    output.end()
     await ask(scripts.removeScript(name), path).catch(() => {})
   }
   try {
-    await Promise.all([control.listening, files.listening])
+    await Promise.all([control.listening, files.listening, output.listening])
     await ask(scripts.startScript(name), path)
   } catch (error) {
     await remove()
@@ -82,7 +84,7 @@ async function launch(spec: LaunchSpec, name: string, path: string, pipes: strin
     seen += bytes.length
     console.write(bytes)
   })
-  for (const { stream } of [control, files]) void stream.attached.then(() => seen++)
+  for (const { stream } of [control, files, output]) void stream.attached.then(() => seen++)
   const waiting = start(scripts.waitScript(name), path)
   let killed = false
   return {
@@ -90,6 +92,7 @@ async function launch(spec: LaunchSpec, name: string, path: string, pipes: strin
     pid: waiting.pid ?? 0,
     control: control.stream,
     files: files.stream,
+    output: output.stream,
     console,
     agentGone: control.stream.attached.then(() => new Promise((resolve) => void control.stream.once('close', resolve))),
     async progress() {

@@ -84,10 +84,14 @@ async function launch(spec: LaunchSpec, pidFile: string, path: string): Promise<
   const root = join(scratchDir, 'root')
   await copyFile(join(imageDir, 'root.squashfs'), root, constants.COPYFILE_FICLONE)
   // Short names: a socket's path has some 100 bytes.
-  const sockets = { control: join(scratchDir, 'c'), files: join(scratchDir, 'f') }
+  const sockets = { control: join(scratchDir, 'c'), files: join(scratchDir, 'f'), output: join(scratchDir, 'o') }
   const rest = join(scratchDir, 'r')
   const consoleFile = join(scratchDir, 'console')
-  const [control, files] = await Promise.all([firstConnection(sockets.control), firstConnection(sockets.files)])
+  const [control, files, output] = await Promise.all([
+    firstConnection(sockets.control),
+    firstConnection(sockets.files),
+    firstConnection(sockets.output),
+  ])
   const disks = [
     { path: root, id: 'root' },
     { path: join(scratchDir, diskFile), id: 'scratch' },
@@ -100,6 +104,7 @@ async function launch(spec: LaunchSpec, pidFile: string, path: string): Promise<
   if (pid === undefined) {
     control.destroy()
     files.destroy()
+    output.destroy()
     throw new Error(lastLine((await exited).stderr) ?? 'vfkit did not start')
   }
   await mark(pidFile, pid)
@@ -109,7 +114,7 @@ async function launch(spec: LaunchSpec, pidFile: string, path: string): Promise<
     seen += bytes.length
     console.write(bytes)
   })
-  for (const port of [control, files]) void port.attached.then(() => seen++)
+  for (const port of [control, files, output]) void port.attached.then(() => seen++)
   let over = false
   void exited.then(() => (over = true))
   const serving = answers(rest, () => over)
@@ -122,6 +127,7 @@ async function launch(spec: LaunchSpec, pidFile: string, path: string): Promise<
     pid,
     control,
     files,
+    output,
     console,
     agentGone: control.attached.then(() => new Promise((resolve) => void control.once('close', resolve))),
     async progress() {
@@ -141,6 +147,7 @@ async function launch(spec: LaunchSpec, pidFile: string, path: string): Promise<
       console.end()
       control.destroy()
       files.destroy()
+      output.destroy()
       await unmark(pidFile, pid).catch(() => {})
       return exit
     }),

@@ -39,6 +39,7 @@ export type RunningVm = {
   pid: number
   control: Duplex
   files: Duplex
+  output: Duplex
   /** What the guest prints: stages of its boot, last words of its kernel. */
   console: Readable
   /** Resolves when the guest's agent closed its end of the control port. */

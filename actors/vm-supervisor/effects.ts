@@ -22,6 +22,8 @@ const networks = new Map<string, number>()
 /** What programs of a session trust besides; PEM. */
 const certificates = new Map<string, string>()
 let found: { driver: Driver; hypervisor: Hypervisor } | null = null
+/** A VM became ready from what was found, and that has not been used for another start yet: it need not be looked for. */
+let proven = false
 
 /** An effect from a promise; what it throws becomes the outcome `otherwise` with the fault. */
 function attempt(work: (signal: AbortSignal) => Promise<Outcome>, otherwise: string): Effect.Effect<Outcome> {
@@ -68,6 +70,12 @@ async function lookForDriver(home: string, onReaped: () => void): Promise<NonNul
   return { error: error ?? fault('workspace-unavailable', 'Workspace unavailable: no hypervisor is known on this platform.') }
 }
 
+/** The same as last time, without looking whether it is still there: starting it will tell. */
+async function lookAgain(last: NonNullable<typeof found>, onReaped: () => void): Promise<NonNullable<typeof found>> {
+  if ((await last.driver.reap()) > 0) onReaped()
+  return last
+}
+
 async function specOf({
   config,
   imageDir,
@@ -92,7 +100,9 @@ export const effects = {
     run: ({ config }: { config: Config }, context) =>
       attempt(async () => {
         const start = performance.now()
-        const look = await lookForDriver(config.home, () => context.log('warn', 'ended a VM that an earlier supervisor left behind'))
+        const left = (): void => context.log('warn', 'ended a VM that an earlier supervisor left behind')
+        const look = proven && found ? await lookAgain(found, left) : await lookForDriver(config.home, left)
+        proven = false
         if ('error' in look) return { type: 'missing', error: look.error }
         found = look
         const cpus = Math.min(maxCpus, availableParallelism())
@@ -105,8 +115,8 @@ export const effects = {
     run: ({ ref, config, rollback }: { ref: string; config: Config; rollback: boolean }, context) =>
       attempt(async (signal) => {
         const start = performance.now()
-        const { imageDir, nodeBinary, guestDir } = config
-        const previous = rollback ? await previousGood({ imageDir, nodeBinary }) : null
+        const { imageDir, nodeBinary, guestDir, imageProfile: profile } = config
+        const previous = rollback ? await previousGood({ imageDir, nodeBinary, profile }) : null
         if (previous !== null) {
           context.log('warn', 'the image does not start; the one before it is used', { image: previous.manifest.recipe })
           return { type: 'ready', dir: previous.dir, built: false, rolledBack: true, ms: since(start) }
@@ -119,7 +129,7 @@ export const effects = {
           if (text !== shown) context.raise({ type: 'image.progress', epoch: ref, text })
           shown = text
         }
-        const image = await buildImage({ imageDir, nodeBinary, guestDir, onProgress, signal })
+        const image = await buildImage({ imageDir, nodeBinary, guestDir, profile, onProgress, signal })
         return { type: 'ready', dir: image.dir, built, rolledBack: false, ms: since(start) }
       }, 'failed'),
   },
@@ -183,6 +193,7 @@ export const effects = {
         const start = performance.now()
         if (!live) throw gone()
         await live.prove()
+        proven = true
         await markGood(live.imageDir)
         return { type: 'ok', ms: since(start), at: Date.now() }
       }, 'failed'),

@@ -4,6 +4,7 @@
  *   /init                    guest/init.sh
  *   /agent/*.js              guest/*.ts
  *   /agent/agent/*.js        guest/agent/*.ts      (so `../wire.js` is where the sources say)
+ *   /agent/agent/*.pl        guest/agent/*.pl
  *
  * Types are taken out here: in an emulated machine that would cost Node more than a second at each start.
  */
@@ -22,9 +23,10 @@ export async function packAgent(guestDir: string): Promise<Buffer> {
     { path: 'agent/agent', type: 'directory', mode: 0o755 },
   ]
   for (const folder of ['', 'agent']) {
-    const names = (await readdir(join(guestDir, folder))).filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts')).toSorted()
+    const names = (await readdir(join(guestDir, folder))).filter((name) => /\.(ts|pl)$/.test(name) && !name.endsWith('.test.ts')).toSorted()
     for (const name of names) {
-      const data = await javascript(join(guestDir, folder, name))
+      const source = join(guestDir, folder, name)
+      const data = name.endsWith('.ts') ? await javascript(source) : await readFile(source)
       entries.push({ path: join('agent', folder, name.replace(/ts$/, 'js')), type: 'file', mode: 0o644, data })
     }
   }

@@ -6,7 +6,7 @@ import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/p
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { gunzip, zstdDecompress } from 'node:zlib'
-import { finishTree, leftIn, leftOut, modules, packages, sourceDate } from '../../guest/image/recipe.ts'
+import { finishTree, leftIn, leftOut, modules, sourceDate } from '../../guest/image/recipe.ts'
 import { fault } from '../../kernel/index.ts'
 import { runCommand } from './image-commands.ts'
 import { debianArchitecture, type ResolvedArchive } from './image-host.ts'
@@ -17,6 +17,7 @@ export type BuildContext = {
   buildDir: string
   archive: ResolvedArchive
   nodeBinary: string
+  packages: readonly string[]
   report: (progress: ImageProgress) => void
   signal: AbortSignal
 }
@@ -29,7 +30,7 @@ const offline =
 
 /** Fetches every package the other steps need. `apt-get` with its own folders and no installed packages: it changes nothing here. */
 export async function downloadPackages(context: BuildContext): Promise<void> {
-  const { buildDir, archive, report, signal } = context
+  const { buildDir, archive, packages, report, signal } = context
   if ((await exists(join(buildDir, 'root.squashfs'))) && (await exists(join(buildDir, 'kernel.json')))) return
   const apt = join(buildDir, 'apt')
   for (const dir of ['lists/partial', 'archives/partial', 'preferences.d', 'kernel']) await mkdir(join(apt, dir), { recursive: true })
@@ -71,7 +72,7 @@ export async function downloadPackages(context: BuildContext): Promise<void> {
 
 /** root.squashfs and packages.json. */
 export async function buildRoot(context: BuildContext): Promise<void> {
-  const { buildDir, archive, nodeBinary, report, signal } = context
+  const { buildDir, archive, nodeBinary, packages, report, signal } = context
   if (await exists(join(buildDir, 'root.squashfs'))) return
   const asRoot = process.getuid?.() === 0
   const tree = join(buildDir, 'tree')

@@ -9,7 +9,7 @@ import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { link, mkdir, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { finishTree, leftIn, leftOut, modules, packages, recipeVersion, sourceDate } from '../../guest/image/recipe.ts'
+import { finishTree, leftIn, leftOut, modules, packagesOf, type Profile, recipeVersion, sourceDate } from '../../guest/image/recipe.ts'
 import { fault, isFault } from '../../kernel/index.ts'
 import { cancelled } from './image-commands.ts'
 import { takeLock } from './image-lock.ts'
@@ -34,6 +34,8 @@ export type ImageRequest = {
   guestDir: string
   /** Overrides the machine's apt sources; default the environment's BULKHEAD_DEBIAN_MIRROR. */
   mirror?: string | undefined
+  /** What it has beyond the standard one; default `standard`. */
+  profile?: Profile | undefined
   onProgress?: (progress: ImageProgress) => void
   signal?: AbortSignal
 }
@@ -42,6 +44,7 @@ export type ImageFile = { sha256: string; bytes: number }
 export type ImageManifest = {
   format: 1
   recipe: string
+  profile: Profile
   builtAt: string
   distribution: string
   suite: string
@@ -69,7 +72,7 @@ export async function markGood(dir: string): Promise<void> {
 }
 
 /** The image used last before this one that a VM became ready from; null when there is none. */
-export async function previousGood(request: Pick<ImageRequest, 'imageDir' | 'nodeBinary' | 'mirror'>): Promise<Image | null> {
+export async function previousGood(request: Pick<ImageRequest, 'imageDir' | 'nodeBinary' | 'mirror' | 'profile'>): Promise<Image | null> {
   const hash = await recipeHash(request)
   for (const { name, good } of await olderImages(request.imageDir, hash)) {
     const image = good ? await readImage(request.imageDir, name) : null
@@ -79,7 +82,7 @@ export async function previousGood(request: Pick<ImageRequest, 'imageDir' | 'nod
 }
 
 /** The image this machine would build now, if it is there already. Cheap: sizes are compared, content is not read. */
-export async function findImage(request: Pick<ImageRequest, 'imageDir' | 'nodeBinary' | 'mirror'>): Promise<Image | null> {
+export async function findImage(request: Pick<ImageRequest, 'imageDir' | 'nodeBinary' | 'mirror' | 'profile'>): Promise<Image | null> {
   return readImage(request.imageDir, await recipeHash(request))
 }
 
@@ -123,7 +126,8 @@ async function build(request: ImageRequest, hash: string, report: (progress: Ima
   // The first step to fail cancels the other, so that nothing writes into the folder once this returns.
   const failed = new AbortController()
   const signal = AbortSignal.any([failed.signal, ...(request.signal ? [request.signal] : [])])
-  const context = { buildDir, archive, nodeBinary: request.nodeBinary, report, signal }
+  const profile = request.profile ?? 'standard'
+  const context = { buildDir, archive, nodeBinary: request.nodeBinary, packages: packagesOf(profile), report, signal }
   await timed('download', downloadPackages(context))
   const outcomes = await Promise.allSettled(
     [timed('root', buildRoot(context)), timed('kernel', buildKernel(context))].map((step) =>
@@ -142,6 +146,7 @@ async function build(request: ImageRequest, hash: string, report: (progress: Ima
   const manifest: ImageManifest = {
     format: 1,
     recipe: hash,
+    profile,
     builtAt: new Date().toISOString(),
     distribution: archive.distribution,
     suite: archive.suite,
@@ -209,7 +214,7 @@ async function removeOld(imageDir: string, hash: string): Promise<void> {
 }
 
 /** Identity of the image this machine would build: recipe, release, architecture, Node. The mirror's address is no part of it. */
-async function recipeHash(request: Pick<ImageRequest, 'nodeBinary' | 'mirror'>): Promise<string> {
+export async function recipeHash(request: Pick<ImageRequest, 'nodeBinary' | 'mirror' | 'profile'>): Promise<string> {
   const { distribution, suite, kernelPackage } = await chosenArchive(request.mirror, null)
   const inputs = {
     recipeVersion,
@@ -217,7 +222,7 @@ async function recipeHash(request: Pick<ImageRequest, 'nodeBinary' | 'mirror'>):
     suite,
     kernelPackage,
     architecture: debianArchitecture(),
-    packages,
+    packages: packagesOf(request.profile ?? 'standard'),
     modules,
     leftOut,
     leftIn,

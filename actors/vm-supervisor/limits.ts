@@ -197,7 +197,7 @@ export const qemuUids = [
 export const childPollMs = 2
 
 /** Ports the guest connects to where it has no serial ports by name (vsock). Above those that need a privilege; no registered service's. */
-export const vsockPorts = { control: 19_101, files: 19_102 }
+export const vsockPorts = { control: 19_101, files: 19_102, output: 19_103 }
 
 /** What vfkit's service gets to answer, ms: it is on this machine and only asks the framework. */
 export const restLimitMs = 10_000

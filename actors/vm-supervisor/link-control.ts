@@ -9,6 +9,7 @@ import { type FolderMount, type GuestMessage, type HostMessage, initialCredit, m
 import type { ExecResult } from './events.ts'
 import { helloEveryMs, maxOutputBytes } from './limits.ts'
 import { InputFlow } from './input-flow.ts'
+import type { OutputLink } from './link-output.ts'
 import { OutputFlow } from './output-flow.ts'
 
 export type Ready = Extract<GuestMessage, { t: 'ready' }>
@@ -46,11 +47,14 @@ export type ExecHandle = {
   keptAt(): string | null
 }
 
+type Exit = Extract<GuestMessage, { t: 'exit' }>
 type Execution = {
   flow: OutputFlow
   input: InputFlow
   kept: string | null
   onStarted: () => void
+  /** It is over but for its output. */
+  exit: Exit | null
   settle: (result: ExecResult) => void
   fail: (error: Fault) => void
 }
@@ -58,6 +62,7 @@ type Waiter = { resolve: () => void; reject: (error: Fault) => void }
 
 export class ControlLink {
   readonly #stream: Duplex
+  readonly #outputs: OutputLink
   readonly #decoder = new FrameDecoder()
   readonly #onLog: (level: 'info' | 'warn' | 'error', message: string) => void
   readonly #execs = new Map<number, Execution>()
@@ -75,9 +80,19 @@ export class ControlLink {
   #close!: (error: Fault) => void
 
   /** `onBroken`: the other end is gone; whoever knows why should say so with `end`. */
-  constructor(stream: Duplex, onLog: (level: 'info' | 'warn' | 'error', message: string) => void, onBroken: () => void) {
+  constructor(
+    stream: Duplex,
+    outputs: OutputLink,
+    onLog: (level: 'info' | 'warn' | 'error', message: string) => void,
+    onBroken: () => void,
+  ) {
     this.#stream = stream
+    this.#outputs = outputs
     this.#onLog = onLog
+    outputs.deliver(
+      (id, from, bytes) => this.#output(id, from, bytes),
+      () => this.#bytes++,
+    )
     this.closed = new Promise((resolve) => {
       this.#close = resolve
     })
@@ -89,7 +104,7 @@ export class ControlLink {
     }
   }
 
-  /** Bytes received so far: a sign of life. */
+  /** Rises with what is received: a sign of life. */
   get received(): number {
     return this.#bytes
   }
@@ -182,13 +197,15 @@ export class ControlLink {
         onText,
         ...(onBytes ? { onBytes } : {}),
         credit: (bytes) => {
-          if (this.#execs.has(id)) this.#send({ t: 'credit', id, bytes })
+          if (!this.#execs.has(id)) return
+          if (order.tty) this.#send({ t: 'credit', id, bytes })
+          else this.#outputs.credit(id, bytes)
         },
         maxBytes,
         window: initialCredit,
         keptAt: () => exec.kept,
       })
-      const exec: Execution = { flow, input, kept: null, onStarted, settle, fail }
+      const exec: Execution = { flow, input, kept: null, onStarted, exit: null, settle, fail }
       this.#execs.set(id, exec)
       this.#send(asMessage(id, order), command)
     })
@@ -210,6 +227,7 @@ export class ControlLink {
     if (this.#ended) return
     this.#ended = error
     this.#stream.destroy()
+    this.#outputs.end()
     for (const { fail, input } of this.#execs.values()) {
       input.finish(error)
       fail(error)
@@ -266,19 +284,13 @@ export class ControlLink {
         return this.#sessionDone(message.session, (waiter) => waiter.resolve())
       case 'failed':
         return this.#failed(message)
-      case 'out': {
-        const exec = this.#execs.get(message.id)
-        if (exec && !exec.flow.push(message.stream, payload)) this.end(lost('the guest sent more output than it was allowed'))
-        return
-      }
+      case 'out':
+        return this.#output(message.id, message.stream, payload)
       case 'exit': {
         const exec = this.#execs.get(message.id)
         if (!exec) return
-        this.#execs.delete(message.id)
-        exec.input.finish(over)
-        const { code, signal, timedOut, oom, durationMs, cwd } = message
-        void exec.flow.finish().then(() => exec.settle({ exitCode: code, signal, timedOut, oom, durationMs, cwd, outputFile: exec.kept }))
-        return
+        exec.exit = message
+        return this.#exited(exec, message)
       }
       case 'log':
         return this.#onLog(message.level, message.message)
@@ -296,6 +308,21 @@ export class ControlLink {
       default:
         message satisfies never
     }
+  }
+
+  #output(id: number, stream: Stream, bytes: Uint8Array): void {
+    const exec = this.#execs.get(id)
+    if (!exec) return
+    if (!exec.flow.push(stream, bytes)) return this.end(lost('the guest sent more output than it was allowed'))
+    if (exec.exit) this.#exited(exec, exec.exit)
+  }
+
+  /** Over once all of its output is here too, which comes another way. */
+  #exited(exec: Execution, { id, code, signal, timedOut, oom, durationMs, cwd, piped }: Exit): void {
+    if (exec.flow.received < piped) return
+    this.#execs.delete(id)
+    exec.input.finish(over)
+    void exec.flow.finish().then(() => exec.settle({ exitCode: code, signal, timedOut, oom, durationMs, cwd, outputFile: exec.kept }))
   }
 
   #failed({ re, session, id, code, message }: Extract<GuestMessage, { t: 'failed' }>): void {

@@ -2,11 +2,12 @@ import { duplexPair, type Duplex } from 'node:stream'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { encodeFrame, FrameDecoder } from '../../guest/frames.ts'
-import { type GuestMessage, type HostMessage, initialCredit, inputWindow, parseHostMessage, protocolVersion } from '../../guest/wire.ts'
+import { creditPiece, type GuestMessage, type HostMessage, initialCredit, inputWindow, type OutputMessage, parseHostMessage, protocolVersion } from '../../guest/wire.ts' // biome-ignore format: one line
 import { fault } from '../../kernel/index.ts'
 import { maxFilesInFlight, outputTailBytes } from './limits.ts'
 import { ControlLink } from './link-control.ts'
 import { FilesLink, type Gate } from './link-files.ts'
+import { OutputLink } from './link-output.ts'
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 const turn = () => new Promise((resolve) => setTimeout(resolve, 5))
@@ -20,6 +21,7 @@ const exitOf = (id: number): GuestMessage => ({
   oom: false,
   durationMs: 1,
   cwd: '/x',
+  piped: 0,
 })
 
 /** A guest that records what it is told and says what the test wants. */
@@ -48,12 +50,17 @@ function fakeGuest() {
 
 function connected() {
   const fake = fakeGuest()
-  const link: ControlLink = new ControlLink(
-    fake.host,
-    () => {},
-    () => link.end(fault('workspace-unavailable', 'gone')),
-  )
-  return { ...fake, link }
+  const [host, carrier] = duplexPair()
+  const ordered: unknown[] = []
+  const decoder = new FrameDecoder()
+  carrier.on('data', (chunk: Uint8Array) => {
+    for (const decoded of decoder.push(chunk)) if (decoded.ok) ordered.push(decoded.frame.header)
+  })
+  const gone = (): void => link.end(fault('workspace-unavailable', 'gone'))
+  const outputs = new OutputLink(host, gone, gone)
+  const link: ControlLink = new ControlLink(fake.host, outputs, () => {}, gone)
+  const write = (message: OutputMessage, payload?: Uint8Array): unknown => carrier.write(encodeFrame(message, payload))
+  return { ...fake, link, outputs, carrier, write, ordered }
 }
 
 describe('control link', () => {
@@ -76,7 +83,7 @@ describe('control link', () => {
   })
 
   it('streams two commands at once, text whole, and gives credit only for what was consumed', async () => {
-    const { link, say, heard, payloads } = connected()
+    const { link, say, write, heard, ordered, payloads } = connected()
     const got: string[] = []
     let open!: () => void
     const gate = new Promise<void>((resolve) => {
@@ -100,17 +107,49 @@ describe('control link', () => {
     expect(payloads[0]).toBe('echo ü')
     const [first, second] = heard.map((message) => (message as { id: number }).id) as [number, number]
     const ue = bytes('ü')
-    say({ t: 'out', id: first, stream: 'stdout' }, ue.subarray(0, 1))
-    say({ t: 'out', id: first, stream: 'stderr' }, bytes('!'))
-    say({ t: 'out', id: first, stream: 'stdout' }, ue.subarray(1))
+    write({ t: 'out', id: first, stream: 'stdout' }, ue.subarray(0, 1))
+    write({ t: 'out', id: first, stream: 'stderr' }, new Uint8Array(creditPiece).fill(33))
+    write({ t: 'out', id: first, stream: 'stdout' }, ue.subarray(1))
     say(exitOf(second))
     await two.done
     // Half a character holds nothing back; the text after it does.
-    expect(heard.filter((message) => message.t === 'credit')).toMatchObject([{ bytes: 1 }])
-    say(exitOf(first))
+    const credit = (more: number) => ({ t: 'credit', id: first, bytes: more })
+    expect(ordered).toEqual([credit(1)])
     open()
+    await expect.poll(() => ordered).toEqual([credit(1), credit(creditPiece), credit(1)])
+    say(exitOf(first))
     expect(await one.done).toEqual({ exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/x', outputFile: null })
-    expect(got).toEqual(['stderr:!', 'stdout:ü'])
+    expect([...new Set(got.map((text) => text.replace(/!+/, '!')))]).toEqual(['stderr:!', 'stdout:ü'])
+  })
+
+  it('a command is over when its output is here, whichever port is quicker', async () => {
+    const { link, say, write, heard } = connected()
+    let got = ''
+    const exec = link.exec({ session: 's', command: 'x', cwd: null, timeoutMs: 5 }, { onText: async (_, text) => void (got += text) })
+    let over = false
+    void exec.done.then(() => (over = true))
+    await turn()
+    const { id } = heard[0] as { id: number }
+    write({ t: 'out', id, stream: 'stdout' }, bytes('ab'))
+    say({ ...exitOf(id), piped: 5 } as GuestMessage)
+    await turn()
+    expect(over).toBe(false)
+    write({ t: 'out', id, stream: 'stderr' }, bytes('cde'))
+    await exec.done
+    expect(got).toBe('abcde')
+  })
+
+  it('the output port answers, and its end is the end of the link', async () => {
+    const { link, outputs, write, ordered, carrier } = connected()
+    const proof = outputs.echo()
+    await expect.poll(() => ordered).toEqual([{ t: 'echo', id: 1 }])
+    write({ t: 'echo', id: 7 })
+    write({ t: 'echo', id: 1 })
+    await proof
+    const unanswered = outputs.echo()
+    carrier.write(new Uint8Array(16).fill(255))
+    await link.closed
+    await expect(unanswered).rejects.toThrow(/output port/)
   })
 
   it('kills in the guest', async () => {
@@ -379,6 +418,7 @@ describe('a hostile agent', () => {
       oom: fc.boolean(),
       busy: fc.boolean(),
       durationMs: id,
+      piped: id,
       cwd: fc.constantFrom('/x', 'x', '/x\0', null),
       problem: text,
       message: text,
@@ -399,7 +439,7 @@ describe('a hostile agent', () => {
   it('cannot make the host throw, answer for another command, or pass on more than it was allowed', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(frame, { maxLength: 40 }), fc.integer({ min: 1, max: 50 }), async (frames, piece) => {
-        const { link, guest } = connected()
+        const { link, guest, carrier } = connected()
         let passed = 0
         const exec = link.exec(
           { session: 's', command: 'x', cwd: null, timeoutMs: 5 },
@@ -417,11 +457,12 @@ describe('a hostile agent', () => {
           ),
         )
         const stream = Buffer.concat(frames)
-        for (let at = 0; at < stream.length; at += piece * 7) guest.write(stream.subarray(at, at + piece * 7))
+        for (let at = 0; at < stream.length; at += piece * 7)
+          for (const port of [guest, carrier]) port.write(stream.subarray(at, at + piece * 7))
         await turn()
         link.end(fault('workspace-unavailable', 'over'))
         for (const result of await Promise.all(settled)) if ('error' in result) expect(result.error.code).toMatch(/^[a-z-]+$/)
-        expect(passed).toBeLessThanOrEqual(initialCredit + stream.length)
+        expect(passed).toBeLessThanOrEqual(initialCredit + 2 * stream.length)
       }),
       { numRuns: 150 },
     )

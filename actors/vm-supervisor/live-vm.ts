@@ -19,6 +19,7 @@ import {
 import { ControlLink } from './link-control.ts'
 import { FilesLink, type Gate } from './link-files.ts'
 import { NetLink, type NetworkOf } from './link-net.ts'
+import { OutputLink } from './link-output.ts'
 import { publishSnapshot } from './snapshots.ts'
 import { deathFault, type Folder } from './state.ts'
 
@@ -31,6 +32,7 @@ export class LiveVm {
   readonly control: ControlLink
   readonly #vm: RunningVm
   readonly #files: FilesLink
+  readonly #outputs: OutputLink
   readonly #net: NetLink
   /** Who hears what a session's programs were refused. */
   readonly #listeners = new Map<string, Set<(text: string) => void>>()
@@ -59,8 +61,14 @@ export class LiveVm {
     this.imageDir = spec.imageDir
     this.#vm = vm
     this.#context = context
+    this.#outputs = new OutputLink(
+      vm.output,
+      () => void this.#lose(),
+      (reason) => this.kill(`the guest sent what is no frame on its output port: ${reason}`),
+    )
     this.control = new ControlLink(
       vm.control,
+      this.#outputs,
       (level, message) => this.#note(level, message),
       () => void this.#lose(),
     )
@@ -143,9 +151,10 @@ export class LiveVm {
     )
   }
 
-  /** Gives it the time and a seed of its own, and sees that both ports carry. Rejects when it is not to be used. */
+  /** Gives it the time and a seed of its own, and sees that all ports carry. Rejects when it is not to be used. */
   async prove(): Promise<void> {
-    await Promise.all([this.control.wake(Date.now(), randomBytes(64).toString('hex')), this.#files.echo(randomBytes(32))])
+    const awake = this.control.wake(Date.now(), randomBytes(64).toString('hex'))
+    await Promise.all([awake, this.#files.echo(randomBytes(32)), this.#outputs.echo()])
   }
 
   /** Leaves it stopped, and of no more use. */

@@ -2,7 +2,7 @@
  * A command's output on its way to the one who asked, in order, with credit returned as it is consumed: the first part as it comes, and at the
  * end the last of it. Text is decoded as UTF-8 across pieces; a terminal's output stays bytes.
  */
-import type { Stream } from '../../guest/wire.ts'
+import { creditPiece, type Stream } from '../../guest/wire.ts'
 import { outputPartBytes, outputTailBytes } from './limits.ts'
 
 export type FlowOptions = {
@@ -23,6 +23,9 @@ export class OutputFlow {
   readonly #options: FlowOptions
   readonly #decoders = { stdout: new TextDecoder(), stderr: new TextDecoder() }
   #pending = 0
+  #received = 0
+  /** Taken, but not given back yet. */
+  #owed = 0
   #passed = 0
   #left = 0
   #tail: { stream: Stream; bytes: Uint8Array }[] = []
@@ -33,9 +36,15 @@ export class OutputFlow {
     this.#options = options
   }
 
+  /** Bytes that came so far. */
+  get received(): number {
+    return this.#received
+  }
+
   /** False when the guest sent more than its credit: it does not keep to the protocol. */
   push(stream: Stream, bytes: Uint8Array): boolean {
     this.#pending += bytes.length
+    this.#received += bytes.length
     if (this.#pending > this.#options.window) return false
     this.#work = this.#work.then(() => this.#pass(stream, bytes)).catch(() => {})
     return true
@@ -59,8 +68,12 @@ export class OutputFlow {
     for (let at = 0; at < first.length; at += outputPartBytes) await this.#piece(stream, first.subarray(at, at + outputPartBytes))
     this.#passed += first.length
     if (first.length < bytes.length) this.#keepEnd(stream, bytes.subarray(room))
-    this.#pending -= bytes.length
-    this.#options.credit(bytes.length)
+    this.#owed += bytes.length
+    // Nothing else under way: the guest may be waiting for just this.
+    if (this.#owed < creditPiece && this.#pending > this.#owed) return
+    this.#pending -= this.#owed
+    this.#options.credit(this.#owed)
+    this.#owed = 0
   }
 
   #keepEnd(stream: Stream, bytes: Uint8Array): void {

@@ -5,6 +5,7 @@ import { type GuestMessage, type HostMessage, parseHostMessage } from '../../gue
 import { fault } from '../../kernel/index.ts'
 import { jobOutputBytes } from './limits.ts'
 import { ControlLink } from './link-control.ts'
+import { OutputLink } from './link-output.ts'
 import { readJob, runJob, settleJobs, steer } from './running-commands.ts'
 import { UnreadOutput } from './unread-output.ts'
 
@@ -21,6 +22,11 @@ function fakeVm() {
   })
   const control = new ControlLink(
     host as Duplex,
+    new OutputLink(
+      duplexPair()[0],
+      () => {},
+      () => {},
+    ),
     () => {},
     () => {},
   )
@@ -36,7 +42,17 @@ function fakeVm() {
   }
 }
 
-const exit = (id: number): GuestMessage => ({ t: 'exit', id, code: 3, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/' })
+const exit = (id: number): GuestMessage => ({
+  t: 'exit',
+  id,
+  code: 3,
+  signal: null,
+  timedOut: false,
+  oom: false,
+  durationMs: 1,
+  cwd: '/',
+  piped: 0,
+})
 
 describe('a background command', () => {
   it('gives what it wrote since the last time, and its end to those who wait', async () => {

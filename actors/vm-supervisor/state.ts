@@ -1,4 +1,5 @@
 /** The supervisor's memory: plain, bounded data, and the questions asked of it. Pure. */
+import { type Profile, profileOf } from '../../guest/image/recipe.ts'
 import { type Badge, type Delegation, fault, type Fault } from '../../kernel/index.ts'
 import { firstUid, lastUid, type TerminalSize } from '../../guest/wire.ts'
 import type { Hypervisor } from './driver.ts'
@@ -12,6 +13,7 @@ export type Config = {
   imageDir: string
   guestDir: string
   nodeBinary: string
+  imageProfile: Profile
   memoryMiB: number | null
   off: boolean
   snapshots: boolean
@@ -97,6 +99,7 @@ export function initialContext(params: Record<string, unknown>): Context {
       imageDir: String(params['imageDir']),
       guestDir: String(params['guestDir']),
       nodeBinary: String(params['nodeBinary']),
+      imageProfile: profileOf(params['imageProfile'] as string | undefined) ?? 'standard',
       memoryMiB: typeof params['memoryMiB'] === 'number' ? params['memoryMiB'] : null,
       off: params['vm'] === 'off',
       snapshots: params['snapshots'] !== 'off',

@@ -10,7 +10,7 @@ export type VfkitArgs = {
   /** Raw images, by what the guest calls them. */
   disks: readonly { path: string; id: string }[]
   /** Unix sockets here that the guest's connections to our two ports come out at. */
-  sockets: { control: string; files: string } | null
+  sockets: { control: string; files: string; output: string } | null
   /** File the guest's console is written to: a pipe would have to be a terminal. */
   console: string
   /** Unix socket of its HTTP service. */
@@ -25,7 +25,7 @@ export function vfkitArgs({ cpus, memoryMiB, kernel, initrd, append, disks, sock
   const devices = [
     ...disks.map(({ path, id }) => `virtio-blk,path=${plain(path)},deviceId=${id}`),
     'virtio-rng',
-    ...(sockets === null ? [] : [vsock(vsockPorts.control, sockets.control), vsock(vsockPorts.files, sockets.files)]),
+    ...(sockets === null ? [] : (['control', 'files', 'output'] as const).map((port) => vsock(vsockPorts[port], sockets[port]))),
     `virtio-serial,logFilePath=${plain(console)}`,
   ]
   // biome-ignore format: one option a line

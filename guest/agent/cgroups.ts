@@ -121,15 +121,16 @@ export async function ranOutOfMemory(group: string): Promise<boolean> {
   return Number(/^oom_kill (\d+)$/m.exec(events)?.[1] ?? 0) > 0
 }
 
-/** Signals every process of the group but `except`. */
-export function signalCgroup(group: string, signal: NodeJS.Signals, except: number): void {
-  for (const pid of processesOf(group)) {
-    if (pid === except || pid <= 1) continue
-    try {
-      process.kill(pid, signal)
-    } catch {
-      // It ended meanwhile.
-    }
+/** Signals every process of the group. */
+export function signalCgroup(group: string, signal: NodeJS.Signals): void {
+  for (const pid of processesOf(group)) if (pid > 1) signalProcess(pid, signal)
+}
+
+export function signalProcess(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal)
+  } catch {
+    // It ended meanwhile.
   }
 }
 

@@ -1,39 +1,43 @@
 /** Runs commands in sessions and tells the host how they go. */
-import { spawn, type ChildProcess } from 'node:child_process'
-import { chown, mkdir, rm, writeFile } from 'node:fs/promises'
+import { chown, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { initialCredit, maxCommand, type GuestMessage, type HostMessage, type SignalName, type TerminalSize } from '../wire.ts'
-import { commandCgroup, inCgroup, killCgroup, processesOf, ranOutOfMemory, removeIfEmpty, signalCgroup } from './cgroups.ts'
+import { commandCgroup, killCgroup, processesOf, ranOutOfMemory, removeIfEmpty, signalCgroup, signalProcess } from './cgroups.ts'
 import { environment } from './environment.ts'
-import { closeWriter, openPipe } from './fifos.ts'
+import { type Fifos, openWriter } from './fifos.ts'
 import { Input } from './input.ts'
-import { KeptOutput, keptPath } from './kept-output.ts'
-import { leftoverQuietMs, maxArgument, maxCommands, maxSessionCommands, termGraceMs } from './limits.ts'
-import { Output } from './output.ts'
+import { keptPath } from './kept-files.ts'
+import type { Launch, Launcher } from './launcher.ts'
+import { maxArgument, maxCommands, maxSessionCommands, termGraceMs } from './limits.ts'
+import type { Carried, OutputPump } from './output-pump.ts'
 import { encodeFilter, filterFor } from './seccomp.ts'
-import { inSession, type Session, type Sessions } from './sessions.ts'
+import type { Session, Sessions } from './sessions.ts'
 import { commandsDir, outputsDir } from './slots.ts'
 import { openTerminal, type Terminal } from './terminal.ts'
+import { TerminalOutput } from './terminal-output.ts'
 
 type Exec = Extract<HostMessage, { t: 'exec' }>
 type Running = {
   session: string
-  output: Output
+  /** Null: the pump carries it. */
+  output: TerminalOutput | null
   /** Null: it has none, and reads an end at once. */
   input: Input | null
   terminal: Terminal | null
   cgroup: string
-  child: ChildProcess
+  /** 0 before it has begun. */
+  pid: number
   timedOut: boolean
   timer: NodeJS.Timeout | undefined
 }
-/** In the root image's writable layer, where every session can read it and none can write. */
-const filterFile = '/usr/local/lib/bulkhead/seccomp.bpf'
+/** What commands go through. */
+export type CommandParts = { sessions: Sessions; launcher: Launcher; pump: OutputPump; fifos: Fifos; send: Send }
 
-/** Call once before the first command. */
-export async function prepareFilter(): Promise<void> {
-  await mkdir('/usr/local/lib/bulkhead', { recursive: true })
-  await writeFile(filterFile, encodeFilter(filterFor(process.arch === 'arm64' ? 'aarch64' : 'x86_64')), { mode: 0o644 })
+/** Writes the filter commands run under; resolves with its path. */
+export async function prepareFilter(): Promise<string> {
+  const path = '/run/bulkhead/seccomp.bpf'
+  await writeFile(path, encodeFilter(filterFor(process.arch === 'arm64' ? 'aarch64' : 'x86_64')), { mode: 0o600 })
+  return path
 }
 
 type Send = (message: GuestMessage, payload?: Uint8Array) => void
@@ -55,23 +59,21 @@ eval "$BULKHEAD_COMMAND"
 `
 
 export class Commands {
-  readonly #sessions: Sessions
-  readonly #send: Send
+  readonly #parts: CommandParts
   /** null while one is being started. */
   readonly #running = new Map<number, Running | null>()
   /** What came for a command before it was running. */
   readonly #early = new Map<number, (() => void)[]>()
 
-  constructor(sessions: Sessions, send: Send) {
-    this.#sessions = sessions
-    this.#send = send
+  constructor(parts: CommandParts) {
+    this.#parts = parts
   }
 
   /** `command`: UTF-8. Answers by messages, the last of which is also what it resolves with; never rejects. */
   async exec(request: Exec, command: Uint8Array): Promise<GuestMessage> {
     const { id } = request
     const answer = (message: GuestMessage): GuestMessage => {
-      this.#send(message)
+      this.#parts.send(message)
       return message
     }
     const failed = (code: Extract<GuestMessage, { t: 'failed' }>['code'], message: string): GuestMessage => {
@@ -85,7 +87,7 @@ export class Commands {
     if (this.#running.size >= maxCommands || others.length >= maxSessionCommands) return failed('busy', 'too many commands at a time')
     this.#running.set(id, null)
     try {
-      const session = await this.#sessions.get(request.session)
+      const session = await this.#parts.sessions.get(request.session)
       if (session === null) return failed('no-such-session', `there is no session ${request.session}`)
       const result = await this.#run(request, session, Buffer.from(command).toString('utf8'))
       return result === 'bad-cwd' ? failed('bad-cwd', `there is no folder ${request.cwd}`) : answer(result)
@@ -100,7 +102,7 @@ export class Commands {
   stdin(id: number, bytes: Uint8Array, end: boolean): void {
     this.#with(id, ({ input }) => {
       if (input !== null) input.write(bytes, end)
-      else if (bytes.length > 0) this.#send({ t: 'took', id, bytes: bytes.length })
+      else if (bytes.length > 0) this.#parts.send({ t: 'took', id, bytes: bytes.length })
     })
   }
 
@@ -110,17 +112,16 @@ export class Commands {
   }
 
   signal(id: number, signal: SignalName): void {
-    this.#with(id, ({ cgroup, child }) => {
-      if (signal === 'SIGKILL') {
-        // First itself: it may not be in its group yet, and would enter it after the group was killed.
-        child.kill('SIGKILL')
-        void killCgroup(cgroup)
-      } else signalCgroup(cgroup, signal, child.pid ?? 0)
+    this.#with(id, ({ cgroup, pid }) => {
+      if (signal !== 'SIGKILL') return signalCgroup(cgroup, signal)
+      // First itself: it may not be in its group yet, and would enter it after the group was killed.
+      if (pid > 0) signalProcess(pid, 'SIGKILL')
+      void killCgroup(cgroup)
     })
   }
 
   credit(id: number, bytes: number): void {
-    this.#with(id, ({ output }) => output.give(bytes))
+    this.#with(id, ({ output }) => output?.give(bytes))
   }
 
   #with(id: number, act: (running: Running) => void): void {
@@ -137,11 +138,9 @@ export class Commands {
     const start = performance.now()
     const cgroup = await commandCgroup(session.slot.cgroup, id)
     const script = command.length > maxArgument ? await writeScript(session, id, command) : null
-    const kept = request.keep === true ? this.#keeper(session, id) : null
-    const output = new Output(initialCredit, (stream, bytes) => this.#send({ t: 'out', id, stream }, bytes), kept)
     const home = homeFolder(session)
     const shell = [
-      'bash',
+      '/bin/bash',
       '-lc',
       wrapper,
       'bash',
@@ -149,36 +148,35 @@ export class Commands {
       script === null ? command : `. ${script}`,
       request.cwd === undefined ? home : '',
     ]
-    const ids = ['--reuid', String(session.uid), '--regid', String(session.uid), '--clear-groups']
-    const rights = ['--no-new-privs', '--inh-caps=-all', '--ambient-caps=-all', '--bounding-set=-all', '--seccomp-filter', filterFile]
-    const inside = ['setpriv', ...ids, ...rights, ...(request.tty === undefined ? [] : ['setsid', '--ctty']), ...shell]
-    const [file, args] = inCgroup(cgroup, inSession(session, inside))
-    const { child, input, terminal } = await this.#start(request, session, output, (stdio) =>
-      spawn(file, args, { stdio, cwd: '/', env: environment(session, request), detached: true }),
-    )
-    const running: Running = { session: session.name, output, input, terminal, cgroup, child, timedOut: false, timer: undefined }
-    const told = lastLine(child)
-    const exited = new Promise<{ code: number | null; signal: string | null }>((resolve, reject) => {
-      child.once('error', reject)
-      child.once('exit', (code, signal) => resolve({ code, signal }))
+    const { streams, begun, over, ...ends } = await this.#open(request, session)
+    const running: Running = { session: session.name, ...ends, cgroup, pid: 0, timedOut: false, timer: undefined }
+    const launch: Launch = {
+      id,
+      cgroup,
+      holder: session.slot.holder.pid,
+      uid: session.uid,
+      streams,
+      command: shell,
+      env: environment(session, request),
+    }
+    const exited = this.#parts.launcher.run(launch, (pid) => {
+      begun()
+      running.pid = pid
+      this.#parts.send({ t: 'started', id, pid })
+      if (request.timeoutMs > 0) running.timer = this.#startTimer(running, request.timeoutMs)
+      this.#running.set(id, running)
+      for (const act of this.#early.get(id) ?? []) act()
     })
-    if (child.pid !== undefined) this.#send({ t: 'started', id, pid: child.pid })
-    if (request.timeoutMs > 0) running.timer = this.#startTimer(running, request.timeoutMs)
-    this.#running.set(id, running)
-    for (const act of this.#early.get(id) ?? []) act()
 
     try {
-      const { code, signal } = await exited
+      const { code, signal, line } = await exited
       // The shell may have ended at SIGTERM while something it started has not: nothing outlives its time.
       if (running.timedOut) await killCgroup(cgroup)
-      const line = await told()
-      if (line === '!') {
-        await output.ended()
-        return 'bad-cwd'
-      }
-      await Promise.race([output.ended(), quietLeftovers(output, cgroup)])
+      const carried = await this.#rest(id, running)
+      if (line === '!') return 'bad-cwd'
       clearTimeout(running.timer)
       if (line.startsWith('/')) session.cwd = line.slice(0, 4096)
+      await session.slot.kept.add(keptPath(session.slot.dir, id), carried.kept)
       const oom = await ranOutOfMemory(cgroup)
       const durationMs = Math.round(performance.now() - start)
       return {
@@ -190,55 +188,60 @@ export class Commands {
         oom,
         durationMs,
         cwd: session.cwd ?? home,
+        piped: carried.sent,
       }
     } finally {
       clearTimeout(running.timer)
-      output.discard()
-      terminal?.close()
-      if (kept !== null) await session.slot.kept.add(keptPath(session.slot.dir, id), await kept.end())
+      running.output?.discard()
+      over()
+      this.#parts.pump.drop(id)
       if (script !== null) await rm(join(session.slot.dir, 'commands', String(id)), { force: true })
       this.#tidy(cgroup)
     }
   }
 
-  /** Starts it on pipes, or on a terminal of its own, whose other ends are read into `output`. */
-  async #start(
-    { id, tty, stdin }: Exec,
+  /** Its streams: pipes, or a terminal of its own. `begun`: to be called when it has them; `over`: in any case. */
+  async #open(
+    { id, tty, stdin, keep }: Exec,
     session: Session,
-    output: Output,
-    launch: (stdio: ('pipe' | 'ignore' | number)[]) => ChildProcess,
-  ): Promise<{ child: ChildProcess; input: Input | null; terminal: Terminal | null }> {
-    const took = (bytes: number): void => this.#send({ t: 'took', id, bytes })
+  ): Promise<Pick<Running, 'output' | 'input' | 'terminal'> & { streams: Launch['streams']; begun: () => void; over: () => void }> {
+    const { send, pump, fifos } = this.#parts
+    const took = (bytes: number): void => send({ t: 'took', id, bytes })
     if (tty !== undefined) {
       const terminal = await openTerminal(session, tty)
-      const { master, slave } = terminal
-      try {
-        const child = launch([slave, slave, slave, 'pipe'])
-        output.read('stdout', master)
-        // What ends a terminal's input is a character.
-        return { child, input: new Input(master, took, () => master.write('\u0004')), terminal }
-      } catch (error) {
+      const { master, path, taken } = terminal
+      const output = new TerminalOutput(initialCredit, master, (bytes) => send({ t: 'out', id, stream: 'stdout' }, bytes))
+      // What ends a terminal's input is a character.
+      const input = new Input(master, took, () => master.write('\u0004'))
+      const over = (): void => {
+        taken()
         terminal.close()
-        throw error
-      } finally {
-        closeWriter(slave)
       }
+      return { output, input, terminal, streams: { terminal: path }, begun: taken, over }
     }
-    const [out, err] = await Promise.all([openPipe(session.uid), openPipe(session.uid)])
-    try {
-      const child = launch([stdin === true ? 'pipe' : 'ignore', out.writer, err.writer, 'pipe'])
-      output.read('stdout', out.reader)
-      output.read('stderr', err.reader)
-      const pipe = child.stdin
-      return { child, input: pipe === null ? null : new Input(pipe, took, () => pipe.end()), terminal: null }
-    } finally {
-      closeWriter(out.writer)
-      closeWriter(err.writer)
+    const stdout = await fifos.take(session.uid)
+    const stderr = await fifos.take(session.uid)
+    const file = keep === true ? keptPath(session.slot.dir, id) : null
+    pump.open(id, stdout, stderr, initialCredit, file, () => send({ t: 'kept', id, path: join(outputsDir, String(id)) }))
+    const opened = { output: null, terminal: null }
+    const nothing = (): void => {}
+    if (stdin !== true) return { ...opened, input: null, streams: { stdin: null, stdout, stderr }, begun: nothing, over: nothing }
+    const from = await fifos.take(session.uid)
+    const { writer, readerIsThere } = openWriter(from)
+    const over = (): void => {
+      readerIsThere()
+      writer.destroy()
     }
+    const input = new Input(writer, took, () => writer.end())
+    return { ...opened, input, streams: { stdin: from, stdout, stderr }, begun: readerIsThere, over }
   }
 
-  #keeper({ slot }: Session, id: number): KeptOutput {
-    return new KeptOutput(keptPath(slot.dir, id), () => this.#send({ t: 'kept', id, path: join(outputsDir, String(id)) }))
+  /** Resolves when the last of its output is on its way, or others live on and nothing has come from them for a moment. */
+  async #rest(id: number, { output, cgroup }: Running): Promise<Carried> {
+    const leftBehind = (): boolean => processesOf(cgroup).length > 0
+    if (output === null) return this.#parts.pump.finish(id, leftBehind)
+    await output.finish(leftBehind)
+    return { sent: 0, kept: 0 }
   }
 
   /** SIGTERM to all of the command, a moment later SIGKILL to what is left. */
@@ -246,7 +249,7 @@ export class Commands {
     return setTimeout(
       () => {
         running.timedOut = true
-        signalCgroup(running.cgroup, 'SIGTERM', running.child.pid ?? 0)
+        signalCgroup(running.cgroup, 'SIGTERM')
         running.timer = setTimeout(() => void killCgroup(running.cgroup), termGraceMs)
       },
       Math.min(timeoutMs, 2 ** 31 - 1),
@@ -257,14 +260,6 @@ export class Commands {
   #tidy(cgroup: string): void {
     if (removeIfEmpty(cgroup) || processesOf(cgroup).length === 0) return
     setTimeout(() => this.#tidy(cgroup), 5_000).unref()
-  }
-}
-
-/** Resolves once the command's main process is gone, others live on, and nothing has come from them for a moment. */
-async function quietLeftovers(output: Output, cgroup: string): Promise<void> {
-  for (;;) {
-    await new Promise((resolve) => setTimeout(resolve, leftoverQuietMs / 3))
-    if (output.quietFor() > leftoverQuietMs && processesOf(cgroup).length > 0) return
   }
 }
 
@@ -280,20 +275,4 @@ async function writeScript({ slot, uid }: Session, id: number, command: string):
   await writeFile(path, command, { flag: 'wx', mode: 0o400 })
   await chown(path, uid, uid)
   return join(commandsDir, String(id))
-}
-
-/** What the shell last wrote on descriptor 3, once it is gone. Background processes may keep it open, so its end is not waited for. */
-function lastLine(child: ChildProcess): () => Promise<string> {
-  let text = ''
-  const stream = child.stdio[3]
-  if (stream && 'on' in stream) {
-    const readable = stream as NodeJS.ReadableStream
-    readable.on('data', (chunk) => (text = (text + String(chunk)).slice(-8192)))
-    readable.on('error', () => {})
-  }
-  return async () => {
-    // It was written before the exit; one round of the event loop reads it.
-    for (let tries = 0; tries < 5 && !text.endsWith('\n'); tries++) await new Promise((resolve) => setTimeout(resolve, tries))
-    return text.trimEnd().split('\n').at(-1) ?? ''
-  }
 }

@@ -1,50 +1,92 @@
 /**
- * Real pipes for command output. Node's own are socket pairs, on which a script's `> /dev/stderr` fails; so commands write into
- * FIFOs, taken from a pool because making one takes a process.
+ * Real pipes for a command's streams, by name, because the processes at their ends are no relatives. (Node's own are socket pairs, on which a
+ * script's `> /dev/stderr` fails.) Each is used once: a session's process may keep reading from one it was given.
  */
-import { chown, mkdir, rm } from 'node:fs/promises'
-import { closeSync, constants, openSync } from 'node:fs'
+import { chownSync, closeSync, constants, openSync, unlinkSync } from 'node:fs'
+import { mkdir, rm } from 'node:fs/promises'
 import { Socket } from 'node:net'
 import { join } from 'node:path'
-import { runTool } from './tools.ts'
 
 const dir = '/run/bulkhead/fifos'
-/** Made at a time; a command takes two. */
-const batch = 16
+/** Made at a time; a command takes up to three. */
+const batch = 32
+/** More are made when there are fewer left. */
+const fewest = 12
 
-const free: string[] = []
-let made = 0
+export class Fifos {
+  readonly #make: (paths: readonly string[]) => Promise<void>
+  readonly #free: string[] = []
+  #making: Promise<void> | null = null
+  #made = 0
 
-/** Call once before `openPipe`; makes the first ones. */
-export async function prepareFifos(): Promise<void> {
-  await rm(dir, { recursive: true, force: true })
-  await mkdir(dir, { mode: 0o700 })
-  await makeFifos()
+  constructor(make: (paths: readonly string[]) => Promise<void>) {
+    this.#make = make
+  }
+
+  /** Call once before `take`; makes the first ones. */
+  async prepare(): Promise<void> {
+    await rm(dir, { recursive: true, force: true })
+    await mkdir(dir, { mode: 0o700 })
+    await this.#more()
+  }
+
+  /** The path of one that belongs to `uid`, its user's to remove. */
+  async take(uid: number): Promise<string> {
+    while (this.#free.length === 0) await this.#more()
+    const path = this.#free.shift() as string
+    // Reopening /dev/stdout asks for rights on the FIFO itself.
+    chownSync(path, uid, 0)
+    if (this.#free.length < fewest) this.#more().catch(() => {})
+    return path
+  }
+
+  #more(): Promise<void> {
+    const paths = Array.from({ length: batch }, () => join(dir, String(this.#made++)))
+    this.#making ??= this.#make(paths).then(
+      () => {
+        this.#free.push(...paths)
+        this.#making = null
+      },
+      (error: unknown) => {
+        this.#making = null
+        throw error
+      },
+    )
+    return this.#making
+  }
 }
 
-async function makeFifos(): Promise<void> {
-  const paths = Array.from({ length: batch }, () => join(dir, String(made++)))
-  await runTool('mkfifo', ['-m', '600', ...paths])
-  free.push(...paths)
+/** Its writing end, and what lets go of it, and of its name, once somebody has opened the other. */
+export function openWriter(path: string): { writer: Socket; readerIsThere: () => void } {
+  // Opened for both, it waits for nobody, and neither does the next.
+  const held = openSync(path, constants.O_RDWR)
+  const writer = new Socket({ fd: openSync(path, constants.O_WRONLY | constants.O_NONBLOCK), readable: false, writable: true })
+  writer.on('error', () => {})
+  let open = true
+  return {
+    writer,
+    readerIsThere() {
+      if (!open) return
+      open = false
+      closeSync(held)
+      removeFifo(path)
+    },
+  }
 }
 
-/**
- * A pipe whose `writer` (a file descriptor, to be closed by the caller once it is handed on) belongs to `uid`. It goes back to
- * the pool when the last writer is gone.
- */
-export async function openPipe(uid: number): Promise<{ reader: Socket; writer: number }> {
-  while (free.length === 0) await makeFifos()
-  const path = free.pop() as string
-  // Reopening /dev/stdout asks for rights on the FIFO itself.
-  await chown(path, uid, 0)
-  const readEnd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
-  const writer = openSync(path, constants.O_WRONLY)
-  const reader = new Socket({ fd: readEnd, readable: true, writable: false })
-  reader.on('error', () => {})
-  reader.once('close', () => free.push(path))
-  return { reader, writer }
+/** Whoever reads it sees an end, if nobody writes or ever did. */
+export function touchWriter(path: string): void {
+  try {
+    closeSync(openSync(path, constants.O_WRONLY | constants.O_NONBLOCK))
+  } catch {
+    // Nobody reads it.
+  }
 }
 
-export function closeWriter(writer: number): void {
-  closeSync(writer)
+export function removeFifo(path: string): void {
+  try {
+    unlinkSync(path)
+  } catch {
+    // Its folder went with an agent before this one.
+  }
 }

@@ -39,10 +39,10 @@ export const keptAfter = 24 * 1024
 /** Such a file at most, and all of one session's together, bytes. They are the machine's, not part of the session's share of the disk. */
 export const keptFile = 64 * 1024 * 1024
 export const keptSession = 256 * 1024 * 1024
-/** Bytes on their way into such a file before the command has to wait. */
-export const keptBehind = 1024 * 1024
-/** Largest piece of output in one frame, bytes. */
-export const outputPiece = 64 * 1024
+/** Largest piece of output in one frame, bytes: large enough that what a piece costs does not matter, small enough for its neighbours' turn. */
+export const outputPiece = 512 * 1024
+/** Of a terminal's. */
+export const terminalPiece = 64 * 1024
 /** Longest a tool of the agent's own (mount, nsenter, date …) may take, ms. A mount waits for the host. */
 export const toolMs = 20_000
 /** Longest the helper that makes a session's sockets may take, ms: an interpreter starts, which takes an emulated machine seconds. */

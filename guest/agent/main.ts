@@ -5,11 +5,13 @@ import { prepareCgroups } from './cgroups.ts'
 import { Commands, prepareFilter } from './commands.ts'
 import { Control } from './control.ts'
 import { prepareDisk } from './disk.ts'
-import { prepareFifos } from './fifos.ts'
+import { Fifos } from './fifos.ts'
+import { Launcher } from './launcher.ts'
 import { Machine } from './machine.ts'
 import { NetBridge } from './net-bridge.ts'
 import { resolver } from './net-sockets.ts'
 import { NinepBridge } from './ninep-bridge.ts'
+import { OutputPump } from './output-pump.ts'
 import { Port } from './port.ts'
 import { Sessions } from './sessions.ts'
 import { Slots } from './slots.ts'
@@ -19,13 +21,18 @@ process.umask(0o022)
 const control = new Port(`/dev/virtio-ports/${controlPort}`)
 const files = new Port(`/dev/virtio-ports/${filesPort}`, { direct: true })
 // A defect ends the agent; the first process starts it again, and the host, told by its `ready`, sets its sessions up anew.
-process.on('uncaughtException', (error) => {
-  console.error(`bulkhead: agent: ${error.stack}`)
+function fail(why: string | undefined): never {
+  console.error(`bulkhead: agent: ${why}`)
   process.exit(1)
-})
+}
+process.on('uncaughtException', (error) => fail(error.stack))
 
 const complaints: string[] = []
-const [disk] = await Promise.all([prepareDisk((message) => complaints.push(message)), prepareCgroups(), prepareFifos(), prepareFilter()])
+// The agent's own group first: what it starts from here on belongs to it.
+const [disk, filter] = await Promise.all([prepareDisk((message) => complaints.push(message)), prepareFilter(), prepareCgroups()])
+const launcher = new Launcher(filter, fail)
+const fifos = new Fifos((paths) => launcher.makePipes(paths))
+await fifos.prepare()
 const bridge = new NinepBridge(files)
 const nets = new NetBridge((message, payload) => files.send(message, payload))
 // Where every session finds its own resolver.
@@ -33,9 +40,9 @@ await writeFile('/etc/resolv.conf', `nameserver ${resolver}\n`)
 const slots = new Slots(disk, nets)
 const sessions = new Sessions(bridge, slots)
 const send = control.send.bind(control)
-const commands = new Commands(sessions, send)
+const commands = new Commands({ sessions, launcher, pump: new OutputPump(fail), fifos, send })
 const warm = (): Promise<string> => warmUp(slots, sessions, commands)
-const link = new Control({ sessions, commands, machine: new Machine(), warm, send })
+const link = new Control({ sessions, commands, machine: new Machine(launcher), warm, send })
 
 await files.listen({
   frame(header, payload) {

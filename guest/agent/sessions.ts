@@ -121,12 +121,6 @@ export class Sessions {
   }
 }
 
-/** Command line that runs `command` as root inside the session's namespaces. */
-export function inSession(session: Session, command: readonly string[]): string[] {
-  const namespaces = ['--mount', '--pid', '--ipc', '--uts', '--net', '--cgroup']
-  return ['nsenter', '--target', String(session.slot.holder.pid), ...namespaces, '--', ...command]
-}
-
 async function mountFolder({ home, uid, slot }: Session, name: string, mode: 'ro' | 'rw', channel: Channel): Promise<void> {
   const target = join(home, 'mnt', name)
   const options = [

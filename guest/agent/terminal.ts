@@ -13,8 +13,9 @@ import type { Session } from './sessions.ts'
 export type Terminal = {
   /** The agent's end, both ways. */
   master: ReadStream
-  /** The command's end; to be closed once it is handed on. */
-  slave: number
+  /** The command's end, by name. Held open until somebody else has it. */
+  path: string
+  taken(): void
   resize(size: TerminalSize): Promise<void>
   /** Hangs up: whatever still uses it gets SIGHUP. */
   close(): void
@@ -34,8 +35,9 @@ export async function openTerminal({ slot, uid }: Session, size: TerminalSize): 
   const devices = `/proc/${slot.holder.pid}/root/dev/pts`
   const fd = openSync(join(devices, 'ptmx'), constants.O_RDWR | constants.O_NOCTTY)
   let slave: number
+  let path: string
   try {
-    const path = join(devices, String(Number(await perl(fd, size))))
+    path = join(devices, String(Number(await perl(fd, size))))
     slave = openSync(path, constants.O_RDWR | constants.O_NOCTTY)
     chownSync(path, uid, 0)
   } catch (error) {
@@ -45,9 +47,14 @@ export async function openTerminal({ slot, uid }: Session, size: TerminalSize): 
   const master = new ReadStream(fd)
   // Reading from a terminal nobody has open any more fails; that is how it ends.
   master.on('error', () => master.destroy())
+  let held = true
   return {
     master,
-    slave,
+    path,
+    taken() {
+      if (held) closeSync(slave)
+      held = false
+    },
     async resize(to) {
       if (!master.destroyed) await perl(fd, to)
     },

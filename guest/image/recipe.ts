@@ -4,7 +4,7 @@
  */
 
 /** Raise it when the builder makes something else of the same inputs. */
-export const recipeVersion = 5
+export const recipeVersion = 6
 
 /** Every file of an image bears this date at the latest, so that the same packages make the same image. Seconds since 1970. */
 export const sourceDate = 1_735_689_600
@@ -12,8 +12,21 @@ export const sourceDate = 1_735_689_600
 /** The Debian release images are made of, whatever release the host runs. */
 export const debianSuite = 'trixie'
 
+/** What an image has beyond the standard one. `build`: compilers and their libraries, half as large again. */
+export const profiles = { standard: [], build: ['build-essential'] } as const satisfies Record<string, readonly string[]>
+export type Profile = keyof typeof profiles
+
+/** The profile of this name; the standard one for none. Null for a name there is not. */
+export function profileOf(name: string | undefined): Profile | null {
+  if (name === undefined || name === '') return 'standard'
+  return Object.hasOwn(profiles, name) ? (name as Profile) : null
+}
+
+/** Everything added to the essential packages. */
+export const packagesOf = (profile: Profile): readonly string[] => [...packages, ...profiles[profile]]
+
 /** Added to the essential packages; no recommended ones come along. */
-export const packages = [
+const packages = [
   // What a shell command expects to find.
   'bash',
   'bubblewrap',
@@ -76,6 +89,8 @@ export const modules: readonly { name: string; optional?: boolean }[] = [
   // Connected folders.
   { name: '9pnet_fd' },
   { name: '9p' },
+  // For the bench alone, which compares them with QEMU's own shared folders; no boot of the product loads it.
+  { name: '9pnet_virtio', optional: true },
 ]
 
 /** Left out of every package: nobody reads them in there. Licences stay. */

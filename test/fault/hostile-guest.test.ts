@@ -15,6 +15,7 @@ import { type EffectContext, fault } from '../../kernel/index.ts'
 type Guest = {
   control: Duplex
   files: Duplex
+  output: Duplex
   console: PassThrough
   /** Closes the agent's end of the control port, as QEMU reports it. */
   agentGoes(): void
@@ -28,6 +29,7 @@ type Guest = {
 async function readyGuest(): Promise<Guest> {
   const [control, guestControl] = duplexPair()
   const [files, guestFiles] = duplexPair()
+  const [output, guestOutput] = duplexPair()
   const console = new PassThrough()
   let exit!: (how: { code: number | null; signal: string | null; stderr: string }) => void
   let agentGoes!: () => void
@@ -36,6 +38,7 @@ async function readyGuest(): Promise<Guest> {
     pid: 7,
     control,
     files,
+    output,
     console,
     agentGone,
     progress: async () => 0,
@@ -69,12 +72,13 @@ async function readyGuest(): Promise<Guest> {
     }
   })
   guestFiles.on('data', () => {})
+  guestOutput.on('data', () => {})
   await expect.poll(() => raised.some(({ type }) => type === 'vm.handshake')).toBe(true)
   const held = (): LiveVm => {
     if (live === null) throw new Error('no VM')
     return live
   }
-  return { control: guestControl, files: guestFiles, console, agentGoes, ended, live: held, logs, raised }
+  return { control: guestControl, files: guestFiles, output: guestOutput, console, agentGoes, ended, live: held, logs, raised }
 }
 
 const say = (port: Duplex, message: GuestMessage): boolean => port.write(encodeFrame(message))
@@ -104,6 +108,7 @@ describe('a guest that floods', () => {
       'connections of sessions that are not there',
       frames({ net: 'open', n: 1, session: 's', to: { host: 'a.example', port: 80 } }, 1_000),
     ],
+    ['output', 'output of commands that are not there', frames({ t: 'out', id: 99, stream: 'stdout' }, 1_000)],
     ['files', 'ends of what never began', frames({ c: 's/data#1', op: 'close' }, 1_000)],
     ['console', 'its console', Buffer.from('bulkhead: mounted 1.0\n'.repeat(3_000))],
   ] as const)('%s with %s: the host answers meanwhile, and keeps little of it', async (port, _, piece) => {
@@ -120,7 +125,7 @@ describe('a guest that floods', () => {
     expect(process.memoryUsage().rss - rss).toBeLessThan(200 * mebibytes)
   })
 
-  it.each(['control', 'files'] as const)('%s with what is no frame: the VM is ended, with the reason', async (port) => {
+  it.each(['control', 'files', 'output'] as const)('%s with what is no frame: the VM is ended, with the reason', async (port) => {
     const guest = await readyGuest()
     for (let at = 0; at < 64; at++) guest[port].write(Buffer.alloc(64 * 1024, 0xff))
     expect(await guest.ended).toMatchObject({ signal: 'SIGKILL', detail: expect.stringContaining('no frame') })

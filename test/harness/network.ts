@@ -37,18 +37,23 @@ export type Workspace = {
 }
 
 /** First line of a command that is to run as root. Only the agent of these tests knows them. */
-const rootMarks = { root: '#root', machine: '#machine' } as const
+const rootMarks = { root: 'root', machine: 'machine' } as const
 
 /** The guest's agent, but that it also runs commands as root: what a session that broke out could do. */
 function withRoot(dir: string): void {
   cpSync(join(checkout, 'guest'), dir, { recursive: true })
-  const file = join(dir, 'agent', 'commands.ts')
-  const usual = 'inCgroup(cgroup, inSession(session, inside))'
-  const before = readFileSync(file, 'utf8')
-  if (!before.includes(usual)) throw new Error('The agent starts commands in another way now; this has to follow.')
-  const as = (mark: string, how: string) => `command.startsWith('${mark}\\n') ? inCgroup(cgroup, ${how}) : `
-  const all = `${as(rootMarks.root, 'inSession(session, shell)')}${as(rootMarks.machine, 'shell')}${usual}`
-  writeFileSync(file, before.replace(usual, all))
+  const file = join(dir, 'agent', 'launcher.pl')
+  let script = readFileSync(file, 'utf8')
+  const marked = (...marks: readonly string[]): string => `grep { /^#(${marks.join('|')})\\n/ } @command`
+  // Where it gives up root's rights, and where it enters the session.
+  for (const [usual, unless] of [
+    ['confine($uid);', marked(rootMarks.root, rootMarks.machine)],
+    ['join_session($holder);', marked(rootMarks.machine)],
+  ] as const) {
+    if (!script.includes(usual)) throw new Error('The agent starts commands in another way now; this has to follow.')
+    script = script.replace(usual, `${usual.slice(0, -1)} unless ${unless};`)
+  }
+  writeFileSync(file, script)
 }
 
 type Part = { type: string; text?: string }
@@ -122,7 +127,7 @@ export async function startWorkspace(): Promise<Workspace> {
         if (type === 'stdout') stdout += text
         if (type === 'stderr') stderr += text
       }
-      const order = who === 'session' ? { command } : { command: `${rootMarks[who]}\n${command}`, cwd: '/' }
+      const order = who === 'session' ? { command } : { command: `#${rootMarks[who]}\n${command}`, cwd: '/' }
       const { body } = await as(session).request('vm', 'exec', { ...order, timeoutMs: 300_000 }, { onPart, deadlineMs: null })
       return { exitCode: (body as { exitCode: number | null }).exitCode, stdout, stderr }
     },

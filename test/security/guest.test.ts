@@ -160,6 +160,17 @@ describe('bombs', () => {
     expect((await vm.exec('fallocate -l 1G ~/c && rm ~/c && echo room', { session: 'neighbour' })).stdout).toBe('room\n')
   })
 
+  test('a pipe once given to a command, and kept open by its session, carries nobody else’s output', async () => {
+    await vm.exec(
+      `exec 7< /proc/self/fd/1; setsid sh -c 'exec > /dev/null 2>&1; while :; do timeout 1 cat <&7 >> stolen; done' < /dev/null &`,
+      { session: 'attacker' },
+    )
+    // More than are made at a time.
+    for (let i = 0; i < 40; i++) expect((await vm.exec(`echo secret-${i}`, { session: 'neighbour' })).stdout).toBe(`secret-${i}\n`)
+    const { stdout } = await vm.exec('cat stolen; pkill -f stolen', { session: 'attacker' })
+    expect(stdout).not.toContain('secret')
+  })
+
   test('open files', async () => {
     const { stdout, stderr } = await vm.exec('ulimit -n; ulimit -Hn; ulimit -c; ulimit -n 20000', { session: 'attacker' })
     expect(stdout).toBe('16384\n16384\n0\n')

@@ -1,0 +1,40 @@
+/**
+ * `npm run image:verify [-- PROFILE]`: builds the workspace image twice, each from nothing, and compares the hashes of its files. Not a part
+ * of the tests: it takes minutes and fetches every package twice.
+ */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { buildImage, type ImageManifest } from '../actors/vm-supervisor/image.ts'
+import { profileOf } from '../guest/image/recipe.ts'
+import { pinnedNode } from './pinned-node.js'
+import { checkout } from './places.js'
+
+const profile = profileOf(process.argv[2])
+if (profile === null) throw new Error(`There is no image profile "${process.argv[2]}".`)
+
+async function build(): Promise<ImageManifest> {
+  const imageDir = await mkdtemp(join(tmpdir(), 'bulkhead-image-'))
+  try {
+    const begun = performance.now()
+    const nodeBinary = pinnedNode(checkout)?.path ?? process.execPath
+    const { manifest } = await buildImage({ imageDir, nodeBinary, guestDir: join(checkout, 'guest'), profile: profile ?? 'standard' })
+    process.stderr.write(`built in ${((performance.now() - begun) / 1000).toFixed(0)} s\n`)
+    return manifest
+  } finally {
+    await rm(imageDir, { recursive: true, force: true })
+  }
+}
+
+const [first, second] = [await build(), await build()]
+let same = true
+for (const [name, { sha256, bytes }] of Object.entries(first.files)) {
+  const again = second.files[name as keyof ImageManifest['files']].sha256
+  same &&= again === sha256
+  process.stdout.write(
+    `${name}  ${(bytes / 1024 ** 2).toFixed(1)} MiB  ${sha256}  ${again === sha256 ? 'twice the same' : `then ${again}`}\n`,
+  )
+}
+const bytes = Object.values(first.files).reduce((sum, file) => sum + file.bytes, 0)
+process.stdout.write(`${profile}: ${(bytes / 1024 ** 2).toFixed(0)} MiB, ${Object.keys(first.packages).length} packages\n`)
+process.exitCode = same ? 0 : 1
