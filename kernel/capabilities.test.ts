@@ -13,6 +13,7 @@ const limits: fc.Arbitrary<Limits> = fc.record(
   {
     kinds: fc.uniqueArray(kind, { maxLength: 4 }),
     hosts: fc.uniqueArray(fc.constantFrom('a.com', 'b.com', '*.c.com'), { maxLength: 3 }),
+    tools: fc.uniqueArray(fc.constantFrom('sum', 'mcp__x__y'), { maxLength: 2 }),
     session: fc.constantFrom('s-1', 's-2'),
     mode: fc.constantFrom('ro', 'rw'),
     path,
@@ -23,10 +24,14 @@ const limits: fc.Arbitrary<Limits> = fc.record(
 ) as fc.Arbitrary<Limits>
 
 /** What a set of limits lets through, asked independently of `narrow`. */
-function allows(limit: Limits, ask: { kind: string; host: string; session: string; mode: 'ro' | 'rw'; path: string; at: number }): boolean {
+function allows(
+  limit: Limits,
+  ask: { kind: string; host: string; tool: string; session: string; mode: 'ro' | 'rw'; path: string; at: number },
+): boolean {
   return (
     (limit.kinds?.includes(ask.kind) ?? true) &&
     (limit.hosts?.includes(ask.host) ?? true) &&
+    (limit.tools?.includes(ask.tool) ?? true) &&
     (limit.session === undefined || limit.session === ask.session) &&
     (limit.mode === undefined || limit.mode === 'rw' || ask.mode === 'ro') &&
     (limit.path === undefined || isInside(ask.path, limit.path)) &&
@@ -36,6 +41,7 @@ function allows(limit: Limits, ask: { kind: string; host: string; session: strin
 const ask = fc.record({
   kind,
   host: fc.constantFrom('a.com', 'b.com', '*.c.com'),
+  tool: fc.constantFrom('sum', 'mcp__x__y'),
   session: fc.constantFrom('s-1', 's-2'),
   mode: fc.constantFrom('ro' as const, 'rw' as const),
   path,

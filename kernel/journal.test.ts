@@ -9,6 +9,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { openJournal } from './journal.ts'
 import type { NativeFrom } from './kernel.ts'
 import { maxEntryBytes } from './limits.ts'
+import { migrate } from './message-log.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'bulkhead-journal-'))
 afterAll(() => rmSync(dir, { recursive: true }))
@@ -173,4 +174,51 @@ test('a journal of a newer version is not touched', () => {
   db.exec('PRAGMA user_version = 99')
   db.close()
   expect(() => openJournal(file)).toThrow(expect.objectContaining({ code: 'io-failed', remedy: 'Update Bulkhead.' }))
+})
+
+test('an older file is brought to the newest schema with what is in it; a step that fails leaves the version before', () => {
+  const file = join(dir, 'g.sqlite')
+  const first = 'CREATE TABLE things (name TEXT)'
+  const open = (...steps: string[]): { rows: unknown; version: unknown } => {
+    const db = new DatabaseSync(file)
+    try {
+      migrate(db, steps, 'test')
+    } finally {
+      db.exec("INSERT INTO things (name) VALUES ('one more')")
+    }
+    const rows = db.prepare('SELECT * FROM things').all().length
+    const { user_version: version } = db.prepare('PRAGMA user_version').get() as { user_version: number }
+    db.close()
+    return { rows, version }
+  }
+  expect(open(first)).toEqual({ rows: 1, version: 1 })
+  const second = 'ALTER TABLE things ADD COLUMN size INTEGER DEFAULT 7'
+  expect(() => open(first, second, 'DROP TABLE things; DROP TABLE nothing')).toThrow(/nothing/)
+  // The second step was taken, the third undone as a whole, and the file is not left locked.
+  expect(open(first, second)).toEqual({ rows: 3, version: 2 })
+  expect(open(first, second, 'UPDATE things SET size = size + 1')).toEqual({ rows: 4, version: 3 })
+})
+
+test('beyond its size, sessions that rested long enough go, oldest first, and no other', async () => {
+  const file = join(dir, 'h.sqlite')
+  const journal = openJournal(file)
+  const oldestFirst = ['oldest', 'older', 'newest']
+  for (const session of oldestFirst) await call(journal, session, 'append', { type: 't', entry: 'x'.repeat(200_000) })
+  journal.close()
+  const db = new DatabaseSync(file)
+  const hour = 3_600_000
+  for (const [index, session] of oldestFirst.entries())
+    db.prepare('UPDATE events SET ts = ? WHERE session = ?').run(Date.now() - (3 - index) * hour, session)
+  db.close()
+  const sessions = async (bounds: { bytes: number; restMs: number }): Promise<string[]> => {
+    const opened = openJournal(file, bounds)
+    const found = ((await call(opened, null, 'sessions', {})) as { sessions: { session: string }[] }).sessions.map(({ session }) => session)
+    opened.close()
+    return found.toSorted()
+  }
+  const all = ['newest', 'older', 'oldest']
+  expect(await sessions({ bytes: 10_000_000, restMs: 0 })).toEqual(all)
+  expect(await sessions({ bytes: 10_000, restMs: 4 * hour })).toEqual(all)
+  expect(await sessions({ bytes: 500_000, restMs: 0 })).toEqual(['newest', 'older'])
+  expect(await sessions({ bytes: 10_000, restMs: 1.5 * hour })).toEqual(['newest'])
 })

@@ -39,13 +39,16 @@ export type Journal = Native & { close(): void }
 
 type Append = { session: string; type: string; entry: string; done: (seq: number) => void; failed: (error: unknown) => void }
 
-/** @param file path of the database, or `:memory:` */
-export function openJournal(file: string): Journal {
+/**
+ * @param file path of the database, or `:memory:`
+ * @param bounds how large it may be when it is opened, and what may then be forgotten: sessions untouched for longer than `restMs`
+ */
+export function openJournal(file: string, bounds = { bytes: maxJournalBytes, restMs: sessionRestMs }): Journal {
   const db = new DatabaseSync(file)
   // FULL: an fsync per commit, so that what was acknowledged survives a power cut, not only kill -9.
   db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000')
   migrate(db, migrations, 'journal')
-  forgetOldSessions(db, Date.now())
+  forgetOldSessions(db, Date.now(), bounds)
   const last = db.prepare('SELECT COALESCE(MAX(seq), 0) AS seq FROM events WHERE session = ?')
   const insert = db.prepare('INSERT INTO events (session, seq, ts, type, entry) VALUES (?, ?, ?, ?, ?)')
   const select = db.prepare('SELECT seq, ts, type, entry FROM events WHERE session = ? AND seq > ? ORDER BY seq LIMIT ?')
@@ -142,7 +145,7 @@ function unwritable(error: unknown): Fault {
 }
 
 /** Keeps the journal within its size: whole sessions go, longest untouched first, and none that was used lately. */
-function forgetOldSessions(db: DatabaseSync, now: number): void {
+function forgetOldSessions(db: DatabaseSync, now: number, bounds: { bytes: number; restMs: number }): void {
   const size = (): number => {
     const { bytes } = db
       .prepare('SELECT (page_count - freelist_count) * page_size AS bytes FROM pragma_page_count, pragma_freelist_count, pragma_page_size')
@@ -151,8 +154,8 @@ function forgetOldSessions(db: DatabaseSync, now: number): void {
   }
   const oldest = db.prepare('SELECT session FROM events GROUP BY session HAVING MAX(ts) < ? ORDER BY MAX(ts) LIMIT 1')
   const remove = db.prepare('DELETE FROM events WHERE session = ?')
-  while (size() > maxJournalBytes) {
-    const found = oldest.get(now - sessionRestMs) as { session: string } | undefined
+  while (size() > bounds.bytes) {
+    const found = oldest.get(now - bounds.restMs) as { session: string } | undefined
     if (!found) return
     remove.run(found.session)
   }

@@ -170,6 +170,17 @@ describe('process placement only', () => {
     })
   })
 
+  test('an actor that takes more memory than it may have is ended for it and started anew', async () => {
+    const { test: from, kernel } = await start('process')
+    expect(await refusal(from.request('probe', 'hoard', {}))).toMatchObject({
+      code: 'actor-down',
+      // How V8's abort ends process 1 of a namespace, which heeds no signal of its own, is the processor's choice.
+      cause: expect.stringMatching(/^ended by SIG(ABRT|SEGV|TRAP|ILL)$/),
+    })
+    expect((await from.request('probe', 'echo', { text: 'after' })).body).toMatchObject({ count: 1 })
+    expect(kernel.actors.get('probe')?.incarnation).toBe(2)
+  })
+
   test('kill -9: the open request is answered actor-down, the actor is restarted and serves again with fresh state', async () => {
     const { test: from, kernel } = await start('process')
     await from.request('probe', 'echo', { text: 'before' })

@@ -38,13 +38,21 @@ export type Span = {
 export type StoredLine = Line & { n: number; ts: number; session: string | null }
 type Waiting = { span: number; n: number; ts: number; session: string | null; line: Line }
 
+type Options = {
+  version: string
+  onFailure?: (error: unknown) => void
+  readOnly?: boolean
+  bounds?: { bytes: number; everyChars: number }
+}
 export type MessageLog = ReturnType<typeof openMessageLog>
 
 /**
  * @param file path of the database, or `:memory:`
- * @param onFailure told once when lines can no longer be written; the log then stops and the product goes on
+ * @param options.onFailure told once when lines can no longer be written; the log then stops and the product goes on
+ * @param options.bounds its size in bytes, looked at whenever so many characters of events were written
  */
-export function openMessageLog(file: string, options: { version: string; onFailure?: (error: unknown) => void; readOnly?: boolean }) {
+export function openMessageLog(file: string, options: Options) {
+  const { bounds = { bytes: maxMessageLogBytes, everyChars: trimEveryChars } } = options
   const db = new DatabaseSync(file, { readOnly: options.readOnly ?? false })
   db.exec('PRAGMA busy_timeout = 5000')
   if (!options.readOnly) {
@@ -82,7 +90,7 @@ export function openMessageLog(file: string, options: { version: string; onFailu
           insertLine?.run(span, n, ts, session, line.event, line.value, line.did.join('\n'), line.digest, line.error)
         db.exec('COMMIT')
         for (const { line } of lines) written += line.event.length
-        if (written > trimEveryChars) {
+        if (written > bounds.everyChars) {
           written = 0
           trim()
         }
@@ -117,7 +125,7 @@ export function openMessageLog(file: string, options: { version: string; onFailu
     const oldest = db.prepare('SELECT id FROM spans WHERE id NOT IN (SELECT MAX(id) FROM spans GROUP BY actor) ORDER BY id LIMIT 1')
     const removeLines = db.prepare('DELETE FROM lines WHERE span = ?')
     const removeSpan = db.prepare('DELETE FROM spans WHERE id = ?')
-    while (size() > maxMessageLogBytes) {
+    while (size() > bounds.bytes) {
       const span = oldest.get() as { id: number } | undefined
       if (!span) return
       removeLines.run(span.id)
@@ -184,5 +192,12 @@ export function migrate(db: DatabaseSync, steps: readonly string[], name: string
       cause: `schema ${version}, known ${steps.length}`,
       remedy: 'Update Bulkhead.',
     })
-  for (let next = version; next < steps.length; next++) db.exec(`BEGIN; ${steps[next]}; PRAGMA user_version = ${next + 1}; COMMIT`)
+  for (let next = version; next < steps.length; next++) {
+    try {
+      db.exec(`BEGIN; ${steps[next]}; PRAGMA user_version = ${next + 1}; COMMIT`)
+    } catch (error) {
+      db.exec('ROLLBACK')
+      throw error
+    }
+  }
 }

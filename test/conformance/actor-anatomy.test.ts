@@ -48,6 +48,19 @@ describe.each(kinds)('actors/%s', (kind) => {
     }
   })
 
+  test('uses every permission it asks for', async () => {
+    const permissions = (await manifestOf(kind)).permissions(anyParams)
+    for (const [name, value] of Object.entries(permissions)) {
+      if (Array.isArray(value) ? value.length === 0 : !value) continue
+      const uses = permissionUse[name as keyof typeof permissionUse]
+      expect(uses, `what using ${name} looks like`).toBeDefined()
+      expect(
+        own.some((text) => uses.test(text)),
+        `${kind} asks for ${name} and never uses it`,
+      ).toBe(true)
+    }
+  })
+
   test('its machine has no clock, no chance and no input or output of its own', () => {
     const text = sources.get(join('actors', kind, 'machine.ts')) ?? ''
     expect(text).not.toMatch(/from 'node:|\bDate\b|Math\.random|process\.|\bfetch\(|setTimeout/)
@@ -67,6 +80,16 @@ test('every error code says what it means and what to do', () => {
     expect(remedy, code).toMatch(/\.$/)
   }
 })
+
+/** How code that uses a permission of the operating system comes by it. */
+const permissionUse = {
+  fsRead: /from 'node:fs(\/promises)?'/,
+  fsWrite: /from 'node:fs(\/promises)?'[\s\S]*\b(write|rename|mkdir|rm|unlink|open|append)\w*\(/i,
+  // The network: a module of Node's, or a library that is handed one's own `fetch`.
+  net: /from 'node:(net|tls|http|https|http2|dns)(\/promises)?'|exporter-(logs|metrics|trace)-otlp/,
+  childProcess: /from 'node:child_process'/,
+  wasi: /from 'node:wasi'/,
+} as const
 
 /** What any actor's `permissions` may ask for. */
 const anyParams = {

@@ -8,8 +8,10 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { VmStatus } from '../../actors/vm-supervisor/protocol.ts'
 import { conformSpans } from '../../client/conform.ts'
+import { actorOf } from '../../client/recorded-steps.ts'
 import type { InspectReport } from '../../kernel/inspect.ts'
 import { messageLogName, openMessageLog } from '../../kernel/message-log.ts'
+import { replay } from '../../kernel/replay.ts'
 import { leftAfter, type Process, processesUsing } from './processes.ts'
 import { type Ended, type ProductEvent, type Run, startRun } from './run.ts'
 
@@ -143,23 +145,33 @@ export function openHome({
       const strays = await straysIn(state)
       rmSync(dir, { recursive: true, force: true })
       if (stopped.code !== 0) throw new Error(`daemon stop ended with ${stopped.code}: ${stopped.stderr}\n${log}`)
-      if (strays.length > 0) throw new Error(`What the actors did is no path of their models:\n${strays.join('\n')}\n${log}`)
+      if (strays.length > 0)
+        throw new Error(`What the actors did is no path of their models, or is not what their machines do:\n${strays.join('\n')}\n${log}`)
       if (left.length > 0) throw new Error(`Left after daemon stop: ${left.map(({ pid, title }) => `${pid} ${title}`).join('\n')}\n${log}`)
     },
   }
 }
 
 /** A finished `run --json` with its last event picked out. Throws when that is no `result`. */
-/** Steps in the message log that the models do not know: none, in whatever test. */
+/** Steps in the message log that the models do not know, or that the machines do not take again as they were: none, in whatever test. */
 async function straysIn(state: string): Promise<string[]> {
   const file = join(state, messageLogName)
   if (!existsSync(file)) return []
   const log = openMessageLog(file, { version: '', readOnly: true })
   try {
-    const results = await conformSpans(log, log.allSpans())
-    return results.flatMap((result) =>
-      result.conforms === false ? [`${result.actor}, span ${result.span}, line ${result.n}, ${result.event}: ${result.why}`] : [],
-    )
+    const spans = log.allSpans()
+    const results = await conformSpans(log, spans)
+    const { divergences, skipped } = await replay(log, spans, actorOf)
+    return [
+      ...results.flatMap((result) =>
+        result.conforms === false ? [`${result.actor}, span ${result.span}, line ${result.n}, ${result.event}: ${result.why}`] : [],
+      ),
+      ...divergences.map(
+        ({ actor, span, n, event }) => `${actor}, span ${span}, line ${n}, ${event}: comes out otherwise when taken again`,
+      ),
+      // The code of an actor from outside is not ours to have here.
+      ...skipped.flatMap(({ actor, span, why }) => (why.startsWith('there is no actor of kind') ? [] : [`${actor}, span ${span}: ${why}`])),
+    ]
   } finally {
     log.close()
   }

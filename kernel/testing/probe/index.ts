@@ -30,6 +30,7 @@ const machine = setup({
   actions: {
     attempt: (_, _params: { request: number | null; dir: string | undefined }) => {},
     stream: (_, _params: { request: number | null; parts: number }) => {},
+    hoard: () => {},
   },
 }).createMachine({
   id: 'probe',
@@ -56,6 +57,7 @@ const machine = setup({
         'attempt.done': {
           actions: emit(({ event }): Outgoing => ({ type: 'reply', request: event.request, body: { results: event.results } })),
         },
+        hoard: { actions: 'hoard' },
         stream: { actions: { type: 'stream', params: ({ event }) => ({ request: event.from.request, parts: event.body.parts }) } },
         'stream.done': { actions: emit(({ event }): Outgoing => ({ type: 'reply', request: event.request, body: {} })) },
         burst: {
@@ -115,6 +117,14 @@ const effects = {
       Effect.promise(async () => {
         for (let n = 0; n < parts; n++) await context.part(request, { n })
         return { type: 'done' }
+      }),
+  },
+  hoard: {
+    outcomes: ['done'],
+    run: () =>
+      Effect.sync(() => {
+        const kept: number[][] = []
+        for (;;) kept.push(Array.from({ length: 100_000 }, (_, n) => n + kept.length))
       }),
   },
   attempt: {
