@@ -12,6 +12,7 @@ import { runCommand } from './image-commands.ts'
 import { debianArchitecture, type ResolvedArchive } from './image-host.ts'
 import type { ImageProgress } from './image.ts'
 import { makeInitrd } from './image-initrd.ts'
+import { npmBeside } from './image-npm.ts'
 
 export type BuildContext = {
   buildDir: string
@@ -95,6 +96,8 @@ export async function buildRoot(context: BuildContext): Promise<void> {
       '--setup-hook=mkdir -p "$1"/var/cache/apt/archives',
       `--setup-hook=sync-in ${quoted(join(buildDir, 'apt/archives'))} /var/cache/apt/archives`,
       `--customize-hook=upload ${quoted(nodeBinary)} /usr/local/bin/node`,
+      '--customize-hook=mkdir -p "$1"/usr/local/lib/node_modules/npm',
+      `--customize-hook=sync-in ${quoted(npmBeside(nodeBinary))} /usr/local/lib/node_modules/npm`,
       `--customize-hook=download /var/lib/dpkg/status ${quoted(join(buildDir, 'dpkg-status'))}`,
       `--customize-hook=${finishTree}`,
       archive.suite,

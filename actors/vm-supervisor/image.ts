@@ -15,6 +15,7 @@ import { cancelled } from './image-commands.ts'
 import { takeLock } from './image-lock.ts'
 import { flush } from './flush.ts'
 import { chosenArchive, debianArchitecture } from './image-host.ts'
+import { npmVersion } from './image-npm.ts'
 import { imageInUseMs } from './limits.ts'
 import { buildKernel, buildRoot, downloadPackages } from './image-steps.ts'
 
@@ -213,7 +214,7 @@ async function removeOld(imageDir: string, hash: string): Promise<void> {
     if (Date.now() - usedMs > imageInUseMs) await rm(join(imageDir, name), { recursive: true, force: true })
 }
 
-/** Identity of the image this machine would build: recipe, release, architecture, Node. The mirror's address is no part of it. */
+/** Identity of the image this machine would build: recipe, release, architecture, Node, npm. The mirror's address is no part of it. */
 export async function recipeHash(request: Pick<ImageRequest, 'nodeBinary' | 'mirror' | 'profile'>): Promise<string> {
   const { distribution, suite, kernelPackage } = await chosenArchive(request.mirror, null)
   const inputs = {
@@ -232,6 +233,7 @@ export async function recipeHash(request: Pick<ImageRequest, 'nodeBinary' | 'mir
   return createHash('sha256')
     .update(JSON.stringify(inputs))
     .update(await fingerprint(request.nodeBinary))
+    .update(await npmVersion(request.nodeBinary))
     .digest('hex')
     .slice(0, 24)
 }

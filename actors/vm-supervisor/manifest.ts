@@ -34,7 +34,7 @@ export const manifest = {
     childProcess: 'Starts QEMU (jailed by bwrap) and the tools that build the image.',
   },
   lingers: true,
-  keepsCode: 'The Node binary that goes into the image lies among the packages.',
+  keepsCode: 'The Node binary and npm, which go into the image, lie among the packages.',
   jail: { none: 'it puts QEMU in a jail, and some systems let no jail be made inside another' },
   restart: { strategy: 'permanent' },
 } satisfies Manifest

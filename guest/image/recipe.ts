@@ -49,6 +49,7 @@ const packages = [
   'patch',
   'procps',
   'ripgrep',
+  'rsync',
   'sed',
   'tar',
   'tzdata',
@@ -112,6 +113,11 @@ export const finishTree = `
 set -e
 cd "$1"
 chmod 0755 usr/local/bin/node
+chown -R 0:0 usr/local/lib/node_modules
+for name in npm npx; do ln -s ../lib/node_modules/npm/bin/$name-cli.js usr/local/bin/$name; chmod 0755 usr/local/lib/node_modules/npm/bin/$name-cli.js; done
+mkdir -p usr/local/etc
+# It would ask a host on its own account.
+printf 'update-notifier=false\\nfund=false\\n' > usr/local/etc/npmrc
 # Nothing in there may gain rights by being run.
 find . -xdev -perm /6000 -exec chmod a-s {} +
 rm -rf var/lib/apt/lists var/cache/* var/log/* etc/apt/sources.list etc/apt/sources.list.d etc/apt/apt.conf.d/99mmdebstrap \\

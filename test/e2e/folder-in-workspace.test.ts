@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type Home, openHome } from '../harness/product.ts'
+import { checkout, type Home, openHome } from '../harness/product.ts'
 import { type ScriptedServer, say, startScriptedServer, toolResults, use } from '../harness/scripted-messages-server.ts'
 import { treeOf } from '../harness/tree.ts'
 
@@ -102,6 +102,38 @@ for bad in (lambda: os.mkfifo('fifo'), lambda: os.mknod('dev', 0o20600, os.maked
   const undone = await home.call(['undo', '--to', '2000-01-01', '--folder', folder])
   expect(undone.code, undone.stdout + undone.stderr).toBe(0)
   expect(treeOf(folder)).toEqual(before)
+})
+
+test('npm ci of a real package, rsync, a Python environment', async () => {
+  const packed = join(checkout, 'node_modules', 'yaml')
+  const { version, bin } = JSON.parse(readFileSync(join(packed, 'package.json'), 'utf8')) as { version: string; bin: object }
+  const project = join(folder, 'project')
+  mkdirSync(project)
+  // As the registry has it: everything below `package/`.
+  execFileSync('tar', ['czf', join(project, 'yaml.tgz'), '-C', packed, '--transform', 's,^\\.,package,', '.'])
+  const integrity = `sha512-${createHash('sha512')
+    .update(readFileSync(join(project, 'yaml.tgz')))
+    .digest('base64')}`
+  const dependencies = { yaml: 'file:yaml.tgz' }
+  writeFileSync(join(project, 'package.json'), JSON.stringify({ name: 'project', version: '1.0.0', dependencies }))
+  const locked = {
+    '': { name: 'project', version: '1.0.0', dependencies },
+    'node_modules/yaml': { version, resolved: 'file:yaml.tgz', integrity, bin },
+  }
+  writeFileSync(
+    join(project, 'package-lock.json'),
+    JSON.stringify({ name: 'project', version: '1.0.0', lockfileVersion: 3, requires: true, packages: locked }),
+  )
+  const out = await inWorkspace({
+    npm: `cd project && npm ci --offline --no-audit --no-fund --loglevel=error && node -p "require('yaml').parse('a: [1, 2]').a.length"
+      echo 'a: 1' | node_modules/.bin/yaml --json && cd ..`,
+    rsync: `rsync -a project/node_modules/yaml/dist/ there/ && diff -r project/node_modules/yaml/dist there && rm there/index.js && echo x > there/more
+      rsync -a --delete --checksum project/node_modules/yaml/dist/ there/ && diff -r project/node_modules/yaml/dist there && echo same`,
+    python: `python3 -m venv --without-pip env && . env/bin/activate && python -c "import sys; print(sys.prefix.endswith('/env'))"`,
+  })
+  expect(out['npm'], 'npm').toMatch(/\n2\n[^]*"?a"?: ?1[^]*\[exit code 0/)
+  expect(out['rsync'], 'rsync').toMatch(/^same\n\[exit code 0/)
+  expect(out['python'], 'venv').toMatch(/^True\n\[exit code 0/)
 })
 
 test('bytes are exact whoever writes, also what is cut, appended and written over at random', async () => {
