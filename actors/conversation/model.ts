@@ -161,4 +161,4 @@ function modelOf(modelCalls: number, changes: boolean) {
 }
 
 export const model = modelOf(3, false)
-export const fullModel = modelOf(3, true)
+export const fullModel = modelOf(2, true)

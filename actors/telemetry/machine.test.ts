@@ -1,5 +1,5 @@
 /** The actor behind the real router, in this thread and in its own process with no more than its manifest asks for. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -167,16 +167,16 @@ describe.each(['inline', 'process'] as const)('%s', (placement) => {
 
   test('a folder that cannot be used refuses the entry, telemetry goes on, and it is tried again', async () => {
     const { test: client } = await start(placement)
-    rmSync(auditDir(home), { recursive: true })
-    writeFileSync(auditDir(home), 'in the way')
+    // Within the folder: a jail has that folder, and not one that takes its place.
+    const inTheWay = join(auditDir(home), 'signing-key.pem')
+    mkdirSync(inTheWay)
     tell({ otlpEndpoint: receiver.url })
     await on()
     client.send('telemetry', 'event', event(1))
     await receiver.until(() => receiver.logs.some(({ name }) => name === 'user_prompt'))
     const entry = { action: 'a.b', data: {} }
     await expect(client.request('telemetry', 'audit', entry)).rejects.toMatchObject({ code: 'audit-failed', cause: expect.any(String) })
-    rmSync(auditDir(home))
-    mkdirSync(auditDir(home), { mode: 0o700 })
+    rmdirSync(inTheWay)
     expect((await client.request('telemetry', 'audit', entry)).body).toEqual({ n: 1 })
     expect((await status()).state).toBe('on')
   })
