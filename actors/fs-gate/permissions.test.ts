@@ -124,6 +124,21 @@ test('so does the file server, links and sync included', () => {
   expect({ mode: mode & 0o777, size, mtimeMs, nlink }).toEqual({ mode: 0o600, size: 3, mtimeMs: 5_000, nlink: 2 })
 })
 
+test('links lead upwards within the folder, as every installed package has them, and not out of it', () => {
+  const said = inGate(
+    'rw',
+    `const gate = openGate(root, 'work', 'rw')
+    const client = new TestClient(new NinepConnections(gate)).attach()
+    client.ask('mkdir', { dfid: 0, name: 'bin', mode: 0o755, gid: 0 })
+    const fid = client.walk('bin')
+    for (const target of ['../f.txt', './../f.txt', 'x/../../f.txt', '../../outside'])
+      said[target] = client.error('symlink', { fid, name: 'link' + Object.keys(said).length, target, gid: 0 })
+    attempt('text', () => client.ask('readlink', { fid: client.walk('bin/link0') }).subarray(2).toString())`,
+  )
+  expect(said).toEqual({ '../f.txt': '', './../f.txt': '', 'x/../../f.txt': expect.any(String), '../../outside': 'EPERM', text: '../f.txt' })
+  expect(fs.readFileSync(join(folder.root, 'bin/link0'), 'utf8')).toBe('hello\n')
+})
+
 test.each(['rw', 'ro'] as const)('it hears of what others change in a folder connected %s', (mode) => {
   const said = inGate(
     mode,

@@ -87,7 +87,9 @@ const errnoNames: Readonly<Record<number, string>> = {
 /** Calls Node's WASI functions directly: they need a memory for their arguments, no WebAssembly code. */
 function wasiSyscalls(rootPath: string): Syscalls {
   const memory = new WebAssembly.Memory({ initial: 1 })
-  const wasi = new WASI({ version: 'preview1', preopens: { '/handles': '/proc/self/fd', '/root': rootPath }, returnOnExit: true })
+  // The handles are at the top: WASI takes a link's text for a path from there, and refuses one that `..` leads above it. Where links may
+  // lead is for the gate to say, and it has said so.
+  const wasi = new WASI({ version: 'preview1', preopens: { '/': '/proc/self/fd', '/root': rootPath }, returnOnExit: true })
   wasi.initialize({ exports: { memory } })
   const calls = wasi.wasiImport as Record<'path_symlink' | 'path_open' | 'fd_sync' | 'fd_close', (...args: (number | bigint)[]) => number>
   const bytes = Buffer.from(memory.buffer)
