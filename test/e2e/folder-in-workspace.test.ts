@@ -105,35 +105,37 @@ for bad in (lambda: os.mkfifo('fifo'), lambda: os.mknod('dev', 0o20600, os.maked
 })
 
 test('npm ci of a real package, rsync, a Python environment', async () => {
-  const packed = join(checkout, 'node_modules', 'yaml')
-  const { version, bin } = JSON.parse(readFileSync(join(packed, 'package.json'), 'utf8')) as { version: string; bin: object }
   const project = join(folder, 'project')
   mkdirSync(project)
-  // As the registry has it: everything below `package/`.
-  execFileSync('tar', ['czf', join(project, 'yaml.tgz'), '-C', packed, '--transform', 's,^\\.,package,', '.'])
-  const integrity = `sha512-${createHash('sha512')
-    .update(readFileSync(join(project, 'yaml.tgz')))
-    .digest('base64')}`
-  const dependencies = { yaml: 'file:yaml.tgz' }
-  writeFileSync(join(project, 'package.json'), JSON.stringify({ name: 'project', version: '1.0.0', dependencies }))
-  const locked = {
-    '': { name: 'project', version: '1.0.0', dependencies },
-    'node_modules/yaml': { version, resolved: 'file:yaml.tgz', integrity, bin },
-  }
-  writeFileSync(
-    join(project, 'package-lock.json'),
-    JSON.stringify({ name: 'project', version: '1.0.0', lockfileVersion: 3, requires: true, packages: locked }),
-  )
-  const out = await inWorkspace({
-    npm: `cd project && npm ci --offline --no-audit --no-fund --loglevel=error && node -p "require('yaml').parse('a: [1, 2]').a.length"
-      echo 'a: 1' | node_modules/.bin/yaml --json && cd ..`,
-    rsync: `rsync -a project/node_modules/yaml/dist/ there/ && diff -r project/node_modules/yaml/dist there && rm there/index.js && echo x > there/more
-      rsync -a --delete --checksum project/node_modules/yaml/dist/ there/ && diff -r project/node_modules/yaml/dist there && echo same`,
-    python: `python3 -m venv --without-pip env && . env/bin/activate && python -c "import sys; print(sys.prefix.endswith('/env'))"`,
+  // A small one with one it needs and a program: every file counts in an emulated machine.
+  const packed = ['which', 'isexe'].map((name) => {
+    const dir = join(checkout, 'node_modules', name)
+    const file = join(project, `${name}.tgz`)
+    // As the registry has it: everything below `package/`.
+    execFileSync('tar', ['czf', file, '-C', dir, '--transform', 's,^\\.,package,', '.'])
+    const integrity = `sha512-${createHash('sha512').update(readFileSync(file)).digest('base64')}`
+    const { version, bin, dependencies } = JSON.parse(readFileSync(join(dir, 'package.json'), 'utf8')) as Record<string, unknown>
+    return { name, locked: { version, resolved: `file:${name}.tgz`, integrity, bin, dependencies } }
   })
-  expect(out['npm'], 'npm').toMatch(/\n2\n[^]*"?a"?: ?1[^]*\[exit code 0/)
+  const root = {
+    name: 'project',
+    version: '1.0.0',
+    dependencies: Object.fromEntries(packed.map(({ name, locked }) => [name, locked.resolved])),
+  }
+  writeFileSync(join(project, 'package.json'), JSON.stringify(root))
+  const packages = { '': root, ...Object.fromEntries(packed.map(({ name, locked }) => [`node_modules/${name}`, locked])) }
+  writeFileSync(join(project, 'package-lock.json'), JSON.stringify({ ...root, lockfileVersion: 3, requires: true, packages }))
+  const out = await inWorkspace({
+    npm: `cd project && npm ci --offline --no-audit --loglevel=error && node_modules/.bin/node-which node && cd ..`,
+    rsync: `mkdir -p from/d && for i in 1 2 3 4 5 6; do echo $i > from/d/$i; done; ln -s d/1 from/link
+      rsync -a from/ to/ && diff -r from to && rm to/d/2 && echo x > to/more && echo y > to/d/3
+      rsync -a --delete --checksum from/ to/ && diff -r from to && echo same`,
+    // Its link to the system's Python leads out of the folder, which is refused; it takes a copy then.
+    python: `python3 -m venv --without-pip env 2>&1 && . env/bin/activate && python -c "import sys; print(sys.prefix.endswith('/env'))"`,
+  })
+  expect(out['npm'], 'npm').toMatch(/\/usr\/local\/bin\/node\n\[exit code 0/)
   expect(out['rsync'], 'rsync').toMatch(/^same\n\[exit code 0/)
-  expect(out['python'], 'venv').toMatch(/^True\n\[exit code 0/)
+  expect(out['python'], 'venv').toMatch(/True\n\[exit code 0/)
 })
 
 test('bytes are exact whoever writes, also what is cut, appended and written over at random', async () => {
