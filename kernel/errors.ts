@@ -119,7 +119,8 @@ export const errorCodes = {
   // Telemetry and audit
   'audit-failed': {
     meaning: 'The audit log cannot be written, and what was asked must not happen without a record.',
-    remedy: 'Free disk space or correct the permissions of the audit folder in BULKHEAD_HOME, then try again; if the folder itself was replaced, restart the daemon.',
+    remedy:
+      'Free disk space or correct the permissions of the audit folder in BULKHEAD_HOME, then try again; if the folder itself was replaced, restart the daemon.',
   },
   'telemetry-off': { meaning: 'Telemetry has no endpoint to go to.', remedy: 'Set `otlpEndpoint` in the managed settings.' },
   // Tool servers

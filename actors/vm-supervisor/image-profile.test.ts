@@ -17,7 +17,10 @@ test('each profile is an image of its own; the standard one is what is built whe
 
 test('npm is part of it, and of what the image is', async () => {
   expect(await npmVersion(process.execPath)).toMatch(/^\d+\.\d+\.\d+/)
-  await expect(npmVersion('/nowhere/node/bin/node')).rejects.toMatchObject({ code: 'image-failed', cause: expect.stringContaining('/nowhere/npm') as string })
+  await expect(npmVersion('/nowhere/node/bin/node')).rejects.toMatchObject({
+    code: 'image-failed',
+    cause: expect.stringContaining('/nowhere/npm') as string,
+  })
 })
 
 test('a profile there is not is not one', () => {
