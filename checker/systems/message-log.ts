@@ -376,4 +376,4 @@ function someStepLost(state: State): boolean {
   })
 }
 
-export const system = (size: 'small' | 'full'): Product => (size === 'full' ? messageLog(3, 1) : messageLog(2, 1))
+export const system = (size: 'small' | 'full'): Product => (size === 'full' ? messageLog(2, 2) : messageLog(2, 1))
