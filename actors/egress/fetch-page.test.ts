@@ -3,12 +3,12 @@ import { once } from 'node:events'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import zlib from 'node:zlib'
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest'
 import { type Access, createPolicyHolder } from './access.ts'
 import { classify } from './addresses.ts'
 import { createDecisionLog } from './decision-log.ts'
 import { realWeb, type Web } from './dial.ts'
-import { explainFetch, type FetchReply, type FetchRequest, fetchPage } from './fetch-page.ts'
+import { explainFetch, type FetchReply, type FetchRequest, fetchPage, type Reader } from './fetch-page.ts'
 import { createPageCache } from './page-cache.ts'
 import { accessTo, inputsWith } from './testing/access.ts'
 import { standInReader } from './testing/stand-in-reader.ts'
@@ -131,6 +131,25 @@ test('a PDF file goes to the reader whole, whatever it is called, with the pages
   })
   expect(await run(`${base}/pdf`, { pages: { first: 2, last: 2 } })).toMatchObject({ pages: { first: 2, last: 2, of: 3 } })
   await expect(run(`${base}/large-pdf`)).rejects.toMatchObject({ code: 'unsupported-content', rule: 'pdf-size' })
+})
+
+test('the time a host has is not the reader’s, which is ended by its own: else one that hangs would never be', async () => {
+  const hostsTime = new AbortController()
+  const timeout = vi.spyOn(AbortSignal, 'timeout').mockReturnValue(hostsTime.signal)
+  try {
+    const slow: Reader = {
+      ...standInReader,
+      async page(body, signal) {
+        hostsTime.abort(new DOMException('late', 'TimeoutError'))
+        signal.throwIfAborted()
+        return standInReader.page(body, signal)
+      },
+    }
+    const page = await fetchPage({ url: `${base}/page` }, loopbackIsFine, await accessTo(hosts), slow, new AbortController().signal)
+    expect(page.text).toBe('Hello')
+  } finally {
+    timeout.mockRestore()
+  }
 })
 
 test('an answer that is not 200 is an answer', async () => {

@@ -84,13 +84,16 @@ export async function fetchPage(
     const values = secrets.map(({ value }) => value)
     targets.push(target)
     const watch = access.watch(target, true)
-    const bounded = AbortSignal.any([signal, watch.signal, AbortSignal.timeout(left)])
+    const allowed = AbortSignal.any([signal, watch.signal])
+    const bounded = AbortSignal.any([allowed, AbortSignal.timeout(left)])
     const began = performance.now()
     try {
       const answer = await open(target, await wayTo(target, web, bounded), secrets, bounded)
       const location = redirectOf(answer)
       if (location === null) {
-        const page = await read(answer, target, { ...request, maxBytes }, reader, values, bounded)
+        const received = await receive(answer, target, maxBytes, values, bounded)
+        // The reader has a time of its own, at whose end it is ended: cancelled before that, one that hangs would stay.
+        const page = await read(answer, received, target, request, reader, values, allowed)
         // What a secret opened is not kept for when it is gone.
         if (secrets.length === 0 && mayBeCached(page.status, answer.headers['cache-control']))
           cache?.pages.put(cache.session, key, { page, targets })
@@ -183,14 +186,14 @@ function redirectTarget(location: string, from: Target): Target {
 
 async function read(
   answer: Answer,
+  { bytes, cut }: Received,
   target: Target,
-  request: FetchRequest & { maxBytes: number },
+  request: FetchRequest,
   reader: Reader,
   secrets: readonly string[],
   signal: AbortSignal,
 ): Promise<FetchReply> {
   const header = withoutSecrets(answer.headers['content-type'] ?? '', secrets) || undefined
-  const { bytes, cut } = await receive(answer, target, request.maxBytes, secrets, signal)
   const arrived = tellApart(bytes, header, cut)
   const base = { status: answer.status, url: target.url.href, untrusted: true, cached: false } as const
   const { whole = false, pages } = request
@@ -224,6 +227,9 @@ function titled(title: string | null): { title?: string } {
   return title === null ? {} : { title }
 }
 
+/** `cut`: there was more. */
+type Received = { bytes: Uint8Array; cut: boolean }
+
 /** The body without secrets, up to `maxBytes`; a PDF file may be longer. */
 async function receive(
   answer: Answer,
@@ -231,7 +237,7 @@ async function receive(
   maxBytes: number,
   secrets: readonly string[],
   signal: AbortSignal,
-): Promise<{ bytes: Uint8Array; cut: boolean }> {
+): Promise<Received> {
   const chunks: Uint8Array[] = []
   const scrubber = createScrubber(secrets)
   let size = 0

@@ -1,8 +1,7 @@
 /** Web pages and PDF files as a model gets them: read by the reader, in its own process and jail. */
-import { writeFileSync } from 'node:fs'
 import http from 'node:http'
 import { once } from 'node:events'
-import { mkdtempSync, mkdirSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,6 +10,9 @@ import { manifest as egressManifest } from '../../actors/egress/manifest.ts'
 import { machine as egressMachine } from '../../actors/egress/machine.ts'
 import { createEffects } from '../../actors/egress/effects.ts'
 import { protocol as egressProtocol } from '../../actors/egress/protocol.ts'
+import { limits as egressLimits } from '../../actors/egress/limits.ts'
+import { limits as gateLimits } from '../../actors/fs-gate/limits.ts'
+import { limits as readerLimits } from '../../actors/reader/limits.ts'
 import { actor as reader } from '../../actors/reader/index.ts'
 import { pdfFile } from '../../actors/reader/testing/pdf-file.ts'
 import { protocol as policyProtocol } from '../../actors/policy/protocol.ts'
@@ -28,6 +30,14 @@ const report = pdfFile(
   Array.from({ length: 3 }, (_, n) => [`Page ${n + 1} of the report`]),
   'Report',
 )
+
+test('what egress and the gates hand to the reader is what it takes', () => {
+  expect([egressLimits.htmlChars, egressLimits.pdfBytes, gateLimits.largePdfBytes]).toEqual([
+    readerLimits.htmlChars,
+    readerLimits.pdfBytes,
+    readerLimits.pdfBytes,
+  ])
+})
 
 describe('fetched from the web', () => {
   let kernel: Kernel
