@@ -37,14 +37,12 @@ export function readPage({ html, url, whole }: BodyOf<typeof protocol, 'page'>):
   try {
     const document = parse(html, url)
     const title = document.title.replace(/\s+/g, ' ').trim() || null
-    // What it takes for the article it takes out of the document.
-    const article =
-      !whole && isProbablyReaderable(document as never)
-        ? new Readability<unknown>(parse(html, url) as never, { serializer: (node: unknown) => node }).parse()
-        : null
+    if (whole || !isProbablyReaderable(document as never)) return reply(title, wholeText(document), 'whole')
+    const article = new Readability<unknown>(document as never, { serializer: (node: unknown) => node }).parse()
     if (article?.content && article.textContent?.trim())
       return reply(article.title?.trim() || title, markdown(article.content as Element), 'article')
-    return reply(title, markdown(document.body ?? document.documentElement), 'whole')
+    // It takes documents apart in search of an article.
+    return reply(title, wholeText(parse(html, url)), 'whole')
   } catch {
     // Hostile nesting overflows a parser's recursion; bare text still serves the reader.
     return reply(null, bareText(html), 'whole')
@@ -73,6 +71,10 @@ function complete(document: Document, selector: string, attribute: string, from:
     const said = element.getAttribute(attribute) ?? ''
     if (!said.startsWith('#') && URL.canParse(said, from)) element.setAttribute(attribute, new URL(said, from).href)
   }
+}
+
+function wholeText({ body, documentElement }: Document): string {
+  return markdown(body ?? documentElement)
 }
 
 function markdown(node: Element): string {
