@@ -92,6 +92,10 @@ export const errorCodes = {
     meaning: 'The workspace VM is not running.',
     remedy: 'File and web tools still work; retry later, or see `bulkhead vm status`.',
   },
+  'disk-full': {
+    meaning: 'The disk of this device is full.',
+    remedy: 'Free some space; what waits for it goes on by itself.',
+  },
   'exec-failed': { meaning: 'The command could not be started in the workspace.', remedy: 'See the cause.' },
   'exec-timeout': { meaning: 'The command ran longer than allowed and was ended.', remedy: 'Allow more time, or split the work.' },
   'image-failed': { meaning: 'The workspace image could not be built.', remedy: 'Run `npm start -- setup` and follow its advice.' },

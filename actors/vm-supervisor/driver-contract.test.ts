@@ -25,7 +25,7 @@ const kinds: readonly Kind[] = [
   },
 ]
 
-type Stage = { driver: Driver; home: string; path: string; spec(begin?: LaunchSpec['begin']): Promise<LaunchSpec> }
+type Stage = { driver: Driver; home: string; path: string; told: string[]; spec(begin?: LaunchSpec['begin']): Promise<LaunchSpec> }
 
 /** A home, an image, and the fake as the only program there is. */
 async function stage({ program, fake, make }: Kind): Promise<Stage> {
@@ -40,8 +40,10 @@ async function stage({ program, fake, make }: Kind): Promise<Stage> {
   await writeFile(join(path, program), `#!/bin/sh\nexec '${process.execPath}' '${join(path, `${program}.mjs`)}' "$@"\n`)
   await chmod(join(path, program), 0o755)
   const driver = make(home, path)
+  const told: string[] = []
   return {
     driver,
+    told,
     home,
     path,
     async spec(begin = { how: 'boot' }) {
@@ -59,6 +61,7 @@ async function stage({ program, fake, make }: Kind): Promise<Stage> {
         initrd: join(imageDir, 'vmlinuz'),
         scratchDir,
         begin,
+        on: { full: () => told.push('full'), connected: () => told.push('connected') },
       }
     },
   }

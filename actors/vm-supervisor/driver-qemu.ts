@@ -119,7 +119,7 @@ function machineOf(
 }
 type Machine = Pick<BootArgs, 'accelerator' | 'arch' | 'cpus' | 'memoryMiB'>
 
-function snapshotKey(spec: Omit<LaunchSpec, 'begin' | 'scratchDir'>): string {
+function snapshotKey(spec: Omit<LaunchSpec, 'begin' | 'scratchDir' | 'on'>): string {
   const machine = machineOf(spec, {
     kernel: 'kernel',
     initrd: 'initrd',
@@ -192,9 +192,13 @@ async function launch(spec: LaunchSpec, pidFile: string, path: string): Promise<
     agentGone = resolve
   })
   const qmp = new QmpClient(pipeOf(child, 5), ({ event, data }) => {
+    // Others are reported to the guest, and it goes on.
+    if (event === 'BLOCK_IO_ERROR' && data['action'] === 'stop') spec.on.full()
     if (event !== 'VSERPORT_CHANGE') return
     opened++
-    if (data['id'] === controlDevice && data['open'] === false) agentGone()
+    if (data['id'] !== controlDevice) return
+    if (data['open'] === true) spec.on.connected()
+    else agentGone()
   })
   return {
     pid,

@@ -108,6 +108,7 @@ async function launch(spec: LaunchSpec, pidFile: string, path: string): Promise<
     throw new Error(lastLine((await exited).stderr) ?? 'vfkit did not start')
   }
   await mark(pidFile, pid)
+  void control.attached.then(() => spec.on.connected())
   let seen = 0
   const console = new PassThrough()
   const stopFollowing = await followFile(consoleFile, (bytes) => {

@@ -33,6 +33,11 @@ export type LaunchSpec = {
   scratchDir: string
   /** How it begins: from a saved memory, from nothing, or from nothing and to be saved. */
   begin: { how: 'restore'; snapshot: string } | { how: 'boot' } | { how: 'boot-and-save' }
+  /**
+   * `full`: the host's disk had no room for something the VM wrote, so it stands still; once resumed it writes it again. `connected`: the
+   * guest's agent has opened its control port. Both may come at any time, and again.
+   */
+  on: { full(): void; connected(): void }
 }
 
 export type RunningVm = {
@@ -60,7 +65,7 @@ export type RunningVm = {
 
 export type Driver = {
   /** Everything a saved memory depends on: two VMs with the same key can take each other's. Null: it saves none. */
-  snapshotKey(spec: Omit<LaunchSpec, 'begin' | 'scratchDir'>): string | null
+  snapshotKey(spec: Omit<LaunchSpec, 'begin' | 'scratchDir' | 'on'>): string | null
   /** Finds the hypervisor and tries its jail. */
   find(): Promise<{ ok: true; hypervisor: Hypervisor } | { ok: false; error: Fault }>
   /** Which accelerator runs this kernel here; by experiment, remembered. `avoidHardware`: it failed in practice, remember that instead. */

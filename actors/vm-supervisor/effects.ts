@@ -1,5 +1,5 @@
 /** What the machine's commands do. Decisions are the machine's; the one running VM is held here. */
-import { rm } from 'node:fs/promises'
+import { mkdir, rm } from 'node:fs/promises'
 import { availableParallelism, freemem } from 'node:os'
 import { join } from 'node:path'
 import * as Effect from 'effect/Effect'
@@ -13,7 +13,8 @@ import { LiveVm } from './live-vm.ts'
 import type { Accelerator } from './driver.ts'
 import { beginSnapshot, discardSnapshot, findSnapshot, prepareScratch } from './snapshots.ts'
 import { type Outcome, readJob, runCommand, runJob, settleJobs, type Steering, steer } from './running-commands.ts'
-import type { Config, Folder, How, Order, Waiting } from './state.ts'
+import { hasRoomFor, isLow, roomAgainOn, roomOn, takeBallast } from './room.ts'
+import { type Config, diskFull, type Folder, type How, type Order, type Waiting } from './state.ts'
 
 /** This process serves one supervisor, which has at most one VM. */
 let live: LiveVm | null = null
@@ -33,7 +34,8 @@ function attempt(work: (signal: AbortSignal) => Promise<Outcome>, otherwise: str
 /** What the operating system, or Node's permission model, refused; with the path it was about. */
 function hostFault(error: unknown): Fault {
   if (isFault(error) || !(error instanceof Error)) return asFault(error)
-  const { resource } = error as { resource?: unknown }
+  const { resource, code } = error as { resource?: unknown; code?: unknown }
+  if (code === 'ENOSPC') return fault('disk-full', 'The disk of this device is full.', { cause: error.message })
   return fault('io-failed', 'The workspace could not be prepared.', {
     cause: typeof resource === 'string' ? `${error.message} (${resource})` : error.message,
   })
@@ -82,7 +84,7 @@ async function specOf({
   accelerator,
   memoryMiB: memory,
   cpus,
-}: Machine): Promise<Omit<LaunchSpec, 'begin' | 'scratchDir'>> {
+}: Machine): Promise<Omit<LaunchSpec, 'begin' | 'scratchDir' | 'on'>> {
   if (!found) throw new Error('no hypervisor was found')
   const initrd = await joinedInitrd(config.home, imageDir, config.guestDir)
   return { hypervisor: found.hypervisor, accelerator, cpus, memoryMiB: memory, imageDir, initrd }
@@ -96,10 +98,15 @@ export const effects = {
   /** Waits before policy is asked again. */
   rest: { outcomes: ['done'], run: () => Effect.as(Effect.sleep(policyRetryMs), { type: 'done' }) },
   probe: {
-    outcomes: ['found', 'missing'],
+    outcomes: ['found', 'missing', 'failed'],
     run: ({ config }: { config: Config }, context) =>
       attempt(async () => {
         const start = performance.now()
+        await mkdir(config.home, { recursive: true, mode: 0o700 })
+        const room = await roomOn(config.home)
+        // It would have to stop as soon as it runs.
+        if (isLow(room)) return { type: 'failed', error: diskFull(room) }
+        await takeBallast(config.home).catch(() => {})
         const left = (): void => context.log('warn', 'ended a VM that an earlier supervisor left behind')
         const look = proven && found ? await lookAgain(found, left) : await lookForDriver(config.home, left)
         proven = false
@@ -153,7 +160,8 @@ export const effects = {
         if (!found) throw new Error('no hypervisor was found')
         const key = found.driver.snapshotKey(await specOf(params))
         const there = key !== null && params.config.snapshots && (await findSnapshot(params.imageDir, key)) !== null
-        return { type: there ? 'found' : 'none', key, ms: since(start) }
+        if (there) return { type: 'found', key, ms: since(start) }
+        return { type: 'none', key, room: await roomToSave(params.imageDir, params.memoryMiB), ms: since(start) }
       }),
   },
 
@@ -169,7 +177,7 @@ export const effects = {
           const begin = await beginning(params)
           scratchDir = params.how === 'boot-and-save' ? await beginSnapshot(params.imageDir) : join(params.config.home, `scratch-${ref}`)
           if (params.how !== 'boot-and-save') await prepareScratch(scratchDir)
-          const spec = { ...(await specOf(params)), begin, scratchDir }
+          const spec = { ...(await specOf(params)), begin, scratchDir, home: params.config.home }
           const hold = (vm: LiveVm | null): void => {
             // A successor may be there already when one that was killed is finally gone.
             if (vm !== null || live?.epoch === ref) live = vm
@@ -205,6 +213,8 @@ export const effects = {
       attempt(async () => {
         const start = performance.now()
         if (!live) throw gone()
+        if (!(await roomToSave(imageDir, live.memoryMiB)))
+          throw fault('disk-full', 'There is no room on the disk of this device to save the memory of the workspace.')
         await live.save(imageDir, key)
         return { type: 'saved', ms: since(start) }
       }, 'failed'),
@@ -237,6 +247,17 @@ export const effects = {
         await live.resume()
         return { type: 'done' }
       }, 'failed'),
+  },
+
+  /** Looks now and then, until there is room or the VM is gone. */
+  awaitRoom: {
+    outcomes: ['found', 'gone'],
+    run: ({ ref, config }: { ref: string; config: Config }) =>
+      Effect.promise(async (signal) => {
+        if (!(await roomAgainOn(config.home, () => live?.epoch === ref, signal))) return { type: 'gone' }
+        await takeBallast(config.home).catch(() => {})
+        return { type: 'found' }
+      }),
   },
 
   ping: {
@@ -339,6 +360,10 @@ export const effects = {
       Effect.promise(() => steer(session, handle, steering)),
   },
 } satisfies Effects
+
+/** Of a saved memory all could be used; most of it is not. */
+const roomToSave = async (imageDir: string, memoryMiB: number): Promise<boolean> =>
+  hasRoomFor(memoryMiB * 1024 * 1024, await roomOn(imageDir))
 
 async function beginning({ how, key, imageDir }: { how: How; key: string | null; imageDir: string }): Promise<LaunchSpec['begin']> {
   if (how !== 'restore') return { how }

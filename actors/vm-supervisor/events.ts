@@ -17,14 +17,20 @@ export type ExecResult = {
 export type EffectEvent =
   | { type: 'probe.found'; ref: string; hypervisor: Hypervisor; memoryMiB: number; cpus: number; ms: number }
   | { type: 'probe.missing'; ref: string; error: Fault }
+  | { type: 'probe.failed'; ref: string; error: Fault }
   | { type: 'image.ready'; ref: string; dir: string; built: boolean; rolledBack: boolean; ms: number }
   | { type: 'image.failed'; ref: string; error: Fault }
   | { type: 'image.progress'; epoch: string; text: string }
   | { type: 'accelerate.chosen'; ref: string; accelerator: Accelerator; why: string; cached: boolean; ms: number }
   | { type: 'lookForSnapshot.found'; ref: string; key: string; ms: number }
-  | { type: 'lookForSnapshot.none'; ref: string; key: string | null; ms: number }
+  /** `room`: for saving one. */
+  | { type: 'lookForSnapshot.none'; ref: string; key: string | null; room: boolean; ms: number }
   | { type: 'vm.spawned'; epoch: string; pid: number }
   | { type: 'vm.progress'; epoch: string; text: string }
+  /** The guest's agent has opened its port. */
+  | { type: 'vm.connected'; epoch: string }
+  /** The host's disk has no room for what the VM writes; `free` and `reserve` in bytes. */
+  | { type: 'vm.full'; epoch: string; free: number; reserve: number }
   | { type: 'vm.handshake'; epoch: string; ms: number; guestMs: number; kernel: string }
   | { type: 'runVm.exited'; ref: string; code: number | null; signal: string | null; detail: string }
   | { type: 'verify.ok'; ref: string; ms: number; at: number }
@@ -35,6 +41,8 @@ export type EffectEvent =
   | { type: 'pause.failed'; ref: string; error: Fault }
   | { type: 'resume.done'; ref: string }
   | { type: 'resume.failed'; ref: string; error: Fault }
+  | { type: 'awaitRoom.found'; ref: string }
+  | { type: 'awaitRoom.gone'; ref: string }
   | { type: 'discard.done' }
   | { type: 'admit.ready'; ref: string; session: string; revision: number }
   | { type: 'admit.failed'; ref: string; session: string; revision: number; error: Fault }
@@ -68,6 +76,7 @@ export type EffectEvent =
         | 'save.crashed'
         | 'pause.crashed'
         | 'resume.crashed'
+        | 'awaitRoom.crashed'
         | 'discard.crashed'
         | 'verify.crashed'
         | 'admit.crashed'

@@ -78,6 +78,12 @@ export const pingEveryMs = 15_000
 /** A ping is lost when the guest sent no byte at all for this long, ms. A busy guest is slow but not silent. */
 export const pingSilentMs = 60_000
 
+/** The same for a guest in which nothing runs while a command waits for its answer, ms: starting anew takes less than waiting on. */
+export const idleSilentMs = 20_000
+
+/** A guest that answered this recently gets a command without being asked first, ms. */
+export const freshMs = 2_000
+
 /** Making a session in the guest mounts its folders, which asks the gates, ms. */
 export const admitMs = 30_000
 
@@ -146,6 +152,33 @@ export const scratchBytes = 8 * 1024 ** 3
 
 /** Saved memories kept for an image (each some 200 MB): of this version and of those that were used last. */
 export const keptSnapshots = 4
+
+/**
+ * Of the host's disk, what the VM leaves free: the smaller of these. Member's files, journal and undo store are on it too, and they are worth
+ * more than anything in the VM.
+ */
+export const diskReserve = { bytes: 256 * 1024 ** 2, share: 0.05 }
+
+/**
+ * A file of this size lies where the VM writes, bytes. When the disk is full to the last byte it is removed, once the VM stands still: the
+ * daemon has to write down what happened.
+ */
+export const ballastBytes = 8 * 1024 ** 2
+
+/** A VM that stands still for want of room goes on when this many times the reserve is free: not to stop again at once. */
+export const roomAgain = 2
+
+/** Between looks at the free room while the VM runs, ms. What it writes meanwhile, a disk of today cannot take much faster than the reserve. */
+export const diskLookMs = 1_000
+
+/** A step of the host's clock beyond this is told to the guest at once, ms; smaller ones wait for the next ping. */
+export const clockStepMs = 500
+
+/** Between looks whether there is room again, ms: doubles from the first to the last. */
+export const roomLook = { firstMs: 250, lastMs: 10_000 }
+
+/** A VM that stands still for want of room is ended after this long, ms: its commands are answered then, and its own disk gives back what it took. */
+export const fullGraceMs = 60_000
 
 /** Between looks at how far saving the memory is, ms; it takes a fraction of a second. */
 export const savePollMs = 20

@@ -6,6 +6,8 @@ import * as Effect from 'effect/Effect'
 import { type EffectContext, type Fault, fault } from '../../kernel/index.ts'
 import type { Driver, LaunchSpec, RunningVm } from './driver.ts'
 import {
+  clockStepMs,
+  diskLookMs,
   lossMs,
   maxGuestLines,
   maxRefusalsTold,
@@ -20,6 +22,7 @@ import { ControlLink } from './link-control.ts'
 import { FilesLink, type Gate } from './link-files.ts'
 import { NetLink, type NetworkOf } from './link-net.ts'
 import { OutputLink } from './link-output.ts'
+import { dropBallast, isLow, roomOn } from './room.ts'
 import { publishSnapshot } from './snapshots.ts'
 import { deathFault, type Folder } from './state.ts'
 
@@ -43,22 +46,26 @@ export class LiveVm {
   /** Why it was ended, when it was. */
   #reason = ''
   #paused = false
+  /** It was told that it has no room, and did not go on since. */
+  #full = false
   /** Lines the guest put into the log, and stages of its boot it told of. */
   #noted = 0
   #stages = 0
   readonly #scratchDir: string
   readonly imageDir: string
+  readonly memoryMiB: number
 
   constructor(
     epoch: string,
     vm: RunningVm,
-    spec: Pick<LaunchSpec, 'scratchDir' | 'imageDir'>,
+    spec: Pick<LaunchSpec, 'scratchDir' | 'imageDir' | 'memoryMiB'>,
     networkOf: NetworkOf,
     context: EffectContext,
   ) {
     this.epoch = epoch
     this.#scratchDir = spec.scratchDir
     this.imageDir = spec.imageDir
+    this.memoryMiB = spec.memoryMiB
     this.#vm = vm
     this.#context = context
     this.#outputs = new OutputLink(
@@ -94,7 +101,7 @@ export class LiveVm {
   /** Starts a VM and stays until it has ended, reporting its steps; an abort kills it. */
   static async run(
     driver: Driver,
-    spec: LaunchSpec,
+    spec: Omit<LaunchSpec, 'on'> & { home: string },
     epoch: string,
     context: EffectContext,
     signal: AbortSignal,
@@ -102,8 +109,16 @@ export class LiveVm {
     networkOf: NetworkOf,
   ): Promise<Ended> {
     const began = performance.now()
-    const vm = await driver.launch(spec)
+    let held: LiveVm | null = null
+    // It stands still from here on; each of its writes that found no room is told.
+    const full = (): void => {
+      dropBallast(spec.home)
+      if (held !== null) void held.#tellFull()
+    }
+    const connected = (): void => context.raise({ type: 'vm.connected', epoch })
+    const vm = await driver.launch({ ...spec, on: { full, connected } })
     const live = new LiveVm(epoch, vm, spec, networkOf, context)
+    held = live
     hold(live)
     signal.addEventListener('abort', () => live.kill('interrupted'), { once: true })
     if (signal.aborted) live.kill('interrupted')
@@ -127,7 +142,9 @@ export class LiveVm {
     )
     // A guest that broke off or broke the rules is of no more use.
     void live.control.closed.then((error) => live.kill(error.cause ?? error.message))
+    const stopLooking = live.#lookAround()
     const { code, signal: by, stderr } = await vm.exited
+    stopLooking()
     stopReporting()
     hold(null)
     const detail = [live.#reason, stderr.trim().slice(-maxStderr / 4), live.#lastWords()].filter((text) => text !== '').join('; ')
@@ -171,6 +188,7 @@ export class LiveVm {
 
   /** Its clock stood still meanwhile. */
   async resume(): Promise<void> {
+    this.#full = false
     await this.#vm.resume()
     this.#paused = false
     await this.control.wake(Date.now())
@@ -274,6 +292,31 @@ export class LiveVm {
       )
     }, progressEveryMs)
     return () => clearInterval(timer)
+  }
+
+  /** Sees to it that the VM stops before the host's disk is full, and that it does not go on with a time that is not the host's any more. */
+  #lookAround(): () => void {
+    const drift = (): number => Date.now() - performance.now()
+    let known = drift()
+    const timer = setInterval(() => {
+      if (this.#paused) return
+      roomOn(this.#scratchDir).then(
+        (room) => isLow(room) && this.#tellFull(),
+        () => {},
+      )
+      if (Math.abs(drift() - known) < clockStepMs) return
+      known = drift()
+      // The answer is no news: one that gives none is noticed otherwise.
+      this.control.wake(Date.now()).catch(() => {})
+    }, diskLookMs)
+    return () => clearInterval(timer)
+  }
+
+  async #tellFull(): Promise<void> {
+    if (this.#full) return
+    this.#full = true
+    const room = await roomOn(this.#scratchDir).catch(() => ({ free: 0, reserve: 0 }))
+    this.#context.raise({ type: 'vm.full', epoch: this.epoch, ...room })
   }
 
   #gateOf(session: string, name: string): Gate | null {

@@ -6,7 +6,7 @@ import type { MachineEvent } from './events.ts'
 import { absentRestMs, bootStallMs, failuresWithoutSaving, healthyMs, imageStallMs, restoreStallMs, retriesAtOnce, saveStallMs, stopAfterMs, stopMs, verifyStallMs } from './limits.ts' // biome-ignore format: one line
 import type { Accelerator } from './driver.ts'
 import type { Steering } from './running-commands.ts'
-import { type Config, type Context, type Folder, type How, openJobs, type Order, sessionOf, type Waiting } from './state.ts'
+import { type Config, type Context, type Folder, type How, isFrozen, openJobs, type Order, sessionOf, type Waiting } from './state.ts'
 
 /** The request under which policy tells what is in force. */
 export const policyRef = 'policy'
@@ -19,8 +19,8 @@ export function deciderOf(event: MachineEvent): string | null {
 }
 
 /** A VM process is there. */
-export const hasVm = ({ state }: Pick<Context, 'state'>): boolean =>
-  ['restoring', 'booting', 'verifying', 'saving', 'ready', 'paused'].includes(state)
+export const hasVm = ({ state, pid }: Pick<Context, 'state' | 'pid'>): boolean =>
+  ['restoring', 'booting', 'handshake', 'verifying', 'saving', 'ready', 'paused'].includes(state) || isFrozen({ state, pid })
 
 /** What the VM is made of, as far as effects must be told. */
 type MachineParams = { config: Config; imageDir: string | null; accelerator: Accelerator | null; memoryMiB: number; cpus: number }
@@ -43,6 +43,7 @@ export const base = setup({
     save: (_, _params: { ref: string; imageDir: string | null; key: string | null }) => noop(),
     discard: (_, _params: { imageDir: string | null; key: string | null }) => noop(),
     pause: (_, _params: { ref: string }) => noop(),
+    awaitRoom: (_, _params: { ref: string; config: Config }) => noop(),
     resume: (_, _params: { ref: string }) => noop(),
     verify: (_, _params: { ref: string }) => noop(),
     ping: (_, _params: { ref: string; silentMs: number }) => noop(),
@@ -71,7 +72,12 @@ export const base = setup({
       return true
     },
     maySave: ({ context, event }) =>
-      !('key' in event && event.key === null) && context.config.snapshots && !context.saved && context.failures < failuresWithoutSaving,
+      event.type === 'lookForSnapshot.none' &&
+      event.key !== null &&
+      event.room &&
+      context.config.snapshots &&
+      !context.saved &&
+      context.failures < failuresWithoutSaving,
     restores: ({ context }) => context.how === 'restore',
     saves: ({ context }) => context.how === 'boot-and-save',
     isIdle: ({ context }) =>
@@ -86,11 +92,14 @@ export const base = setup({
     bootStall: bootStallMs,
     verifyStall: verifyStallMs,
     restoreStall: restoreStallMs,
+    handshakeStall: ({ context }) => (context.how === 'restore' ? restoreStallMs : bootStallMs),
     saveStall: saveStallMs,
     pauseAfter: ({ context }) => context.config.timers.pauseAfterMs,
     stopAfter: stopAfterMs,
+    fullGrace: ({ context }) => context.config.timers.fullGraceMs,
     absentRest: absentRestMs,
     pingEvery: ({ context }) => context.config.timers.pingEveryMs,
+    freshFor: ({ context }) => context.config.timers.freshMs,
     healthy: healthyMs,
     stopLimit: stopMs,
     backoff: ({ context }) => context.delayMs,

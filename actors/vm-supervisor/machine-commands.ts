@@ -129,6 +129,7 @@ export const withCommands = withJobs.extend({
     }),
     /** Starts what can start, refuses what cannot, keeps what waits for its session. */
     runWaiting: withJobs.enqueueActions(({ context, enqueue }) => {
+      if (!context.trusted) return
       const waiting: Waiting[] = []
       const running: Record<number, string> = { ...context.running }
       const counts = countsOf(context)
@@ -166,7 +167,7 @@ export const withCommands = withJobs.extend({
           ? unavailable(context)
           : event.type === 'stop' || event.type === 'restart' || event.type === 'stopping'
             ? interrupted
-            : failureOf(event, context.wasReady)
+            : failureOf(event, context)
       for (const request of Object.keys(context.running)) enqueue.emit(refuse(Number(request), error))
       enqueue.assign({ running: {} })
     }),

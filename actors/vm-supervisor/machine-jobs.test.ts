@@ -161,7 +161,7 @@ describe('background commands', () => {
     expect(vm.state).toBe('probing')
     vm.found()
     vm.send({ type: 'image.failed', ref: vm.ref, error: { code: 'image-failed', message: 'No mirror.', remedy: '' } })
-    expect(vm.state).toBe('backoff')
+    expect(vm.state).toBe('degraded')
     expect(list(vm).at(-1)).toMatchObject({ state: 'ended', error: { code: 'workspace-unavailable' } })
     vm.effects()
     vm.ask('detach', { session: 's' })

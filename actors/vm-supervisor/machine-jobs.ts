@@ -78,6 +78,7 @@ export const withJobs = base.extend({
       enqueue.emit(reply(request, { job: name }))
     }),
     runJobs: base.enqueueActions(({ context, enqueue }) => {
+      if (!context.trusted) return
       const begun: Record<string, Job> = {}
       const counts = countsOf(context)
       for (const [name, job] of Object.entries(context.jobs)) {
@@ -100,7 +101,7 @@ export const withJobs = base.extend({
     /** The VM is gone, or is about to be. */
     endRunningJobs: base.enqueueActions(({ context, event, enqueue }) => {
       const asked = event.type === 'stop' || event.type === 'restart' || event.type === 'stopping'
-      const error = context.forbidden !== null ? unavailable(context) : asked ? interrupted : failureOf(event, context.wasReady)
+      const error = context.forbidden !== null ? unavailable(context) : asked ? interrupted : failureOf(event, context)
       const { jobs, over, forgotten } = withEnds(
         context.jobs,
         namesOf(context.jobs, ({ state }) => state === 'running'),

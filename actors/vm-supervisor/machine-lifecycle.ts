@@ -6,7 +6,7 @@ import { deciderOf, policyRef } from './machine-base.ts'
 import { withSnapshots } from './machine-snapshots.ts'
 import { announce, failureOf, recordOf, refuse, reply } from './messages.ts'
 import type { VmState } from './protocol.ts'
-import { backoffDelay, type How, statusOf, unavailable, without } from './state.ts'
+import { backoffDelay, diskFull, type How, statusOf, unavailable, waitsForRoom, without } from './state.ts'
 
 export const vocabulary = withSnapshots.extend({
   actions: {
@@ -54,6 +54,12 @@ export const vocabulary = withSnapshots.extend({
         })
       }
     }),
+    noteFull: enqueueActions(({ event, enqueue }) => {
+      if (event.type === 'vm.full') enqueue.assign({ lastError: diskFull(event) })
+    }),
+    trust: enqueueActions(({ enqueue }) => enqueue.assign({ trusted: true })),
+    doubt: enqueueActions(({ enqueue }) => enqueue.assign({ trusted: false })),
+    noteRoom: enqueueActions(({ enqueue }) => enqueue.assign({ lastError: null })),
     nowHealthy: enqueueActions(({ enqueue }) => enqueue.assign({ failures: 0, saved: false })),
     begin: enqueueActions(({ enqueue }, params: { how: How }) => enqueue.assign({ how: params.how })),
     noteBusy: enqueueActions(({ event, enqueue }) => {
@@ -110,9 +116,11 @@ export const vocabulary = withSnapshots.extend({
     }),
 
     noteFailure: enqueueActions(({ context, event, enqueue }) => {
-      const hardware = context.accelerator !== null && context.accelerator !== 'tcg' && !context.wasReady && context.state === 'booting'
+      const starting = context.state === 'booting' || (context.state === 'handshake' && context.how !== 'restore')
+      const hardware = context.accelerator !== null && context.accelerator !== 'tcg' && !context.wasReady && starting
       enqueue.assign({
-        lastError: failureOf(event, context.wasReady),
+        // One that stood still and is given up failed for what it stood still for.
+        lastError: waitsForRoom(context) && event.type.startsWith('xstate.after') ? context.lastError : failureOf(event, context),
         failures: context.failures + 1,
         hardwareFailures: context.hardwareFailures + (hardware ? 1 : 0),
         restarts: context.restarts + (context.wasReady ? 1 : 0),

@@ -16,7 +16,7 @@ export const withSnapshots = withCommands.extend({
      * of the memory, the first time.
      */
     discardFailed: base.enqueueActions(({ context, event, enqueue }) => {
-      if (context.how !== 'restore') return
+      if (context.how !== 'restore' || context.lastError?.code === 'disk-full') return
       const killed = event.type === 'runVm.exited' && event.signal === 'SIGKILL' && context.failures === 1
       if (context.wasReady ? context.failures > retriesAtOnce : !killed)
         enqueue({ type: 'discard', params: { imageDir: context.imageDir, key: context.snapshotKey } })

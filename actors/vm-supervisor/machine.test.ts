@@ -25,7 +25,7 @@ describe('a lazy start', () => {
     expect(parts.at(-1)).toMatchObject({ body: { progress: 'unpacking' } })
     vm.send({ type: 'image.ready', ref: vm.ref, dir: '/i/x', built: true, rolledBack: false, ms: 5 })
     vm.send({ type: 'accelerate.chosen', ref: vm.ref, accelerator: 'tcg', why: 'no kvm', cached: false, ms: 1 })
-    vm.send({ type: 'lookForSnapshot.none', ref: vm.ref, key: 'k', ms: 2 })
+    vm.send({ type: 'lookForSnapshot.none', ref: vm.ref, key: 'k', room: true, ms: 2 })
     expect(vm.state).toBe('booting')
     vm.send({ type: 'vm.handshake', epoch: vm.ref, ms: 3000, guestMs: 2500, kernel: '6.12' })
     expect(vm.state).toBe('verifying')
@@ -74,7 +74,7 @@ describe('a lazy start', () => {
       vm.toBooting()
       vm.fire('bootStall')
     }
-    expect(vm.state).toBe('backoff')
+    expect(vm.state).toBe('degraded')
     expect(vm.answerTo(request)).toMatchObject([{ type: 'refuse', error: { code: 'workspace-unavailable' } }])
   })
 })
@@ -113,7 +113,7 @@ describe('when it cannot run', () => {
     for (let i = 0; i < 14; i++) {
       vm.found()
       vm.send({ type: 'image.failed', ref: vm.ref, error: fault('image-failed', 'No mirror.') })
-      expect(vm.state).toBe('backoff')
+      expect(vm.state).toBe('degraded')
       vm.send({ type: 'drawJitter.drawn', ref: vm.ref, fraction: 0 })
       const refused = vm.exec()
       expect(vm.answerTo(refused)).toMatchObject([
@@ -174,7 +174,7 @@ describe('a VM that dies', () => {
       vm.toReady()
     }
     vm.die()
-    expect(vm.state).toBe('backoff')
+    expect(vm.state).toBe('degraded')
     vm.ask('start')
     vm.toReady()
     vm.fire('healthy')
@@ -197,6 +197,7 @@ describe('a VM that dies', () => {
 
   it('ends a guest that answers no ping', () => {
     const { vm, first } = readyWithSession()
+    vm.fire('freshFor')
     vm.fire('pingEvery')
     expect(vm.effects().map((effect) => effect.name)).toContain('ping')
     vm.send({ type: 'ping.silent', ref: vm.ref })
@@ -218,7 +219,7 @@ describe('a VM that dies', () => {
       vm.found()
       vm.send({ type: 'image.ready', ref: vm.ref, dir: '/i', built: false, rolledBack: false, ms: 1 })
       vm.send({ type: 'accelerate.chosen', ref: vm.ref, accelerator: 'kvm', why: 'works', cached: true, ms: 1 })
-      vm.send({ type: 'lookForSnapshot.none', ref: vm.ref, key: 'k', ms: 2 })
+      vm.send({ type: 'lookForSnapshot.none', ref: vm.ref, key: 'k', room: true, ms: 2 })
       vm.die()
     }
     vm.effects()
@@ -368,6 +369,6 @@ describe('requests come and go', () => {
       .flatMap((message) =>
         message.type === 'partTo' && message.request === watcher ? [(message.body as { status: { state: string } }).status.state] : [],
       )
-    expect(states).toEqual(['probing'])
+    expect(states).toEqual(['recovering', 'probing'])
   })
 })

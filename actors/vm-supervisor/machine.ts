@@ -1,7 +1,7 @@
 /**
  * The workspace VM as a state machine: lazy, never giving up, truthful about what it can do now.
  *
- *   stopped --exec/start--> probing -> image -> accelerating -> booting -> verifying -> ready
+ *   stopped --exec/start--> probing -> image -> accelerating -> restoring | booting -> handshake -> verifying -> ready
  *      ^                       |  missing        any failure |                            | VM died
  *      |                    absent                backoff <--+--- (first ones: at once) <-+
  *      +---- stopping <---- stop (from any)          +--- after its delay ---> probing
@@ -12,7 +12,8 @@ import { and } from 'xstate'
 import { noRequest } from '../../kernel/index.ts'
 import { failuresBeforeRollback } from './limits.ts'
 import { vocabulary } from './machine-lifecycle.ts'
-import { type Context, initialContext } from './state.ts'
+import { commands, ends, endIt, endsOf, giveUp, lose, queue, restartIt, saveFailed, start, startEnds, stopIt, tryLater } from './machine-transitions.ts' // biome-ignore format: one line
+import { type Context, initialContext, silenceOf } from './state.ts'
 
 const machineParams = ({ config, imageDir, accelerator, memoryMiB, cpus }: Context) => ({ config, imageDir, accelerator, memoryMiB, cpus })
 
@@ -25,12 +26,6 @@ const runVm = {
     ...machineParams(context),
   }),
 } as const
-
-/** The three ways to run a command are taken, or refused, alike. */
-const commands = <const Transition>(transition: Transition) => ({ exec: transition, shell: transition, job: transition })
-/** The command an event brings waits its turn; those that may start do. */
-const queue = ['queueExec', 'queueJob'] as const
-const start = ['runWaiting', 'runJobs'] as const
 
 export const machine = vocabulary.createMachine({
   id: 'vm-supervisor',
@@ -54,14 +49,7 @@ export const machine = vocabulary.createMachine({
     detach: { actions: ['detach', 'forgetJobs'] },
     network: { actions: 'network' },
     cancelled: { actions: 'forget' },
-    'exec.exited': { actions: 'finishExec' },
-    'exec.failed': { actions: 'finishExec' },
-    'exec.lost': { actions: 'finishExec' },
-    'exec.crashed': { actions: 'finishExec' },
-    'job.exited': { actions: 'finishJob' },
-    'job.failed': { actions: 'finishJob' },
-    'job.lost': { actions: 'finishJob' },
-    'job.crashed': { actions: 'finishJob' },
+    ...endsOf({ exec: { actions: 'finishExec' }, job: { actions: 'finishJob' } }),
     jobs: { actions: 'listJobs' },
     'job-news': { actions: 'tellEnds' },
     'job-output': { actions: 'takeOutput' },
@@ -134,7 +122,8 @@ export const machine = vocabulary.createMachine({
           on: {
             'probe.found': { guard: 'current', target: 'image', actions: 'noteStep' },
             'probe.missing': { guard: 'current', target: '#vm-supervisor.absent', actions: 'noteMissing' },
-            'probe.crashed': { guard: 'current', target: '#vm-supervisor.backoff', actions: 'noteFailure' },
+            'probe.failed': tryLater,
+            'probe.crashed': tryLater,
             stop: { target: '#vm-supervisor.abandoning', actions: 'addStopper' },
           },
         },
@@ -146,17 +135,19 @@ export const machine = vocabulary.createMachine({
               params: ({ context }) => ({
                 ref: String(context.epoch),
                 config: context.config,
-                rollback: context.rolledBack || context.failures >= failuresBeforeRollback,
+                rollback: context.rolledBack || (context.failures >= failuresBeforeRollback && context.lastError?.code !== 'disk-full'),
               }),
             },
           ],
           initial: 'moving',
-          states: { moving: { after: { imageStall: { target: '#vm-supervisor.backoff', actions: ['interruptAttempt', 'noteFailure'] } } } },
+          states: {
+            moving: { after: { imageStall: { target: '#vm-supervisor.degraded', actions: ['interruptAttempt', 'noteFailure'] } } },
+          },
           on: {
             'image.progress': { guard: 'current', target: '.moving', actions: 'noteProgress' },
             'image.ready': { guard: 'current', target: 'accelerating', actions: 'noteStep' },
-            'image.failed': { guard: 'current', target: '#vm-supervisor.backoff', actions: 'noteFailure' },
-            'image.crashed': { guard: 'current', target: '#vm-supervisor.backoff', actions: 'noteFailure' },
+            'image.failed': tryLater,
+            'image.crashed': tryLater,
             stop: { target: '#vm-supervisor.abandoning', actions: 'addStopper' },
           },
         },
@@ -174,7 +165,7 @@ export const machine = vocabulary.createMachine({
           ],
           on: {
             'accelerate.chosen': { guard: 'current', target: 'choosing', actions: 'noteStep' },
-            'accelerate.crashed': { guard: 'current', target: '#vm-supervisor.backoff', actions: 'noteFailure' },
+            'accelerate.crashed': tryLater,
             stop: { target: '#vm-supervisor.abandoning', actions: 'addStopper' },
           },
         },
@@ -204,26 +195,36 @@ export const machine = vocabulary.createMachine({
         },
         restoring: {
           entry: [{ type: 'become', params: { state: 'restoring' } }, runVm],
-          after: { restoreStall: { target: '#vm-supervisor.failed', actions: ['noteFailure', 'interruptAttempt'] } },
+          after: { restoreStall: { target: '#vm-supervisor.recovering', actions: ['noteFailure', 'interruptAttempt'] } },
           on: {
             'vm.spawned': { guard: 'current', actions: 'noteStep' },
+            'vm.connected': { guard: 'current', target: 'handshake' },
             'vm.handshake': { guard: 'current', target: 'verifying', actions: 'noteStep' },
-            'runVm.exited': { guard: 'current', target: '#vm-supervisor.failed', actions: 'noteFailure' },
-            'runVm.crashed': { guard: 'current', target: '#vm-supervisor.failed', actions: 'noteFailure' },
-            stop: { target: '#vm-supervisor.stopping', actions: ['addStopper', 'wantStopped'] },
+            ...startEnds,
           },
         },
         booting: {
           entry: [{ type: 'become', params: { state: 'booting' } }, runVm],
           initial: 'moving',
-          states: { moving: { after: { bootStall: { target: '#vm-supervisor.failed', actions: ['noteFailure', 'interruptAttempt'] } } } },
+          states: {
+            moving: { after: { bootStall: { target: '#vm-supervisor.recovering', actions: ['noteFailure', 'interruptAttempt'] } } },
+          },
           on: {
             'vm.spawned': { guard: 'current', target: '.moving', actions: 'noteStep' },
             'vm.progress': { guard: 'current', target: '.moving', actions: 'noteProgress' },
+            'vm.connected': { guard: 'current', target: 'handshake' },
             'vm.handshake': { guard: 'current', target: 'verifying', actions: 'noteStep' },
-            'runVm.exited': { guard: 'current', target: '#vm-supervisor.failed', actions: 'noteFailure' },
-            'runVm.crashed': { guard: 'current', target: '#vm-supervisor.failed', actions: 'noteFailure' },
-            stop: { target: '#vm-supervisor.stopping', actions: ['addStopper', 'wantStopped'] },
+            ...startEnds,
+          },
+        },
+        /** Its agent is there, and is asked until it answers. */
+        handshake: {
+          entry: { type: 'become', params: { state: 'handshake' } },
+          after: { handshakeStall: { target: '#vm-supervisor.recovering', actions: ['noteFailure', 'interruptAttempt'] } },
+          on: {
+            'vm.spawned': { guard: 'current', actions: 'noteStep' },
+            'vm.handshake': { guard: 'current', target: 'verifying', actions: 'noteStep' },
+            ...startEnds,
           },
         },
         verifying: {
@@ -231,17 +232,15 @@ export const machine = vocabulary.createMachine({
             { type: 'become', params: { state: 'verifying' } },
             { type: 'verify', params: ({ context }) => ({ ref: String(context.epoch) }) },
           ],
-          after: { verifyStall: { target: '#vm-supervisor.failed', actions: ['noteFailure', 'interruptAttempt'] } },
+          after: { verifyStall: { target: '#vm-supervisor.recovering', actions: ['noteFailure', 'interruptAttempt'] } },
           on: {
             'verify.ok': [
               { guard: and(['current', 'saves']), target: 'saving' },
               { guard: 'current', target: '#vm-supervisor.ready', actions: 'noteStep' },
             ],
-            'verify.failed': { guard: 'current', target: '#vm-supervisor.failed', actions: ['noteFailure', 'interruptAttempt'] },
-            'verify.crashed': { guard: 'current', target: '#vm-supervisor.failed', actions: ['noteFailure', 'interruptAttempt'] },
-            'runVm.exited': { guard: 'current', target: '#vm-supervisor.failed', actions: 'noteFailure' },
-            'runVm.crashed': { guard: 'current', target: '#vm-supervisor.failed', actions: 'noteFailure' },
-            stop: { target: '#vm-supervisor.stopping', actions: ['addStopper', 'wantStopped'] },
+            'verify.failed': giveUp,
+            'verify.crashed': giveUp,
+            ...startEnds,
           },
         },
         /** A machine that was saved ends; the next attempt goes on from what was saved, or boots if that did not work. */
@@ -256,67 +255,47 @@ export const machine = vocabulary.createMachine({
           after: { saveStall: { target: '#vm-supervisor.working', actions: ['noteSaveFailure', 'interruptAttempt'], reenter: true } },
           on: {
             'save.saved': { guard: 'current', target: '#vm-supervisor.working', actions: ['noteSaved', 'interruptAttempt'], reenter: true },
-            'save.failed': {
-              guard: 'current',
-              target: '#vm-supervisor.working',
-              actions: ['noteSaveFailure', 'interruptAttempt'],
-              reenter: true,
-            },
-            'save.crashed': {
-              guard: 'current',
-              target: '#vm-supervisor.working',
-              actions: ['noteSaveFailure', 'interruptAttempt'],
-              reenter: true,
-            },
-            'runVm.exited': { guard: 'current', target: '#vm-supervisor.failed', actions: 'noteFailure' },
-            'runVm.crashed': { guard: 'current', target: '#vm-supervisor.failed', actions: 'noteFailure' },
-            stop: { target: '#vm-supervisor.stopping', actions: ['addStopper', 'wantStopped'] },
+            'save.failed': saveFailed,
+            'save.crashed': saveFailed,
+            ...startEnds,
           },
         },
       },
     },
 
     ready: {
-      entry: [{ type: 'become', params: { state: 'ready' } }, 'replyStarters', 'admitSessions', ...start],
+      entry: [{ type: 'become', params: { state: 'ready' } }, 'replyStarters', 'trust', 'admitSessions', ...start],
       type: 'parallel',
       on: {
         attach: { actions: ['attach', 'admitSessions'] },
         detach: { actions: ['detach', 'forgetJobs', 'evictDetached'] },
         ...commands({ actions: ['retryFailedSession', ...queue, 'admitSessions', ...start] }),
-        'exec.exited': { actions: ['finishExec', ...start] },
-        'exec.failed': { actions: ['finishExec', ...start] },
-        'exec.lost': { actions: ['finishExec', ...start] },
-        'exec.crashed': { actions: ['finishExec', ...start] },
-        'job.exited': { actions: ['finishJob', ...start] },
-        'job.failed': { actions: ['finishJob', ...start] },
-        'job.lost': { actions: ['finishJob', ...start] },
-        'job.crashed': { actions: ['finishJob', ...start] },
+        ...endsOf({ exec: { actions: ['finishExec', ...start] }, job: { actions: ['finishJob', ...start] } }),
         'admit.ready': { guard: 'current', actions: ['noteAdmission', ...start] },
         'admit.failed': { guard: 'current', actions: ['noteAdmission', 'endFailedJobs', ...start] },
         start: { actions: 'replyEmpty' },
-        stop: { target: 'stopping', actions: ['refuseRunning', 'endRunningJobs', 'addStopper', 'wantStopped'] },
-        restart: { target: 'stopping', actions: ['refuseRunning', 'endRunningJobs', 'addStarter', 'wantAgain'] },
-        'ping.silent': {
-          guard: 'current',
-          target: 'failed',
-          actions: ['refuseRunning', 'endRunningJobs', 'noteFailure', 'interruptAttempt'],
-        },
-        'runVm.exited': { guard: 'current', target: 'failed', actions: ['refuseRunning', 'endRunningJobs', 'noteFailure'] },
-        'runVm.crashed': { guard: 'current', target: 'failed', actions: ['refuseRunning', 'endRunningJobs', 'noteFailure'] },
+        stop: stopIt,
+        restart: restartIt,
+        'vm.full': { guard: 'current', target: 'full' },
+        'ping.silent': endIt,
+        ...ends,
       },
       states: {
+        /** Whether the guest answers: asked now and then, and before a command goes to one that has not been heard for a moment. */
         watchdog: {
-          initial: 'resting',
+          initial: 'fresh',
           states: {
-            resting: { after: { pingEvery: 'asking' } },
+            fresh: { after: { freshFor: 'stale' } },
+            stale: {
+              after: { pingEvery: 'asking' },
+              on: { ...commands({ target: 'asking', actions: ['retryFailedSession', ...queue, 'admitSessions'] }) },
+            },
             asking: {
-              entry: {
-                type: 'ping',
-                params: ({ context }) => ({ ref: String(context.epoch), silentMs: context.config.timers.pingSilentMs }),
-              },
+              entry: ['doubt', { type: 'ping', params: ({ context }) => ({ ref: String(context.epoch), silentMs: silenceOf(context) }) }],
               on: {
-                'ping.ok': { guard: 'current', target: 'resting', actions: 'noteBusy' },
-                'ping.crashed': { guard: 'current', target: 'resting' },
+                ...commands({ actions: ['retryFailedSession', ...queue, 'admitSessions'] }),
+                'ping.ok': { guard: 'current', target: 'fresh', actions: ['noteBusy', 'trust', ...start] },
+                'ping.crashed': { guard: 'current', target: 'fresh', actions: ['trust', ...start] },
               },
             },
           },
@@ -350,39 +329,66 @@ export const machine = vocabulary.createMachine({
         detach: { target: 'waking', actions: ['detach', 'forgetJobs', 'evictDetached'] },
         ...commands([{ guard: 'knowsSession', target: 'waking', actions: ['retryFailedSession', ...queue] }, { actions: queue }]),
         start: { target: 'waking', actions: ['addStarter'] },
-        restart: { target: 'stopping', actions: ['addStarter', 'wantAgain'] },
-        stop: { target: 'stopping', actions: ['addStopper', 'wantStopped'] },
-        'pause.failed': { guard: 'current', target: 'failed', actions: ['noteFailure', 'interruptAttempt'] },
-        'pause.crashed': { guard: 'current', target: 'failed', actions: ['noteFailure', 'interruptAttempt'] },
-        'runVm.exited': { guard: 'current', target: 'failed', actions: 'noteFailure' },
-        'runVm.crashed': { guard: 'current', target: 'failed', actions: 'noteFailure' },
+        restart: restartIt,
+        stop: stopIt,
+        'pause.failed': endIt,
+        'pause.crashed': endIt,
+        ...ends,
+      },
+    },
+
+    /**
+     * The host's disk has no room for what the VM writes: it stands still, and what runs in it, until there is room. New commands are refused
+     * meanwhile. After a while it is given up, so that those who wait get an answer, and its disk gives its room back.
+     */
+    full: {
+      entry: [
+        'noteFull',
+        { type: 'become', params: { state: 'degraded' } },
+        'refuseWaiting',
+        'endWaitingJobs',
+        { type: 'pause', params: ({ context }) => ({ ref: String(context.epoch) }) },
+        { type: 'awaitRoom', params: ({ context }) => ({ ref: String(context.epoch), config: context.config }) },
+      ],
+      after: { fullGrace: { target: 'recovering', actions: [...lose, 'interruptAttempt'] } },
+      on: {
+        detach: { actions: ['detach', 'forgetJobs', 'evictDetached'] },
+        ...commands({ actions: 'refuseUnavailable' }),
+        start: { actions: 'refuseUnavailable' },
+        restart: restartIt,
+        stop: stopIt,
+        'awaitRoom.found': { guard: 'current', target: 'waking', actions: 'noteRoom' },
+        'awaitRoom.crashed': endIt,
+        'pause.failed': endIt,
+        'pause.crashed': endIt,
+        ...ends,
       },
     },
 
     waking: {
       entry: { type: 'resume', params: ({ context }) => ({ ref: String(context.epoch) }) },
-      after: { verifyStall: { target: 'failed', actions: ['noteFailure', 'interruptAttempt'] } },
+      after: { verifyStall: { target: 'recovering', actions: [...lose, 'interruptAttempt'] } },
       on: {
         ...commands({ actions: queue }),
         detach: { actions: ['detach', 'forgetJobs', 'evictDetached'] },
         start: { actions: 'addStarter' },
-        restart: { target: 'stopping', actions: ['addStarter', 'wantAgain'] },
-        stop: { target: 'stopping', actions: ['addStopper', 'wantStopped'] },
+        restart: restartIt,
+        stop: stopIt,
+        'vm.full': { guard: 'current', target: 'full' },
         'resume.done': { guard: 'current', target: 'ready' },
-        'resume.failed': { guard: 'current', target: 'failed', actions: ['noteFailure', 'interruptAttempt'] },
-        'resume.crashed': { guard: 'current', target: 'failed', actions: ['noteFailure', 'interruptAttempt'] },
-        'runVm.exited': { guard: 'current', target: 'failed', actions: 'noteFailure' },
-        'runVm.crashed': { guard: 'current', target: 'failed', actions: 'noteFailure' },
+        'resume.failed': endIt,
+        'resume.crashed': endIt,
+        ...ends,
       },
     },
 
     /** After `noteFailure`: the first ones since it was healthy are tried again at once, commands keep waiting. */
-    failed: {
-      entry: 'discardFailed',
-      always: [{ guard: 'retryAtOnce', target: 'working' }, { target: 'backoff' }],
+    recovering: {
+      entry: ['discardFailed', { type: 'become', params: { state: 'recovering' } }],
+      always: [{ guard: 'retryAtOnce', target: 'working' }, { target: 'degraded' }],
     },
 
-    backoff: {
+    degraded: {
       initial: 'drawing',
       on: {
         ...commands({ actions: 'refuseUnavailable' }),
@@ -394,7 +400,7 @@ export const machine = vocabulary.createMachine({
         drawing: {
           entry: [
             'noteDelay',
-            { type: 'become', params: { state: 'backoff' } },
+            { type: 'become', params: { state: 'degraded' } },
             'refuseWaiting',
             'endWaitingJobs',
             { type: 'drawJitter', params: ({ context }) => ({ ref: String(context.epoch) }) },

@@ -3,7 +3,7 @@ import { fault, type Fault, type Outgoing } from '../../kernel/index.ts'
 import type { MachineEvent } from './events.ts'
 import { defaultExecMs, retryHintMs } from './limits.ts'
 import type { JobView, VmState } from './protocol.ts'
-import { type Context, deathFault, type Job, statusOf, type Waiting } from './state.ts'
+import { type Context, deathFault, diskFull, type Job, statusOf, unavailable, type Waiting, waitsForRoom } from './state.ts'
 
 type Change = Partial<Context>
 
@@ -33,11 +33,12 @@ export function recordOf({ state, accelerator, lastError, epoch }: Context, now:
   if (now === state) return null
   if (now === 'booting' || now === 'restoring')
     return entry('vm.starting', { accelerator, from: now === 'restoring' ? 'saved memory' : 'nothing' })
-  // One that was paused had been started before.
-  if (now === 'ready') return state === 'paused' ? null : entry('vm.started', { accelerator })
-  const died = now === 'probing' && ['restoring', 'booting', 'verifying', 'ready', 'paused'].includes(state)
-  if (now === 'backoff' || died)
-    return entry('vm.failed', { code: lastError?.code ?? 'unknown', cause: lastError?.cause ?? lastError?.message ?? null })
+  // One that stood still had been started before.
+  if (now === 'ready') return state === 'paused' || state === 'degraded' ? null : entry('vm.started', { accelerator })
+  const why = { code: lastError?.code ?? 'unknown', cause: lastError?.cause ?? lastError?.message ?? null }
+  if (now === 'recovering') return entry('vm.failed', why)
+  // What failed repeatedly was on record with the last time.
+  if (now === 'degraded') return state === 'recovering' ? null : entry(state === 'ready' ? 'vm.stands-still' : 'vm.failed', why)
   return now === 'stopped' && state === 'stopping' ? entry('vm.stopped', {}) : null
 }
 
@@ -49,14 +50,19 @@ const details: Readonly<Record<VmState, string>> = {
   image: 'Preparing the workspace image.',
   restoring: 'Starting the workspace from its saved memory.',
   booting: 'Starting the workspace.',
+  handshake: 'Waiting for the first word of the workspace.',
   verifying: 'Checking the workspace.',
   saving: 'Saving the memory of the new workspace, so that later starts take a moment.',
   ready: 'The workspace is ready.',
   paused: 'The workspace is paused; the next command wakes it.',
-  backoff: 'The workspace failed and will be tried again.',
+  recovering: 'The workspace failed and is started again.',
+  degraded: 'The workspace failed and will be tried again.',
   stopping: 'Stopping the workspace.',
 }
-export const detailOf = (context: Context): string => details[context.state]
+export const detailOf = (context: Context): string =>
+  context.state === 'degraded' && context.lastError?.code === 'disk-full'
+    ? 'The workspace waits for room on the disk of this device.'
+    : details[context.state]
 
 export const refuse = (request: number, error: Fault): Outgoing => ({ type: 'refuse', request, error })
 export const reply = (request: number, body: unknown): Outgoing => ({ type: 'reply', request, body })
@@ -66,8 +72,12 @@ export const interrupted = fault('workspace-unavailable', 'Workspace unavailable
   retryAfterMs: 1_000,
 })
 
-export function failureOf(event: MachineEvent, wasReady: boolean): Fault {
+/** As those are told whom it took along; of a full disk, what `unavailable` says of it. */
+export function failureOf(event: MachineEvent, context: Context): Fault {
+  const { wasReady } = context
+  if (event.type === 'vm.full') return diskFull(event)
   if (event.type === 'runVm.exited') return deathFault(event, wasReady)
+  if (waitsForRoom(context) && event.type.startsWith('xstate.after')) return unavailable(context)
   if ('error' in event && event.error) return event.error
   return fault('workspace-unavailable', 'Workspace unavailable: the VM made no progress and was ended.', {
     cause: wasReady ? 'the guest stopped answering' : 'no sign of life for too long while starting',

@@ -6,19 +6,28 @@ import { defineModel, type Stimulus, type View } from '../../checker/model.ts'
 import { failuresWithoutSaving } from './limits.ts'
 import { machine } from './machine.ts'
 import { hasVm } from './machine-base.ts'
-import { type Context, openJobs } from './state.ts'
+import { type Context, isFrozen, openJobs } from './state.ts'
 
+const fullDisk = { code: 'disk-full', message: 'made up', remedy: 'none' } as const
 const error = { code: 'internal', message: 'made up', remedy: 'none' }
 const from = (request: number, session: string | null = null) => ({ request, badge: { from: 'x', session, limits: {} }, caps: [] })
 const end = (event: { type: string; [key: string]: unknown }) => ({ event, ends: true })
 const goesOn = (event: { type: string; [key: string]: unknown }) => ({ event, ends: false })
 const refOf = (params: { ref: string }): string => params.ref
-const starts = ({ state }: Context): boolean => state === 'booting' || state === 'restoring'
+const starts = ({ state }: Context): boolean => state === 'booting' || state === 'restoring' || state === 'handshake'
 const answered = (state: string) => (view: View<Context>) => view.context.state === state
 
 /** Guards drop the outcome of an effect of an earlier attempt; admissions go by session and revision. */
 const isCurrent = ({ ref, revision, session }: Readonly<Record<string, unknown>>, { epoch, sessions }: Context): boolean =>
   revision === undefined ? ref === undefined || ref === String(epoch) : sessions[String(session)]?.revision === revision
+
+/** The machine is where it asked for these, or else has gone on, and does not look at what they come to. */
+const isAwaited = (effect: string, context: Context): boolean => {
+  if (effect === 'awaitRoom') return isFrozen(context)
+  if (effect === 'pause') return context.state === 'paused'
+  if (effect === 'resume') return isFrozen(context) || context.state === 'paused'
+  return effect !== 'ping' || context.state === 'ready'
+}
 
 /** Requests that are allowed to wait: everything else must have been answered. */
 const waits = ({ context }: View<Context>): ReadonlySet<number> =>
@@ -73,6 +82,7 @@ const modelOf = (named: readonly string[]) =>
       probe: () => [
         end({ type: 'probe.found', hypervisor: { noJail: null, uid: null, noUser: null }, memoryMiB: 512, cpus: 1, ms: 1 }),
         end({ type: 'probe.missing', error }),
+        end({ type: 'probe.failed', error: fullDisk }),
         end({ type: 'probe.crashed', error }),
       ],
       image: () => [
@@ -85,11 +95,16 @@ const modelOf = (named: readonly string[]) =>
       ],
       lookForSnapshot: () => [
         end({ type: 'lookForSnapshot.found', key: 'k', ms: 1 }),
-        end({ type: 'lookForSnapshot.none', key: 'k', ms: 1 }),
-        end({ type: 'lookForSnapshot.none', key: null, ms: 1 }),
+        // No room for one comes to the same as that none can be saved.
+        end({ type: 'lookForSnapshot.none', key: 'k', room: true, ms: 1 }),
+        end({ type: 'lookForSnapshot.none', key: 'k', room: false, ms: 1 }),
       ],
       runVm: (params: { ref: string }, { context }) => [
         ...(starts(context) && context.pid === null ? [goesOn({ type: 'vm.spawned', epoch: refOf(params), pid: 7 })] : []),
+        ...(starts(context) && context.pid !== null && context.state !== 'handshake'
+          ? [goesOn({ type: 'vm.connected', epoch: refOf(params) })]
+          : []),
+        ...(hasVm(context) && context.state !== 'paused' ? [goesOn({ type: 'vm.full', epoch: refOf(params), free: 0, reserve: 1 })] : []),
         ...(starts(context) && context.pid !== null
           ? [goesOn({ type: 'vm.handshake', epoch: refOf(params), ms: 1, guestMs: 1, kernel: 'k' })]
           : []),
@@ -97,6 +112,7 @@ const modelOf = (named: readonly string[]) =>
       ],
       verify: () => [end({ type: 'verify.ok', ms: 1, at: 1 }), end({ type: 'verify.failed', error })],
       save: () => [end({ type: 'save.saved', ms: 1 }), end({ type: 'save.failed', error })],
+      awaitRoom: () => [end({ type: 'awaitRoom.found' }), end({ type: 'awaitRoom.gone' })],
       discard: () => [end({ type: 'discard.done' })],
       pause: () => [end({ type: 'pause.done' }), end({ type: 'pause.failed', error })],
       resume: () => [end({ type: 'resume.done' }), end({ type: 'resume.failed', error })],
@@ -157,7 +173,7 @@ const modelOf = (named: readonly string[]) =>
       failed: lastError !== null,
       failures: Math.min(failures, 3),
       hardwareFailures: Math.min(hardwareFailures, 3),
-      how: hasVm({ state }) ? how : null,
+      how: hasVm({ state, pid }) ? how : null,
       // It matters only as long as failures do not keep the next machine from being saved.
       saved: saved || failures >= failuresWithoutSaving,
       restarted: restarts > 0,
@@ -167,7 +183,7 @@ const modelOf = (named: readonly string[]) =>
     projectPending: (item, { context }) =>
       item.what !== 'effect'
         ? item
-        : item.name === 'discard' || item.name === 'settleJobs'
+        : item.name === 'discard' || item.name === 'settleJobs' || !isAwaited(item.name, context)
           ? // Nobody waits for it.
             undefined
           : item.name === 'job'
@@ -191,15 +207,19 @@ const modelOf = (named: readonly string[]) =>
         return view.open.every((request) => waiting.has(request) || view.context.watchers.includes(request) || answering.includes(request))
       },
       'commands run only while the VM is ready': ({ context, value }) =>
-        Object.keys(context.running).length === 0 || context.state === 'ready' || value === 'closing',
-      'nothing waits while the VM is down': ({ context }) =>
-        !['off', 'absent', 'backoff'].includes(context.state) ||
-        (context.waiting.length === 0 && context.starters.length === 0 && openJobs(context).length === 0),
+        Object.keys(context.running).length === 0 || context.state === 'ready' || isFrozen(context) || value === 'closing',
+      'nothing waits while the VM is down': ({ context, value }) =>
+        !['off', 'absent', 'degraded'].includes(context.state) ||
+        value === 'waking' ||
+        (context.waiting.length === 0 &&
+          context.starters.length === 0 &&
+          (isFrozen(context) || openJobs(context).length === 0) &&
+          openJobs(context).every(({ state }) => state === 'running')),
       'a background command runs only while the VM is ready, and never twice': ({ context, value, pending }) => {
         const running = Object.entries(context.jobs).flatMap(([name, { state }]) => (state === 'running' ? [name] : []))
         const started = pending.flatMap((item) => (item.what === 'effect' && item.name === 'job' ? [item.params['ref']] : []))
         return (
-          (running.length === 0 || context.state === 'ready' || value === 'closing') &&
+          (running.length === 0 || context.state === 'ready' || isFrozen(context) || value === 'closing') &&
           running.every((name) => started.includes(name)) &&
           new Set(started).size === started.length
         )
@@ -222,7 +242,9 @@ const modelOf = (named: readonly string[]) =>
     },
     sometimes: {
       ready: answered('ready'),
-      'in backoff': answered('backoff'),
+      degraded: ({ context }) => context.state === 'degraded' && !isFrozen(context),
+      'standing still because the disk is full, a command in it': ({ context }) =>
+        isFrozen(context) && Object.keys(context.running).length > 0,
       absent: answered('absent'),
       'a command running': ({ context }) => Object.keys(context.running).length > 0,
       'a background command running': ({ context }) => Object.values(context.jobs).some(({ state }) => state === 'running'),

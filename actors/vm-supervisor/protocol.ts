@@ -15,9 +15,11 @@ const fault = z.strictObject({
 })
 
 /**
- * `restoring`: starting from a saved memory. `saving`: started for the first time, its memory is being saved. `paused`: nobody uses it; the
- * next command wakes it. `off`: switched off by configuration. `absent`: something it needs is not installed. `stopped`: not needed yet, or stopped on request;
- * the next command boots it. `backoff`: failed repeatedly, waiting to try again.
+ * `off`: switched off by configuration or policy. `absent`: something it needs is not installed. `stopped`: not needed yet, or stopped on
+ * request; the next command boots it. `probing`: looking at what this machine can run. `restoring`, `booting`: it starts from a saved memory,
+ * or from nothing. `handshake`: its agent has opened its port, and has not answered yet. `saving`: started for the first time, its memory is
+ * being saved. `paused`: nobody uses it; the next command wakes it. `recovering`: it failed, and is started again at once. `degraded`: it
+ * failed repeatedly and waits to try again, or, with a `pid`, stands still because the host's disk is full; `lastError` says which.
  */
 const vmState = z.enum([
   'off',
@@ -27,11 +29,13 @@ const vmState = z.enum([
   'image',
   'restoring',
   'booting',
+  'handshake',
   'verifying',
   'saving',
   'ready',
   'paused',
-  'backoff',
+  'recovering',
+  'degraded',
   'stopping',
 ])
 
@@ -127,7 +131,7 @@ export const protocol = {
   detach: { body: z.strictObject({ session: sessionName }), reply: z.strictObject({}) },
   /**
    * Runs a command as the session named by the badge. Boots the VM if need be, and waits while that makes progress. Refused
-   * `workspace-unavailable` at once when off, not installed or in backoff, and when the VM dies under it; `no-such-session` for a
+   * `workspace-unavailable` at once when off, not installed or degraded, and when the VM dies under it; `no-such-session` for a
    * session never attached; `overloaded` when too many wait. Cancelling it kills the command's whole process tree.
    */
   exec: {

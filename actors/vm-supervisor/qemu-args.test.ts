@@ -39,7 +39,7 @@ describe('the VM that is booted', () => {
     const args = boot()
     const [root, scratch] = after(args, '-drive')
     expect(root).toBe('file=/i/root.squashfs,format=raw,if=none,id=root,readonly=on,cache=writeback,aio=threads')
-    expect(scratch).toMatch(/^file=\/s\/disk\.raw,format=raw,if=none,id=scratch,.*werror=report/)
+    expect(scratch).toMatch(/^file=\/s\/disk\.raw,format=raw,if=none,id=scratch,.*werror=enospc,rerror=report/)
     const sockets = after(args, '-chardev')
     expect(sockets).toHaveLength(5)
     for (const socket of sockets) expect(socket).toMatch(/^socket,id=\w+,fd=[3-7]$/)

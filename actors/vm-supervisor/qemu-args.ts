@@ -56,8 +56,9 @@ export function bootArgs(args: BootArgs): string[] {
     '-append', kernelCommandLine(args.arch, args.append),
     '-drive', `file=${escapeComma(args.root)},format=raw,if=none,id=root,readonly=on,cache=writeback,aio=threads`,
     '-device', 'virtio-blk-pci,drive=root,serial=root',
-    // Errors reach the guest, which can report them: a full disk of the host's must not stop the machine. Nothing on it need survive.
-    '-drive', `file=${escapeComma(args.scratch.path)},format=raw,if=none,id=scratch,cache=unsafe,aio=threads,discard=unmap,werror=report,rerror=report${args.scratch.temporary ? ',snapshot=on' : ''}`,
+    // A full disk of the host's stops the machine until there is room: nothing in there knows how to live with it. Other errors reach the
+    // guest, which can report them. Nothing on it need survive.
+    '-drive', `file=${escapeComma(args.scratch.path)},format=raw,if=none,id=scratch,cache=unsafe,aio=threads,discard=unmap,werror=enospc,rerror=report${args.scratch.temporary ? ',snapshot=on' : ''}`,
     '-device', 'virtio-blk-pci,drive=scratch,serial=scratch',
     '-object', 'rng-builtin,id=rng',
     '-device', 'virtio-rng-pci,rng=rng',

@@ -4,7 +4,17 @@ import { type Badge, type Delegation, fault, type Fault } from '../../kernel/ind
 import { firstUid, lastUid, type TerminalSize } from '../../guest/wire.ts'
 import type { Hypervisor } from './driver.ts'
 import type { ExecResult } from './events.ts'
-import { backoff, pauseAfterMs, pingEveryMs, pingSilentMs, retriesAtOnce, retryHintMs } from './limits.ts'
+import {
+  backoff,
+  freshMs,
+  fullGraceMs,
+  pauseAfterMs,
+  pingEveryMs,
+  idleSilentMs,
+  pingSilentMs,
+  retriesAtOnce,
+  retryHintMs,
+} from './limits.ts'
 import type { VmState, VmStatus } from './protocol.ts'
 import type { Accelerator } from './driver.ts'
 
@@ -20,7 +30,7 @@ export type Config = {
   timers: Timers
 }
 /** From `limits.ts`; a test may ask for others. */
-export type Timers = { pauseAfterMs: number; pingEveryMs: number; pingSilentMs: number }
+export type Timers = { pauseAfterMs: number; pingEveryMs: number; pingSilentMs: number; freshMs: number; fullGraceMs: number }
 
 export type Folder = { name: string; mode: 'ro' | 'rw'; slot: Delegation['slot'] }
 export type Session = {
@@ -59,6 +69,8 @@ export type Context = {
   saved: boolean
   /** The guest said that something still runs in its sessions. */
   busy: boolean
+  /** The guest was heard a moment ago: commands go to it without a question. */
+  trusted: boolean
   /** Whether the current attempt got as far as ready. */
   wasReady: boolean
   delayMs: number
@@ -103,7 +115,7 @@ export function initialContext(params: Record<string, unknown>): Context {
       memoryMiB: typeof params['memoryMiB'] === 'number' ? params['memoryMiB'] : null,
       off: params['vm'] === 'off',
       snapshots: params['snapshots'] !== 'off',
-      timers: { pauseAfterMs, pingEveryMs, pingSilentMs, ...(params['timers'] as Partial<Timers> | undefined) },
+      timers: { pauseAfterMs, pingEveryMs, pingSilentMs, freshMs, fullGraceMs, ...(params['timers'] as Partial<Timers> | undefined) },
     },
     state: 'stopped',
     progress: null,
@@ -115,6 +127,7 @@ export function initialContext(params: Record<string, unknown>): Context {
     snapshotKey: null,
     saved: false,
     busy: false,
+    trusted: false,
     wasReady: false,
     delayMs: 0,
     hypervisor: null,
@@ -172,6 +185,18 @@ function isolationOf({ accelerator, acceleratorWhy, hypervisor }: Context): { le
   return reasons.length === 0 ? { level: 'full', reason: null } : { level: 'reduced', reason: reasons.join('; ') }
 }
 
+/** Its VM is there and stands still, because the host's disk is full. */
+export const isFrozen = ({ state, pid }: Pick<Context, 'state' | 'pid'>): boolean => state === 'degraded' && pid !== null
+export const waitsForRoom = (context: Context): boolean => isFrozen(context) && context.lastError?.code === 'disk-full'
+
+/** `free` and `reserve` in bytes. */
+export function diskFull({ free, reserve }: { free: number; reserve: number }): Fault {
+  const mebibytes = (bytes: number): string => (bytes / 1024 ** 2).toFixed(0)
+  return fault('disk-full', 'The disk of this device is full.', {
+    cause: `${mebibytes(free)} MiB are free where the workspace is kept, and it leaves ${mebibytes(reserve)} MiB to everything else.`,
+  })
+}
+
 /** Why a command cannot run now. */
 export function unavailable(context: Context): Fault {
   const { state, lastError } = context
@@ -192,7 +217,13 @@ export function unavailable(context: Context): Fault {
       ...(because ? { cause: because } : {}),
       ...(lastError ? { remedy: lastError.remedy } : {}),
     })
-  if (state === 'backoff')
+  if (state === 'degraded' && lastError?.code === 'disk-full')
+    return fault('workspace-unavailable', 'Workspace unavailable: the disk of this device is full.', {
+      ...(lastError.cause ? { cause: lastError.cause } : {}),
+      remedy: 'File and web tools still work. Free some space on this device; the workspace then goes on by itself.',
+      retryAfterMs: isFrozen(context) ? retryHintMs : context.delayMs,
+    })
+  if (state === 'degraded')
     return fault('workspace-unavailable', 'Workspace unavailable: the VM failed and will be tried again.', {
       ...(because ? { cause: because } : {}),
       retryAfterMs: context.delayMs,
@@ -201,6 +232,14 @@ export function unavailable(context: Context): Fault {
     ...(because ? { cause: because } : {}),
     retryAfterMs: retryHintMs,
   })
+}
+
+/** How long the guest may be silent before it counts as dead, ms: less when nothing is lost with it but time. */
+export function silenceOf({ config, running, waiting, jobs }: Context): number {
+  const states = Object.values(jobs).map(({ state }) => state)
+  const awaited = waiting.length > 0 || states.includes('waiting')
+  const idle = Object.keys(running).length === 0 && !states.includes('running')
+  return awaited && idle ? Math.min(idleSilentMs, config.timers.pingSilentMs) : config.timers.pingSilentMs
 }
 
 /** How a VM that ended by itself is reported to the commands it took along. */

@@ -80,7 +80,7 @@ export function drive(overrides: Record<string, unknown> = {}) {
       self.found()
       send({ type: 'image.ready', ref: self.ref, dir: '/i/x', built: false, rolledBack: false, ms: 5 })
       send({ type: 'accelerate.chosen', ref: self.ref, accelerator: 'tcg', why: 'no kvm', cached: true, ms: 1 })
-      send({ type: saved ? 'lookForSnapshot.found' : 'lookForSnapshot.none', ref: self.ref, key: 'k', ms: 2 })
+      send({ type: saved ? 'lookForSnapshot.found' : 'lookForSnapshot.none', ref: self.ref, key: 'k', room: true, ms: 2 })
     },
     /** With nothing saved and nothing to be. */
     toBooting: () => self.toStart(false),

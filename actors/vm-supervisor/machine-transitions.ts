@@ -1,0 +1,44 @@
+/** Transitions that several states of the supervisor's machine have in common. */
+
+/** The three ways to run a command are taken, or refused, alike. */
+export const commands = <const Transition>(transition: Transition) => ({ exec: transition, shell: transition, job: transition })
+/** However a command ends. */
+export const endsOf = <const Exec, const Job>({ exec, job }: { exec: Exec; job: Job }) => ({
+  'exec.exited': exec,
+  'exec.failed': exec,
+  'exec.lost': exec,
+  'exec.crashed': exec,
+  'job.exited': job,
+  'job.failed': job,
+  'job.lost': job,
+  'job.crashed': job,
+})
+/** The command an event brings waits its turn; those that may start do. */
+export const queue = ['queueExec', 'queueJob'] as const
+export const start = ['runWaiting', 'runJobs'] as const
+
+/** A start that did not even get as far as a VM; one whose VM is given up. */
+export const tryLater = { guard: 'current', target: '#vm-supervisor.degraded', actions: 'noteFailure' } as const
+export const giveUp = { guard: 'current', target: '#vm-supervisor.recovering', actions: ['noteFailure', 'interruptAttempt'] } as const
+export const saveFailed = { guard: 'current', target: '#vm-supervisor.working', actions: ['noteSaveFailure', 'interruptAttempt'], reenter: true } as const // biome-ignore format: one line
+/** How a start ends before it is one. */
+export const startEnds = {
+  'runVm.exited': { guard: 'current', target: '#vm-supervisor.recovering', actions: 'noteFailure' },
+  'runVm.crashed': { guard: 'current', target: '#vm-supervisor.recovering', actions: 'noteFailure' },
+  'vm.full': giveUp,
+  stop: { target: '#vm-supervisor.stopping', actions: ['addStopper', 'wantStopped'] },
+} as const
+/** Everything that runs is lost, and told so. */
+export const lose = ['refuseRunning', 'endRunningJobs', 'noteFailure'] as const
+const died = { guard: 'current', target: '#vm-supervisor.recovering', actions: lose } as const
+export const endIt = { guard: 'current', target: '#vm-supervisor.recovering', actions: [...lose, 'interruptAttempt'] } as const
+/** How a VM that had been ready ends by itself. */
+export const ends = { 'runVm.exited': died, 'runVm.crashed': died } as const
+export const stopIt = {
+  target: '#vm-supervisor.stopping',
+  actions: ['refuseRunning', 'endRunningJobs', 'addStopper', 'wantStopped'],
+} as const
+export const restartIt = {
+  target: '#vm-supervisor.stopping',
+  actions: ['refuseRunning', 'endRunningJobs', 'addStarter', 'wantAgain'],
+} as const
