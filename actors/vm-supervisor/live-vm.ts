@@ -301,7 +301,7 @@ export class LiveVm {
     const timer = setInterval(() => {
       if (this.#paused) return
       roomOn(this.#scratchDir).then(
-        (room) => isLow(room) && this.#tellFull(),
+        (room) => (isLow(room) ? this.#tellFull() : undefined),
         () => {},
       )
       if (Math.abs(drift() - known) < clockStepMs) return

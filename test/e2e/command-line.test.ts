@@ -56,7 +56,9 @@ describe('the daemon', () => {
 describe('verbs for scripts', () => {
   test('vm status --json', async () => {
     expect(await home.vmStatus()).toMatchObject({
-      state: expect.stringMatching(/^(off|absent|stopped|probing|image|restoring|booting|handshake|verifying|saving|ready|paused|recovering|degraded|stopping)$/),
+      state: expect.stringMatching(
+        /^(off|absent|stopped|probing|image|restoring|booting|handshake|verifying|saving|ready|paused|recovering|degraded|stopping)$/,
+      ),
       restarts: expect.any(Number),
       timings: expect.any(Object),
     })

@@ -3,7 +3,7 @@
  * that only the product sees: mounted over its home in a mount namespace of the daemon's own.
  */
 import { createHash } from 'node:crypto'
-import { closeSync, mkdirSync, openSync, rmSync, statfsSync, writeFileSync, writeSync } from 'node:fs'
+import { closeSync, openSync, rmSync, statfsSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { type Home, openHome } from '../harness/product.ts'
@@ -71,7 +71,11 @@ test('a command that fills the disk stands still, tools go on, and it ends as it
   const result = (id: string) => meanwhile.results.find((event) => event.id === id)
   expect(result('toolu_no'), meanwhile.story).toMatchObject({
     ok: false,
-    error: { code: 'workspace-unavailable', message: expect.stringMatching(/disk of this device is full/), remedy: expect.stringMatching(/Free/) },
+    error: {
+      code: 'workspace-unavailable',
+      message: expect.stringMatching(/disk of this device is full/),
+      remedy: expect.stringMatching(/Free/),
+    },
   })
   expect(result('toolu_read')).toMatchObject({ ok: true })
   expect(result('toolu_write')).toMatchObject({ ok: true })

@@ -4,12 +4,12 @@
  */
 import { duplexPair, type Duplex, PassThrough } from 'node:stream'
 import * as Effect from 'effect/Effect'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import type { Driver, Hypervisor, RunningVm } from '../../actors/vm-supervisor/driver.ts'
 import { maxGuestLines, maxRefusalsTold, maxStages } from '../../actors/vm-supervisor/limits.ts'
 import { type Ended, LiveVm } from '../../actors/vm-supervisor/live-vm.ts'
 import { encodeFrame, FrameDecoder } from '../../guest/frames.ts'
-import { type GuestMessage, parseHostMessage, protocolVersion } from '../../guest/wire.ts'
+import { type GuestMessage, type HostMessage, parseHostMessage, protocolVersion } from '../../guest/wire.ts'
 import { type EffectContext, fault } from '../../kernel/index.ts'
 
 type Guest = {
@@ -23,6 +23,8 @@ type Guest = {
   live(): LiveVm
   logs: string[]
   raised: { type: string }[]
+  /** What the host said on the control port. */
+  told: HostMessage[]
 }
 
 /** A VM that has said it is ready. */
@@ -63,9 +65,11 @@ async function readyGuest(): Promise<Guest> {
   const ended = LiveVm.run(driver, spec, '1', context, abort.signal, (held) => (live = held ?? live), (session) => (session === 'networked' ? 5 : null)) // biome-ignore format: one line
   onTestFinished(() => abort.abort())
   const decoder = new FrameDecoder()
+  const told: HostMessage[] = []
   guestControl.on('data', (bytes: Uint8Array) => {
     for (const decoded of decoder.push(bytes)) {
       const message = decoded.ok ? parseHostMessage(decoded.frame.header) : null
+      if (message !== null) told.push(message)
       if (message?.t === 'hello')
         say(guestControl, { t: 'ready', protocol: protocolVersion, epoch: message.epoch, agent: 'a', kernel: 'k', bootMs: 1, stages: {} })
       if (message?.t === 'ping') say(guestControl, { t: 'pong', n: message.n, busy: false })
@@ -78,7 +82,7 @@ async function readyGuest(): Promise<Guest> {
     if (live === null) throw new Error('no VM')
     return live
   }
-  return { control: guestControl, files: guestFiles, output: guestOutput, console, agentGoes, ended, live: held, logs, raised }
+  return { control: guestControl, files: guestFiles, output: guestOutput, console, agentGoes, ended, live: held, logs, raised, told }
 }
 
 const say = (port: Duplex, message: GuestMessage): boolean => port.write(encodeFrame(message))
@@ -140,6 +144,24 @@ describe('a guest that floods', () => {
     await expect.poll(() => told.length).toBe(maxRefusalsTold + 1)
     await guest.live().control.ping(Date.now())
     expect([told.length, told.at(-1)]).toEqual([maxRefusalsTold + 1, expect.stringContaining('more connections were refused')])
+  })
+})
+
+describe('the host’s clock', () => {
+  it.each([
+    ['forward', 3_600_000],
+    ['back', -3_600_000],
+  ])('that steps %s is told to the running guest at once, and once', async (_, stepMs) => {
+    const guest = await readyGuest()
+    const real = Date.now.bind(Date)
+    const clock = vi.spyOn(Date, 'now').mockImplementation(() => real() + stepMs)
+    onTestFinished(() => clock.mockRestore())
+    const wakes = () => guest.told.flatMap((message) => (message.t === 'wake' ? [message.ms] : []))
+    await expect.poll(() => wakes().length, { timeout: 60_000 }).toBe(1)
+    expect(Math.abs((wakes()[0] ?? 0) - real() - stepMs)).toBeLessThan(60_000)
+    // The pings tell it as well.
+    await guest.live().control.ping(Date.now())
+    expect(wakes()).toHaveLength(1)
   })
 })
 
