@@ -34,6 +34,8 @@ export type Stepper = {
   /** Throws what the machine's own functions throw; nothing has happened then. */
   initial(input: unknown): Step
   step(snapshot: Snapshot, event: { type: string }): Step
+  /** Where `step` would lead if it would be handled and ask for nothing, known beforehand; null: not known, ask `step`. Makes nothing else. */
+  stepQuietly(snapshot: Snapshot, event: { type: string }): Snapshot | null
   /** A snapshot as plain data, and back. Null where the engine cannot. */
   persist(snapshot: Snapshot): Persisted | null
   restore(persisted: Persisted): Snapshot
@@ -78,6 +80,7 @@ export function createReferenceStepper(machine: AnyStateMachine): Stepper {
       const [snapshot, actions] = transition(machine, before as AnyMachineSnapshot, event)
       return settle(snapshot, actions, snapshot !== before || actions.length > 0)
     },
+    stepQuietly: () => null,
     persist: () => null,
     restore() {
       throw new Foreign('a snapshot of a machine that runs on xstate')
