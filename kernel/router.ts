@@ -123,7 +123,8 @@ export function decide<To extends Target>(
   if (known === undefined || known.cap.revoked || known.cap.changes || known.target.gone || delegations.length > 0)
     return decideAnew(world, held, kind, body, request, delegations)
   const { target, schema } = known
-  if (target.queue.length >= target.mailbox || request || invalid(schema.body, body) !== null) return decideSlowly(known, kind, body, request)
+  if (target.queue.length >= target.mailbox || request || invalid(schema.body, body) !== null)
+    return decideSlowly(known, kind, body, request)
   return known
 }
 

@@ -4,6 +4,7 @@
  *
  *   stepper.ts             what the host and the checker call; xstate's own `transition` as the reference
  *   stepper-table.ts       the same machine as a table, many times faster: what runs
+ *   stepper-rows.ts        what that table is made of
  *   stepper-graph.ts       which states a transition leaves and enters
  *   stepper-operations.ts  guards and actions, looked up once
  *
