@@ -4,10 +4,12 @@
  *   control port: sessions, commands, terminals             files port: 9P2000.L messages, one a frame;
  *   output port: what commands write                                    connections of sessions (agent/net-wire.ts)
  *
- * Used on both sides, so it depends on nothing. Each side believes nothing of the other: sizes are checked before anything is
+ * Used on both sides, so it depends on nothing else. Each side believes nothing of the other: sizes are checked before anything is
  * kept, headers are rebuilt field by field from what the JSON said, unknown ones are dropped by the parsers (null).
  */
-export const protocolVersion = 4
+import { type GuestEvent, parseGuestEvent } from './events.ts'
+
+export const protocolVersion = 5
 
 export const controlPort = 'bulkhead.control'
 export const filesPort = 'bulkhead.files'
@@ -132,6 +134,8 @@ export type GuestMessage =
   | { t: 'awake' }
   /** `problem`: what could not be made ready, or ''. */
   | { t: 'warmed'; problem: string }
+  /** Something happened in the session; `missed`: so many before it were not told, because too many came. */
+  | { t: 'event'; session: string; event: GuestEvent; missed: number }
   /** For the host's log only. */
   | { t: 'log'; level: 'info' | 'warn' | 'error'; message: string }
 
@@ -293,6 +297,12 @@ export function parseGuestMessage(header: unknown): GuestMessage | null {
       return { t: 'awake' }
     case 'warmed':
       return isText(o.problem) ? { t: 'warmed', problem: cut(o.problem) } : null
+    case 'event': {
+      const event = parseGuestEvent(o.event)
+      return isSessionName(o.session) && isCount(o.missed) && event !== null
+        ? { t: 'event', session: o.session, event, missed: o.missed }
+        : null
+    }
     case 'log':
       if ((o.level !== 'info' && o.level !== 'warn' && o.level !== 'error') || !isText(o.message)) return null
       return { t: 'log', level: o.level, message: cut(o.message) }

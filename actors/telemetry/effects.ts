@@ -7,9 +7,10 @@ import { fingerprint } from './audit-chain.ts'
 import { createExport, type Export } from './export.ts'
 import { anchorEveryMs, maxEntryBytes } from './limits.ts'
 import { auditDir } from './manifest.ts'
-import type { AuditBody, HopView, TelemetryEvent, TelemetryStatus } from './protocol.ts'
+import type { AuditBody, HopView, TelemetryEvent, TelemetryStatus, WorkspaceEvents } from './protocol.ts'
 import { eventSpan, hopSpan, logRecord, measuresOf } from './records.ts'
 import { type Rules, type Settings, shownEndpoint } from './settings.ts'
+import { workspaceRecords } from './workspace-records.ts'
 
 type Done = { type: string; [key: string]: unknown }
 type Appended = { request: number; from: string; session: string | null; entry: AuditBody }
@@ -104,6 +105,14 @@ export function createEffects(out: Export = createExport()) {
         Effect.sync(() => {
           for (const hop of hops) out.span(hopSpan(hop))
           if (dropped > 0) out.lostSpans(dropped)
+          return { type: 'done' }
+        }),
+    },
+    recordWorkspace: {
+      outcomes: ['done'],
+      run: (told: WorkspaceEvents & { rules: Rules }) =>
+        Effect.sync(() => {
+          for (const record of workspaceRecords(told, Date.now(), told.rules)) out.log(record)
           return { type: 'done' }
         }),
     },

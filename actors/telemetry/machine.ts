@@ -4,6 +4,7 @@
  *
  *   serving --part (policy)--> configure, whoever watches `tracing` is told
  *           --event, hops----> record
+ *           --workspace------> record, append
  *           --audit----------> append --done--> reply
  *   stopping: what waits is sent and written for a moment, then it ends
  */
@@ -11,7 +12,7 @@ import { setup } from 'xstate'
 import { fault, type From, type Inbound, type KernelEvent, type Outgoing } from '../../kernel/index.ts'
 import type { Policy } from '../policy/protocol.ts'
 import { maxWatchers, policyRetryMs } from './limits.ts'
-import type { AuditBody, HopView, protocol, TelemetryEvent } from './protocol.ts'
+import type { AuditBody, HopView, protocol, TelemetryEvent, WorkspaceEvents } from './protocol.ts'
 import { noRules, type Rules, type Settings, settingsOf } from './settings.ts'
 
 export type Context = {
@@ -26,7 +27,17 @@ type Event =
   | Inbound<typeof protocol>
   | KernelEvent
   | { type: 'configure.done' | 'configure.failed' | 'configure.crashed' }
-  | { type: 'record.done' | 'record.crashed' | 'recordHops.done' | 'recordHops.crashed' | 'close.done' | 'close.crashed' }
+  | {
+      type:
+        | 'record.done'
+        | 'record.crashed'
+        | 'recordHops.done'
+        | 'recordHops.crashed'
+        | 'recordWorkspace.done'
+        | 'recordWorkspace.crashed'
+        | 'close.done'
+        | 'close.crashed'
+    }
   | ({ type: 'append.done' | 'report.done' | 'selfTest.done' } & Answered)
   | ({ type: 'append.failed' | 'append.crashed' | 'report.crashed' | 'selfTest.failed' | 'selfTest.crashed' } & Failed)
 
@@ -38,6 +49,7 @@ const base = setup({
     configure: (_, _params: { settings: Settings }) => {},
     record: (_, _params: { event: TelemetryEvent; session: string | null; rules: Rules }) => {},
     recordHops: (_, _params: { hops: readonly HopView[]; dropped: number }) => {},
+    recordWorkspace: (_, _params: WorkspaceEvents & { rules: Rules }) => {},
     append: (_, _params: { request: number; from: string; session: string | null; entry: AuditBody }) => {},
     report: (_, _params: { request: number; settings: Settings | null }) => {},
     selfTest: (_, _params: { request: number }) => {},
@@ -75,6 +87,12 @@ export const machine = base
         }
         if (event.type === 'hops') enqueue({ type: 'recordHops', params: event.body })
         if (event.type === 'audit') enqueue({ type: 'append', params: { ...sender(event.from), entry: event.body } })
+        if (event.type === 'workspace') {
+          const { capture, resource, prices } = context.settings ?? noRules
+          const entry: AuditBody = { action: 'workspace.events', data: { ...event.body } }
+          enqueue({ type: 'recordWorkspace', params: { ...event.body, rules: { capture, resource, prices } } })
+          enqueue({ type: 'append', params: { ...sender(event.from), entry } })
+        }
         if (event.type === 'status') enqueue({ type: 'report', params: { request: event.from.request ?? -1, settings: context.settings } })
         if (event.type === 'test') enqueue({ type: 'selfTest', params: { request: event.from.request ?? -1 } })
       }),
@@ -111,6 +129,7 @@ export const machine = base
       event: { actions: 'take' },
       hops: { actions: 'take' },
       audit: { actions: 'take' },
+      workspace: { actions: 'take' },
       status: { actions: 'take' },
       test: { actions: 'take' },
       tracing: [{ guard: 'tooManyWatch', actions: 'refuseWatcher' }, { actions: 'watchTracing' }],

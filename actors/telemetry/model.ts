@@ -33,6 +33,11 @@ export const model = defineModel<Context>({
   input: { params: {}, slots: [] },
   stimuli: [
     { name: 'audit', event: (_, request) => ({ type: 'audit', body: { action: 'a.b', data: {} }, from: from(request) }) },
+    {
+      name: 'workspace',
+      request: false,
+      event: () => ({ type: 'workspace', body: { session: 's', events: [], missed: 1 }, from: { ...from(0), request: null } }),
+    },
     { name: 'test', event: (_, request) => ({ type: 'test', body: {}, from: from(request) }) },
     { name: 'tracing', event: (_, request) => ({ type: 'tracing', body: {}, from: from(request) }) },
     {

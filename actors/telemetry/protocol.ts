@@ -1,5 +1,5 @@
 /**
- * What telemetry accepts. `event`, `hops` and `audit` are legal in every state until it stops; what cannot be exported is counted, what
+ * What telemetry accepts. `event`, `hops`, `workspace` and `audit` are legal in every state until it stops; what cannot be exported is counted, what
  * cannot be written to the audit log is refused.
  */
 import { z } from 'zod'
@@ -110,6 +110,21 @@ const testResult = z.strictObject({
 const testReply = z.strictObject({ endpoint: z.string(), protocol: z.string(), ok: z.boolean(), results: z.array(testResult) })
 export type TelemetryTest = z.infer<typeof testReply>
 
+const workspaceBody = z.strictObject({
+  session: z.string().max(64),
+  events: z
+    .array(
+      z.strictObject({
+        name: z.enum(['process_start', 'process_exit', 'syscall_denied', 'out_of_memory', 'name_lookup', 'connection_refused']),
+        attributes: z.record(z.string().max(100), scalar),
+      }),
+    )
+    .max(64),
+  /** So many more are not told: too many came. */
+  missed: z.int().nonnegative(),
+})
+export type WorkspaceEvents = z.infer<typeof workspaceBody>
+
 const auditBody = z.strictObject({
   /** `permission.allowed`, `tool.called`, `egress.denied`, … */
   action: z
@@ -132,6 +147,8 @@ export const protocol = {
    * One-way: it is written all the same, and nobody hears if not.
    */
   audit: { body: auditBody, reply: z.strictObject({ n: z.int() }) },
+  /** One-way, from the workspace: what a session did in there, by what the guest says. It goes into the audit log as well. */
+  workspace: { body: workspaceBody },
   /** Where telemetry goes, and how that is going. */
   status: { body: z.strictObject({}), reply: status },
   /** Sends a log record, a metric and, when wanted, a span, and says what came back. Refused `telemetry-off`. */

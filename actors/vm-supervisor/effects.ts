@@ -362,8 +362,7 @@ export const effects = {
 } satisfies Effects
 
 /** Of a saved memory all could be used; most of it is not. */
-const roomToSave = async (imageDir: string, memoryMiB: number): Promise<boolean> =>
-  hasRoomFor(memoryMiB * 1024 * 1024, await roomOn(imageDir))
+const roomToSave = async (imageDir: string, memory: number): Promise<boolean> => hasRoomFor(memory * 1024 * 1024, await roomOn(imageDir))
 
 async function beginning({ how, key, imageDir }: { how: How; key: string | null; imageDir: string }): Promise<LaunchSpec['begin']> {
   if (how !== 'restore') return { how }

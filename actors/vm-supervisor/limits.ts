@@ -247,5 +247,20 @@ export const maxGuestLines = 1_000
 /** Stages of its boot that a guest may tell of on its console; there are seven. Each is a step of the machine, and recorded. */
 export const maxStages = 50
 
+/**
+ * Events of the guest's sessions that go on record, all sessions together: at once, and each second in the long run, which is 25 MB of the audit log
+ * a day at most; it keeps 256. What is beyond is counted.
+ */
+export const eventBudget = { burst: 500, eachSecond: 2 }
+
+/** Of these, so many are kept for what is not the start or end of a program. */
+export const eventsKept = 100
+
+/** In one message, and so in one entry of the audit log. */
+export const eventBatch = 32
+
+/** How long events are gathered, ms. */
+export const eventBatchMs = 1_000
+
 /** Refused connections one command is told about: enough to see what is wrong, and no way to flood its reader. */
 export const maxRefusalsTold = 100

@@ -4,6 +4,7 @@
  */
 import type { Duplex } from 'node:stream'
 import { fault, type Fault } from '../../kernel/index.ts'
+import type { GuestEvent } from '../../guest/events.ts'
 import { encodeFrame, FrameDecoder } from '../../guest/frames.ts'
 import { type FolderMount, type GuestMessage, type HostMessage, initialCredit, maxCommand, parseGuestMessage, protocolVersion, type SignalName, type Stream, type TerminalSize } from '../../guest/wire.ts' // biome-ignore format: one line
 import type { ExecResult } from './events.ts'
@@ -64,6 +65,7 @@ export class ControlLink {
   readonly #stream: Duplex
   readonly #outputs: OutputLink
   readonly #decoder = new FrameDecoder()
+  readonly #onEvent: (session: string, event: GuestEvent, missed: number) => void
   readonly #onLog: (level: 'info' | 'warn' | 'error', message: string) => void
   readonly #execs = new Map<number, Execution>()
   readonly #sessions = new Map<string, Waiter[]>()
@@ -85,7 +87,9 @@ export class ControlLink {
     outputs: OutputLink,
     onLog: (level: 'info' | 'warn' | 'error', message: string) => void,
     onBroken: () => void,
+    onEvent: (session: string, event: GuestEvent, missed: number) => void = () => {},
   ) {
+    this.#onEvent = onEvent
     this.#stream = stream
     this.#outputs = outputs
     this.#onLog = onLog
@@ -292,6 +296,8 @@ export class ControlLink {
         exec.exit = message
         return this.#exited(exec, message)
       }
+      case 'event':
+        return this.#onEvent(message.session, message.event, message.missed)
       case 'log':
         return this.#onLog(message.level, message.message)
       case 'took':

@@ -18,6 +18,7 @@ import {
   quitMs,
   shutdownMs,
 } from './limits.ts'
+import { GuestEvents } from './guest-events.ts'
 import { ControlLink } from './link-control.ts'
 import { FilesLink, type Gate } from './link-files.ts'
 import { NetLink, type NetworkOf } from './link-net.ts'
@@ -51,6 +52,7 @@ export class LiveVm {
   /** Lines the guest put into the log, and stages of its boot it told of. */
   #noted = 0
   #stages = 0
+  readonly #events: GuestEvents
   readonly #scratchDir: string
   readonly imageDir: string
   readonly memoryMiB: number
@@ -68,6 +70,7 @@ export class LiveVm {
     this.memoryMiB = spec.memoryMiB
     this.#vm = vm
     this.#context = context
+    this.#events = new GuestEvents((batch) => context.send('telemetry', 'workspace', batch))
     this.#outputs = new OutputLink(
       vm.output,
       () => void this.#lose(),
@@ -78,6 +81,8 @@ export class LiveVm {
       this.#outputs,
       (level, message) => this.#note(level, message),
       () => void this.#lose(),
+      // A session the guest was not told of is its invention.
+      (session, event, missed) => this.#sessions.has(session) && this.#events.add(session, event, missed),
     )
     vm.console.setEncoding('utf8')
     vm.console.on('data', (text: string) => this.#hear(text))
@@ -152,6 +157,7 @@ export class LiveVm {
     // An oops is printed in full whatever the log level; without it nobody could say what the guest died of.
     if (live.#lastWords() !== '') context.log('error', `guest console:\n${live.#console.trim()}`)
     live.control.end(deathFault(ended, true))
+    live.#events.end()
     live.#net.end()
     live.#files.end()
     return ended

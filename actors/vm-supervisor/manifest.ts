@@ -17,7 +17,12 @@ export const manifest = {
   cardinality: 'singleton',
   grants: [
     { name: 'policy', target: 'policy', limits: { kinds: ['watch'] }, reason: 'runs no VM where policy forbids it' },
-    { name: 'telemetry', target: 'telemetry', limits: { kinds: ['audit'] }, reason: 'puts on record when the VM starts, stops and fails' },
+    {
+      name: 'telemetry',
+      target: 'telemetry',
+      limits: { kinds: ['audit', 'workspace'] },
+      reason: 'puts on record when the VM starts, stops and fails, and what sessions do in it',
+    },
   ],
   permissions(params) {
     const { home, imageDir, guestDir, nodeBinary } = paths(params)

@@ -4,13 +4,14 @@ import { join } from 'node:path'
 import { initialCredit, maxCommand, type GuestMessage, type HostMessage, type SignalName, type TerminalSize } from '../wire.ts'
 import { commandCgroup, killCgroup, processesOf, ranOutOfMemory, removeIfEmpty, signalCgroup, signalProcess } from './cgroups.ts'
 import { environment } from './environment.ts'
+import type { Events } from './events.ts'
 import { type Fifos, openWriter } from './fifos.ts'
 import { Input } from './input.ts'
 import { keptPath } from './kept-files.ts'
 import type { Launch, Launcher } from './launcher.ts'
 import { maxArgument, maxCommands, maxSessionCommands, termGraceMs } from './limits.ts'
 import type { Carried, OutputPump } from './output-pump.ts'
-import { encodeFilter, filterFor } from './seccomp.ts'
+import { encodeFilter, filterFor, quietFilterFor } from './seccomp.ts'
 import type { Session, Sessions } from './sessions.ts'
 import { commandsDir, outputsDir } from './slots.ts'
 import { openTerminal, type Terminal } from './terminal.ts'
@@ -31,13 +32,15 @@ type Running = {
   timer: NodeJS.Timeout | undefined
 }
 /** What commands go through. */
-export type CommandParts = { sessions: Sessions; launcher: Launcher; pump: OutputPump; fifos: Fifos; send: Send }
+export type CommandParts = { sessions: Sessions; launcher: Launcher; pump: OutputPump; fifos: Fifos; events: Events; send: Send }
 
-/** Writes the filter commands run under; resolves with its path. */
-export async function prepareFilter(): Promise<string> {
-  const path = '/run/bulkhead/seccomp.bpf'
-  await writeFile(path, encodeFilter(filterFor(process.arch === 'arm64' ? 'aarch64' : 'x86_64')), { mode: 0o600 })
-  return path
+/** Writes the filters commands run under; resolves with their paths. */
+export async function prepareFilters(): Promise<{ filter: string; quiet: string }> {
+  const paths = { filter: '/run/bulkhead/seccomp.bpf', quiet: '/run/bulkhead/quiet.bpf' }
+  const architecture = process.arch === 'arm64' ? 'aarch64' : 'x86_64'
+  await writeFile(paths.filter, encodeFilter(filterFor(architecture)), { mode: 0o600 })
+  await writeFile(paths.quiet, encodeFilter(quietFilterFor(architecture)), { mode: 0o600 })
+  return paths
 }
 
 type Send = (message: GuestMessage, payload?: Uint8Array) => void
@@ -178,6 +181,7 @@ export class Commands {
       if (line.startsWith('/')) session.cwd = line.slice(0, 4096)
       await session.slot.kept.add(keptPath(session.slot.dir, id), carried.kept)
       const oom = await ranOutOfMemory(cgroup)
+      if (oom) this.#parts.events.tell(session.name, 'out_of_memory', {})
       const durationMs = Math.round(performance.now() - start)
       return {
         t: 'exit',

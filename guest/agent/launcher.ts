@@ -34,9 +34,9 @@ export class Launcher {
   readonly #asked = { pipes: [] as Waiter[], awake: [] as Waiter[] }
   #heard = Buffer.alloc(0)
 
-  /** `filter`: file with the system call filter of everything it starts. `onEnd`: it is no more. */
-  constructor(filter: string, onEnd: (why: string) => void) {
-    this.#child = spawn('perl', [new URL('launcher.pl', import.meta.url).pathname, process.arch, filter], {
+  /** `filter`, `quiet`: files with the system call filters of everything it starts; refusals of the first are told. `onEnd`: it is no more. */
+  constructor({ filter, quiet }: { filter: string; quiet: string }, onEnd: (why: string) => void) {
+    this.#child = spawn('perl', [new URL('launcher.pl', import.meta.url).pathname, process.arch, filter, quiet], {
       stdio: ['pipe', 'pipe', 'inherit'],
       cwd: '/',
     })

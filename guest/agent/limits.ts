@@ -20,6 +20,11 @@ export const sharedMemory = 64 * 1024 * 1024
 /** Of the scratch disk, what one session may fill; and how many files it may have. */
 export const quotaShare = 0.5
 export const sessionFiles = 250_000
+/** Events of one session told at once, and each second in the long run: the port has to carry its commands' words as well. */
+export const eventBurst = 200
+export const eventsEachSecond = 20
+/** Before what watches sessions is started again, ms. */
+export const watcherAgainMs = 5_000
 /** Slots kept ready. Two sessions are often begun at once; a third waits as long as it always did. */
 export const spareSlots = 2
 /** After a slot is taken, before the next is made, ms: the command it was taken for has the processor first. */

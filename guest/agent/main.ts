@@ -2,9 +2,10 @@
 import { writeFile } from 'node:fs/promises'
 import { controlPort, filesPort } from '../wire.ts'
 import { prepareCgroups } from './cgroups.ts'
-import { Commands, prepareFilter } from './commands.ts'
+import { Commands, prepareFilters } from './commands.ts'
 import { Control } from './control.ts'
 import { prepareDisk } from './disk.ts'
+import { Events } from './events.ts'
 import { Fifos } from './fifos.ts'
 import { Launcher } from './launcher.ts'
 import { Machine } from './machine.ts'
@@ -29,18 +30,24 @@ process.on('uncaughtException', (error) => fail(error.stack))
 
 const complaints: string[] = []
 // The agent's own group first: what it starts from here on belongs to it.
-const [disk, filter] = await Promise.all([prepareDisk((message) => complaints.push(message)), prepareFilter(), prepareCgroups()])
-const launcher = new Launcher(filter, fail)
+const [disk, filters] = await Promise.all([prepareDisk((message) => complaints.push(message)), prepareFilters(), prepareCgroups()])
+const launcher = new Launcher(filters, fail)
 const fifos = new Fifos((paths) => launcher.makePipes(paths))
 await fifos.prepare()
 const bridge = new NinepBridge(files)
-const nets = new NetBridge((message, payload) => files.send(message, payload))
+const events = new Events({ ofSlot: (id) => sessions.ofSlot(id), ofUser: (uid) => sessions.ofUser(uid) }, (message) =>
+  control.send(message),
+)
+const nets = new NetBridge((message, payload) => files.send(message, payload), {
+  name: (session, name) => events.tell(session, 'name_lookup', { name }),
+  refused: (session, address, port) => events.tell(session, 'connection_refused', { address, port }),
+})
 // Where every session finds its own resolver.
 await writeFile('/etc/resolv.conf', `nameserver ${resolver}\n`)
 const slots = new Slots(disk, nets)
 const sessions = new Sessions(bridge, slots)
 const send = control.send.bind(control)
-const commands = new Commands({ sessions, launcher, pump: new OutputPump(fail), fifos, send })
+const commands = new Commands({ sessions, launcher, pump: new OutputPump(fail), fifos, events, send })
 const warm = (): Promise<string> => warmUp(slots, sessions, commands)
 const link = new Control({ sessions, commands, machine: new Machine(launcher), warm, send })
 
@@ -56,4 +63,5 @@ await files.listen({
 })
 await control.listen({ frame: (header, payload) => link.fromHost(header, payload), lost: () => link.announce() })
 link.announce()
+events.watch((message) => send({ t: 'log', level: 'warn', message }))
 for (const message of complaints) send({ t: 'log', level: 'warn', message })

@@ -11,6 +11,9 @@ import type { Holder } from './holder.ts'
 
 export type NetSend = (message: NetMessage, payload?: Uint8Array) => void
 
+/** Told of what sessions try, as far as the host does not see it. */
+export type NetHeard = { name(session: string, name: string): void; refused(session: string, address: string, port: number): void }
+
 type Connection = {
   socket: Socket
   /** Bytes the host still takes. */
@@ -24,11 +27,13 @@ export type Net = { owner: string | null; close(): void }
 
 export class NetBridge {
   readonly #send: NetSend
+  readonly #heard: NetHeard
   readonly #connections = new Map<number, Connection>()
   #next = 1
 
-  constructor(send: NetSend) {
+  constructor(send: NetSend, heard: NetHeard) {
     this.#send = send
+    this.#heard = heard
   }
 
   /** Makes the namespace of this holder one whose connections are carried. Rejects with why not. */
@@ -40,7 +45,7 @@ export class NetBridge {
       server.on('error', () => {})
       server.on('connection', (socket: Socket) => this.#accept(socket, net, names))
     }
-    serveNames(sockets.names, names)
+    serveNames(sockets.names, names, (name) => net.owner !== null && this.#heard.name(net.owner, name))
     void holder.gone.then(() => net.close())
     return net
   }
@@ -81,6 +86,7 @@ export class NetBridge {
     const { localAddress = '', localPort = 0 } = socket
     const own = localPort === proxyPort && (localAddress === '127.0.0.1' || localAddress === '::1')
     const host = own ? null : names.targetOf(localAddress)
+    if (net.owner !== null && !own && host === null) this.#heard.refused(net.owner, localAddress, localPort)
     if (net.owner === null || (!own && host === null) || this.#connections.size >= maxConnections) return void socket.resetAndDestroy()
     const n = this.#next++
     const connection: Connection = { socket, credit: netWindow, waiting: [], ended: false }
@@ -116,10 +122,10 @@ export class NetBridge {
 }
 
 /** Answers what can be answered without asking anyone; to anything else there is no answer. */
-function serveNames(socket: UdpSocket, names: Names): void {
+function serveNames(socket: UdpSocket, names: Names, asked: (name: string) => void): void {
   socket.on('error', () => {})
   socket.on('message', (query, { port, address }) => {
-    const answer = names.answer(query)
+    const answer = names.answer(query, asked)
     if (answer !== null) socket.send(answer, port, address)
   })
 }

@@ -38,8 +38,8 @@ export class Names {
     return this.#byAddress.get(bits) ?? null
   }
 
-  /** Answers one DNS query (RFC 1035), or null for what is none. */
-  answer(query: Uint8Array): Uint8Array | null {
+  /** Answers one DNS query (RFC 1035), or null for what is none. `asked`: hears the name, unless it is this machine's. */
+  answer(query: Uint8Array, asked: (name: string) => void = () => {}): Uint8Array | null {
     const view = new DataView(query.buffer, query.byteOffset, query.byteLength)
     if (query.length < 12 || query.length > 512 || (view.getUint16(2) & 0xf800) !== 0 || view.getUint16(4) !== 1) return null
     const read = readName(query, 12)
@@ -49,6 +49,7 @@ export class Names {
     const question = query.subarray(12, read.end + 4)
     const name = read.name.toLowerCase()
     const known = isPublicName(name)
+    if (!isLoopbackName(name)) asked(name)
     const records: Uint8Array[] = []
     if (internet && known && (type === typeA || type === typeAny)) records.push(record(typeA, bytesOf(this.addressOf(name))))
     if (internet && isLoopbackName(name)) {

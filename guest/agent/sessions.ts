@@ -57,6 +57,20 @@ export class Sessions {
     return this.#entries.get(name)?.session ?? null
   }
 
+  /** Name of the session that has this slot, or this user. */
+  ofSlot(id: string): string | null {
+    return this.#find(({ session }) => session?.slot.id === id)
+  }
+
+  ofUser(uid: number): string | null {
+    return this.#find((entry) => entry.uid === uid)
+  }
+
+  #find(fits: (entry: Entry) => boolean): string | null {
+    for (const [name, entry] of this.#entries) if (fits(entry)) return name
+    return null
+  }
+
   /** Its programs find the certificate where programs look. */
   async trust(name: string, certificate: Uint8Array): Promise<void> {
     const session = await this.get(name)
