@@ -10,6 +10,7 @@ import type { Fault, Outgoing, ReplyOf } from '../../kernel/index.ts'
 import type { protocol as consentProtocol } from '../consent/protocol.ts'
 import type { protocol as fsGate } from '../fs-gate/protocol.ts'
 import { type Context, workspaceOf } from './context.ts'
+import { startedJobs } from './job-news.ts'
 import { shortPath } from './paths.ts'
 import { callRef, event, type Step, type ToolRun, withTurn } from './steps.ts'
 import { presentAnswers, presentFault } from './tools/catalog.ts'
@@ -175,7 +176,16 @@ function run(context: Context, index: number, call: ToolCall, calls: ToolRun['ca
   return {
     context: update(context, index, { ...call, phase: 'running' }),
     out: call.plan?.access === 'change' ? marks(context, call, call.plan) : [],
-    runs: [{ ref: callRef(context, index, 'running'), request, id: call.id, ...(context.reports ? { audit: auditOf(call) } : {}), calls }],
+    runs: [
+      {
+        ref: callRef(context, index, 'running'),
+        request,
+        id: call.id,
+        asksJobs: startedJobs(context.messages),
+        ...(context.reports ? { audit: auditOf(call) } : {}),
+        calls,
+      },
+    ],
   }
 }
 

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import type { Fault } from '../../kernel/index.ts'
 import type { Message } from './history.ts'
+import type { EndedJob } from './job-news.ts'
 import { DEFAULT_MODEL } from './limits.ts'
 import type { Workspace } from './paths.ts'
 import { conversationParams, type Folder, folderSchema } from './protocol.ts'
@@ -31,6 +32,8 @@ const turnSchema = z.object({
   answer: z.string(),
   /** Tool calls of the last assistant message, until their results are in the history. */
   calls: z.array(z.custom<ToolCall>()),
+  /** Commands in the background that ended meanwhile, until the model is told with the results. */
+  endedJobs: z.array(z.custom<EndedJob>()),
   /** What was denied and not allowed later in the turn, by what it was about. */
   denials: z.record(z.string(), faultLike),
   ending: z.object({ status: z.enum(['done', 'refused', 'failed']), error: faultLike.optional() }).nullable(),
@@ -116,6 +119,7 @@ export function newTurn(context: Context, { request, text }: { request: number; 
     toolCalls: 0,
     answer: '',
     calls: [],
+    endedJobs: [],
     denials: {},
     ending: null,
   }

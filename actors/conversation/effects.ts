@@ -75,7 +75,7 @@ export const effects = {
       )
     },
   },
-  /** The messages of one tool call, all at once; command output goes to the prompt's requester on the way. `done { answers, durationMs }`, `failed { error, output, durationMs }`. */
+  /** The messages of one tool call, all at once; command output goes to the prompt's requester on the way. `done { answers, durationMs, endedJobs? }`, `failed { error, output, durationMs, endedJobs? }`. */
   runTool: { outcomes: ['done', 'failed'], run: runTool },
 } satisfies Effects
 
@@ -140,7 +140,10 @@ function spanOf(context: EffectContext): { span: Span | null; inSpan: EffectCont
   }
 }
 
-function runTool({ request, id, audit, calls }: ToolRun, context: EffectContext): Effect.Effect<{ type: string; [key: string]: unknown }> {
+function runTool(
+  { request, id, audit, calls, asksJobs }: ToolRun,
+  context: EffectContext,
+): Effect.Effect<{ type: string; [key: string]: unknown }> {
   return Effect.suspend(() => {
     const { span, inSpan } = spanOf(context)
     const began = performance.now()
@@ -166,6 +169,9 @@ function runTool({ request, id, audit, calls }: ToolRun, context: EffectContext)
         }),
         onFailure: (error) => ({ type: 'failed', error, output: printed.text(), durationMs: durationMs(), at: Date.now(), span }),
       }),
+      Effect.flatMap((outcome) =>
+        asksJobs ? Effect.map(endedJobs(context), (ended) => ({ ...outcome, endedJobs: ended })) : Effect.succeed(outcome),
+      ),
     )
   })
 }

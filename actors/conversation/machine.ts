@@ -62,8 +62,8 @@ type Outcome =
   | ({ type: 'callModel.done' } & ModelAnswer & Stamp & Tag)
   | ({ type: 'callModel.attempt' } & ModelAttempt & Stamp & Tag)
   | ({ type: 'callModel.failed' | 'callModel.crashed'; error: unknown } & Tag)
-  | ({ type: 'runTool.done'; answers: Answer[]; durationMs: number } & Stamp & Tag)
-  | ({ type: 'runTool.failed'; error: unknown; output: string; durationMs: number } & Stamp & Tag)
+  | ({ type: 'runTool.done'; answers: Answer[]; durationMs: number; endedJobs?: EndedJob[] } & Stamp & Tag)
+  | ({ type: 'runTool.failed'; error: unknown; output: string; durationMs: number; endedJobs?: EndedJob[] } & Stamp & Tag)
   | ({ type: 'runTool.crashed'; error: unknown } & Tag)
 type Event = Inbound<typeof protocol> | KernelEvent | Outcome
 
@@ -179,6 +179,14 @@ export const machine = base
         event.type === 'callModel.done' ? afterAnswer(context, event) : { context, out: [], runs: [] },
       ),
       beginCalls: telling(beginCalls),
+      /** Whichever call brought it, it is news to the session. */
+      noteJobs: stepping((context, event) => {
+        const ended = event.type === 'runTool.done' || event.type === 'runTool.failed' ? (event.endedJobs ?? []) : []
+        const { turn } = context
+        if (!turn || ended.length === 0) return { context, out: [], runs: [] }
+        const out = jobEvents(ended).map((one) => partEvent(turn.request, one))
+        return { context: withTurn(context, { endedJobs: [...turn.endedJobs, ...ended] }), out, runs: [] }
+      }),
       takeRun: telling((context, event) =>
         event.type === 'runTool.done' ? callRan(context, event.ref, event.answers, event.durationMs) : { context, out: [], runs: [] },
       ),
@@ -316,8 +324,8 @@ export const machine = base
             entry: 'beginCalls',
             always: { guard: 'allCallsDone', target: 'saving', actions: 'stageResults' },
             on: {
-              'runTool.done': { actions: 'takeRun' },
-              'runTool.failed': { actions: 'takeRunFailure' },
+              'runTool.done': { actions: ['noteJobs', 'takeRun'] },
+              'runTool.failed': { actions: ['noteJobs', 'takeRunFailure'] },
               'runTool.crashed': { actions: 'takeRunFailure' },
               replied: { actions: 'takeReply' },
               refused: { actions: 'takeRefusal' },

@@ -67,7 +67,7 @@ function modelOf(modelCalls: number, changes: boolean) {
         end(
           id === 'read'
             ? { type: 'runTool.done', answers: [{ body: { text: 'a', truncated: false, lines: 1, sha256: 'h' } }], durationMs: 1 }
-            : { type: 'runTool.done', answers: [{ body: { bytes: 1, created: true, sha256: 'h' } }], durationMs: 1 },
+            : { type: 'runTool.done', answers: [{ body: { bytes: 1, created: true, sha256: 'h' } }], durationMs: 1, endedJobs: [] },
         ),
         end({ type: 'runTool.failed', error: fault(id === 'read' ? 'not-found' : 'revoked'), output: '', durationMs: 1 }),
       ],

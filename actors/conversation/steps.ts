@@ -18,6 +18,8 @@ export type ToolRun = {
   ref: string
   request: number
   id: string
+  /** The session may have commands in the background, of whose ends the model is to hear. */
+  asksJobs: boolean
   /** What the audit log has of it before it happens. `first`: it must be on the disk by then. */
   audit?: { data: { tool: string; id: string; title: string; target: unknown }; first: boolean }
   calls: { to: number | string; kind: string; body: unknown; deadlineMs?: number | null; pages?: Call['pages'] }[]
@@ -109,8 +111,9 @@ export function afterAnswer(context: Context, { content, stopReason, refusal, us
 }
 
 export function stageResults(context: Context): Context {
-  const results: Message = { role: 'user', content: resultBlocks(context.turn?.calls ?? []) }
-  return withTurn(stage(context, [results]), { calls: [] })
+  const { turn } = context
+  const results: Message = { role: 'user', content: [...resultBlocks(turn?.calls ?? []), ...jobBlocks(turn?.endedJobs ?? [])] }
+  return withTurn(stage(context, [results]), { calls: [], endedJobs: [] })
 }
 
 export function failed(context: Context, error: Fault): Context {
@@ -149,7 +152,7 @@ export function interruptTurn(context: Context): Step {
   const messages = staged?.messages ?? context.messages
   const answered = turn.calls.length > 0 ? resultBlocks(interrupted(turn.calls)) : []
   const begun = messages.length > turn.startsAt
-  const note: Message = { role: 'user', content: [...answered, { type: 'text', text: INTERRUPTED }] }
+  const note: Message = { role: 'user', content: [...answered, ...jobBlocks(turn.endedJobs), { type: 'text', text: INTERRUPTED }] }
   const waits = turn.calls.flatMap(({ phase }, index): Outgoing[] =>
     phase === 'previewing' || phase === 'asking' ? [{ type: 'cancel', ref: callRef(context, index, phase) }] : [],
   )
