@@ -265,6 +265,32 @@ describe('a turn', () => {
     expect(results).toEqual({ b: { text: 'north 5\nwarning\n[exit code 3, cwd /sessions/s-1]', error: true } })
   })
 
+  test('hears of a command in the background that ends while it goes on, once, beside the results', async () => {
+    const bodies: ModelBody[] = []
+    const ended = { job: 'job-1', command: 'make', state: 'ended', ending: { ...ran, exitCode: 2 }, error: null }
+    let asked = 0
+    const { prompt } = await start({
+      model: (body, n) => {
+        bodies.push(body)
+        if (n === 0) return use(['b', 'Bash', { command: 'make', run_in_background: true }])
+        return n === 1 ? use(['l', 'Bash', { command: 'ls' }]) : say('done')
+      },
+      exec: (kind) => {
+        if (kind === 'job') return { job: 'job-1' }
+        // It ends while the second call runs; who was told once is not told again.
+        return kind === 'job-news' ? { jobs: ++asked === 2 ? [ended] : [] } : ran
+      },
+    })
+    const { events } = await prompt('build')
+    expect(events.filter(({ type }) => type === 'job_ended')).toMatchObject([{ job: 'job-1', command: 'make' }])
+    const notes = bodies.map((body) => JSON.stringify(body.messages.at(-1)).match(/<background-commands-ended>.*job-1/g)?.length ?? 0)
+    expect(notes).toEqual([0, 0, 1])
+    // Beside the results: what the call came to is there as well.
+    expect(resultsIn(bodies[2] as ModelBody)).toMatchObject({ l: { error: false } })
+    await prompt('on')
+    expect(JSON.stringify(bodies[3]?.messages.at(-1))).not.toContain('background-commands-ended')
+  })
+
   test('reads run together; a change waits for what came before it, and what follows waits for the change', async () => {
     const order: string[] = []
     let free: () => void = () => {}
