@@ -64,6 +64,14 @@ export const limits = {
   tunnelIdleMs: 60 * 60_000,
   /** Bytes on their way in one direction of a tunnel before its sender has to wait. */
   tunnelWindow: 256 * 1024,
+  /**
+   * Read at once from a host that sends quickly. Half of it costs a tenth of the throughput, twice as much gains nothing (`npm run bench --
+   * egress`); a host that sends little is read as Node does.
+   */
+  readBytes: 512 * 1024,
+  smallReadBytes: 64 * 1024,
+  /** What quick hosts of all tunnels sent and nobody took yet: from here on they are read in small pieces. */
+  readMemoryBytes: 32 * 1024 * 1024,
   /** A TLS hello with a post-quantum key share and a long list of protocols has about 2 KiB. */
   helloBytes: 64 * 1024,
   /** Request heads of tunnelled HTTP; servers accept no longer ones. */
