@@ -27,6 +27,23 @@ export const limits = {
   fetchMs: 30_000,
   fetchConnectMs: 10_000,
   fetchInFlight: 32,
+  /** One search: several of the provider's, and what its model says about them. */
+  searchMs: 120_000,
+  /** What the provider's model may write: a few sentences and its queries. */
+  searchTokens: 2_000,
+  /** Searches the provider may make for one question; each is paid for. */
+  searchUses: 3,
+  /** Times a paused search is gone on with. */
+  searchContinuations: 4,
+  /** Names one search is limited to, or kept from. */
+  searchDomains: 100,
+  searchQueryChars: 500,
+  /** Ten results a search, with what the provider needs to cite them. */
+  searchBytes: 4 * 1024 * 1024,
+  searchBlocks: 1_000,
+  searchResults: 30,
+  searchTitleChars: 300,
+  searchSummaryChars: 20_000,
   /** A page fetched again within this time is the same page, unless its server says otherwise. */
   cachedMs: 15 * 60_000,
   /** Text of all cached pages together: forty of the longest. */

@@ -61,6 +61,7 @@ const modelOf = (tunnels: boolean) =>
     stimuli: [
       { name: 'model', event: (_, request) => ({ type: 'model', body: { path: '/v1/messages' }, from: from(request) }) },
       { name: 'fetch', event: (_, request) => ({ type: 'fetch', body: { url: 'https://a.example' }, from: from(request) }) },
+      { name: 'search', event: (_, request) => ({ type: 'search', body: { query: 'q', model: 'm' }, from: from(request) }) },
       {
         name: 'connect',
         when: () => tunnels,
@@ -98,6 +99,7 @@ const modelOf = (tunnels: boolean) =>
       rest: () => [end({ type: 'rest.done' })],
       forward: outcomes('forward', ['done', 'failed', 'crashed']),
       fetchPage: outcomes('fetchPage', ['done', 'failed']),
+      searchWeb: outcomes('searchWeb', ['done', 'failed']),
       tunnel: outcomes('tunnel', ['done', 'failed']),
       tunnelWrite: outcomes('tunnelWrite', ['done', 'crashed']),
     },
@@ -116,9 +118,9 @@ const modelOf = (tunnels: boolean) =>
         view.open.every((request) => view.pending.some((item) => item.what === 'effect' && item.params['request'] === request)),
       'what is counted as in flight is in flight': (view) =>
         sorted(view.context.models) === requests(view, 'forward', 'describe').join() &&
-        sorted(view.context.fetches) === requests(view, 'fetchPage', 'explain').join(),
+        sorted(view.context.fetches) === requests(view, 'fetchPage', 'searchWeb', 'explain').join(),
       'what runs is for the session and the hosts its message was stamped with': (view) =>
-        effects(view, 'forward', 'fetchPage', 'tunnel', 'tunnelWrite').every(({ name, params }) => {
+        effects(view, 'forward', 'fetchPage', 'searchWeb', 'tunnel', 'tunnelWrite').every(({ name, params }) => {
           const request = params['request'] as number
           if (name === 'forward') return params['session'] === sessionOf(request)
           if (name === 'tunnelWrite') return (params['id'] as string).split(' ')[1] === sessionOf(request)
