@@ -53,8 +53,8 @@ const tells = (name: string, hosts: readonly string[] | null) => ({
   event: () => ({ type: 'part', ref: 'policy', kind: 'watch', body: policy(hosts) }),
 })
 
-/** @param tunnels whether the workspace asks too */
-const modelOf = (tunnels: boolean) =>
+/** @param more searches, and what the workspace asks */
+const modelOf = (more: boolean) =>
   defineModel<Context>({
     actor: 'egress',
     machine,
@@ -62,15 +62,19 @@ const modelOf = (tunnels: boolean) =>
     stimuli: [
       { name: 'model', event: (_, request) => ({ type: 'model', body: { path: '/v1/messages' }, from: from(request) }) },
       { name: 'fetch', event: (_, request) => ({ type: 'fetch', body: { url: 'https://a.example' }, from: from(request) }) },
-      { name: 'search', event: (_, request) => ({ type: 'search', body: { query: 'q', model: 'm' }, from: from(request) }) },
+      {
+        name: 'search',
+        when: () => more,
+        event: (_, request) => ({ type: 'search', body: { query: 'q', model: 'm' }, from: from(request) }),
+      },
       {
         name: 'connect',
-        when: () => tunnels,
+        when: () => more,
         event: (_, request) => ({ type: 'connect', body: { tunnel: 1, to: null }, from: from(request) }),
       },
       {
         name: 'tunnel-data',
-        when: () => tunnels,
+        when: () => more,
         event: (_, request) => ({ type: 'tunnel-data', body: { tunnel: 1, bytes: null }, from: from(request) }),
       },
       {

@@ -21,7 +21,7 @@ type Said = { status?: number; body: object }
 /** An API that says one after the other. */
 async function api(...answers: (Said | ((asked: Asked) => Said | Promise<Said>))[]): Promise<{ upstream: Upstream; asked: Asked[] }> {
   const asked: Asked[] = []
-  const server = http.createServer(async (request, response) => {
+  const answer = async (request: http.IncomingMessage, response: http.ServerResponse): Promise<void> => {
     const chunks: Buffer[] = []
     for await (const chunk of request) chunks.push(chunk as Buffer)
     const body = JSON.parse(Buffer.concat(chunks).toString('utf8')) as Asked
@@ -30,7 +30,8 @@ async function api(...answers: (Said | ((asked: Asked) => Said | Promise<Said>))
     const next = answers.shift() ?? { status: 500, body: {} }
     const said = typeof next === 'function' ? await next(one) : next
     response.writeHead(said.status ?? 200, { 'content-type': 'application/json' }).end(JSON.stringify(said.body))
-  })
+  }
+  const server = http.createServer((request, response) => void answer(request, response))
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   closing.push(() => {
@@ -184,7 +185,7 @@ describe('a search', () => {
     await begun.promise
     abort.abort()
     await gone.promise
-    await ended
+    expect(await ended).toHaveProperty('code')
   })
 })
 
