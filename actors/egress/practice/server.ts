@@ -45,7 +45,7 @@ export async function startPracticeModel(): Promise<{ baseUrl: string; key: stri
       json(response, statuses[known.type], errorBody(known.type, known.message, requestId))
     })
   })
-  // Whoever was long about its next request finds the connection it has still there; all are this device's.
+  // A connection ended here for being idle may end just as the next request leaves on it: its client ends it.
   server.keepAliveTimeout = 0
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
