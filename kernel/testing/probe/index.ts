@@ -52,6 +52,11 @@ const machine = setup({
           ],
         },
         silent: {},
+        spin: {
+          actions: () => {
+            for (;;);
+          },
+        },
         never: { actions: assign({ count: ({ context }) => context.count + 1 }) },
         attempt: { actions: { type: 'attempt', params: ({ event }) => ({ request: event.from.request, dir: event.body.dir }) } },
         'attempt.done': {

@@ -8,6 +8,8 @@ export const protocol = {
   echo: { body: text, reply: z.strictObject({ text: z.string(), count: z.int(), from: z.string(), session: z.string().nullable() }) },
   /** Handled by doing nothing. */
   silent: { body: z.strictObject({}), reply: z.strictObject({}), deadlineMs: 50 },
+  /** Does nothing else ever again. */
+  spin: { body: z.strictObject({}), reply: z.strictObject({}), deadlineMs: null },
   /** Changes state and never answers. */
   never: { body: z.strictObject({}), reply: z.strictObject({}), deadlineMs: null },
   /** What the jail should deny; `dir`: reading and writing that folder as well. */
