@@ -102,8 +102,8 @@ export function createOutgoing<Item>(wires: Wires) {
         const port = current()
         if ('error' in result) port?.send({ t: 'refuse', ref, error: result.error })
         else {
-          const caps = result.caps.map((cap) => install(tables, self, cap, null))
-          const error = unsendable(() => port?.send({ t: 'reply', ref, body: result.body, caps }))
+          const slots = result.caps.map((cap) => install(tables, self, cap, null))
+          const error = unsendable(() => port?.send({ t: 'reply', ref, body: result.body, caps: slots }))
           if (!error) return
           for (const cap of result.caps) revoke(tables, cap)
           port?.send({ t: 'refuse', ref, error })
