@@ -69,12 +69,12 @@ describe('read', () => {
 
   test('a cancel ends it and closes what was open', async () => {
     put('big', 'x\n'.repeat(10_000_000))
-    const before = openDescriptors()
+    const before = openDescriptors(folder.gate)
     const cancel = new AbortController()
     const reading = readFile(folder.gate, { path: 'big' }, noLimits, cancel.signal)
     setTimeout(() => cancel.abort(), 5)
     await expect(reading).rejects.toThrow(/abort/i)
-    expect(openDescriptors()).toBe(before)
+    expect(openDescriptors(folder.gate)).toBe(before)
   })
 })
 
@@ -156,7 +156,7 @@ describe('search', () => {
 
 describe('write', () => {
   test('creates with missing folders, replaces, keeps mode and leaves nothing behind', async () => {
-    const before = openDescriptors()
+    const before = openDescriptors(folder.gate)
     expect(await write({ path: 'x/y/new.txt', content: 'hi' })).toEqual({ sha256: sha256Of('hi'), bytes: 2, created: true })
     fs.chmodSync(path('x/y/new.txt'), 0o4750)
     const held = fs.openSync(path('x/y/new.txt'), 'r')
@@ -166,7 +166,7 @@ describe('write', () => {
     fs.closeSync(held)
     expect(fs.statSync(path('x/y/new.txt')).mode & 0o7777).toBe(0o750)
     expect(leftovers()).toEqual([])
-    expect(openDescriptors()).toBe(before)
+    expect(openDescriptors(folder.gate)).toBe(before)
   })
 
   test('keeps the owner, and gives new files to the owner of their folder', async () => {

@@ -33,7 +33,7 @@ export function deletePath(gate: Gate, body: BodyOf<P, 'delete'>, grant: Limits,
     scoped(async (scope) => {
       const found = named(gate, body.path, grant, scope)
       const tree = await treeAt(found, signal)
-      requireSame(body.path, body.identity, tree.identity)
+      requireSame(body.path, body.identity, () => tree.identity)
       if (found.stat.isDirectory() && tree.entries.length > 1 && body.recursive !== true)
         throw fault('not-a-file', `${body.path} is a folder with ${tree.entries.length - 1} entries.`, {
           rule: 'a folder that is not empty only with recursive',
@@ -49,8 +49,8 @@ export function deletePath(gate: Gate, body: BodyOf<P, 'delete'>, grant: Limits,
             const path = at(entry.folder, entry.name)
             return { entry, perform: () => (isFolder ? fs.rmdirSync(path) : fs.unlinkSync(path)) }
           })
-          const error = gate.log.putAll(items, { source: 'tool', run: null, session }).find((item) => item !== null)
-          if (error !== undefined) throw error
+          const failed = gate.log.putAll(items, { source: 'tool', run: null, session }).find(({ error }) => error !== null)
+          if (failed) throw failed.error
         })
         await setImmediate()
         signal.throwIfAborted()
@@ -66,7 +66,7 @@ export function movePath(gate: Gate, body: BodyOf<P, 'move'>, grant: Limits, sig
     scoped(async (scope) => {
       signal.throwIfAborted()
       const { from, to } = ends(gate, body, grant, scope)
-      requireSame(body.path, body.identity, stampAt(from.parent, from.name))
+      requireSame(body.path, body.identity, () => stampAt(from.parent, from.name))
       const session = grant.session ?? null
       const parent = makeFolders(gate, to, to.rest.slice(0, -1), scope, session)
       const name = to.rest.at(-1) as string
@@ -75,7 +75,7 @@ export function movePath(gate: Gate, body: BodyOf<P, 'move'>, grant: Limits, sig
         if (lstatAt(parent, name)) throw fault('already-exists', `${body.to} was made by someone else meanwhile.`)
         fs.renameSync(at(from.parent, from.name), at(parent, name))
       })
-      gate.syscalls.sync(parent, entry.parts.slice(0, -1), 'folder')
+      gate.folderSyncs.soon(entry.parts.slice(0, -1))
       return { path: from.parts.join('/'), to: entry.parts.join('/') }
     }),
   )
@@ -189,8 +189,8 @@ function entryAt(gate: Gate, parts: readonly string[], open: Map<string, number>
 }
 
 /** `expected`: as it was when the member was asked. */
-export function requireSame(path: string, expected: string | undefined, now: string): void {
-  if (expected === undefined || expected === now) return
+export function requireSame(path: string, expected: string | undefined, now: () => string): void {
+  if (expected === undefined || expected === now()) return
   throw fault('changed-since-read', `${path} is not what it was when this was approved.`, {
     cause: 'It was changed or replaced in between.',
     rule: 'what is approved is what is changed',
