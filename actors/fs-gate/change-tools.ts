@@ -80,7 +80,7 @@ export function multiEdit(
 
 /** Needs no right to write: it is what a member is shown before giving it. */
 export function previewChange(gate: Gate, body: BodyOf<P, 'preview'>, grant: Limits, signal: AbortSignal): Promise<ReplyOf<P, 'preview'>> {
-  if ('to' in body) return previewMove(gate, body, grant)
+  if ('to' in body) return previewMove(gate, body, grant, signal)
   if ('remove' in body) return previewDelete(gate, body.path, grant, signal)
   return scoped(async (scope) => {
     const place = resolve(gate.root, body.path, scope)

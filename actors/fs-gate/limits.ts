@@ -98,8 +98,10 @@ export const limits = {
   /** Git's settings of one repository; and entries looked at in a folder that gets a name such as `.git`. More is not allowed to move. */
   gitConfigBytes: 64 * 1024,
   protectedEntries: 5_000,
-  /** Names a deletion shows the member; beyond that a count says how many more. */
-  deletesListed: 500,
+  /** Names a deletion or move shows the member; beyond that a count says how many more. */
+  entriesListed: 500,
+  /** Entries of a folder that may move along on an approval given for something else: about what one sees at a glance. */
+  massEntries: 20,
   /** Replacements in one call. */
   editsAtOnce: 200,
   /** Changes one `changes` shows, steps one `undo` names, and the largest file a preview shows the difference of. */

@@ -7,6 +7,7 @@ import { treeOf } from '../../test/harness/tree.ts'
 import { editFile, multiEdit, previewChange, writeFile } from './change-tools.ts'
 import { sha256Of } from './file-content.ts'
 import { undoChanges } from './history-tools.ts'
+import { limits } from './limits.ts'
 import { deletePath, movePath } from './tree-tools.ts'
 import { listFolder, readFile, statPath } from './read-tools.ts'
 import { globFiles, grepFiles } from './search-tools.ts'
@@ -332,6 +333,25 @@ describe('move, delete, several edits', () => {
     expect(await refusal(() => move({ path: 'taken', to: 'new/x' }, { path: 'new' }))).toBe('attenuated')
     expect(await undo()).toMatchObject({ kept: [] })
     expect(treeOf(folder.root)).toEqual(before)
+  })
+
+  test('a folder moves with all that is in it, named and counted; much of it only on an approval of just that', async () => {
+    for (let i = 0; i < limits.massEntries; i += 1) put(`tree/f${i}`, 'x')
+    const few = await preview({ path: 'tree', to: 'other' })
+    expect(few.mass).toBe(undefined)
+    expect(few.diff).toMatch(/^Moves tree\/ to other, with 20 files, 20 bytes:\n {2}tree\/f0 \(1 bytes\)\n/)
+    expect(few.diff.trimEnd().split('\n')).toHaveLength(21)
+    put('tree/one-more', 'x')
+    expect(await refusal(() => move({ path: 'tree', to: 'other' }))).toBe('mass-change')
+    const many = await preview({ path: 'tree', to: 'other' })
+    expect(many.mass).toBe(21)
+    const approved = { tools: ['mass'] }
+    put('tree/f0', 'changed after it was shown')
+    expect(await refusal(() => move({ path: 'tree', to: 'other', identity: many.identity }, approved))).toBe('changed-since-read')
+    const { identity } = await preview({ path: 'tree', to: 'other' })
+    await move({ path: 'tree', to: 'other', identity }, approved)
+    expect(fs.readdirSync(path('other'))).toHaveLength(21)
+    expect(fs.existsSync(path('tree'))).toBe(false)
   })
 
   test('a link is moved and deleted as a link, and not to where it would lead out', async () => {
