@@ -79,6 +79,8 @@ export const limits = {
   fidHandles: 2_048,
   /** Files opened by guest programs at one time, over all connections. */
   openFiles: 1_024,
+  /** Files of a connection whose size is remembered as the client was told it. */
+  toldSizes: 65_536,
   /** Names in one 9P walk, by the protocol. */
   walkNames: 16,
 
