@@ -1,6 +1,6 @@
-/** The guest's agent: serves the host's control port and carries 9P over the files port. Runs as root, for as long as the machine. */
+/** The guest's agent: serves the host's control port, and has output, folders and connections carried over the others. Runs as root, for as long as the machine. */
 import { writeFile } from 'node:fs/promises'
-import { controlPort, filesPort } from '../wire.ts'
+import { controlPort } from '../wire.ts'
 import { prepareCgroups } from './cgroups.ts'
 import { Commands, prepareFilters } from './commands.ts'
 import { Control } from './control.ts'
@@ -20,7 +20,6 @@ import { warmUp } from './warm-up.ts'
 
 process.umask(0o022)
 const control = new Port(`/dev/virtio-ports/${controlPort}`)
-const files = new Port(`/dev/virtio-ports/${filesPort}`, { direct: true })
 // A defect ends the agent; the first process starts it again, and the host, told by its `ready`, sets its sessions up anew.
 function fail(why: string | undefined): never {
   console.error(`bulkhead: agent: ${why}`)
@@ -34,11 +33,15 @@ const [disk, filters] = await Promise.all([prepareDisk((message) => complaints.p
 const launcher = new Launcher(filters, fail)
 const fifos = new Fifos((paths) => launcher.makePipes(paths))
 await fifos.prepare()
-const bridge = new NinepBridge(files)
+const bridge = new NinepBridge({
+  frame: (header, payload) => nets.fromHost(header, payload),
+  lost: () => nets.closeAll(),
+  end: fail,
+})
 const events = new Events({ ofSlot: (id) => sessions.ofSlot(id), ofUser: (uid) => sessions.ofUser(uid) }, (message) =>
   control.send(message),
 )
-const nets = new NetBridge((message, payload) => files.send(message, payload), {
+const nets = new NetBridge((message, payload) => bridge.send(message, payload), {
   name: (session, name) => events.tell(session, 'name_lookup', { name }),
   refused: (session, address, port) => events.tell(session, 'connection_refused', { address, port }),
 })
@@ -51,16 +54,6 @@ const commands = new Commands({ sessions, launcher, pump: new OutputPump(fail), 
 const warm = (): Promise<string> => warmUp(slots, sessions, commands)
 const link = new Control({ sessions, commands, machine: new Machine(launcher), warm, send })
 
-await files.listen({
-  frame(header, payload) {
-    bridge.fromHost(header, payload)
-    nets.fromHost(header, payload)
-  },
-  lost() {
-    bridge.closeAll()
-    nets.closeAll()
-  },
-})
 await control.listen({ frame: (header, payload) => link.fromHost(header, payload), lost: () => link.announce() })
 link.announce()
 events.watch((message) => send({ t: 'log', level: 'warn', message }))
