@@ -6,8 +6,14 @@ export const maxFrameBytes = 16 * 1024 * 1024
 /** Deepest nesting of a message. Tool inputs made by a model are shallow; 64 leaves room and stops stack abuse. */
 export const maxDepth = 64
 
-/** Deliveries an actor may have unacknowledged. Keeps a process busy across a hop without emptying the revocable queue into it. */
-export const deliveryWindow = 32
+/** Frames that leave in one write at most. A quarter of a delivery window: the actor takes some while the kernel sees to others, and back. */
+export const framesPerWrite = 16
+
+/**
+ * Deliveries an actor may have unacknowledged. Keeps a process busy across a hop without emptying the revocable queue into it: with 32 it and the
+ * kernel wait for one another, and more than 64 bring nothing.
+ */
+export const deliveryWindow = 64
 
 /** Messages that may wait for one actor when its manifest names no number. */
 export const defaultMailbox = 1024

@@ -27,6 +27,8 @@ export const limits = {
   fetchMs: 30_000,
   fetchConnectMs: 10_000,
   fetchInFlight: 32,
+  /** Questions and changes of the rules that wait for their file: more than a member's clients ask at once. */
+  heldQuestions: 64,
   /** A page fetched again within this time is the same page, unless its server says otherwise. */
   cachedMs: 15 * 60_000,
   /** Text of all cached pages together: forty of the longest. */

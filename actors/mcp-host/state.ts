@@ -1,8 +1,9 @@
 /** What the MCP host knows, as values; nothing here is ever mutated. */
-import type { Fault, Outgoing } from '../../kernel/index.ts'
+import type { Fault, Inbound, Outgoing } from '../../kernel/index.ts'
 import type { ServerStatus, ToolDefinition } from '../mcp-server/protocol.ts'
 import type { Policy as InForce } from '../policy/protocol.ts'
 import type { Definition } from './definition.ts'
+import type { protocol } from './protocol.ts'
 
 export type Mode = 'allow' | 'ask' | 'blocked'
 
@@ -36,6 +37,9 @@ export type Server = {
   error: Fault | null
 }
 
+/** Whatever is asked but the list of tools, which has a wait of its own. */
+export type Question = Exclude<Inbound<typeof protocol>, { type: 'tools' }>
+
 export type Context = {
   next: number
   /** Settings, plugins and extensions were read. */
@@ -53,6 +57,8 @@ export type Context = {
   calls: Readonly<Record<string, string>>
   /** `tools` requests that wait for servers to start. */
   waiting: readonly number[]
+  /** Asked before servers and policy were known, the first first. */
+  held: readonly Question[]
 }
 
 export const empty: Context = {
@@ -66,6 +72,7 @@ export const empty: Context = {
   modes: {},
   calls: {},
   waiting: [],
+  held: [],
 }
 
 /** What the member wants changed on disk. */

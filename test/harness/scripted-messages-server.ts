@@ -96,6 +96,8 @@ export async function startScriptedServer(turns: readonly Turn[] = []): Promise<
     else sendWhole(response, recorded.body.model ?? '', said)
   }
 
+  // A connection ended here for being idle may end just as the next request leaves on it: its client ends it.
+  server.keepAliveTimeout = 0
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   return {
     baseUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,

@@ -44,6 +44,8 @@ export async function startPracticeModel(): Promise<{ baseUrl: string; key: stri
       json(response, statuses[known.type], errorBody(known.type, known.message, requestId))
     })
   })
+  // A connection ended here for being idle may end just as the next request leaves on it: its client ends it.
+  server.keepAliveTimeout = 0
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
