@@ -32,6 +32,7 @@ import type { Rules } from './rules.ts'
 type Request = Inbound<typeof protocol>
 type ModelBody = Extract<Request, { type: 'model' }>['body']
 type ConnectBody = Extract<Request, { type: 'connect' }>['body']
+type SearchBody = Extract<Request, { type: 'search' }>['body']
 type FetchBody = Extract<Request, { type: 'fetch' }>['body']
 
 export type Context = {
@@ -51,6 +52,7 @@ type Settled =
       type:
         | 'describe.done'
         | 'fetchPage.done'
+        | 'searchWeb.done'
         | 'explain.done'
         | 'saveRules.done'
         | 'readLog.done'
@@ -68,6 +70,8 @@ type Settled =
         | 'describe.crashed'
         | 'fetchPage.failed'
         | 'fetchPage.crashed'
+        | 'searchWeb.failed'
+        | 'searchWeb.crashed'
         | 'explain.crashed'
         | 'saveRules.failed'
         | 'saveRules.crashed'
@@ -153,6 +157,7 @@ const egress = base.extend({
     describe: (_, _params: { request: number }) => {},
     forward: (_, _params: { request: number; body: ModelBody; session: string | null }) => {},
     fetchPage: (_, _params: FetchParams & FetchBody) => {},
+    searchWeb: (_, _params: { request: number; bearer: Bearer } & SearchBody) => {},
     explain: (_, _params: FetchParams) => {},
     tunnel: (_, _params: { request: number; id: string; to: ConnectBody['to']; bearer: Bearer }) => {},
     tunnelWrite: (_, _params: { request: number; id: string; bytes: Uint8Array | null }) => {},
@@ -200,6 +205,9 @@ export const machine = egress.createMachine({
     'fetchPage.done': settled,
     'fetchPage.failed': settled,
     'fetchPage.crashed': settled,
+    'searchWeb.done': settled,
+    'searchWeb.failed': settled,
+    'searchWeb.crashed': settled,
     'explain.done': settled,
     'explain.crashed': settled,
     'saveRules.done': settled,
@@ -260,6 +268,20 @@ export const machine = egress.createMachine({
               {
                 type: 'fetchPage',
                 params: ({ event }) => ({ ...event.body, ...webParams(event.from, event.body.url) }),
+              },
+            ],
+          },
+        ],
+        search: [
+          { guard: 'unasked' },
+          { guard: 'closed', actions: 'refuseClosed' },
+          { guard: 'fetchesFull', actions: 'refuseFull' },
+          {
+            actions: [
+              'countFetch',
+              {
+                type: 'searchWeb',
+                params: ({ event }) => ({ ...event.body, request: event.from.request ?? -1, bearer: bearerOf(event.from) }),
               },
             ],
           },

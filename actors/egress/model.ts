@@ -53,8 +53,8 @@ const tells = (name: string, hosts: readonly string[] | null) => ({
   event: () => ({ type: 'part', ref: 'policy', kind: 'watch', body: policy(hosts) }),
 })
 
-/** @param tunnels whether the workspace asks too */
-const modelOf = (tunnels: boolean) =>
+/** @param more searches, and what the workspace asks */
+const modelOf = (more: boolean) =>
   defineModel<Context>({
     actor: 'egress',
     machine,
@@ -63,13 +63,18 @@ const modelOf = (tunnels: boolean) =>
       { name: 'model', event: (_, request) => ({ type: 'model', body: { path: '/v1/messages' }, from: from(request) }) },
       { name: 'fetch', event: (_, request) => ({ type: 'fetch', body: { url: 'https://a.example' }, from: from(request) }) },
       {
+        name: 'search',
+        when: () => more,
+        event: (_, request) => ({ type: 'search', body: { query: 'q', model: 'm' }, from: from(request) }),
+      },
+      {
         name: 'connect',
-        when: () => tunnels,
+        when: () => more,
         event: (_, request) => ({ type: 'connect', body: { tunnel: 1, to: null }, from: from(request) }),
       },
       {
         name: 'tunnel-data',
-        when: () => tunnels,
+        when: () => more,
         event: (_, request) => ({ type: 'tunnel-data', body: { tunnel: 1, bytes: null }, from: from(request) }),
       },
       {
@@ -106,6 +111,7 @@ const modelOf = (tunnels: boolean) =>
       rest: () => [end({ type: 'rest.done' })],
       forward: outcomes('forward', ['done', 'failed', 'crashed']),
       fetchPage: outcomes('fetchPage', ['done', 'failed']),
+      searchWeb: outcomes('searchWeb', ['done', 'failed']),
       tunnel: outcomes('tunnel', ['done', 'failed']),
       tunnelWrite: outcomes('tunnelWrite', ['done', 'crashed']),
     },
@@ -128,9 +134,9 @@ const modelOf = (tunnels: boolean) =>
         view.context.policy.held.length === 0 || known(view) === null,
       'what is counted as in flight is in flight': (view) =>
         sorted(view.context.models) === requests(view, 'forward', 'describe').join() &&
-        sorted(view.context.fetches) === requests(view, 'fetchPage', 'explain').join(),
+        sorted(view.context.fetches) === requests(view, 'fetchPage', 'searchWeb', 'explain').join(),
       'what runs is for the session and the hosts its message was stamped with': (view) =>
-        effects(view, 'forward', 'fetchPage', 'tunnel', 'tunnelWrite').every(({ name, params }) => {
+        effects(view, 'forward', 'fetchPage', 'searchWeb', 'tunnel', 'tunnelWrite').every(({ name, params }) => {
           const request = params['request'] as number
           if (name === 'forward') return params['session'] === sessionOf(request)
           if (name === 'tunnelWrite') return (params['id'] as string).split(' ')[1] === sessionOf(request)

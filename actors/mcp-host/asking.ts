@@ -42,9 +42,13 @@ export function offer(context: Context): ReplyOf<typeof protocol, 'tools'> {
       title: definition.title ?? definition.name,
       description: definition.description,
       inputSchema: definition.inputSchema,
+      ...(name === context.search ? { search: true as const } : {}),
     })),
     notes: [
       ...down,
+      ...(context.search !== null && !usable.some(({ name }) => name === context.search)
+        ? [`${context.search}, which settings.json names for searching the web, is not there.`]
+        : []),
       ...(held.length > 0 ? [`Not offered until approved: ${held.map(({ name }) => name).join(', ')}.`] : []),
       ...(usable.length > maxOffered ? [`${usable.length - maxOffered} tools more than ${maxOffered} are left out.`] : []),
     ],

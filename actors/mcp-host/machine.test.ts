@@ -34,7 +34,7 @@ const definition = {
   launch: { name: 's', command: 'node', args: [], network: false, folders: [] },
   problem: null,
 } as unknown as Definition
-const loaded: Event = { type: 'load.done', loaded: { definitions: [definition], modes: {}, pins: {}, pinsKnown: true } }
+const loaded: Event = { type: 'load.done', loaded: { definitions: [definition], modes: {}, search: null, pins: {}, pinsKnown: true } }
 
 test('what is asked before servers and policy are known is answered from what they say, in order', () => {
   const send = start()

@@ -46,7 +46,7 @@ const status = (state: string, tools: readonly ToolDefinition[] | null) => ({
   info: null,
   tools,
 })
-const loaded = { definitions: [definition], modes: { [tool]: 'allow' }, pins: {}, pinsKnown: true }
+const loaded = { definitions: [definition], modes: { [tool]: 'allow' }, search: null, pins: {}, pinsKnown: true }
 
 type Request = Extract<Pending, { what: 'request' }>
 type Effect = Extract<Pending, { what: 'effect' }>

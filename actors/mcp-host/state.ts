@@ -53,6 +53,8 @@ export type Context = {
   /** What was pinned could be read, so a server without pins is a new one. */
   pinsKnown: boolean
   modes: Readonly<Record<string, Mode>>
+  /** The tool the member's settings name as the one that searches the web. */
+  search: string | null
   /** Calls under way: request to server. */
   calls: Readonly<Record<string, string>>
   /** `tools` requests that wait for servers to start. */
@@ -70,6 +72,7 @@ export const empty: Context = {
   pins: {},
   pinsKnown: true,
   modes: {},
+  search: null,
   calls: {},
   waiting: [],
   held: [],
@@ -91,7 +94,13 @@ export type Change =
   | { do: 'install'; path: string; config: Record<string, string | string[]>; network: boolean; required: Fault | null }
   | { do: 'remove-extension'; id: string }
 
-export type Loaded = { definitions: Definition[]; modes: Record<string, Mode>; pins: Record<string, Pins>; pinsKnown: boolean }
+export type Loaded = {
+  definitions: Definition[]
+  modes: Record<string, Mode>
+  search: string | null
+  pins: Record<string, Pins>
+  pinsKnown: boolean
+}
 
 export type EffectCall =
   | { name: 'load'; params: { ref: string; managed: readonly ManagedServer[] } }
