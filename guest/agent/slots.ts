@@ -49,6 +49,7 @@ export class Slots {
   readonly #spare: Making[] = []
   readonly #bases = { passwd: '', group: '' }
   #next = 1
+  #refill: NodeJS.Timeout | undefined
 
   constructor(disk: Disk, nets: NetBridge) {
     this.#disk = disk
@@ -81,7 +82,8 @@ export class Slots {
     favourSlot(making.id)
     const slot = await making.slot
     favourSlot(making.id)
-    setTimeout(() => void this.fill().catch(() => {}), refillMs).unref()
+    clearTimeout(this.#refill)
+    this.#refill = setTimeout(() => void this.fill().catch(() => {}), refillMs).unref()
     try {
       const home = join(slot.dir, 'sessions', name)
       await mkdir(home, { mode: 0o700 })
