@@ -151,7 +151,10 @@ export async function startWorkspace(): Promise<Workspace> {
       const before = await pid()
       if (before === null) throw new Error('The supervisor does not run.')
       process.kill(before, 'SIGKILL')
-      for (let now = before; now === before || now === null; ) now = (await pid()) ?? before
+      for (let now: number | null = before; now === before || now === null; now = await pid()) {
+        // An answer of the kernel alone lets nobody hear of the end of a process.
+        await new Promise((resolve) => setImmediate(resolve))
+      }
     },
     async secret(name, host, port, value) {
       const key = Buffer.alloc(32, 7)

@@ -75,7 +75,7 @@ const direct = "--noproxy '*'"
 
 type Who = 'session' | 'root' | 'machine'
 /** How many ways are tried: to what is not allowed, and beside all that; they stand in the specification too. */
-const counts = { attempts: 200, session: 46, root: 34, machine: 34 } as const
+const counts = { attempts: 217, session: 51, root: 38, machine: 38 } as const
 
 /** Every name, spelling and shape of the catalogue, as one who may reach a.example alone; counts what the origin heard. */
 async function reachesNothingElse(who: Who): Promise<string[]> {
@@ -157,7 +157,9 @@ def port_of_machine(path):
 if os.getuid() == 0:
     ports = sorted("/dev/" + name for name in os.listdir("/dev") if name.startswith("vport"))
     if not ports: raise SystemExit("no ports")
+    counted = tried
     for path in ports: attempt(path, port_of_machine(path))
+    tried = counted
 print(tried, out)`),
     who,
   )
