@@ -46,6 +46,21 @@ export const backoffMs = { first: 250, last: 30_000 }
 /** V8 heap of a process actor, MiB: the Anthropic SDK with a long transcript stays far below. */
 export const actorHeapMiB = 256
 
+/**
+ * What a process actor may hold in memory in all, MiB, when its manifest does not say: its heap, some 100 for Node itself, and as much again for
+ * the Buffers of frames and files.
+ */
+export const actorMemoryMiB = 512
+
+/**
+ * How much further than what it may hold the system lets its private memory grow before the kernel has looked, MiB. Node asks for some 650 that it
+ * never touches (measured on x64); what is left is how far it gets meanwhile.
+ */
+export const memoryWallMiB = 1_024
+
+/** How often the kernel looks at what actors hold, ms. Looking costs some 20 µs each. */
+export const memoryLookMs = 500
+
 /** Half of an actor's young generation, MiB. Actors mostly wait; what loading them needed beyond this would stay theirs. */
 export const actorYoungMiB = 1
 
