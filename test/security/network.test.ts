@@ -315,11 +315,11 @@ test('all of it holds after the VM was restored from its saved memory', async ()
 test('all of it holds after the supervisor crashed, and what a session may reach is forgotten until it is told again', async () => {
   await workspace.crash()
   await workspace.attach('open')
-  const page = `curl -sS -m 60 ${direct} http://a.example:${pagePort}/x`
-  expect((await workspace.exec('open', page)).exitCode).not.toBe(0)
+  const ask = `curl -sS -m 60 ${direct} http://a.example:${pagePort}/x`
+  expect((await workspace.exec('open', ask)).exitCode).not.toBe(0)
   await workspace.attach('closed')
   await workspace.network('open', ['a.example'])
-  expect((await workspace.exec('open', page)).stdout).toBe('the page\n')
+  expect((await workspace.exec('open', ask)).stdout).toBe('the page\n')
   expect(await carriesNothing('root')).toBe(0)
   expect(await reachesNothingElse('root')).toEqual([])
 })
