@@ -156,7 +156,6 @@ def port_of_machine(path):
     return act
 if os.getuid() == 0:
     ports = sorted("/dev/" + name for name in os.listdir("/dev") if name.startswith("vport"))
-    if not ports: raise SystemExit("no ports")
     counted = tried
     for path in ports: attempt(path, port_of_machine(path))
     tried = counted
