@@ -94,7 +94,7 @@ async function desktop(): Promise<NodeJS.ProcessEnv> {
   for (const path of [home, runtime]) mkdirSync(path, { mode: 0o700 })
   const env = { PATH: process.env['PATH'], HOME: home, XDG_RUNTIME_DIR: runtime }
   const serve = 'printf made-up | gnome-keyring-daemon --unlock --components=secrets >&2; echo "$DBUS_SESSION_BUS_ADDRESS"; exec cat'
-  const session = spawn('dbus-run-session', ['--', 'sh', '-c', serve], { env, stdio: ['pipe', 'pipe', 'ignore'] })
+  const session = spawn(programs.bus, ['--', 'sh', '-c', serve], { env, stdio: ['pipe', 'pipe', 'ignore'] })
   ending.push(async () => {
     session.stdin.end()
     if (session.exitCode === null) await once(session, 'exit')
@@ -102,7 +102,8 @@ async function desktop(): Promise<NodeJS.ProcessEnv> {
   const [line] = (await once(session.stdout, 'data')) as [Buffer]
   return { ...env, DBUS_SESSION_BUS_ADDRESS: String(line).trim() }
 }
-const hasDesktop = ['dbus-run-session', 'gnome-keyring-daemon', 'secret-tool'].every((name) => existsSync(join('/usr/bin', name)))
+const programs = { bus: '/usr/bin/dbus-run-session', keyring: '/usr/bin/gnome-keyring-daemon', client: '/usr/bin/secret-tool' }
+const hasDesktop = Object.values(programs).every((path) => existsSync(path))
 
 test.runIf(hasDesktop)('with the keyring of a GNOME desktop: the key is there, under its home, and found again', async () => {
   const env = await desktop()
