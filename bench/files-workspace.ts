@@ -14,7 +14,7 @@ import { alternate, type Sampler } from './sampling.ts'
 
 type Size = { files: number; gitFiles: number; mib: number }
 type Work = 'small' | 'git' | 'write' | 'read'
-const cacheModes: readonly CacheMode[] = ['mmap', 'none']
+const cacheModes: readonly CacheMode[] = ['mmap,directio', 'none']
 const deadlineMs = 590_000
 
 export async function inWorkspace(size: Size, told: (text: string) => void): Promise<Figure[]> {

@@ -30,7 +30,7 @@ export async function mainJob(runs: number, told: (text: string) => void): Promi
         cold: () => coldStart(server, env),
         bare: async () => {
           floor ??= await prepareBareBoot()
-          return floor.sample(accelerator)
+          return floor.userland(accelerator)
         },
         restart: () => restart(server, warm),
         setUp: () => timedExit([process.execPath, join(checkout, 'bin', 'bulkhead'), '--version'], warm),

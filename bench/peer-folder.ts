@@ -14,7 +14,8 @@ import { type Architecture, bootArgs, qemuAccelerator } from '../actors/vm-super
 import { ninepMessageSize } from '../guest/wire.ts'
 import { imagePlace } from '../setup/places.js'
 
-export type CacheMode = 'mmap' | 'none'
+/** As in the product, and none. */
+export type CacheMode = 'mmap,directio' | 'none'
 export type PeerFolder = {
   /** The exported folder, on the device. */
   readonly folder: string

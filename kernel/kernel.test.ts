@@ -230,6 +230,19 @@ describe('process placement only', () => {
     expect(kernel.deadLetters.counts).toMatchObject({ malformed: 1 })
   })
 
+  test.each([false, true])(
+    'a step that does not fit into a frame is refused where it was meant for, and the actor goes on (asking: %s)',
+    async (ask) => {
+      const { test: from, kernel } = await start('process')
+      expect(await refusal(from.request('probe', 'long', { characters: maxFrameBytes, ask }))).toMatchObject({
+        code: 'malformed',
+        cause: expect.stringMatching(/^frame of \d+ bytes exceeds/) as string,
+      })
+      expect((await from.request('probe', 'echo', { text: 'after' })).body).toMatchObject({ text: 'after' })
+      expect(kernel.actors.get('probe')?.incarnation).toBe(1)
+    },
+  )
+
   test('kill -9: the open request is answered actor-down, the actor is restarted and serves again with fresh state', async () => {
     const { test: from, kernel } = await start('process')
     await from.request('probe', 'echo', { text: 'before' })

@@ -1,7 +1,7 @@
 /**
  * Putting a file's new content in place, all or nothing.
  *
- *   temp (unguessable, O_EXCL, same folder) -> write -> mode, owner -> sync -> read back by hash
+ *   temp (unguessable, O_EXCL, same folder) -> write -> mode, owner -> sync -> read back
  *     -> [one step: look at the target again -> keep what is there -> rename or link] -> the folder is synced soon
  *
  * Until the rename the old file is whole, after it the new one is.
@@ -11,7 +11,7 @@ import * as fs from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { fault } from '../../kernel/index.ts'
 import type { Entry } from './change-log.ts'
-import { hashNow, sha256Of } from './file-content.ts'
+import { holds, sha256Of } from './file-content.ts'
 import type { Gate } from './gate.ts'
 import { at, openFolder, type Scope, self } from './handles.ts'
 import { limits } from './limits.ts'
@@ -65,8 +65,7 @@ export async function writeAtomically(
     }
     dress(fd, target)
     gate.syscalls.sync(fd, [...target.parts.slice(0, -1), temp], 'file')
-    const sha256 = sha256Of(content)
-    if (hashNow(fd) !== sha256)
+    if (!holds(fd, content))
       throw fault('io-failed', `${target.parts.join('/')} was not changed: the disk returned other bytes than were written.`)
     signal.throwIfAborted()
     check()
@@ -76,7 +75,7 @@ export async function writeAtomically(
       return true
     })
     gate.folderSyncs.soon(target.parts.slice(0, -1))
-    return sha256
+    return sha256Of(content)
   } finally {
     if (!placed) removeQuietly(tempPath)
   }

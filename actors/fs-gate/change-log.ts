@@ -94,15 +94,15 @@ export class ChangeLog {
   }
 
   /**
-   * Several changes: all are kept in one commit, then made, then noted. A `perform` that throws does not stop the others. `stamp`: of what stands
-   * there afterwards.
+   * Several changes: all are kept in one commit, then made, then noted. A `perform` that throws does not stop the others; null where none was
+   * thrown.
    */
   putAll(
     items: readonly { entry: Entry; from?: Entry; perform: () => void }[],
     by: { source: Source; run: number | null; session: string | null },
-  ): { error: unknown; stamp: string }[] {
+  ): unknown[] {
     const { store } = this
-    if (!store) return items.map(({ perform, entry }) => ({ error: thrownBy(perform), stamp: stampAt(entry.folder, entry.name) }))
+    if (!store) return items.map(({ perform }) => thrownBy(perform))
     const ids = this.#commit(() =>
       items.map(({ entry, from }) =>
         store.begin({
@@ -112,12 +112,12 @@ export class ChangeLog {
         }),
       ),
     )
-    const results = items.map(({ perform, entry }) => ({ error: thrownBy(perform), stamp: stampAt(entry.folder, entry.name) }))
+    const errors = items.map(({ perform }) => thrownBy(perform))
     this.#commit(() => {
       for (const [index, { entry, from }] of items.entries()) {
         const id = ids[index] as number
-        const { error, stamp } = results[index] as { error: unknown; stamp: string }
-        if (error !== null) {
+        const stamp = stampAt(entry.folder, entry.name)
+        if (errors[index] !== null) {
           store.forget(id)
           continue
         }
@@ -126,7 +126,7 @@ export class ChangeLog {
         if (from) this.own.left(pathOf(from), 'absent')
       }
     })
-    return results
+    return errors
   }
 
   /** In the workspace: something new at a name, or one more name of what is at `of`. Returns what `perform`, which makes it, does. */

@@ -95,6 +95,17 @@ export function hashNow(fd: number): string {
   }
 }
 
+/** Whether an open file holds just these bytes. */
+export function holds(fd: number, bytes: Uint8Array): boolean {
+  const buffer = Buffer.allocUnsafe(Math.min(limits.chunkBytes, bytes.length + 1))
+  for (let position = 0; ; ) {
+    const got = fs.readSync(fd, buffer, 0, buffer.length, position)
+    if (got === 0) return position === bytes.length
+    if (buffer.compare(bytes, position, Math.min(position + got, bytes.length), 0, got) !== 0) return false
+    position += got
+  }
+}
+
 export function sha256Of(bytes: Uint8Array | string): string {
   return hash('sha256', bytes, 'hex')
 }

@@ -1,57 +1,51 @@
-/**
- * Open descriptors, and names relative to them. Linux without native code: `/proc/self/fd/N/name` is what openat(N, name) would open,
- * and `/proc/self/fd/N` alone opens again what N holds, whatever its name is by now.
- */
+/** Open descriptors, and names relative to them, in the way the system has for it (`handle-variants.ts`). */
 import * as fs from 'node:fs'
+import { handleVariant } from './handle-variants.ts'
 
-const { O_RDONLY, O_NOFOLLOW, O_DIRECTORY, O_NONBLOCK } = fs.constants
-/** Not among Node's constants; the same on every Linux architecture Node runs on. Opens a place without opening what is there. */
-const O_PATH = 0o10000000
+const variant = handleVariant(process.platform)
 
 /** The path of `name` inside the open folder `fd`. `name` is one component and never `..`. */
 export function at(fd: number, name: string): string {
-  return `/proc/self/fd/${fd}/${name}`
+  return variant.at(fd, name)
 }
 
 /** The path of what `fd` itself holds. */
 export function self(fd: number): string {
-  return `/proc/self/fd/${fd}`
+  return variant.self(fd)
 }
 
 /** A handle on whatever has this name, links and special files included: nothing is read, woken or followed. */
 export function openPlace(fd: number, name: string): number {
-  return fs.openSync(at(fd, name), O_PATH | O_NOFOLLOW)
+  return variant.openPlace(variant.at(fd, name), 'any')
 }
 
 /** The same for the connected folder, whose own path may lead through links: the member chose it. */
 export function openRoot(path: string): number {
-  return fs.openSync(path, O_PATH | O_DIRECTORY)
+  return variant.openRoot(path)
 }
 
 /** A handle on a folder; fails with ENOTDIR on anything else, links included. */
 export function openFolder(fd: number, name: string): number {
-  return fs.openSync(at(fd, name), O_PATH | O_NOFOLLOW | O_DIRECTORY)
+  return variant.openPlace(variant.at(fd, name), 'folder')
 }
 
 /** Another handle on the same place. */
 export function duplicate(fd: number): number {
-  return fs.openSync(self(fd), O_PATH)
+  return variant.duplicate(fd)
 }
 
 /** Opens for reading what the handle holds. Call only when it is known to be a regular file; O_NONBLOCK in case it is not. */
-export function openHeld(fd: number, flags: number = O_RDONLY): number {
-  return fs.openSync(self(fd), flags | O_NONBLOCK)
+export function openHeld(fd: number, flags: number = fs.constants.O_RDONLY): number {
+  return variant.openHeld(fd, flags)
 }
 
 /** Where the held place is now, by the system's account; null when it has been deleted. */
 export function whereIs(fd: number): string | null {
-  const path = fs.readlinkSync(self(fd))
-  // A file whose real name ends so is taken for deleted too: then it is just not found again by name.
-  return path.endsWith(' (deleted)') ? null : path
+  return variant.whereIs(fd)
 }
 
 export function close(fd: number): void {
-  fs.closeSync(fd)
+  variant.close(fd)
 }
 
 /** A descriptor with several users; the last one closes it. */

@@ -1,4 +1,5 @@
 import type { Manifest, Permissions } from '../../kernel/index.ts'
+import { handleVariant } from './handle-variants.ts'
 import { storePlace } from './store-place.ts'
 
 /**
@@ -20,7 +21,7 @@ export const manifest = {
   grants: [],
   permissions({ root, mode, ...params }): Permissions {
     const store = storePlace({ root, ...params })
-    const paths = [String(root), '/proc/self/fd/', ...(mode === 'rw' && store !== null ? [`${store}/*`] : [])]
+    const paths = [String(root), ...handleVariant(process.platform).names, ...(mode === 'rw' && store !== null ? [`${store}/*`] : [])]
     const readWrite = { fsRead: paths, fsWrite: paths, wasi: true }
     return mode === 'rw' ? readWrite : { fsRead: paths }
   },

@@ -9,6 +9,7 @@ import * as changes from './ninep-changes.ts'
 import { Answer, type BodyOfRequest, type NinepRequest, type Qid, qidBytes } from './ninep-codec.ts'
 import { NinepError } from './ninep-errors.ts'
 import { requireMayOpen } from './ninep-protected.ts'
+import { nameProblem } from './names.ts'
 import { kindOf, type Place, type Places } from './ninep-places.ts'
 import { ToldSizes } from './told-sizes.ts'
 import { resolveExisting } from './walk.ts'
@@ -346,6 +347,7 @@ export function openFile(server: NinepServer, fd: number, flags: number, where: 
 /** One component, an ordinary name. */
 export function requireName(name: string): void {
   if (name === '' || name === '.' || name === '..' || name.includes('/') || name.includes('\0')) throw new NinepError('EINVAL')
+  if (nameProblem(name) !== null) throw new NinepError('EINVAL')
   if (Buffer.byteLength(name) > limits.nameBytes) throw new NinepError('ENAMETOOLONG')
 }
 

@@ -2,6 +2,7 @@
 import { Buffer } from 'node:buffer'
 import { fault } from '../../kernel/index.ts'
 import { limits } from './limits.ts'
+import { nameProblem } from './names.ts'
 
 /**
  * A path as the components to walk from the folder ('..' among them, '.' not). One trailing `/` is allowed. `root`: the folder's real path.
@@ -18,6 +19,8 @@ export function componentsOf(path: string, root: string): string[] {
   const parts = (relative.endsWith('/') ? relative.slice(0, -1) : relative).split('/')
   for (const part of parts) {
     if (part === '') throw fault('bad-path', `${path} has an empty component.`, { rule: 'no empty components' })
+    const problem = nameProblem(part)
+    if (problem !== null) throw fault('bad-path', `${path} is no path here: ${problem}.`, { rule: problem })
     if (Buffer.byteLength(part) > limits.nameBytes)
       throw fault('bad-path', 'A name in the path is too long.', { rule: `at most ${limits.nameBytes} bytes a name` })
   }

@@ -30,6 +30,8 @@ let made: { rootPath: string; calls: Syscalls } | null = null
 export function syscallsFor(rootPath: string): Syscalls {
   const permission = process.permission as NodeJS.ProcessPermission | undefined
   if (!permission) return nodeSyscalls
+  // WASI would have to be given the folder of open handles, which only Linux has.
+  if (process.platform !== 'linux') return noSyscalls
   if (made?.rootPath === rootPath) return made.calls
   if (!permission.has('wasi')) return noSyscalls
   made = { rootPath, calls: wasiSyscalls(rootPath) }

@@ -49,8 +49,8 @@ export function deletePath(gate: Gate, body: BodyOf<P, 'delete'>, grant: Limits,
             const path = at(entry.folder, entry.name)
             return { entry, perform: () => (isFolder ? fs.rmdirSync(path) : fs.unlinkSync(path)) }
           })
-          const failed = gate.log.putAll(items, { source: 'tool', run: null, session }).find(({ error }) => error !== null)
-          if (failed) throw failed.error
+          const error = gate.log.putAll(items, { source: 'tool', run: null, session }).find((item) => item !== null)
+          if (error !== undefined) throw error
         })
         await setImmediate()
         signal.throwIfAborted()

@@ -168,17 +168,26 @@ class Tree {
 
   /** A hard link goes: what was changed through it is taken back at the name it was made from. */
   #giveBack(node: Node, source: string): void {
+    if (node.now === 'disk' && node.attributes !== null) return this.#giveAttributes(node.attributes, source)
     if (node.now === 'disk' || node.now === 'absent' || node.now.kind !== 'file') return
     const other = this.#at(source)
-    const stamp =
-      other.now === 'disk' && other.base !== null
-        ? this.#disk.stamp(other.base)
-        : other.now !== 'disk' && other.now !== 'absent'
-          ? other.now.stamp
-          : 'absent'
+    const stamp = this.#stampOf(other)
     if (stamp === node.now.stamp || !this.#leadsTo(stamp, node.now.stamp)) return
     this.#restore(other, node.now)
     other.sure = true
+  }
+
+  /** The same for what was only dressed otherwise through it. */
+  #giveAttributes(attributes: NonNullable<Node['attributes']>, source: string): void {
+    const other = this.#at(source)
+    if (!this.#leadsTo(this.#stampOf(other), attributes.was)) return
+    other.attributes = attributes
+    other.sure = true
+  }
+
+  #stampOf({ now, base }: Node): string {
+    if (now === 'disk') return base === null ? 'absent' : this.#disk.stamp(base)
+    return now === 'absent' ? 'absent' : now.stamp
   }
 
   /** Whether a file that is `now` was `then` before the changes taken back so far. */

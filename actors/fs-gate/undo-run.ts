@@ -107,15 +107,9 @@ export async function carryOut(gate: Gate, plan: Plan, run: number, kind: 'undo'
   const failed: { path: string; error: unknown }[] = []
   const aside = new Map(plan.moves.map(({ from }, index) => [from, `${tempPrefix}undo-${run}-${index}`]))
 
-  /** As they were left, by path. */
-  const stamps = new Map<string, string>()
   const carry = async (jobs: readonly Job[]): Promise<void> => {
     const results = gate.log.putAll(jobs, { source: kind, run, session: null })
-    for (const [index, { error, stamp }] of results.entries()) {
-      const { path } = jobs[index] as Job
-      if (error !== null) failed.push({ path, error })
-      else stamps.set(path, stamp)
-    }
+    for (const [index, error] of results.entries()) if (error !== null) failed.push({ path: (jobs[index] as Job).path, error })
     folders.trim()
     await setImmediate()
     signal.throwIfAborted()
@@ -191,7 +185,7 @@ export async function carryOut(gate: Gate, plan: Plan, run: number, kind: 'undo'
       ...plan.restores.filter(({ path }) => !dressed.has(path)).map(({ path, state }) => ({ path, was: state.stamp })),
       ...plan.attributes,
     ].filter(({ path }) => !lost.has(path))
-    return { failed, renewed: restored.map(({ path, was }) => ({ was, now: stamps.get(path) ?? folders.stamp(path) })) }
+    return { failed, renewed: restored.map(({ path, was }) => ({ was, now: folders.stamp(path) })) }
   } finally {
     folders.close()
   }

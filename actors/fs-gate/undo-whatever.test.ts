@@ -143,6 +143,18 @@ test('any program is undone as one and redone', async () => {
         folder.remove()
         folder = testFolder()
       }),
-    { numRuns: Number(process.env['RUNS'] ?? 200) },
+    {
+      numRuns: Number(process.env['RUNS'] ?? 200),
+      examples: [
+        [
+          [{ do: 'create', at: 'a', text: '', mode: 0o600, close: false }],
+          // Only its mode is changed, through a name that goes with the undo.
+          [
+            { do: 'link', at: 'a', to: 'b' },
+            { do: 'dress', at: 'b', mode: 0o444, times: false },
+          ],
+        ],
+      ],
+    },
   )
 })

@@ -128,9 +128,11 @@ function snapshotKey(spec: Omit<LaunchSpec, 'begin' | 'scratchDir'>): string {
     fds: { control: 3, files: 4, qmp: 5, console: 6, output: 7 },
     saving: false,
   })
-  // The names of the image and of the initrd are hashes of their content. Real processors differ, an emulated one does not.
+  // The names of the image and of the initrd are hashes of their content. Real processors differ; an emulated one does not, but counts the
+  // host's ticks.
   const files = [basename(spec.imageDir), basename(spec.initrd)]
-  const processor = spec.accelerator === 'tcg' ? [] : [processors()[0]?.model ?? '', release()]
+  const model = processors()[0]?.model ?? ''
+  const processor = spec.accelerator === 'tcg' ? [model] : [model, release()]
   const parts = [spec.hypervisor.version, machine, files, processor, scratchBytes]
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 24)
 }

@@ -129,6 +129,9 @@ export const translationCacheMiB = 256
 /** `hello` is repeated until the agent answers, ms: what is written before the guest opens its port may be lost. */
 export const helloEveryMs = 250
 
+/** A guest that goes on from a saved memory has its port open and reads when it can: another `hello` at once would only cost it time, ms. */
+export const helloAgainMs = 2_000
+
 /** How often the disk counters are read while booting, ms. */
 export const progressEveryMs = 1_000
 

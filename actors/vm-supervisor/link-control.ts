@@ -7,7 +7,7 @@ import { fault, type Fault } from '../../kernel/index.ts'
 import { encodeFrame, FrameDecoder } from '../../guest/frames.ts'
 import { type FolderMount, type GuestMessage, type HostMessage, initialCredit, maxCommand, parseGuestMessage, protocolVersion, type SignalName, type Stream, type TerminalSize } from '../../guest/wire.ts' // biome-ignore format: one line
 import type { ExecResult } from './events.ts'
-import { helloEveryMs, maxOutputBytes } from './limits.ts'
+import { maxOutputBytes } from './limits.ts'
 import { InputFlow } from './input-flow.ts'
 import type { OutputLink } from './link-output.ts'
 import { OutputFlow } from './output-flow.ts'
@@ -109,11 +109,11 @@ export class ControlLink {
     return this.#bytes
   }
 
-  /** Greets until the agent answers. Rejects with a fault when the link ends first or the agent speaks another protocol. */
-  async greet(epoch: string): Promise<Ready> {
+  /** Greets, every so many ms, until the agent answers. Rejects with a fault when the link ends first or the agent speaks another protocol. */
+  async greet(epoch: string, everyMs: number): Promise<Ready> {
     this.#epoch = epoch
     const hello = (): void => this.#send({ t: 'hello', epoch })
-    const timer = setInterval(hello, helloEveryMs)
+    const timer = setInterval(hello, everyMs)
     try {
       hello()
       const ready = await Promise.race([

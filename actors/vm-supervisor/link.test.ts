@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { encodeFrame, FrameDecoder } from '../../guest/frames.ts'
 import { creditPiece, type GuestMessage, type HostMessage, initialCredit, inputWindow, type OutputMessage, parseHostMessage, protocolVersion } from '../../guest/wire.ts' // biome-ignore format: one line
 import { fault } from '../../kernel/index.ts'
-import { maxFilesInFlight, outputTailBytes } from './limits.ts'
+import { helloEveryMs, maxFilesInFlight, outputTailBytes } from './limits.ts'
 import { ControlLink } from './link-control.ts'
 import { FilesLink, type Gate } from './link-files.ts'
 import { OutputLink } from './link-output.ts'
@@ -66,7 +66,7 @@ function connected() {
 describe('control link', () => {
   it('greets until the agent answers for this boot', async () => {
     const { link, say, heard } = connected()
-    const ready = link.greet('2')
+    const ready = link.greet('2', helloEveryMs)
     await turn()
     say({ t: 'ready', protocol: protocolVersion, epoch: '1', agent: 'a', kernel: 'k', bootMs: 1, stages: {} })
     await new Promise((resolve) => setTimeout(resolve, 300))
@@ -77,7 +77,7 @@ describe('control link', () => {
 
   it('refuses an agent of another protocol', async () => {
     const { link, say } = connected()
-    const ready = link.greet('1')
+    const ready = link.greet('1', helloEveryMs)
     say({ t: 'ready', protocol: 9, epoch: '1', agent: 'a', kernel: 'k', bootMs: 1, stages: {} })
     await expect(ready).rejects.toMatchObject({ code: 'workspace-unavailable', cause: `agent 9, supervisor ${protocolVersion}` })
   })

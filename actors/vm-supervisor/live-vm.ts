@@ -6,6 +6,8 @@ import * as Effect from 'effect/Effect'
 import { type EffectContext, type Fault, fault } from '../../kernel/index.ts'
 import type { Driver, LaunchSpec, RunningVm } from './driver.ts'
 import {
+  helloAgainMs,
+  helloEveryMs,
   lossMs,
   maxGuestLines,
   maxRefusalsTold,
@@ -109,7 +111,7 @@ export class LiveVm {
     if (signal.aborted) live.kill('interrupted')
     context.raise({ type: 'vm.spawned', epoch, pid: vm.pid })
     const stopReporting = live.#reportProgress()
-    live.control.greet(epoch).then(
+    live.control.greet(epoch, spec.begin.how === 'restore' ? helloAgainMs : helloEveryMs).then(
       (ready) => {
         stopReporting()
         // Commands died with it, and nobody in the guest can say so: a new VM is the clean answer.

@@ -66,6 +66,10 @@ describe('the VM that is booted', () => {
     expect(after(boot({ accelerator: 'hvf', sandbox: false, arch: 'aarch64' }), '-machine')).toEqual(['virt'])
     const emulated = boot({ accelerator: 'tcg' })
     expect([...after(emulated, '-accel'), ...after(emulated, '-smp')]).toEqual(['tcg,tb-size=256', 'cpus=1'])
+    // The kernel itself finds that this one needs no page tables apart; on a real one that is its own finding too.
+    expect(after(emulated, '-cpu')[0]).toContain('vendor=AuthenticAMD,family=16')
+    expect(after(emulated, '-append')[0]).toMatch(/ tsc=reliable$/)
+    expect(after(boot({ accelerator: 'kvm' }), '-append')[0]).not.toContain('tsc=')
   })
 })
 

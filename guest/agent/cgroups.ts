@@ -5,7 +5,7 @@
  *   /sys/fs/cgroup/sessions/<slot>/base        what holds the session's namespaces
  *   /sys/fs/cgroup/sessions/<slot>/c<id>       a command and everything it started
  */
-import { readFileSync, rmdirSync } from 'node:fs'
+import { readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises'
 import { totalmem } from 'node:os'
 import { join } from 'node:path'
@@ -18,6 +18,7 @@ import {
   sessionMemoryShare,
   sessionOperations,
   sessionPids,
+  slotWeights,
 } from './limits.ts'
 
 const root = '/sys/fs/cgroup'
@@ -49,6 +50,7 @@ function sessionsMemory(): number {
 export async function slotCgroup(id: string): Promise<string> {
   const group = join(sessions, id)
   await mkdir(group, { recursive: true })
+  await writeFile(join(group, 'cpu.weight'), String(slotWeights.spare))
   await writeFile(join(group, 'pids.max'), String(sessionPids))
   await writeFile(join(group, 'memory.max'), String(Math.floor(sessionsMemory() * sessionMemoryShare)))
   const disk = await readFile('/sys/block/vdb/dev', 'utf8').catch(() => null)
@@ -56,6 +58,15 @@ export async function slotCgroup(id: string): Promise<string> {
   await writeFile(join(group, 'cgroup.subtree_control'), controllers)
   await mkdir(join(group, 'base'), { recursive: true })
   return group
+}
+
+/** Somebody waits for the slot, or uses it. Nothing happens if its group is not there yet. */
+export function favourSlot(id: string): void {
+  try {
+    writeFileSync(join(sessions, id, 'cpu.weight'), String(slotWeights.taken))
+  } catch {
+    // Whoever takes it asks again once it is made.
+  }
 }
 
 /** The group of a command, made. Out of memory ends the whole command, not a random process of it. */

@@ -20,10 +20,12 @@ export const sharedMemory = 64 * 1024 * 1024
 /** Of the scratch disk, what one session may fill; and how many files it may have. */
 export const quotaShare = 0.5
 export const sessionFiles = 250_000
-/** Slots kept ready. Two sessions are often begun at once; a third waits as long as it always did. */
-export const spareSlots = 2
-/** After a slot is taken, before the next is made, ms: the command it was taken for has the processor first. */
-export const refillMs = 10_000
+/** Slots kept ready: so many sessions can begin one after the other before one has to wait for its own. Each takes some 3 MB. */
+export const spareSlots = 4
+/** After the last slot was taken, before others are made, ms: the commands they were taken for, and sessions that follow at once, begin first. */
+export const refillMs = 2_000
+/** Share of the processor for making a slot nobody waits for, and for one that is taken. */
+export const slotWeights = { spare: 10, taken: 100 }
 /** Memory kept from sessions for the kernel and the agent, bytes. */
 export const reservedMemory = 160 * 1024 * 1024
 /** Protected from reclaim for the agent, bytes. */

@@ -1,6 +1,7 @@
 # Carries what commands write from their pipes to the host, and into a file on the way. In Perl, which is in every Debian and does this with
 # one read and one write for half a MiB: an emulated machine copies slowly, and runs Node slower. (Splicing would spare a copy, but QEMU
-# once found a buffer of no size on the port then, which is the end of all ports.)
+# once found a buffer of no size on the port then, which is the end of all ports.) Whole pages of a long output go to its file past the kernel's
+# cache, straight from where they were read to: copied into the cache, each would have to be found, cleared, filled and written back later.
 #
 #   port      frames (frames.ts)    to the host: out, echo; from it: credit, echo
 #   stdin     from the agent        open ID STDOUT STDERR CREDIT FILE|-    finish ID    drop ID
@@ -20,6 +21,9 @@ my $SETPIPE_SIZE = 1031;
 my $pipe_size = 1 << 20;
 # A read this large means that there is more.
 my ($small, $large) = (1 << 16, 1 << 15);
+# What goes past the cache begins and ends at one of these, in memory and in the file; less than some of them is not worth it.
+my ($page, $direct_least) = (4096, 1 << 16);
+my $O_DIRECT = $arch eq 'arm64' ? 0x1_0000 : 0x4000;
 # Then what comes is left to gather for a moment, ms: this process goes before the writer, and would be woken for each of its writes.
 my $gather_ms = 4;
 
@@ -27,7 +31,7 @@ $SIG{PIPE} = 'IGNORE';
 sysopen(my $port, $port_path, O_RDWR) or die "$port_path: $!";
 my $port_fd = fileno $port;
 # Used again and again: memory the kernel has to give first is what costs most.
-my $buffer = '';
+my $buffer = "\0" x ($piece + 2 * $page);
 my (%commands, %streams);
 my ($from_agent, $from_host) = ('', '');
 
@@ -74,8 +78,8 @@ sub report {
 }
 
 sub write_all {
-  my ($to) = @_;
-  for (my $at = 0; $at < length $_[1];) {
+  my ($to, undef, $from) = @_;
+  for (my $at = $from // 0; $at < length $_[1];) {
     my $written = syswrite $to, $_[1], length($_[1]) - $at, $at;
     die "write: $!" unless defined $written;
     # Nobody is connected to the port.
@@ -106,7 +110,7 @@ sub open_command {
   my ($id, $stdout, $stderr, $credit, $file) = @_;
   my $command = $commands{$id} = {
     id => $id, credit => $credit, sent => 0, left => 0, last => now(), finishing => 0, dropping => 0,
-    file => $file eq '-' ? undef : $file, kept => undef, kept_bytes => 0, held => '',
+    file => $file eq '-' ? undef : $file, kept => undef, direct => undef, kept_bytes => 0, held => '',
   };
   for my $stream (['stdout', $stdout], ['stderr', $stderr]) {
     my ($name, $path) = @$stream;
@@ -160,12 +164,13 @@ sub carry {
   return if $command->{credit} <= 0;
   my $most = $stream->{large} ? $piece : $small;
   $most = $command->{credit} if $command->{credit} < $most;
-  my $read = sysread $stream->{pipe}, $buffer, $most;
+  my $at = place($command);
+  my $read = sysread $stream->{pipe}, $buffer, $most, $at;
   return unless defined $read;
   return end_stream($stream) if $read == 0;
-  keep($command) if defined $command->{file};
+  keep($command, $at, $read) if defined $command->{file};
   write_all($port, frame($stream->{header}, $read));
-  write_all($port, $buffer);
+  write_all($port, $buffer, $at);
   $command->{credit} -= $read;
   $command->{sent} += $read;
   $command->{last} = now();
@@ -176,20 +181,42 @@ sub carry {
   $stream->{gathers} = $command->{last} + $gather_ms if $stream->{large} && $read < $piece / 2;
 }
 
+# Where in the buffer the command's output is read to: as far behind a page's border as the end of its file is.
+sub place {
+  my ($command) = @_;
+  my $border = -unpack('J', pack 'p', $buffer) & $page - 1;
+  return $border + ($command->{kept_bytes} & $page - 1);
+}
+
 # What was read, into the file, which begins when there is enough for one.
 sub keep {
-  my ($command) = @_;
+  my ($command, $at, $read) = @_;
   if (!$command->{kept}) {
-    $command->{held} .= $buffer;
+    $command->{held} .= substr $buffer, $at, $read;
     begin_file($command) if length $command->{held} > $kept_after;
     return;
   }
   my $room = $kept_file - $command->{kept_bytes};
+  my $length = $room < $read ? $room : $read;
+  my $before = -$command->{kept_bytes} & $page - 1;
+  my $pages = $length > $before ? $length - $before & ~($page - 1) : 0;
+  # The buffer may have moved since its place was chosen.
+  if (!$command->{direct} || $pages < $direct_least || $at != place($command)) { ($before, $pages) = ($length, 0) }
   # A full disk ends the file, not the command.
-  my $written = syswrite $command->{kept}, $buffer, $room < length $buffer ? $room : length $buffer;
-  return end_file($command) if !defined $written;
-  $command->{kept_bytes} += $written;
-  end_full_file($command) if length $buffer > $room;
+  write_file($command, 'kept', $at, $before) or return end_file($command);
+  write_file($command, 'direct', $at + $before, $pages) or return end_file($command);
+  write_file($command, 'kept', $at + $before + $pages, $length - $before - $pages) or return end_file($command);
+  end_full_file($command) if $read > $room;
+}
+
+# False when it did not take all of it.
+sub write_file {
+  my ($command, $how, $at, $length) = @_;
+  return 1 if $length == 0;
+  sysseek $command->{$how}, $command->{kept_bytes}, 0;
+  my $written = syswrite $command->{$how}, $buffer, $length, $at;
+  $command->{kept_bytes} += $written // 0;
+  return defined $written && $written == $length;
 }
 
 sub begin_file {
@@ -200,10 +227,13 @@ sub begin_file {
   $command->{held} = '';
   return end_file($command) if !defined $written;
   $command->{kept_bytes} = $written;
+  # A folder in memory, where there is no disk, knows no such thing.
+  $command->{direct} = undef if !sysopen($command->{direct}, $command->{file}, O_WRONLY | $O_DIRECT);
 }
 
 sub end_full_file {
   my ($command) = @_;
+  sysseek $command->{kept}, $command->{kept_bytes}, 0 if $command->{kept};
   syswrite $command->{kept}, "\n[bulkhead: what follows the first $kept_file bytes is not kept]\n" if $command->{kept};
   end_file($command);
 }
@@ -211,8 +241,10 @@ sub end_full_file {
 # Nothing more goes into it.
 sub end_file {
   my ($command) = @_;
-  close $command->{kept} if $command->{kept};
-  $command->{kept} = undef;
+  for my $how ('kept', 'direct') {
+    close $command->{$how} if $command->{$how};
+    $command->{$how} = undef;
+  }
   $command->{file} = undef;
 }
 

@@ -11,7 +11,7 @@
  */
 import { chmod, chown, copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { removeCgroup, slotCgroup } from './cgroups.ts'
+import { favourSlot, removeCgroup, slotCgroup } from './cgroups.ts'
 import { type Disk, scratchDir } from './disk.ts'
 import { Holder } from './holder.ts'
 import { KeptFiles } from './kept-files.ts'
@@ -41,12 +41,15 @@ export type Slot = {
   trusts: boolean
 }
 
+type Making = { id: string; slot: Promise<Slot> }
+
 export class Slots {
   readonly #disk: Disk
   readonly #nets: NetBridge
-  readonly #spare: Promise<Slot>[] = []
+  readonly #spare: Making[] = []
   readonly #bases = { passwd: '', group: '' }
   #next = 1
+  #refill: NodeJS.Timeout | undefined
 
   constructor(disk: Disk, nets: NetBridge) {
     this.#disk = disk
@@ -55,19 +58,32 @@ export class Slots {
 
   /** Makes slots until there are as many as are kept ready. Rejects when one cannot be made. */
   async fill(): Promise<void> {
-    while (this.#spare.length < spareSlots) this.#spare.push(this.#make())
-    await Promise.all(this.#spare)
+    while (this.#spare.length < spareSlots) {
+      const making = this.#make()
+      this.#spare.push(making)
+      // One after the other: the first is there sooner.
+      await making.slot.catch((error: unknown) => {
+        const at = this.#spare.indexOf(making)
+        if (at >= 0) this.#spare.splice(at, 1)
+        throw error
+      })
+    }
+    await Promise.all(this.#spare.map(({ slot }) => slot))
   }
 
   /** Whether all that are kept ready are whole. */
   async complete(): Promise<boolean> {
-    return (await Promise.all(this.#spare)).every(({ net }) => net !== null)
+    return (await Promise.all(this.#spare.map(({ slot }) => slot))).every(({ net }) => net !== null)
   }
 
   /** A slot as the session of this name and user. */
   async take(name: string, uid: number): Promise<Slot> {
-    const slot = await (this.#spare.shift() ?? this.#make())
-    setTimeout(() => void this.fill().catch(() => this.#spare.splice(0)), refillMs).unref()
+    const making = this.#spare.shift() ?? this.#make()
+    favourSlot(making.id)
+    const slot = await making.slot
+    favourSlot(making.id)
+    clearTimeout(this.#refill)
+    this.#refill = setTimeout(() => void this.fill().catch(() => {}), refillMs).unref()
     try {
       const home = join(slot.dir, 'sessions', name)
       await mkdir(home, { mode: 0o700 })
@@ -100,8 +116,12 @@ export class Slots {
     for (const dir of [slot.dir, join(filesDir, slot.id), slot.sockets]) await rm(dir, { recursive: true, force: true }).catch(() => {})
   }
 
-  async #make(): Promise<Slot> {
+  #make(): Making {
     const id = `s${this.#next++}`
+    return { id, slot: this.#build(id) }
+  }
+
+  async #build(id: string): Promise<Slot> {
     const dir = join(scratchDir, 'slots', id)
     const sockets = join(socketsDir, id)
     const cgroup = await slotCgroup(id)

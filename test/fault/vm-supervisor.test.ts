@@ -1,6 +1,6 @@
 /** One real VM for most of the file: the supervisor in its own process, under its own permissions, killed and hindered in every way. */
 import { execFile } from 'node:child_process'
-import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -133,6 +133,10 @@ describe('the workspace VM', () => {
     expect(
       (await exec(`seq 1 200000 | cmp - ${long.outputFile} && echo same; rm -f ${long.outputFile}; ls ${long.outputFile}`)).stdout,
     ).toBe(`same\n${long.outputFile}\n`)
+    // Pieces that begin and end anywhere in a page, small and large ones.
+    const sizes = [1, 4_095, 700_001, 4_097, 2_000_003, 65_536, 3_000_000]
+    const uneven = await exec(`head -c 3000000 /dev/urandom > u; for n in ${sizes.join(' ')}; do head -c $n u; done | tee sent`)
+    expect((await exec(`cmp sent ${uneven.outputFile} && stat -c %s sent; rm sent u`)).stdout).toBe(`${sizes.reduce((a, b) => a + b)}\n`)
   })
 
   it('a terminal: its size, job control, Ctrl-C, its exit code', async () => {
@@ -329,6 +333,11 @@ describe('a saved memory that does not work', () => {
     onTestFinished(() => rm(images, { recursive: true, force: true }))
     const { name } = (await status().catch(() => null))?.image ?? { name: await newest(imageDir) }
     await promisify(execFile)('cp', ['-a', '--link', join(imageDir, name), join(images, name)])
+    // Their dates tell which was used last: linked, other machines of this user would change them.
+    for (const manifest of await manifests(join(images, name, 'snapshots'))) {
+      await copyFile(manifest, `${manifest}.new`)
+      await rename(`${manifest}.new`, manifest)
+    }
     const own = await another({ imageDir: images })
     await own.exec('true')
     await own.kernel.test.request('vm', 'stop', {})
@@ -350,6 +359,9 @@ describe('a saved memory that does not work', () => {
 })
 
 /** Images, and what is saved of one, note their last use. */
+const manifests = async (folder: string): Promise<string[]> =>
+  (await readdir(folder)).filter((name) => /^[0-9a-f]{24}$/.test(name)).map((name) => join(folder, name, 'manifest.json'))
+
 async function newest(folder: string): Promise<string> {
   const names = (await readdir(folder)).filter((name) => /^[0-9a-f]{24}$/.test(name))
   const times = await Promise.all(names.map(async (name) => ({ name, used: (await stat(join(folder, name, 'manifest.json'))).mtimeMs })))
