@@ -1,5 +1,7 @@
 /** What a member keeps, on disk and in a keyring: what each holds, and that egress opens what the command wrote. */
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -27,7 +29,11 @@ beforeEach(() => {
   places = { home: join(dir, 'home'), runtimeDir: join(dir, 'run'), imageDir: dir, socket: join(dir, 'run', 's') }
   makePlaces(places)
 })
-afterEach(() => rmSync(dir, { recursive: true, force: true }))
+const ending: (() => Promise<void>)[] = []
+afterEach(async () => {
+  for (const end of ending.splice(0)) await end()
+  rmSync(dir, { recursive: true, force: true })
+})
 
 const off = { BULKHEAD_KEYRING: 'off' }
 const egressDir = () => join(places.home, 'egress')
@@ -80,6 +86,39 @@ test.runIf(process.platform === 'linux')('with one: the key is there, the daemon
   const locked = await readVault(egressDir(), null)
   expect(locked.problem).toContain('api.example')
   expect(locked.keyring.obstacle(target, { seen: true, secure: true })).toMatchObject({ rule: 'secret-locked' })
+})
+
+/** The keyring of GNOME on a bus of its own, unlocked, in a home that is thrown away. It ends with its standard input. */
+async function desktop(): Promise<NodeJS.ProcessEnv> {
+  const [home, runtime] = ['desktop', 'desktop-run'].map((name) => join(dir, name)) as [string, string]
+  for (const path of [home, runtime]) mkdirSync(path, { mode: 0o700 })
+  const env = { PATH: process.env['PATH'], HOME: home, XDG_RUNTIME_DIR: runtime }
+  const serve = 'printf made-up | gnome-keyring-daemon --unlock --components=secrets >&2; echo "$DBUS_SESSION_BUS_ADDRESS"; exec cat'
+  const session = spawn(programs.bus, ['--', 'sh', '-c', serve], { env, stdio: ['pipe', 'pipe', 'ignore'] })
+  ending.push(async () => {
+    session.stdin.end()
+    if (session.exitCode === null) await once(session, 'exit')
+  })
+  const [line] = (await once(session.stdout, 'data')) as [Buffer]
+  return { ...env, DBUS_SESSION_BUS_ADDRESS: String(line).trim() }
+}
+const programs = { bus: '/usr/bin/dbus-run-session', keyring: '/usr/bin/gnome-keyring-daemon', client: '/usr/bin/secret-tool' }
+const hasDesktop = Object.values(programs).every((path) => existsSync(path))
+
+test.runIf(hasDesktop)('with the keyring of a GNOME desktop: the key is there, under its home, and found again', async () => {
+  const env = await desktop()
+  expect(await keepSecret(places, env, owner, value)).toContain('libsecret')
+  expect(readdirSync(egressDir())).toEqual(['vault.json'])
+  const key = await vaultKeyFor(places, env)
+  expect(key).toHaveLength(44)
+  expect(await opened(key)).toBe(value)
+  await keepSecret(places, env, { ...owner, name: 'second', port: 8443 }, `${value}2`)
+  expect(await vaultKeyFor(places, env)).toBe(key)
+  // Another home has a key of its own.
+  const other = { ...places, home: join(dir, 'other'), runtimeDir: join(dir, 'other-run') }
+  makePlaces(other)
+  await keepSecret(other, env, owner, value)
+  expect(await vaultKeyFor(other, env)).not.toBe(key)
 })
 
 test.runIf(process.platform === 'linux')('a keyring that does not answer is done without', async () => {

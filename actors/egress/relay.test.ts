@@ -2,11 +2,13 @@
 import { once } from 'node:events'
 import net, { type AddressInfo, type Socket } from 'node:net'
 import { type Duplex, duplexPair } from 'node:stream'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { type Fault, isFault } from '../../kernel/index.ts'
 import { createPolicyHolder } from './access.ts'
+import { createAuthority } from './authority.ts'
 import { createDecisionLog } from './decision-log.ts'
 import type { Web } from './dial.ts'
+import { limits } from './limits.ts'
 import { relay } from './relay.ts'
 import { accessTo, inputsWith } from './testing/access.ts'
 import { clientHello } from './testing/client-hello.ts'
@@ -198,6 +200,50 @@ describe('cut', () => {
     }
     // Each side of each is gone.
     await expect.poll(() => sockets.every(({ destroyed, readableEnded }) => destroyed || readableEnded)).toBe(true)
+  })
+})
+
+describe('a client that dawdles', () => {
+  afterEach(() => void vi.useRealTimers())
+  // Only this process's own timers: sockets go on as they do.
+  const hurried = () => vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+
+  test('over what it says to a proxy is ended in time, however often it says a little', async () => {
+    hurried()
+    const { near, ended } = await open(1, { to: null })
+    const pieces = Array.from('CONNECT a.example:44')
+    for (const letter of pieces) {
+      near.write(letter)
+      vi.advanceTimersByTime(limits.tunnelFirstMs / pieces.length - 1)
+    }
+    expect(near.destroyed).toBe(false)
+    vi.advanceTimersByTime(pieces.length)
+    expect(await fails(ended)).toMatchObject({ code: 'cancelled' })
+  })
+
+  test('over what has to be read before anything goes on is ended in time, and the host heard nothing', async () => {
+    let heard = 0
+    const { port } = await host((socket) => void socket.on('data', (bytes) => (heard += bytes.length)))
+    const [near, far] = duplexPair({ allowHalfOpen: true })
+    closing.push(() => near.destroy())
+    near.on('error', () => undefined)
+    const access = await accessTo(['a.example'], {
+      member: { mode: 'list', allow: [], deny: [], requests: [{ host: 'a.example', methods: ['GET'], path: '/**' }] },
+    })
+    hurried()
+    const stands = Promise.withResolvers<void>()
+    const options = { web, access, signal: new AbortController().signal, authority: createAuthority(), opened: () => stands.resolve() }
+    const ended = relay(far, { host: 'a.example', port }, options)
+    await stands.promise
+    const hello = clientHello({ names: ['a.example'] })
+    const pieces = Array.from(hello.subarray(0, 20), (byte) => Buffer.from([byte]))
+    for (const piece of pieces) {
+      near.write(piece)
+      vi.advanceTimersByTime(limits.tunnelFirstMs / pieces.length - 1)
+    }
+    vi.advanceTimersByTime(pieces.length)
+    expect(await fails(ended)).toMatchObject({ code: 'fetch-failed', rule: 'first-bytes' })
+    expect(heard).toBe(0)
   })
 })
 
