@@ -9,10 +9,10 @@ import { neverAsked, type Results, type Tables } from './tables.ts'
 
 const firstRoom = 64
 /**
- * States remembered: 64 KiB of pairs, which the nearest caches hold. Steps that do not depend on one another lead to one state along many ways that lie
+ * States remembered: 128 KiB of pairs, which the near caches hold. Steps that do not depend on one another lead to one state along many ways that lie
  * close together in a search, so that three of four successors are found here and the table, which no cache holds, is not looked at.
  */
-const recentBits = 13
+const recentBits = 14
 
 export class Sweep {
   /** Successors found for the last state: outcome, hash, and words from `room * k`. */

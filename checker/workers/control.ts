@@ -29,8 +29,8 @@ const own = 7
 
 /** States whose places a worker takes for itself at once. */
 export const chunkStates = 512
-/** States of a level that a worker takes at once: few, so that all come to its end together. */
-const grain = 64
+/** States of a level that a worker takes at once: few, so that all come to its end together; neighbours, because they lead to the same states. */
+const grain = 128
 const grains = chunkStates / grain
 
 /** A lock is held, and the others are late, for microseconds mostly, which is less than it takes to be woken. */
@@ -123,8 +123,9 @@ export class Control {
     Atomics.store(this.numbers, at.wanted, 1)
   }
 
+  /** Asked before each state; who sees it late takes one more. */
   isWanted(): boolean {
-    return Atomics.load(this.numbers, at.wanted) !== 0
+    return this.numbers[at.wanted] !== 0
   }
 
   /** Said alone, and seen by all until they meet again. */

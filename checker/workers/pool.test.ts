@@ -92,3 +92,13 @@ test('a model that is not there is an error, and the workers go on to the next',
   const { states } = await pool(2).check({ module: here('../published/classics.ts'), name: 'dieHard' })
   expect(states).toBe(16)
 })
+
+test.each([
+  ['throws', 'the rule fails'],
+  ['exits', 'ended by itself, with code 7'],
+])('a worker that %s ends the search for all, and the next one has all its workers', async (how, message) => {
+  const reference = { module: here('../testing/failing.ts'), name: 'failing', args: [how] }
+  await expect(pool(3).check(reference, { firstStates })).rejects.toThrow(message)
+  const { states } = await pool(3).check({ module: here('../published/two-phase.ts'), name: 'twoPhase', args: [5] }, { firstStates })
+  expect(states).toBe(8_832)
+})

@@ -2,9 +2,10 @@
  * The set of states that all workers of a search add to at once, in memory that they share. As exact as a set of one search (arena.ts): two
  * states are one only if every bit is equal.
  *
- * A slot of the table is claimed by one atomic exchange, filled, and then published; who finds it claimed waits for that moment. Places of
- * states are handed out by chunks, so that workers do not write to one line of memory. Packing anew and growing is done by all together
- * while they meet (control.ts), each its part.
+ * A state is written down first; one atomic exchange then puts its index into an empty slot of the table, and nobody waits for anybody. What
+ * a slot holds besides its index comes after that, by plain writes that others may see late or in part: it is made so that what is not there
+ * yet is 0, and whoever sees a 0 asks for the index and looks at the state itself. Places of states are handed out by chunks, so that workers
+ * do not write to one line of memory. Packing anew and growing is done by all together while they meet (control.ts), each its part.
  */
 import { layoutOf } from '../layout.ts'
 import { inlined, StateSet } from '../state-set.ts'
@@ -17,12 +18,10 @@ const firstSlots = 1 << 16
 /** A table this large is outside the nearest caches whatever one does: smaller ones grow in larger strides. */
 const smallTable = 1 << 18
 const fullest = 0.7
-/** A slot that somebody is filling. */
-const claimed = -1
+/** Words are kept in slots with these bits turned, because words are often 0. One that is 0 then is asked for as if it were not there. */
+const turned = 0x5a5a5a5a
 /** Room kept for what workers add on their way to a meeting: the successors of the state in hand, and the rest of a chunk. */
 const reserve = 1 << 13
-/** Looks at a claimed slot before it is asked whether who claimed it failed. */
-const looksBeforeAsking = 1 << 16
 
 export function statesMemory(maxBytes: number): StatesMemory {
   const memory = (): SharedArrayBuffer =>
@@ -35,7 +34,7 @@ export class SharedStates extends StateSet {
   parents: Int32Array = new Int32Array(0)
   /** States that this worker added. */
   count = 0
-  /** Up to two words: the words and 1 + index. More: the hash and 1 + index. 0: empty. */
+  /** Up to two words: the words, turned, and 1 + index. More: the hash, made odd, and 1 + index. */
   #slots: Int32Array = new Int32Array(0)
   #last = 0
   #shift = 0
@@ -181,15 +180,16 @@ export class SharedStates extends StateSet {
       let at = hash >>> shift
       if (width > inlined) {
         while (Atomics.compareExchange(slots, 2 * at + 1, 0, state + 1) !== 0) at = (at + 1) & last
-        slots[2 * at] = hash
+        slots[2 * at] = hash | 1
         continue
       }
       while (Atomics.compareExchange(slots, 3 * at + 2, 0, state + 1) !== 0) at = (at + 1) & last
-      slots[3 * at] = words[state * width] as number
-      slots[3 * at + 1] = width === 2 ? (words[2 * state + 1] as number) : 0
+      slots[3 * at] = (words[state * width] as number) ^ turned
+      slots[3 * at + 1] = (width === 2 ? (words[2 * state + 1] as number) : 0) ^ turned
     }
   }
 
+  /** The index of a new state; -1, and no index, for a known one. */
   addAt(packed: Int32Array, from: number, hash: number, parent: number): number {
     const { width } = this
     if (width > inlined) return this.#addWide(packed, from, hash, parent)
@@ -203,72 +203,79 @@ export class SharedStates extends StateSet {
   #addPair(first: number, second: number, hash: number, parent: number): number {
     const slots = this.#slots
     const last = this.#last
+    const one = first ^ turned
+    const two = second ^ turned
     let at = hash >>> this.#shift
     for (;;) {
       const place = 3 * at
-      let found = Atomics.load(slots, place + 2)
-      if (found === 0) {
-        found = Atomics.compareExchange(slots, place + 2, 0, claimed)
+      const other = slots[place] as number
+      const then = slots[place + 1] as number
+      if (other !== 0 && then !== 0) {
+        if (other === one && then === two) return -1
+      } else {
+        let found = slots[place + 2] as number
         if (found === 0) {
-          slots[place] = first
-          slots[place + 1] = second
           const index = this.#place(parent)
           if (this.width === 1) this.words[index] = first
           else {
             this.words[2 * index] = first
             this.words[2 * index + 1] = second
           }
-          Atomics.store(slots, place + 2, index + 1)
-          return index
-        }
+          found = Atomics.compareExchange(slots, place + 2, 0, index + 1)
+          if (found === 0) {
+            slots[place] = one
+            slots[place + 1] = two
+            return this.#kept()
+          }
+        } else found = Atomics.load(slots, place + 2)
+        if (this.#isPair(found - 1, first, second)) return -1
       }
-      if (found === claimed) found = this.#published(place + 2)
-      if (slots[place] === first && slots[place + 1] === second) return -found
       at = (at + 1) & last
     }
+  }
+
+  #isPair(state: number, first: number, second: number): boolean {
+    if (this.width === 1) return this.words[state] === first
+    return this.words[2 * state] === first && this.words[2 * state + 1] === second
   }
 
   #addWide(packed: Int32Array, from: number, hash: number, parent: number): number {
     const { width } = this
     const slots = this.#slots
     const last = this.#last
+    const one = hash | 1
     let at = hash >>> this.#shift
     for (;;) {
       const place = 2 * at
-      let found = Atomics.load(slots, place + 1)
-      if (found === 0) {
-        found = Atomics.compareExchange(slots, place + 1, 0, claimed)
+      const other = slots[place] as number
+      if (other === 0 || other === one) {
+        let found = Atomics.load(slots, place + 1)
         if (found === 0) {
-          slots[place] = hash
           const index = this.#place(parent)
           const base = index * width
           for (let i = 0; i < width; i++) this.words[base + i] = packed[from + i] as number
-          Atomics.store(slots, place + 1, index + 1)
-          return index
+          found = Atomics.compareExchange(slots, place + 1, 0, index + 1)
+          if (found === 0) {
+            slots[place] = one
+            return this.#kept()
+          }
         }
+        if (this.equals(found - 1, packed, from)) return -1
       }
-      if (found === claimed) found = this.#published(place + 1)
-      if (slots[place] === hash && this.equals(found - 1, packed, from)) return -found
       at = (at + 1) & last
     }
   }
 
-  /** What a slot holds once who claimed it has filled it. */
-  #published(place: number): number {
-    for (let looks = 1; ; looks++) {
-      const found = Atomics.load(this.#slots, place)
-      if (found !== claimed) return found
-      if (looks % looksBeforeAsking === 0) this.#control.heed()
-    }
-  }
-
-  /** A place for a new state. */
+  /** A place for a new state, which it has once it is kept. */
   #place(parent: number): number {
     if (this.#next === this.#end) this.#takeChunk()
-    const index = this.#next++
-    this.parents[index] = parent
+    this.parents[this.#next] = parent
+    return this.#next
+  }
+
+  #kept(): number {
     this.count++
-    return index
+    return this.#next++
   }
 
   #takeChunk(): void {
