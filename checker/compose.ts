@@ -256,6 +256,7 @@ function memberRule(composition: Composition, member: Member): Rule {
           composition.group(member, move.source, move.certain),
           move.gaveUp && ((outbox) => outbox.withdraw(move.gaveUp as NonNullable<Move['gaveUp']>)),
         )
+        if (move.extra && changesNothing(outcome, id as number)) continue
         if (plain) known[index] = outcome
         outcomes.push(outcome)
       }
@@ -302,14 +303,11 @@ function memberRule(composition: Composition, member: Member): Rule {
   }
 
   function isIdle(outcome: Outcome, id: number, stays: boolean): boolean {
-    return (
-      stays &&
-      outcome.writes.length === 2 &&
-      outcome.writes[1] === id &&
-      outcome.operations.length === 0 &&
-      !outcome.problem &&
-      outcome.info.ignored === true
-    )
+    return stays && outcome.info.ignored === true && changesNothing(outcome, id)
+  }
+
+  function changesNothing({ writes, operations, problem }: Outcome, id: number): boolean {
+    return writes.length === 2 && writes[1] === id && operations.length === 0 && !problem
   }
 }
 
