@@ -3,6 +3,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { check } from '../explore.ts'
 import { subjects } from '../subjects.ts'
 import { brokenTwoPhase } from '../testing/broken-two-phase.ts'
+import { failing } from '../testing/failing.ts'
 import { modelOf, vectors } from '../published/vectors.ts'
 import { Pool } from './pool.ts'
 import type { Reference } from './reference.ts'
@@ -95,7 +96,8 @@ test('a model that is not there is an error, and the workers go on to the next',
 test.each([
   ['throws', 'the rule fails'],
   ['exits', 'ended by itself, with code 7'],
-])('a worker that %s ends the search for all, and the next one has all its workers', async (how, message) => {
+] as const)('a worker that %s ends the search for all, and the next one has all its workers', async (how, message) => {
+  expect(check(failing(how), { maxStates: 200 })).toMatchObject({ stopped: 'states', violations: [] })
   const reference = { module: here('../testing/failing.ts'), name: 'failing', args: [how] }
   await expect(pool(3).check(reference, { firstStates })).rejects.toThrow(message)
   const { states } = await pool(3).check({ module: here('../published/two-phase.ts'), name: 'twoPhase', args: [5] }, { firstStates })

@@ -79,28 +79,28 @@ export class Pool {
     return resultOf(product, { memory, control, limits: bounds }, parts, performance.now() - started)
   }
 
-  async #partOf(thread: Worker, control: Control, task: ToThread): Promise<Part> {
+  async #partOf(port: Worker, control: Control, task: ToThread): Promise<Part> {
     return new Promise((resolve, reject) => {
       let why: Error | null = null
       const onMessage = (message: FromThread): void => {
-        thread.off('error', onError)
-        thread.off('exit', onExit)
+        port.off('error', onError)
+        port.off('exit', onExit)
         if (message.did === 'part') resolve(message.part)
         else reject(message.echo ? new OtherFailed() : new Error(message.message))
       }
       const onError = (error: Error): void => void (why = error)
       // A thread that is no more says nothing to the others, and takes no part in the next search.
       const onExit = (code: number): void => {
-        thread.off('message', onMessage)
-        thread.off('error', onError)
+        port.off('message', onMessage)
+        port.off('error', onError)
         control.fail()
         this.#threads[task.me] = this.#start()
         reject(why ?? new Error(`A worker of the search ended by itself, with code ${code}.`))
       }
-      thread.once('message', onMessage)
-      thread.once('error', onError)
-      thread.once('exit', onExit)
-      thread.postMessage(task)
+      port.once('message', onMessage)
+      port.once('error', onError)
+      port.once('exit', onExit)
+      port.postMessage(task)
     })
   }
 }

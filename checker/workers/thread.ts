@@ -11,7 +11,7 @@ export type ToThread = { reference: Reference; memory: SharedMemory; workers: nu
 export type FromThread = { did: 'part'; part: Part } | { did: 'failed'; message: string; echo: boolean }
 
 parentPort?.on('message', ({ reference, memory, workers, me, limits }: ToThread) => {
-  const say = (message: FromThread): void => parentPort?.postMessage(message)
+  const say = (message: FromThread): void => parentPort?.postMessage(message, [])
   loadReference(reference)
     .then((model) => {
       say({ did: 'part', part: searchPart(createTables(productOf(model)), memory, workers, me, limits) })
