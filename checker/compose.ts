@@ -57,6 +57,9 @@ const capabilitiesAt = 0
 const faultsAt = 1
 const firstMember = 2
 
+/** The property that `takes` of a model stands for. */
+const taking = 'every message is taken'
+
 type FaultState = { crashes: number; revoked: readonly string[] }
 
 export function compose(system: SystemModel, options: ComposeOptions = {}): Product {
@@ -203,7 +206,8 @@ function memberRule(composition: Composition, member: Member): Rule {
       more?.(outbox)
       if (!handled) outbox.ignored(move.event)
     }
-    const broken = problem ?? brokenStep(model.steps, move, next, out)
+    const untaken = !handled && 'from' in move.event && model.takes?.(move.before) === true
+    const broken = problem ?? (untaken ? { kind: 'steps' as const, property: taking } : brokenStep(model.steps, move, next, out))
     const writes = [member.component, composition.keep(member, outbox.local)]
     if (outbox.state !== state) writes.push(capabilitiesAt, outbox.state)
     const outcome: Outcome = {
@@ -449,7 +453,7 @@ function propertiesOf(system: SystemModel, members: ReadonlyMap<string, Member>)
       for (const [name, { from, to }] of Object.entries(model.leadsTo ?? {}))
         temporal.push({ name, kind: 'leadsTo', from: ask(from), to: ask(to) })
     }
-    stepProperties.push(...Object.keys(model.steps ?? {}))
+    stepProperties.push(...Object.keys(model.steps ?? {}), ...(model.takes ? [named(taking)] : []))
   }
   const lifted = (holds: (view: SystemView) => boolean) => (states: States) => holds(first.point(states))
   const transitions = Object.entries(system.steps ?? {}).map(([name, holds]) => ({

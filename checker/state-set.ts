@@ -76,14 +76,15 @@ export abstract class StateSet implements Layout {
   protected layOut(bits: Int32Array, layout: number): (words: Int32Array, count: number, into: Int32Array) => void {
     const before = { word: this.word, shift: this.shift, bits: this.#bits }
     const { width: widthBefore } = this
-    const { word, shift, mask, width } = layoutOf(bits)
+    const next = layoutOf(bits)
+    const { width } = next
     this.#bits = bits
-    this.word = word
-    this.shift = shift
-    this.mask = mask
+    this.word = next.word
+    this.shift = next.shift
+    this.mask = next.mask
     this.width = width
     this.layout = layout
-    const runs = runsBetween(before, { word, shift, bits })
+    const runs = runsBetween(before, { word: next.word, shift: next.shift, bits })
     return (words, count, packed) => {
       for (let i = 0; i < runs.length; i += 5) {
         let from = runs[i] as number
