@@ -4,9 +4,16 @@ import type { Limits } from '../kernel/index.ts'
 import { oneLine, printable } from './printable.ts'
 import { duration } from './style.ts'
 
+function memoryText({ heldMiB, maxMiB, watched, wallMiB, why }: NonNullable<InspectReport['actors'][number]['memory']>): string {
+  const held = heldMiB === null ? '' : `${heldMiB} MiB held, `
+  if (!watched) return `${held}without a bound: ${why}`
+  return `${held}ended above ${maxMiB} MiB; ${wallMiB === null ? `no limit of the system besides: ${why}` : `the system's limit on private memory: ${wallMiB} MiB`}`
+}
+
 export function inspectText({ actors, kinds, messageLog, deadLetters }: InspectReport, now: number = Date.now()): string {
   const parts = actors.map((actor) => {
-    const { id, purpose, placement, state, pid, startedAt, restarts, lastExit, mailbox, permissions, jail, facts, capabilities } = actor
+    const { id, purpose, placement, state, pid, startedAt, restarts, lastExit, mailbox, permissions, jail, memory, facts, capabilities } =
+      actor
     const age = startedAt === null ? '' : `, up ${duration(now - startedAt)}`
     const lines = [
       `${id}  ${state}, ${placement}${pid === null ? '' : ` ${pid}`}${age}, ${restarts} restart${restarts === 1 ? '' : 's'}, mailbox ${mailbox.waiting}/${mailbox.limit}`,
@@ -15,6 +22,7 @@ export function inspectText({ actors, kinds, messageLog, deadLetters }: InspectR
       `  may: ${permissionText(permissions)}`,
       ...deniedText(facts),
       ...(jail ? [`  jail: ${jail.ok ? 'bwrap, with namespaces of its own' : `none, ${jail.why}`}`] : []),
+      ...(memory ? [`  memory: ${memoryText(memory)}`] : []),
       ...Object.entries(permissions.reasons).map(([name, reason]) => `    ${name}: ${reason}`),
       ...(capabilities.length > 0 ? ['  holds:'] : []),
       ...capabilities.map(({ slot, name, target, limits, usesLeft, budget, reason, by, revoked }) => {

@@ -114,14 +114,20 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
     let failure: string | null = null
     try {
       if (snapshot === null) throw new Error('not started')
-      const step = stepper.step(snapshot, event)
-      if (options.freeze) deepFreeze(step.snapshot.context)
-      if (step.commands.length > 0) {
-        commands = step.commands
-        out = translated(commands, trace)
+      const next = stepper.stepQuietly(snapshot, event)
+      if (next === null) {
+        const step = stepper.step(snapshot, event)
+        if (step.commands.length > 0) {
+          commands = step.commands
+          out = translated(commands, trace)
+        }
+        if (options.freeze) deepFreeze(step.snapshot.context)
+        snapshot = step.snapshot
+        if (!step.handled && typeof request === 'number') out = refusedNow(request, event, out)
+      } else {
+        if (options.freeze) deepFreeze(next.context)
+        snapshot = next
       }
-      snapshot = step.snapshot
-      if (!step.handled && typeof request === 'number') out = refusedNow(request, event, out)
     } catch (error) {
       commands = nothingWanted
       failure = error instanceof Error ? error.message : String(error)

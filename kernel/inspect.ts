@@ -2,6 +2,7 @@
 import type { Budget } from './capabilities.ts'
 import type { Kernel } from './kernel.ts'
 import type { Live } from './lifecycle.ts'
+import { type MemoryBound, residentMiB } from './memory.ts'
 import type { Limits } from './types.ts'
 
 export type InspectReport = {
@@ -25,6 +26,8 @@ export type InspectReport = {
     }
     /** The operating system's jail around its process: there as its process found it, or not and why; null: it has no process. */
     jail: { ok: boolean; why: string | null } | null
+    /** What its process holds in memory and may hold, and who sees to that; null: it has no process. */
+    memory: (MemoryBound & { heldMiB: number | null }) | null
     /** What the actor's own process could do when it tried, after lock-down. Empty for inline actors. */
     facts: Readonly<Record<string, boolean>>
     capabilities: {
@@ -79,6 +82,7 @@ export function inspect(kernel: Kernel): InspectReport {
       mailbox: { waiting: live.queue.length, unacknowledged: live.outstanding.size, limit: manifest.mailbox ?? 1024 },
       permissions: { fsRead, fsWrite, net, childProcess, wasi, reasons: manifest.permissionReasons },
       jail: jailOf(live),
+      memory: live.port?.memory && live.port.pid ? { ...live.port.memory, heldMiB: residentMiB(live.port.pid) } : null,
       facts: live.facts,
       capabilities: [...(tables.clists.get(live.id) ?? [])].flatMap(([slot, { cap: id, name }]) => {
         const cap = tables.caps.get(id)

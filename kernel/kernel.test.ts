@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { afterEach, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { fault } from './errors.ts'
+import { inspect } from './inspect.ts'
 import { findJail } from './jail.ts'
 import type { ActorEntry } from './placement.ts'
 import { actor as probe } from './testing/probe/index.ts'
@@ -172,13 +173,35 @@ describe('process placement only', () => {
 
   test('an actor that takes more memory than it may have is ended for it and started anew', async () => {
     const { test: from, kernel } = await start('process')
-    expect(await refusal(from.request('probe', 'hoard', {}))).toMatchObject({
+    expect(await refusal(from.request('probe', 'hoard', { outside: false }))).toMatchObject({
       code: 'actor-down',
       // How V8's abort ends process 1 of a namespace, which heeds no signal of its own, is the processor's choice.
       cause: expect.stringMatching(/^ended by SIG(ABRT|SEGV|TRAP|ILL)$/),
     })
     expect((await from.request('probe', 'echo', { text: 'after' })).body).toMatchObject({ count: 1 })
     expect(kernel.actors.get('probe')?.incarnation).toBe(2)
+  })
+
+  test('one that takes it outside the heap is ended by whoever looks, who says so; others serve meanwhile, and it comes back', async () => {
+    const other = { ...entry, manifest: { ...entry.manifest, kind: 'other', grants: [] } }
+    running = await startTestKernel({
+      actors: [{ ...entry, manifest: { ...entry.manifest, grants: [], memoryMiB: 300 } }, other],
+      placement: 'process',
+    })
+    const { test: from, kernel } = running
+    const live = kernel.actors.get('probe')
+    const bound = inspect(kernel).actors.find(({ id }) => id === 'probe')?.memory
+    expect(bound).toMatchObject({ maxMiB: 300, watched: true, heldMiB: expect.any(Number) as number })
+    const ended = refusal(from.request('probe', 'hoard', { outside: true }))
+    expect((await from.request('other', 'echo', { text: 'meanwhile' })).body).toMatchObject({ count: 1 })
+    const { code, cause = '' } = await ended
+    expect([code, cause]).toEqual(['actor-down', expect.stringMatching(/^it held \d+ MiB of memory and may hold 300 MiB$/)])
+    const held = Number(/held (\d+)/.exec(cause)?.[1])
+    expect(held).toBeGreaterThan(300)
+    // Between two looks it got no further than the system lets it.
+    if (bound?.wallMiB) expect(held).toBeLessThan(bound.wallMiB)
+    expect((await from.request('probe', 'echo', { text: 'after' })).body).toMatchObject({ count: 1 })
+    expect([live?.incarnation, kernel.actors.get('other')?.incarnation]).toEqual([2, 1])
   })
 
   test('kill -9: the open request is answered actor-down, the actor is restarted and serves again with fresh state', async () => {

@@ -249,6 +249,7 @@ export function createKernel(options: KernelOptions) {
     if (live && waited.length === 0) {
       live.port?.send({ t: 'cancel', request: id })
       if (error.code === 'deadline' && onDemand.of(live.entry)) live.port?.kill()
+      else onDemand.givenUp(live)
     }
     request.answer({ error })
   }

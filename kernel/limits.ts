@@ -6,8 +6,14 @@ export const maxFrameBytes = 16 * 1024 * 1024
 /** Deepest nesting of a message. Tool inputs made by a model are shallow; 64 leaves room and stops stack abuse. */
 export const maxDepth = 64
 
-/** Deliveries an actor may have unacknowledged. Keeps a process busy across a hop without emptying the revocable queue into it. */
-export const deliveryWindow = 32
+/** Frames that leave in one write at most. A quarter of a delivery window: the actor takes some while the kernel sees to others, and back. */
+export const framesPerWrite = 16
+
+/**
+ * Deliveries an actor may have unacknowledged. Keeps a process busy across a hop without emptying the revocable queue into it: with 32 it and the
+ * kernel wait for one another, and more than 64 bring nothing.
+ */
+export const deliveryWindow = 64
 
 /** Messages that may wait for one actor when its manifest names no number. */
 export const defaultMailbox = 1024
@@ -39,6 +45,21 @@ export const backoffMs = { first: 250, last: 30_000 }
 
 /** V8 heap of a process actor, MiB: the Anthropic SDK with a long transcript stays far below. */
 export const actorHeapMiB = 256
+
+/**
+ * What a process actor may hold in memory in all, MiB, when its manifest does not say: its heap, some 100 for Node itself, and as much again for
+ * the Buffers of frames and files.
+ */
+export const actorMemoryMiB = 512
+
+/**
+ * How much further than what it may hold the system lets its private memory grow before the kernel has looked, MiB. Node asks for some 650 that it
+ * never touches (measured on x64); what is left is how far it gets meanwhile.
+ */
+export const memoryWallMiB = 1_024
+
+/** How often the kernel looks at what actors hold, ms. Looking costs some 20 µs each. */
+export const memoryLookMs = 500
 
 /** Half of an actor's young generation, MiB. Actors mostly wait; what loading them needed beyond this would stay theirs. */
 export const actorYoungMiB = 1

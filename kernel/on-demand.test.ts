@@ -21,8 +21,8 @@ async function start(placement: Placement, more: Partial<ActorEntry['manifest']>
   return {
     kernel,
     echo: async () => (await from.request('probe', 'echo', { text: 'x' })).body as { count: number },
-    ask: (kind: string, deadlineMs?: number) =>
-      from.request('probe', kind, {}, deadlineMs === undefined ? {} : { deadlineMs }).then(
+    ask: (kind: string, deadlineMs?: number, signal?: AbortSignal) =>
+      from.request('probe', kind, {}, { ...(deadlineMs === undefined ? {} : { deadlineMs }), ...(signal ? { signal } : {}) }).then(
         () => null,
         (error: Fault) => error.code,
       ),
@@ -65,6 +65,46 @@ describe.each(['inline', 'process'] as const)('%s placement', (placement) => {
     expect(await ask('never', 30)).toBe('deadline')
     await expect.poll(async () => (await echo()).count).toBe(1)
   })
+
+  test('one whose last request is given up ends: what nobody waits for might keep it busy', async () => {
+    const { ask, echo, lives } = await start(placement)
+    await echo()
+    const abort = new AbortController()
+    const asked = ask('never', undefined, abort.signal)
+    // It has come when a later one is answered.
+    expect((await echo()).count).toBe(3)
+    abort.abort()
+    expect(await asked).toBe('cancelled')
+    await expect.poll(lives).toBe(0)
+    expect((await echo()).count).toBe(1)
+  })
+
+  test('a request that is given up ends nobody else’s', async () => {
+    const { ask, echo, lives } = await start(placement)
+    const abort = new AbortController()
+    const other = ask('never', 60_000)
+    const asked = ask('never', undefined, abort.signal)
+    expect((await echo()).count).toBe(3)
+    abort.abort()
+    expect([await asked, await lives()]).toEqual(['cancelled', 1])
+    // In its first life still.
+    expect((await echo()).count).toBeGreaterThan(3)
+    await running?.stop()
+    expect(await other).toBe('actor-down')
+  })
+})
+
+test('one that hangs is ended when nobody waits for it any more', async () => {
+  const { ask, echo, lives } = await start('process')
+  await echo()
+  const abort = new AbortController()
+  const asked = ask('spin', undefined, abort.signal)
+  // By the kernel's next answer it has been handed over.
+  expect(await lives()).toBe(1)
+  abort.abort()
+  expect(await asked).toBe('cancelled')
+  await expect.poll(lives).toBe(0)
+  expect((await echo()).count).toBe(1)
 })
 
 test('one that cannot start is not tried again and again', async () => {

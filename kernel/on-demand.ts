@@ -48,6 +48,13 @@ export function createOnDemand<Item>({ supervisor, params, slots, asked }: Optio
       const gone = supervisor.actors.get(live.id) !== live
       return gone && of(live.entry) && live.startedAt > 0 ? live.queue.take(() => true) : []
     },
+    /**
+     * A request to it was given up. When nobody else waits it ends: what nobody wants any more may keep it busy for ever, and whoever comes
+     * next is as well served by its next life.
+     */
+    givenUp(live: Live<Item>): void {
+      if (of(live.entry) && !asked(live.id)) void supervisor.stop(live.id)
+    },
     /** From now on nothing is started again. */
     close(): void {
       closed = true

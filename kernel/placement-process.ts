@@ -14,6 +14,7 @@ import { codeCacheFor } from './code-cache.ts'
 import { frameOf } from './delivery.ts'
 import { jailOf } from './jail.ts'
 import { actorHeapMiB, actorYoungMiB } from './limits.ts'
+import { memoryBoundOf, walled, watchMemory } from './memory.ts'
 import type { Port, PortEvents, StartSpec } from './placement.ts'
 import type { Permissions } from './types.ts'
 import { createDecoder, createSender } from './wire.ts'
@@ -49,10 +50,16 @@ export async function startProcess(spec: StartSpec, events: PortEvents): Promise
   const jail = await jailOf(manifest, spec.params, { permissions: spec.permissions, code, cache })
   const jailed = 'command' in jail
   const infoFd = firstFd + inherited.length
+  const memory = memoryBoundOf(manifest, spec.permissions)
+  const [command, ...before] = [
+    ...walled(memory),
+    ...(jailed ? [jail.command, '--info-fd', String(infoFd), ...jail.args] : []),
+    process.execPath,
+  ]
   const child = spawn(
-    jailed ? jail.command : process.execPath,
+    command,
     [
-      ...(jailed ? ['--info-fd', String(infoFd), ...jail.args, process.execPath] : []),
+      ...before,
       ...permissionArgs(spec.permissions, [...code, hostFile]),
       ...(cache === null ? [] : [`--allow-fs-read=${cache}`, `--allow-fs-write=${cache}`]),
       '--disallow-code-generation-from-strings',
@@ -90,6 +97,8 @@ export async function startProcess(spec: StartSpec, events: PortEvents): Promise
     broken ??= why
     child.kill('SIGKILL')
   }
+  const over = (heldMiB: number) => kill(`it held ${heldMiB} MiB of memory and may hold ${memory.maxMiB} MiB`)
+  const unwatch = memory.watched ? watchMemory({ pid: () => pid, maxMiB: memory.maxMiB, over }) : () => {}
   const decode = createDecoder(events.frame)
   const send = createSender((bytes) => {
     if (!pipe.destroyed) pipe.write(bytes)
@@ -104,13 +113,20 @@ export async function startProcess(spec: StartSpec, events: PortEvents): Promise
   // The exit event tells the story; a broken pipe before it is the same story.
   pipe.on('error', () => {})
   for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', (text: string) => events.log(text.trimEnd()))
-  child.on('error', (error) => events.exit(`could not start: ${error.message}`, false))
-  child.on('exit', (status, signal) => events.exit(broken ?? endOf(status, signal, jailed), asked && status === 0))
+  child.on('error', (error) => {
+    unwatch()
+    events.exit(`could not start: ${error.message}`, false)
+  })
+  child.on('exit', (status, signal) => {
+    unwatch()
+    events.exit(broken ?? endOf(status, signal, jailed), asked && status === 0)
+  })
   return {
     get pid() {
       return pid
     },
     jail: jailed ? null : jail.why,
+    memory,
     fds,
     send(frame) {
       if (frame.t === 'stop') asked = true

@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net'
 import type { Delivery } from './delivery.ts'
 import type { ToActor } from './frames.ts'
+import type { MemoryBound } from './memory.ts'
 import type { Actor, Manifest, Permissions, Protocol } from './types.ts'
 
 /** What the kernel knows of an actor kind before it runs: data only, so that the kernel process loads none of its code. */
@@ -35,6 +36,8 @@ export type Port = {
   readonly pid: number | null
   /** Why there is no jail around its process; null: there is; absent: it has no process. */
   readonly jail?: string | null
+  /** What bounds the memory of its process; absent: it has no process. */
+  readonly memory?: MemoryBound
   /** Where inherited descriptors ended up in the actor. */
   readonly fds: Readonly<Record<string, number>>
   send(frame: ToActor): void

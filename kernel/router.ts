@@ -122,6 +122,13 @@ export function decide<To extends Target>(
   const known = held.wayOf(kind) as Way<To> | undefined
   if (known === undefined || known.cap.revoked || known.cap.changes || known.target.gone || delegations.length > 0)
     return decideAnew(world, held, kind, body, request, delegations)
+  const { target, schema } = known
+  if (target.queue.length >= target.mailbox || request || invalid(schema.body, body) !== null)
+    return decideSlowly(known, kind, body, request)
+  return known
+}
+
+function decideSlowly<To extends Target>(known: Way<To>, kind: string, body: unknown, request: boolean): Decision<To> {
   return unfit(known, kind, body) ?? crowded(known, request) ?? known
 }
 

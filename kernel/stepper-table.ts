@@ -7,7 +7,7 @@
  */
 import type { AnyStateMachine } from 'xstate'
 import { maxMicrosteps } from './limits.ts'
-import type { Command, Persisted, Snapshot, Step, Stepper } from './stepper.ts'
+import type { Command, Persisted, Step, Stepper } from './stepper.ts'
 import {
   entrySet,
   everyNode,
@@ -23,7 +23,19 @@ import {
   withoutConflicts,
 } from './stepper-graph.ts'
 import {
+  type Candidate,
+  type Choice,
+  type Configuration,
+  type Move,
+  none,
+  noSelector,
+  nothing,
+  type Selector,
+  TableSnapshot,
+} from './stepper-rows.ts'
+import {
   Args,
+  type Assign,
   assigned,
   assigning,
   commanded,
@@ -33,63 +45,10 @@ import {
   doneIn,
   type Event,
   Foreign,
-  type Guard,
   type Operation,
   paramsOf,
   shaped,
 } from './stepper-operations.ts'
-
-type Candidate = {
-  id: number
-  guard: Guard | null
-  source: Node
-  target: readonly Node[] | undefined
-  reenter: boolean
-  operations: readonly Operation[]
-  /** Itself, as the set of transitions it mostly is. */
-  alone: readonly Candidate[]
-}
-/** A candidate in a configuration, and what it does there when it is the only one; found out when it is first chosen. */
-type Choice = { candidate: Candidate; move: Move | null }
-/** Regions are asked first; without an answer from any of them, the first candidate whose guard holds. */
-type Selector = { regions: readonly Selector[]; choices: readonly Choice[] }
-/**
- * What a set of transitions does. `same`: the configuration does not change. `short`: it is all that a step does, because it raises nothing and
- * leads to where nothing happens by itself. `handles`: it changes something whatever its operations come to.
- */
-type Move = { operations: readonly Operation[]; next: Configuration; same: boolean; done: boolean; short: boolean; handles: boolean }
-
-type Configuration = {
-  nodes: readonly Node[]
-  history: History
-  value: unknown
-  on: Map<string, Selector>
-  /** The event type that was asked for last, and its selector: events come in runs. */
-  lastType: string | null
-  last: Selector
-  /** Per atomic state, innermost first. */
-  always: readonly (readonly Candidate[])[]
-  moves: Map<number | string, Move>
-}
-
-const noSelector: Selector = Object.freeze({ regions: [], choices: [] })
-const none: readonly Candidate[] = Object.freeze([])
-/** Frozen: whoever would add to it is told. */
-const nothing: Command[] = Object.freeze([]) as never
-
-class TableSnapshot implements Snapshot {
-  readonly at: Configuration
-  readonly context: Context
-  readonly status: Snapshot['status']
-  constructor(at: Configuration, context: Context, status: Snapshot['status']) {
-    this.at = at
-    this.context = context
-    this.status = status
-  }
-  get value(): unknown {
-    return this.at.value
-  }
-}
 
 /** Throws `Foreign` when the machine uses what the dialect lacks; it says what. */
 export function createTableStepper(machine: AnyStateMachine): Stepper {
@@ -183,8 +142,8 @@ export function createTableStepper(machine: AnyStateMachine): Stepper {
     const inner = at.nodes.filter((other) => other.parent === node).map((child) => select(child, at, type))
     const [first] = inner
     // A chain of single children is one list: the innermost that answers wins.
-    if (inner.length === 1 && first) return { regions: first.regions, choices: [...first.choices, ...own] }
-    return { regions: inner.filter(({ regions, choices }) => regions.length + choices.length > 0), choices: own }
+    if (inner.length === 1 && first) return { regions: first.regions, choices: [...first.choices, ...own], sure: null }
+    return { regions: inner.filter(({ regions, choices }) => regions.length + choices.length > 0), choices: own, sure: null }
   }
 
   function candidatesFor(node: Node, type: string): Candidate[] {
@@ -232,7 +191,8 @@ export function createTableStepper(machine: AnyStateMachine): Stepper {
     const short =
       !done && next.always.length === 0 && !operations.some((one) => one.do === 'raise' || one.do === 'enqueue' || one.do === 'finish')
     const handles = !same || operations.length > 0
-    const made: Move = { operations, next, same, done, short, handles }
+    const quiet = short && handles && operations.every((one) => one.do === 'assign')
+    const made: Move = { operations, next, same, done, short, quiet, handles }
     at.moves.set(key, made)
     return made
   }
@@ -252,9 +212,9 @@ export function createTableStepper(machine: AnyStateMachine): Stepper {
 
   /** The transitions an event sets off; one of them is the very list it is always in. */
   function chosenFor(at: Configuration, context: Context, event: Event): readonly Candidate[] {
-    const { regions, choices } = selector(at, event.type)
-    if (regions.length > 0) return choose({ regions, choices }, context, event, at, [])
-    return firstOf(choices, context, event, at)?.candidate.alone ?? none
+    const asked = selector(at, event.type)
+    if (asked.regions.length > 0) return choose(asked, context, event, at, [])
+    return firstOf(asked.choices, context, event, at)?.candidate.alone ?? none
   }
 
   function choose({ regions, choices }: Selector, context: Context, event: Event, at: Configuration, into: Candidate[]): Candidate[] {
@@ -266,7 +226,8 @@ export function createTableStepper(machine: AnyStateMachine): Stepper {
   }
 
   function firstOf(choices: readonly Choice[], context: Context, event: Event, at: Configuration): Choice | null {
-    for (const choice of choices) {
+    for (let n = 0; n < choices.length; n++) {
+      const choice = choices[n] as Choice
       const { guard } = choice.candidate
       if (guard === null || guard(context, event, at)) return choice
     }
@@ -378,7 +339,8 @@ export function createTableStepper(machine: AnyStateMachine): Stepper {
   function runShort({ operations, next }: Move, context: Context, event: Event): Step {
     let now = context
     let commands: Command[] | null = null
-    for (const operation of operations) {
+    for (let n = 0; n < operations.length; n++) {
+      const operation = operations[n] as Operation
       if (operation.do === 'assign') now = assigned(operation, now, event)
       else {
         const command = commanded(operation as Extract<Operation, { do: 'emit' }>, now, event)
@@ -395,6 +357,19 @@ export function createTableStepper(machine: AnyStateMachine): Stepper {
     running.settle()
     const snapshot = new TableSnapshot(running.where, running.now, running.done ? 'done' : 'active')
     return { snapshot, commands: running.commands ?? nothing, handled: running.changed || running.acted }
+  }
+
+  function stepAsked(snapshot: TableSnapshot, event: Event, asked: Selector): Step {
+    const { at, context } = snapshot
+    if (asked.regions.length > 0) {
+      const chosen = choose(asked, context, event, at, [])
+      return stepFrom(snapshot, event, chosen.length > 0 ? move(at, chosen, false) : null)
+    }
+    const choice = firstOf(asked.choices, context, event, at)
+    if (choice === null) return stepFrom(snapshot, event, null)
+    const begin = (choice.move ??= move(at, choice.candidate.alone, false))
+    if (begin.quiet && choice.candidate.guard === null && choice === asked.choices[0]) asked.sure = begin
+    return begin.short && begin.handles ? runShort(begin, context, event) : stepFrom(snapshot, event, begin)
   }
 
   function stepFrom(snapshot: TableSnapshot, event: Event, begin: Move | null): Step {
@@ -435,25 +410,22 @@ export function createTableStepper(machine: AnyStateMachine): Stepper {
     initial(input) {
       const event = { type: 'xstate.init', input }
       const { context } = machine.config as { context?: unknown }
-      const own = Object.assign(
-        {},
-        typeof context === 'function' ? computed(context, { input, spawn: undefined, self: undefined }) : context,
-      )
+      const own: Context = { ...(computed(context, { input, spawn: undefined, self: undefined }) as Context | undefined) }
       return { ...run(before, own, event, move(before, [start], true)), handled: true }
     },
     step(snapshot, event) {
       if (!(snapshot instanceof TableSnapshot)) throw new TypeError('The snapshot is not of this stepper.')
       if (snapshot.status === 'done') return { snapshot, commands: nothing, handled: false }
-      const { at, context } = snapshot
-      const asked = selector(at, event.type)
-      if (asked.regions.length > 0) {
-        const chosen = choose(asked, context, event, at, [])
-        return stepFrom(snapshot, event, chosen.length > 0 ? move(at, chosen, false) : null)
-      }
-      const choice = firstOf(asked.choices, context, event, at)
-      if (choice === null) return stepFrom(snapshot, event, null)
-      const begin = (choice.move ??= move(at, choice.candidate.alone, false))
-      return begin.short && begin.handles ? runShort(begin, context, event) : stepFrom(snapshot, event, begin)
+      return stepAsked(snapshot, event, selector(snapshot.at, event.type))
+    },
+    stepQuietly(snapshot, event) {
+      if (!(snapshot instanceof TableSnapshot) || snapshot.status === 'done') return null
+      const { sure } = selector(snapshot.at, event.type)
+      if (sure === null) return null
+      const { operations, next } = sure
+      let now = snapshot.context
+      for (let n = 0; n < operations.length; n++) now = assigned(operations[n] as Assign, now, event)
+      return new TableSnapshot(next, now, 'active')
     },
     persist(snapshot): Persisted | null {
       if (!(snapshot instanceof TableSnapshot)) throw new TypeError('The snapshot is not of this stepper.')

@@ -4,6 +4,7 @@
  *
  *   stepper.ts             what the host and the checker call; xstate's own `transition` as the reference
  *   stepper-table.ts       the same machine as a table, many times faster: what runs
+ *   stepper-rows.ts        what that table is made of
  *   stepper-graph.ts       which states a transition leaves and enters
  *   stepper-operations.ts  guards and actions, looked up once
  *
@@ -34,6 +35,8 @@ export type Stepper = {
   /** Throws what the machine's own functions throw; nothing has happened then. */
   initial(input: unknown): Step
   step(snapshot: Snapshot, event: { type: string }): Step
+  /** Where `step` would lead if it would be handled and ask for nothing, known beforehand; null: not known, ask `step`. Makes nothing else. */
+  stepQuietly(snapshot: Snapshot, event: { type: string }): Snapshot | null
   /** A snapshot as plain data, and back. Null where the engine cannot. */
   persist(snapshot: Snapshot): Persisted | null
   restore(persisted: Persisted): Snapshot
@@ -78,6 +81,7 @@ export function createReferenceStepper(machine: AnyStateMachine): Stepper {
       const [snapshot, actions] = transition(machine, before as AnyMachineSnapshot, event)
       return settle(snapshot, actions, snapshot !== before || actions.length > 0)
     },
+    stepQuietly: () => null,
     persist: () => null,
     restore() {
       throw new Foreign('a snapshot of a machine that runs on xstate')

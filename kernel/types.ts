@@ -234,6 +234,8 @@ export type Manifest = {
    * why it cannot. `whole`: folders in which files that it may read or write come, go and are replaced; what else is in them is covered.
    */
   jail?: { none: string } | { whole(params: Record<string, unknown>): readonly string[] }
+  /** What its process may hold in memory in all, MiB; it is ended when it holds more. Default 512. Programs it starts are not counted. */
+  memoryMiB?: number
   /** Kinds offered to the model as tools: the kind's body is the tool's input. Only of actors from outside the repository. */
   tools?: readonly { kind: string; title: string; description: string; readOnly?: boolean }[]
   /** Receives accepted sockets from the daemon (only gateway). */

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { maxDepth, maxFrameBytes } from './limits.ts'
-import { createDecoder, encodeFrame, findImproper, WireError } from './wire.ts'
+import { framesPerWrite, maxDepth, maxFrameBytes } from './limits.ts'
+import { createDecoder, createSender, encodeFrame, findImproper, WireError } from './wire.ts'
 
 // The sign of a zero does not travel.
 const double = fc.double({ noNaN: true, noDefaultInfinity: true }).map((number) => (number === 0 ? 0 : number))
@@ -83,6 +83,22 @@ describe('frames', () => {
       }),
       { numRuns: 2000 },
     )
+  })
+
+  test('frames of one turn leave together at its end, those of a long one in parts, all in order', async () => {
+    const writes: Buffer[] = []
+    const send = createSender((bytes) => void writes.push(bytes))
+    const turn = async (count: number): Promise<number> => {
+      writes.length = 0
+      for (let n = 0; n < count; n++) send(n)
+      const before = writes.length
+      await new Promise((resolve) => setImmediate(resolve))
+      expect(collect(writes)).toEqual(Array.from({ length: count }, (_, n) => n))
+      return before
+    }
+    expect([await turn(3), writes.length]).toEqual([0, 1])
+    expect([await turn(framesPerWrite * 2 + 1), writes.length]).toEqual([2, 3])
+    expect([await turn(framesPerWrite), writes.length]).toEqual([1, 1])
   })
 
   test('a frame over the limit is refused before it is sent', () => {

@@ -3,7 +3,7 @@
  * depth and plainness right after decoding, meaning by zod schemas in the router. No records, no eval, no class instances.
  */
 import { Packr, Unpackr } from 'msgpackr/index-no-eval'
-import { maxDepth, maxFrameBytes } from './limits.ts'
+import { framesPerWrite, maxDepth, maxFrameBytes } from './limits.ts'
 
 const options = { useRecords: false, mapsAsObjects: true, int64AsType: 'number' } as const
 const packr = new Packr(options)
@@ -21,18 +21,29 @@ export function encodeFrame(value: unknown): Buffer {
   return frame
 }
 
-/** Frames sent within one turn of the event loop leave as one write: a system call costs more than a small frame. */
+/**
+ * Frames sent within one turn of the event loop leave together: a system call costs more than a small frame. A turn with many sends some before
+ * it ends, so that who gets them works meanwhile.
+ */
 export function createSender(write: (bytes: Buffer) => void): (value: unknown) => void {
   let waiting: Buffer[] = []
+  let later = false
   const flush = (): void => {
     const frames = waiting
     waiting = []
-    write(frames.length === 1 ? (frames[0] as Buffer) : Buffer.concat(frames))
+    if (frames.length > 0) write(frames.length === 1 ? (frames[0] as Buffer) : Buffer.concat(frames))
+  }
+  const flushLater = (): void => {
+    later = false
+    flush()
   }
   return (value) => {
     // After the callback that runs now and all that its promises lead to.
-    if (waiting.length === 0) process.nextTick(flush)
-    waiting.push(encodeFrame(value))
+    if (!later) {
+      later = true
+      process.nextTick(flushLater)
+    }
+    if (waiting.push(encodeFrame(value)) >= framesPerWrite) flush()
   }
 }
 

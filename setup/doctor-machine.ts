@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process'
 import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { allowNamespaces } from './doctor-actors.ts'
 import { type DoctorCheck, info, missing, ok } from './doctor-report.ts'
 import { findCommand } from './find-command.js'
 
@@ -32,11 +33,7 @@ export async function namespaceCheck(env: NodeJS.ProcessEnv): Promise<DoctorChec
   if (!bwrap) return info(name, 'cannot be tried without bubblewrap; the VM runs without its jail', 'Install bubblewrap.')
   const failure = await failureOf(bwrap, ['--unshare-all', '--die-with-parent', '--ro-bind', '/', '/', '--', 'true'])
   if (failure === null) return ok(name, 'bwrap can make them: the VM process runs jailed')
-  return info(
-    name,
-    `bwrap cannot make them, so the VM process runs without its jail: ${failure}`,
-    'Allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0), or, in a container, give it the right to make them.',
-  )
+  return info(name, `bwrap cannot make them, so the VM process runs without its jail: ${failure}`, allowNamespaces)
 }
 
 function failureOf(file: string, args: readonly string[]): Promise<string | null> {

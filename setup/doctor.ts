@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { profileOf } from '../guest/image/recipe.ts'
 import { findImage } from '../actors/vm-supervisor/image.ts'
+import { actorJailCheck, actorMemoryCheck } from './doctor-actors.ts'
 import { folderCheck, kvmCheck, modelCheck, namespaceCheck, spaceCheck } from './doctor-machine.ts'
 import { type DoctorCheck, type DoctorReport, info, missing, ok } from './doctor-report.ts'
 import { acceleratorCheck, driverCheck, imageAgeCheck, isolationCheck, unverifiedChecks } from './doctor-workspace.ts'
@@ -34,6 +35,8 @@ export async function doctor(places: DoctorPlaces = {}, env: NodeJS.ProcessEnv =
     ...(workspace ? await workspaceChecks(imageDir, places.home) : []),
     ...unverifiedChecks(),
     await namespaceCheck(env),
+    await actorJailCheck(),
+    actorMemoryCheck(),
     ...folderCheck('state folder', places.home),
     ...folderCheck('runtime folder', places.runtimeDir),
     ...(await spaceCheck('space for state', places.home, 0.2)),

@@ -4,7 +4,14 @@ import type { Policy } from '../policy/protocol.ts'
 import { allowedHosts, toolRule } from './policy-rules.ts'
 import { type Context, type Session, type Step, stay, tell } from './state.ts'
 
-const toolOfKind: Readonly<Record<string, string>> = { read: 'Read', glob: 'Glob', grep: 'Grep', list: 'List', fetch: 'WebFetch' }
+const toolOfKind: Readonly<Record<string, string>> = {
+  read: 'Read',
+  glob: 'Glob',
+  grep: 'Grep',
+  list: 'List',
+  fetch: 'WebFetch',
+  search: 'WebSearch',
+}
 
 export function permitted<Kind extends string>(policy: Policy | null, kinds: readonly Kind[]): Kind[] {
   return kinds.filter((kind) => policy === null || toolRule(policy, toolOfKind[kind] ?? kind) !== 'blocked')
@@ -13,7 +20,7 @@ export function permitted<Kind extends string>(policy: Policy | null, kinds: rea
 /** What programs of the workspace use. */
 const tunnelKinds = ['connect', 'tunnel-data', 'authority'] as const
 /** What a conversation uses; it opens no connections itself. */
-const conversationKinds = ['model', 'model-info', 'fetch'] as const
+const conversationKinds = ['model', 'model-info', 'fetch', 'search'] as const
 
 /** The session's own hosts that policy allows as well. */
 export function ownHosts(session: Session, policy: Policy | null): string[] {
@@ -26,7 +33,7 @@ export function ownHosts(session: Session, policy: Policy | null): string[] {
  */
 export function egressLimits(session: Session, policy: Policy | null): { kinds: string[]; session: string; hosts: string[] } {
   return {
-    kinds: permitted(policy, ['model', 'model-info', 'fetch', 'explain', ...tunnelKinds]),
+    kinds: permitted(policy, ['model', 'model-info', 'fetch', 'search', 'explain', ...tunnelKinds]),
     session: session.id,
     hosts: [...ownHosts(session, policy), '@member', '?'],
   }

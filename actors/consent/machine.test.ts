@@ -106,7 +106,7 @@ const write = (path = 'report.md') => ({
   target: { kind: 'write', folder: 'Sales-2026', path },
 })
 const tunnelKinds = ['connect', 'tunnel-data', 'authority']
-const egressKinds = ['model', 'model-info', 'fetch', 'explain']
+const egressKinds = ['model', 'model-info', 'fetch', 'search', 'explain']
 const exec = { tool: 'Bash', title: 'Run ls', detail: 'ls', target: { kind: 'exec', command: 'ls' } }
 
 describe('open', () => {
@@ -129,7 +129,7 @@ describe('open', () => {
       'folder:Sales-2026',
     ])
     expect(conversation?.caps?.map(({ limits }) => limits?.kinds)).toEqual([
-      ['model', 'model-info', 'fetch'],
+      ['model', 'model-info', 'fetch', 'search'],
       ['ask'],
       ['tools'],
       ['jobs', 'job-news', 'job-output', 'job-stop'],

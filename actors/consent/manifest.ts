@@ -23,7 +23,7 @@ export const manifest = {
     {
       name: 'egress',
       target: 'egress',
-      limits: { kinds: ['model', 'model-info', 'fetch', 'explain', 'connect', 'tunnel-data', 'authority', 'change-rule'] },
+      limits: { kinds: ['model', 'model-info', 'fetch', 'search', 'explain', 'connect', 'tunnel-data', 'authority', 'change-rule'] },
       reason:
         'handed to each conversation, and to the workspace for its programs, with the session and its hosts; keeps a host the member always allows',
     },

@@ -260,7 +260,7 @@ describe('hosts', () => {
 
 describe('tools', () => {
   test('a blocked tool is refused whatever the mode, and its kinds are not handed out', () => {
-    const it = world({ disabledBuiltinTools: ['Bash', 'WebFetch', 'Grep'], builtinToolPolicy: { Edit: 'blocked' } })
+    const it = world({ disabledBuiltinTools: ['Bash', 'WebFetch', 'WebSearch', 'Grep'], builtinToolPolicy: { Edit: 'blocked' } })
     it.open(['/work/a'])
     expect(it.answer(it.call('ask', exec, 's-new'))).toMatchObject({
       error: { code: 'policy-denied', rule: expect.stringContaining('disabledBuiltinTools') },
@@ -281,7 +281,7 @@ describe('tools', () => {
       'tunnel-data',
       'authority',
     ])
-    expect(Object.keys(it.of('spawn').at(-1)?.body.params.blocked ?? {})).toEqual(['Bash', 'Edit', 'Grep', 'WebFetch'])
+    expect(Object.keys(it.of('spawn').at(-1)?.body.params.blocked ?? {})).toEqual(['Bash', 'Edit', 'Grep', 'WebFetch', 'WebSearch'])
   })
 
   test('ask: no approve mode answers for the member', () => {

@@ -99,8 +99,8 @@ export function initialContext(input: { params: Record<string, unknown>; slots?:
   }
 }
 
-export function workspaceOf({ session, folders, hosts, blocked, serverTools }: Context): Workspace {
-  return { session, folders, hosts, blocked, serverTools }
+export function workspaceOf({ session, folders, hosts, blocked, model, serverTools }: Context): Workspace {
+  return { session, folders, hosts, blocked, model, serverTools }
 }
 
 export function newTurn(context: Context, { request, text }: { request: number; text: string }): Turn {

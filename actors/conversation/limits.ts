@@ -70,6 +70,10 @@ export const MAX_COMMAND_CHARS = 100_000
 /** Longest input of a tool of a tool server, characters: it is shown whole to the member. */
 export const MAX_SERVER_TOOL_INPUT_CHARS = 500_000
 
+/** Longest question of a search and hosts it may be limited to: what egress takes. */
+export const MAX_SEARCH_QUERY_CHARS = 500
+export const MAX_SEARCH_DOMAINS = 100
+
 /** Time for the list of such tools, ms: the MCP host waits for servers that start, within this. */
 export const SERVER_TOOLS_DEADLINE_MS = 20_000
 

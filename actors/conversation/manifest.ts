@@ -10,7 +10,7 @@ export const manifest = {
     {
       name: 'egress',
       target: 'egress',
-      limits: { kinds: ['model', 'model-info', 'fetch'] },
+      limits: { kinds: ['model', 'model-info', 'fetch', 'search'] },
       reason: "asks the model; fetches pages of the session's hosts",
     },
     { name: 'consent', target: 'consent', limits: { kinds: ['ask'] }, reason: 'asks before it changes or runs anything' },

@@ -20,6 +20,8 @@ export type Workspace = {
   readonly hosts: readonly string[]
   /** Tools that policy blocks, with the rule. */
   readonly blocked?: Readonly<Record<string, string>>
+  /** Who answers; it searches the web as well. */
+  readonly model?: string
   readonly serverTools?: readonly ServerTool[]
 }
 

@@ -113,6 +113,7 @@ export function createPolicyHolder(ask: AskMember, log: DecisionLog): PolicyHold
         log.add({ session: bearer.session, via, host, port, verdict, rule })
       return {
         decide,
+        scope: () => now().scope(),
         reads: (target) => now().reads(target),
         judge: (target, asked) => now().judge(target, asked),
         pass(target, asked) {

@@ -12,6 +12,7 @@ import { limits } from './limits.ts'
 import type { ProxyFor } from './network.ts'
 import { connectThrough, connectToProxy, vetForProxy } from './proxy-connect.ts'
 import type { ProxyServer, ProxyTarget } from './proxy-settings.ts'
+import { quickReader } from './read-memory.ts'
 import type { HostTarget } from './rule-set.ts'
 
 export type Web = {
@@ -70,7 +71,9 @@ export function fixedLookup(dial: readonly Address[]): LookupFunction {
 function connect({ host, port }: HostTarget, dial: readonly Address[], signal: AbortSignal): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const bare = host.replace(/^\[(.*)\]$/, '$1')
-    const socket = net.connect({ host: bare, port, lookup: fixedLookup(dial), allowHalfOpen: true, noDelay: true })
+    const socket = quickReader((reading) =>
+      net.connect({ host: bare, port, lookup: fixedLookup(dial), allowHalfOpen: true, noDelay: true, ...reading }),
+    )
     const timer = setTimeout(() => socket.destroy(new Error('no connection in time')), limits.tunnelConnectMs)
     const abort = (): void => void socket.destroy(new Error('given up'))
     const settled = (): void => {

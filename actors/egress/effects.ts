@@ -19,6 +19,7 @@ import { modelKeyOf, readStartSecrets, type StartSecrets } from './start-secrets
 import { createTunnels } from './tunnels.ts'
 import { type ModelRequest, openUpstream, type Upstream } from './upstream.ts'
 import { readVault } from './vault.ts'
+import { type SearchRequest, searchWeb } from './web-search.ts'
 
 type ForRequest = { request: number }
 
@@ -127,6 +128,24 @@ export function createEffects(outside: Web = realWeb) {
               code,
               ...(rule === undefined ? {} : { rule }),
             })
+            throw error
+          }
+        }),
+    },
+    searchWeb: {
+      outcomes: ['done', 'failed'],
+      outside: true,
+      run: ({ request: _, bearer, ...wanted }: ForRequest & SearchRequest & { bearer: Bearer }, context) =>
+        attempt(async (signal) => {
+          const { session } = bearer
+          const of = { session, to: 'web search', query: wanted.query }
+          try {
+            const found = await searchWeb(wanted, await upstream, await policy.access(bearer, 'fetch'), signal)
+            record(context, 'egress.allowed', { ...of, results: found.results.length })
+            return { type: 'done', reply: { ...found, untrusted: true } }
+          } catch (error) {
+            const { code, rule } = asFault(error)
+            record(context, code === 'egress-denied' ? 'egress.denied' : 'egress.failed', { ...of, code, ...(rule ? { rule } : {}) })
             throw error
           }
         }),

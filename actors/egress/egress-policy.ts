@@ -65,6 +65,11 @@ export type BearerPolicy = {
   decide(target: HostTarget): Verdict
   /** Whether requests to it have to be read one by one. */
   reads(target: HostTarget): boolean
+  /**
+   * Which hosts' pages a search may bring: those that could be reached, with a question or without. `allow` null: any that `deny` does not
+   * name. Patterns; `decide` has the last word about each.
+   */
+  scope(): { verdict: 'allow' | 'deny'; rule: string; reason: string; allow: readonly string[] | null; deny: readonly string[] }
   /** About one request to a host that is allowed. */
   judge(target: HostTarget, asked: Asked): Verdict
 }
@@ -144,7 +149,23 @@ export function compileEgressPolicy({ member, sessions, managed, registries }: P
       return fresh
     }
 
+    function scope(): ReturnType<BearerPolicy['scope']> {
+      const deny = [...member.deny, ...(own?.deny ?? [])]
+      const none = (rule: string, reason: string) => ({ verdict: 'deny', rule, reason, allow: [], deny }) as const
+      if (mode === 'none') return none(modeRule, 'Nothing may be reached: egress is off.')
+      const listed = [
+        ...hosts.filter((host) => !(Object.values(tokens) as string[]).includes(host)),
+        ...(byMember && !managed.failedClosed ? member.allow : []),
+        ...(packages ? registries.map(({ pattern }) => pattern) : []),
+      ]
+      const any = all || mayAsk || (byMember && mode === 'all')
+      const allow = mode === 'packages' ? registries.map(({ pattern }) => pattern) : any ? managedHosts : listed
+      if (allow?.length === 0) return none(managedHosts?.length === 0 ? managedRule : 'hosts: none', 'No host is allowed.')
+      return { verdict: 'allow', rule: modeRule, reason: 'Hosts that may be reached may be searched.', allow, deny }
+    }
+
     return {
+      scope,
       decide: remembered,
       reads: (target) => asking.cover(target),
       judge(target, asked) {

@@ -27,6 +27,25 @@ export const limits = {
   fetchMs: 30_000,
   fetchConnectMs: 10_000,
   fetchInFlight: 32,
+  /** One search: several of the provider's, and what its model says about them. */
+  searchMs: 120_000,
+  /** What the provider's model may write: a few sentences and its queries. */
+  searchTokens: 2_000,
+  /** Searches the provider may make for one question; each is paid for. */
+  searchUses: 3,
+  /** Times a paused search is gone on with. */
+  searchContinuations: 4,
+  /** Names one search is limited to, or kept from. */
+  searchDomains: 100,
+  searchQueryChars: 500,
+  /** Ten results a search, with what the provider needs to cite them. */
+  searchBytes: 4 * 1024 * 1024,
+  searchBlocks: 1_000,
+  searchResults: 30,
+  searchTitleChars: 300,
+  searchSummaryChars: 20_000,
+  /** Questions and changes of the rules that wait for their file: more than a member's clients ask at once. */
+  heldQuestions: 64,
   /** A page fetched again within this time is the same page, unless its server says otherwise. */
   cachedMs: 15 * 60_000,
   /** Text of all cached pages together: forty of the longest. */
@@ -64,6 +83,14 @@ export const limits = {
   tunnelIdleMs: 60 * 60_000,
   /** Bytes on their way in one direction of a tunnel before its sender has to wait. */
   tunnelWindow: 256 * 1024,
+  /**
+   * Read at once from a host that sends quickly. Half of it costs a tenth of the throughput, twice as much gains nothing (`npm run bench --
+   * egress`); a host that sends little is read as Node does.
+   */
+  readBytes: 512 * 1024,
+  smallReadBytes: 64 * 1024,
+  /** What quick hosts of all tunnels sent and nobody took yet: from here on they are read in small pieces. */
+  readMemoryBytes: 32 * 1024 * 1024,
   /** A TLS hello with a post-quantum key share and a long list of protocols has about 2 KiB. */
   helloBytes: 64 * 1024,
   /** Request heads of tunnelled HTTP; servers accept no longer ones. */

@@ -143,7 +143,6 @@ test('policy is put in force once rules and managed policy are known, whichever 
 
 test('a rule is in force before it is saved, and told when it is', () => {
   const egress = start()
-  expect(egress.send(change(1, { change: 'deny', pattern: 'a.b' }))).toMatchObject([{ type: 'refuse', error: { code: 'not-now' } }])
   egress.send(managed(null))
   egress.send(rulesLoaded)
   const inForce = { member: { deny: ['a.b'] } }
@@ -153,6 +152,33 @@ test('a rule is in force before it is saved, and told when it is', () => {
   ])
   expect(egress.send({ type: 'saveRules.done', request: 2, reply: {} })).toEqual([{ type: 'reply', request: 2, body: {} }])
   expect(egress.send(change(3, { change: 'deny', pattern: 'a b' }))).toMatchObject([{ type: 'refuse', error: { code: 'bad-settings' } }])
+})
+
+test('who asks of the rules before they and the managed policy are known is answered from what they say, in order', () => {
+  const egress = start()
+  const show = (request: number) => ({ type: 'rules', body: {}, from: from(request) }) as const
+  const asked = [show(1), change(2, { change: 'deny', pattern: 'a.b' }), show(3), change(4, { change: 'deny', pattern: 'c.d' }), show(5)]
+  for (const question of asked) expect(egress.send(question)).toEqual([])
+  expect(egress.send({ type: 'cancelled', request: 4 })).toEqual([])
+  expect(egress.send(rulesLoaded)).toEqual([])
+  const deny = { member: { deny: ['a.b'] } }
+  expect(egress.send(managed(['x.y']))).toMatchObject([
+    { effect: 'applyPolicy', params: { inputs: { ...deny, managed: { hosts: ['x.y'] } } } },
+    { effect: 'showRules', params: { request: 1, view: { member: { deny: [] }, managed: { hosts: ['x.y'] } } } },
+    { effect: 'saveRules', params: { request: 2, rules: deny } },
+    { effect: 'showRules', params: { request: 3, view: deny } },
+    { effect: 'showRules', params: { request: 5, view: deny } },
+  ])
+  expect(egress.context().policy.held).toEqual([])
+})
+
+test('no more questions wait than may', () => {
+  const egress = start()
+  for (let request = 0; request < limits.heldQuestions; request += 1)
+    expect(egress.send({ type: 'rules', body: {}, from: from(request) })).toEqual([])
+  expect(egress.send({ type: 'rules', body: {}, from: from(limits.heldQuestions) })).toMatchObject([
+    { type: 'refuse', error: { code: 'overloaded' } },
+  ])
 })
 
 test('rules that could not be read are not written over', () => {

@@ -13,7 +13,8 @@ import { type Fault, type From, fault, type Inbound, type KernelEvent, type Outg
 import type { Bearer, PolicyInputs } from './egress-policy.ts'
 import { limits } from './limits.ts'
 import {
-  changed,
+  asked,
+  givenUp,
   loaded,
   managedChanged,
   noPolicyYet,
@@ -22,7 +23,6 @@ import {
   type PolicyStep,
   registriesRead,
   type RulesView,
-  rulesView,
   watchPolicy,
 } from './policy-state.ts'
 import type { protocol } from './protocol.ts'
@@ -32,6 +32,7 @@ import type { Rules } from './rules.ts'
 type Request = Inbound<typeof protocol>
 type ModelBody = Extract<Request, { type: 'model' }>['body']
 type ConnectBody = Extract<Request, { type: 'connect' }>['body']
+type SearchBody = Extract<Request, { type: 'search' }>['body']
 type FetchBody = Extract<Request, { type: 'fetch' }>['body']
 
 export type Context = {
@@ -51,6 +52,7 @@ type Settled =
       type:
         | 'describe.done'
         | 'fetchPage.done'
+        | 'searchWeb.done'
         | 'explain.done'
         | 'saveRules.done'
         | 'readLog.done'
@@ -68,6 +70,8 @@ type Settled =
         | 'describe.crashed'
         | 'fetchPage.failed'
         | 'fetchPage.crashed'
+        | 'searchWeb.failed'
+        | 'searchWeb.crashed'
         | 'explain.crashed'
         | 'saveRules.failed'
         | 'saveRules.crashed'
@@ -102,18 +106,22 @@ const base = setup({
     loadPolicy: () => {},
     applyPolicy: (_, _params: { inputs: PolicyInputs }) => {},
     saveRules: (_, _params: { request: number; rules: Rules }) => {},
+    showRules: (_, _params: { request: number; view: RulesView }) => {},
     rest: () => {},
   },
 })
 
-/** One step of the policy's own state: what becomes of it, what is put in force, what is saved, what is answered. */
+/** One step of the policy's own state: what becomes of it, what is put in force, and what each who asked is shown, saved or refused. */
 const advancePolicy = base.enqueueActions(({ context, event, enqueue }) => {
-  const { state, inForce, save, refuse: error } = policyStep(context.policy, event)
-  const request = requestOf(event)
+  const { state, inForce, answers } = policyStep(context.policy, event)
   enqueue.assign({ policy: () => state })
   if (inForce) enqueue({ type: 'applyPolicy', params: { inputs: inForce } })
-  if (save) enqueue({ type: 'saveRules', params: { request: request ?? -1, rules: save } })
-  if (error && request !== null) enqueue.emit({ type: 'refuse', request, error })
+  for (const answer of answers) {
+    const { request } = answer
+    if ('show' in answer) enqueue({ type: 'showRules', params: { request, view: answer.show } })
+    else if ('save' in answer) enqueue({ type: 'saveRules', params: { request, rules: answer.save } })
+    else enqueue.emit({ type: 'refuse', request, error: answer.refuse })
+  }
 })
 
 function policyStep(state: PolicyState, event: Events): PolicyStep {
@@ -122,12 +130,14 @@ function policyStep(state: PolicyState, event: Events): PolicyStep {
       return loaded(state, event)
     case 'part':
       return managedChanged(state, event.body)
+    case 'rules':
+      return asked(state, { request: requestOf(event) ?? -1, change: null })
     case 'change-rule':
-      return changed(state, event.body.rule, event.body.session)
+      return asked(state, { request: requestOf(event) ?? -1, change: event.body })
     case 'showRules.done':
       return registriesRead(state, event.registries)
     default:
-      return { state }
+      return { state, answers: [] }
   }
 }
 
@@ -147,10 +157,10 @@ const egress = base.extend({
     describe: (_, _params: { request: number }) => {},
     forward: (_, _params: { request: number; body: ModelBody; session: string | null }) => {},
     fetchPage: (_, _params: FetchParams & FetchBody) => {},
+    searchWeb: (_, _params: { request: number; bearer: Bearer } & SearchBody) => {},
     explain: (_, _params: FetchParams) => {},
     tunnel: (_, _params: { request: number; id: string; to: ConnectBody['to']; bearer: Bearer }) => {},
     tunnelWrite: (_, _params: { request: number; id: string; bytes: Uint8Array | null }) => {},
-    showRules: (_, _params: { request: number; view: RulesView }) => {},
     loadSecrets: (_, _params: { request: number }) => {},
     showAuthority: (_, _params: { request: number }) => {},
     readLog: (_, _params: { request: number; count: number; session: string | null }) => {},
@@ -195,6 +205,9 @@ export const machine = egress.createMachine({
     'fetchPage.done': settled,
     'fetchPage.failed': settled,
     'fetchPage.crashed': settled,
+    'searchWeb.done': settled,
+    'searchWeb.failed': settled,
+    'searchWeb.crashed': settled,
     'explain.done': settled,
     'explain.crashed': settled,
     'saveRules.done': settled,
@@ -259,6 +272,20 @@ export const machine = egress.createMachine({
             ],
           },
         ],
+        search: [
+          { guard: 'unasked' },
+          { guard: 'closed', actions: 'refuseClosed' },
+          { guard: 'fetchesFull', actions: 'refuseFull' },
+          {
+            actions: [
+              'countFetch',
+              {
+                type: 'searchWeb',
+                params: ({ event }) => ({ ...event.body, request: event.from.request ?? -1, bearer: bearerOf(event.from) }),
+              },
+            ],
+          },
+        ],
         explain: [
           { guard: 'unasked' },
           { guard: 'fetchesFull', actions: 'refuseFull' },
@@ -291,15 +318,7 @@ export const machine = egress.createMachine({
             },
           },
         ],
-        rules: [
-          { guard: 'unasked' },
-          {
-            actions: {
-              type: 'showRules',
-              params: ({ context, event }) => ({ request: event.from.request ?? -1, view: rulesView(context.policy) }),
-            },
-          },
-        ],
+        rules: [{ guard: 'unasked' }, { actions: 'advancePolicy' }],
         'change-rule': { actions: 'advancePolicy' },
         'reload-secrets': [
           { guard: 'unasked' },
@@ -356,7 +375,8 @@ function refuse(event: Events, error: Fault): Outgoing {
 
 function without(context: Context, request: number): Partial<Context> {
   const other = (one: number) => one !== request
-  return { models: context.models.filter(other), fetches: context.fetches.filter(other) }
+  const { models, fetches, policy } = context
+  return { models: models.filter(other), fetches: fetches.filter(other), policy: givenUp(policy, request) }
 }
 
 type FetchParams = { request: number; url: string; bearer: Bearer }

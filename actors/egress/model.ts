@@ -43,6 +43,7 @@ const known = ({
     policy: { rules, managed },
   },
 }: View<Context>) => (rules !== null && managed !== null ? { rules, managed } : null)
+const holds = ({ context }: View<Context>, request: number): boolean => context.policy.held.some((one) => one.request === request)
 const sorted = (numbers: readonly number[]): string => numbers.toSorted((a, b) => a - b).join()
 
 const tells = (name: string, hosts: readonly string[] | null) => ({
@@ -52,8 +53,8 @@ const tells = (name: string, hosts: readonly string[] | null) => ({
   event: () => ({ type: 'part', ref: 'policy', kind: 'watch', body: policy(hosts) }),
 })
 
-/** @param tunnels whether the workspace asks too */
-const modelOf = (tunnels: boolean) =>
+/** @param more searches, and what the workspace asks */
+const modelOf = (more: boolean) =>
   defineModel<Context>({
     actor: 'egress',
     machine,
@@ -62,13 +63,18 @@ const modelOf = (tunnels: boolean) =>
       { name: 'model', event: (_, request) => ({ type: 'model', body: { path: '/v1/messages' }, from: from(request) }) },
       { name: 'fetch', event: (_, request) => ({ type: 'fetch', body: { url: 'https://a.example' }, from: from(request) }) },
       {
+        name: 'search',
+        when: () => more,
+        event: (_, request) => ({ type: 'search', body: { query: 'q', model: 'm' }, from: from(request) }),
+      },
+      {
         name: 'connect',
-        when: () => tunnels,
+        when: () => more,
         event: (_, request) => ({ type: 'connect', body: { tunnel: 1, to: null }, from: from(request) }),
       },
       {
         name: 'tunnel-data',
-        when: () => tunnels,
+        when: () => more,
         event: (_, request) => ({ type: 'tunnel-data', body: { tunnel: 1, bytes: null }, from: from(request) }),
       },
       {
@@ -78,6 +84,12 @@ const modelOf = (tunnels: boolean) =>
           body: { rule: { change: 'deny', pattern: 'a.example' }, session: null },
           from: from(request),
         }),
+      },
+      // Answered at once when they are known, so played while they are not.
+      {
+        name: 'show rules',
+        when: (view) => known(view) === null,
+        event: (_, request) => ({ type: 'rules', body: {}, from: from(request) }),
       },
       tells('policy tells', null),
       tells('policy allows nothing', []),
@@ -95,9 +107,11 @@ const modelOf = (tunnels: boolean) =>
       loadPolicy: () => [end({ type: 'loadPolicy.loaded', rules: startRules, problem: null, registries: [] })],
       applyPolicy: () => [end({ type: 'applyPolicy.applied' })],
       saveRules: outcomes('saveRules', ['done', 'failed']),
+      showRules: () => [end({ type: 'showRules.done', reply: {}, registries: [] })],
       rest: () => [end({ type: 'rest.done' })],
       forward: outcomes('forward', ['done', 'failed', 'crashed']),
       fetchPage: outcomes('fetchPage', ['done', 'failed']),
+      searchWeb: outcomes('searchWeb', ['done', 'failed']),
       tunnel: outcomes('tunnel', ['done', 'failed']),
       tunnelWrite: outcomes('tunnelWrite', ['done', 'crashed']),
     },
@@ -113,12 +127,16 @@ const modelOf = (tunnels: boolean) =>
           : [item.name, item.params['request']],
     always: {
       'who waits is worked for': (view) =>
-        view.open.every((request) => view.pending.some((item) => item.what === 'effect' && item.params['request'] === request)),
+        view.open.every(
+          (request) => holds(view, request) || view.pending.some((item) => item.what === 'effect' && item.params['request'] === request),
+        ),
+      'a question of the rules waits while they are not known, and no longer': (view) =>
+        view.context.policy.held.length === 0 || known(view) === null,
       'what is counted as in flight is in flight': (view) =>
         sorted(view.context.models) === requests(view, 'forward', 'describe').join() &&
-        sorted(view.context.fetches) === requests(view, 'fetchPage', 'explain').join(),
+        sorted(view.context.fetches) === requests(view, 'fetchPage', 'searchWeb', 'explain').join(),
       'what runs is for the session and the hosts its message was stamped with': (view) =>
-        effects(view, 'forward', 'fetchPage', 'tunnel', 'tunnelWrite').every(({ name, params }) => {
+        effects(view, 'forward', 'fetchPage', 'searchWeb', 'tunnel', 'tunnelWrite').every(({ name, params }) => {
           const request = params['request'] as number
           if (name === 'forward') return params['session'] === sessionOf(request)
           if (name === 'tunnelWrite') return (params['id'] as string).split(' ')[1] === sessionOf(request)
@@ -133,6 +151,7 @@ const modelOf = (tunnels: boolean) =>
       'closed and opened again': ({ value, context, sent }) =>
         JSON.stringify(value) === '{"up":"serving"}' && context.trouble === null && (sent['model'] ?? 0) > 0,
       'policy in force': ({ context }) => context.policy.rules !== null && context.policy.managed !== null,
+      'rules are asked for before they are known': ({ context }) => context.policy.held.length > 0,
       'a denial in force while a page is fetched': (view) =>
         view.context.policy.rules?.member.deny.includes('a.example') === true && view.context.fetches.length > 0,
     },
@@ -155,7 +174,13 @@ const modelOf = (tunnels: boolean) =>
       'pages are fetched whether or not the way to the API is open': (before, event, after) =>
         event.type !== 'fetch' || stopped(before) || after.context.fetches.length > before.context.fetches.length,
     },
-    leadsTo: { 'a request is answered': { from: ({ open }) => open.length > 0, to: ({ open }) => open.length === 0 } },
+    // Policy's actor is not bound to tell anything: until it does, a question of the rules waits for its deadline.
+    leadsTo: {
+      'a request is answered': {
+        from: ({ open }) => open.length > 0,
+        to: (view) => view.open.every((request) => holds(view, request)),
+      },
+    },
     possible: {
       'the way to the API opens': (view) =>
         stopped(view) || (view.context.trouble === null && JSON.stringify(view.value).includes('serving')),

@@ -5,11 +5,12 @@
  *                                     >-- both known --> in force, and again after every change of either
  *   policy's actor --managedChanged--/
  *
- * Until both are known nothing is decided: requests wait.
+ * Until both are known nothing is decided: requests wait, those of effects in their effect, questions and changes of the rules here.
  */
 import { fault, type Fault, type Outgoing } from '../../kernel/index.ts'
 import type { Policy } from '../policy/protocol.ts'
 import type { ManagedRules, PolicyInputs } from './egress-policy.ts'
+import { limits } from './limits.ts'
 import type { Registry } from './registries.ts'
 import { changeRules, type RuleChange, type Rules } from './rules.ts'
 
@@ -21,12 +22,20 @@ export type PolicyState = {
   registries: readonly Registry[]
   /** Null until policy's actor told. */
   managed: ManagedRules | null
+  /** Asked before both were known, the first first. */
+  held: readonly Question[]
 }
 
-/** What a change leads to: the new state, what to put in force, what to save, or why it is refused. */
-export type PolicyStep = { state: PolicyState; inForce?: PolicyInputs; save?: Rules; refuse?: Fault }
+type Known = PolicyState & { rules: Rules; managed: ManagedRules }
 
-export const noPolicyYet: PolicyState = { rules: null, problem: null, registries: [], managed: null }
+/** What somebody asks of the rules: to be shown them, or a change. */
+export type Question = { request: number; change: { rule: RuleChange; session: string | null } | null }
+export type Answer = { request: number } & ({ show: RulesView } | { save: Rules } | { refuse: Fault })
+
+/** What a step leads to: the new state, what to put in force, what becomes of each question that waits no longer, in their order. */
+export type PolicyStep = { state: PolicyState; inForce?: PolicyInputs; answers: readonly Answer[] }
+
+export const noPolicyYet: PolicyState = { rules: null, problem: null, registries: [], managed: null, held: [] }
 
 export const policyRef = 'policy'
 export const watchPolicy: Outgoing = { type: 'send', to: 'policy', kind: 'watch', body: {}, ref: policyRef, deadlineMs: null }
@@ -45,37 +54,60 @@ export function managedChanged(state: PolicyState, body: unknown): PolicyStep {
 }
 
 export function registriesRead(state: PolicyState, registries: readonly Registry[]): PolicyStep {
-  return JSON.stringify(registries) === JSON.stringify(state.registries) ? { state } : enforce({ ...state, registries })
+  return JSON.stringify(registries) === JSON.stringify(state.registries) ? { state, answers: [] } : enforce({ ...state, registries })
 }
 
-/** In force at once; saved after, so that a disk that is full cannot hold up a denial. */
-export function changed(state: PolicyState, change: RuleChange, session: string | null): PolicyStep {
-  if (state.rules === null) return { state, refuse: fault('not-now', 'The egress rules are being read.', { retryAfterMs: 500 }) }
-  if (state.problem !== null)
-    return {
-      state,
-      refuse: fault('bad-settings', 'The egress rules cannot be changed while their file cannot be read.', {
-        cause: state.problem,
-        remedy: 'Correct or remove the file, then restart the daemon.',
-      }),
-    }
-  const result = changeRules(state.rules, change, session)
-  if (!result.ok) return { state, refuse: result.error }
-  return { ...enforce({ ...state, rules: result.rules }), save: result.rules }
+export function asked(state: PolicyState, question: Question): PolicyStep {
+  if (!isKnown(state)) {
+    if (state.held.length < limits.heldQuestions) return { state: { ...state, held: [...state.held, question] }, answers: [] }
+    const refuse = fault('overloaded', 'The egress rules are being read, and as many wait for them as may.', { retryAfterMs: 500 })
+    return { state, answers: [{ request: question.request, refuse }] }
+  }
+  const { state: next, answer } = answered(state, question)
+  return next.rules === state.rules ? { state: next, answers: [answer] } : { ...enforce(next), answers: [answer] }
+}
+
+/** Who gave up is not answered, and what it asked to be changed is not changed. */
+export function givenUp(state: PolicyState, request: number): PolicyState {
+  return state.held.some((one) => one.request === request) ? { ...state, held: state.held.filter((one) => one.request !== request) } : state
+}
+
+/** Saved after it is in force, so that a disk that is full cannot hold up a denial. */
+function answered(state: Known, { request, change }: Question): { state: Known; answer: Answer } {
+  if (change === null) return { state, answer: { request, show: viewOf(state) } }
+  if (state.problem !== null) {
+    const refuse = fault('bad-settings', 'The egress rules cannot be changed while their file cannot be read.', {
+      cause: state.problem,
+      remedy: 'Correct or remove the file, then restart the daemon.',
+    })
+    return { state, answer: { request, refuse } }
+  }
+  const result = changeRules(state.rules, change.rule, change.session)
+  return result.ok
+    ? { state: { ...state, rules: result.rules }, answer: { request, save: result.rules } }
+    : { state, answer: { request, refuse: result.error } }
 }
 
 export type RulesView = Rules & { managed: ManagedRules; problem: string | null }
 
-export function rulesView({ rules, managed, problem }: PolicyState): RulesView {
-  return {
-    member: rules?.member ?? { mode: 'none', allow: [], deny: [] },
-    sessions: rules?.sessions ?? {},
-    managed: managed ?? { hosts: [], decidedBy: 'not known yet', failedClosed: false },
-    problem,
-  }
+function viewOf({ rules, managed, problem }: Known): RulesView {
+  return { ...rules, managed, problem }
 }
 
-function enforce(state: PolicyState): PolicyStep {
+function isKnown(state: PolicyState): state is Known {
+  return state.rules !== null && state.managed !== null
+}
+
+/** What is known is in force; who waited for it is answered. */
+function enforce(before: PolicyState): PolicyStep {
+  if (!isKnown(before)) return { state: before, answers: [] }
+  let state: Known = { ...before, held: [] }
+  const answers: Answer[] = []
+  for (const question of before.held) {
+    const one = answered(state, question)
+    state = one.state
+    answers.push(one.answer)
+  }
   const { rules, managed, registries } = state
-  return rules === null || managed === null ? { state } : { state, inForce: { ...rules, managed, registries } }
+  return { state, inForce: { ...rules, managed, registries }, answers }
 }

@@ -48,6 +48,7 @@ const decision = z.strictObject({
 })
 export type EgressDecision = z.infer<typeof decision>
 
+const searchHost = z.string().min(1).max(limits.patternChars)
 const pageNumber = z.int().min(1).max(100_000)
 
 export const protocol = {
@@ -110,6 +111,39 @@ export const protocol = {
       cached: z.boolean(),
     }),
     deadlineMs: null,
+  },
+  /**
+   * A search on the web, by the model API's own tool, limited to hosts the capability could reach. The question goes to the model API and
+   * nowhere else. Refused: `egress-denied` (no host may be reached), `fetch-failed` (the API does not search; its own code is the cause),
+   * `bad-input`, `model-unreachable`, `model-refused`, `overloaded`.
+   */
+  search: {
+    body: z.strictObject({
+      query: z.string().min(2).max(limits.searchQueryChars),
+      /** Who searches: the conversation's own model. */
+      model: z.string().min(1).max(200),
+      /** Hosts, each with all below it: results of these only, or of none of these. Not both. */
+      only: z.array(searchHost).max(limits.searchDomains).optional(),
+      without: z.array(searchHost).max(limits.searchDomains).optional(),
+    }),
+    reply: z.strictObject({
+      results: z.array(
+        z.strictObject({
+          title: z.string(),
+          url: z.string(),
+          /** When the page was last changed, in the provider's words. */
+          age: z.string().nullable(),
+        }),
+      ),
+      /** What the provider says about them; `[2]` is the second result. */
+      summary: z.string(),
+      searches: z.int(),
+      /** Results that policy keeps back. */
+      withheld: z.int(),
+      /** As of `fetch`. */
+      untrusted: z.literal(true),
+    }),
+    deadlineMs: limits.searchMs + 10_000,
   },
   /** What `fetch` of this address would be told, and why, without fetching it. The name of a host that is not allowed is not looked up. */
   explain: {

@@ -16,6 +16,7 @@ import { createInspector, type StreamInspector } from './inspect-stream.ts'
 import { intercept } from './intercept.ts'
 import { limits } from './limits.ts'
 import { answer, createGreeter } from './proxy-greeting.ts'
+import { giveBack } from './read-memory.ts'
 import type { Asked } from './request-rules.ts'
 import type { HostTarget } from './rule-set.ts'
 
@@ -222,7 +223,9 @@ function pump(
     }
     client.on('data', (bytes: Uint8Array) => judged(inspector.passing() ? { forward: [bytes] } : inspector.push(bytes)))
     origin.on('data', (bytes: Uint8Array) => {
-      if (!client.write(bytes)) origin.pause()
+      const room = client.write(bytes, () => giveBack(bytes))
+      // Often it has left by now, and a pause costs more than the little that waits.
+      if (!room && client.writableLength >= limits.tunnelWindow) origin.pause()
     })
     origin.on('drain', () => client.resume())
     client.on('drain', () => origin.resume())

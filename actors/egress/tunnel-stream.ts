@@ -44,7 +44,8 @@ export function createTunnelStream(send: (bytes: Uint8Array | null) => Promise<v
     },
   }) as TunnelStream
   async function sendAll(bytes: Uint8Array): Promise<void> {
-    for (let at = 0; at < bytes.byteLength; at += limits.partBytes) await send(bytes.subarray(at, at + limits.partBytes))
+    // Copies: what was given is used again when all has left, and whoever gets a part may keep it for longer.
+    for (let at = 0; at < bytes.byteLength; at += limits.partBytes) await send(new Uint8Array(bytes.subarray(at, at + limits.partBytes)))
   }
   stream.feed = (bytes) => {
     if (stream.destroyed || stream.readableEnded) return Promise.resolve()

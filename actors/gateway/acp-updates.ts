@@ -63,6 +63,7 @@ const kinds: Readonly<Record<string, string>> = {
   Grep: 'search',
   Bash: 'execute',
   WebFetch: 'fetch',
+  WebSearch: 'search',
 }
 
 export function toolKind(tool: string): string {

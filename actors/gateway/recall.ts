@@ -51,13 +51,19 @@ export function titleFrom(entry: JournalEntry | undefined): string | null {
   return line.length > maxTitle ? `${line.slice(0, maxTitle - 1)}…` : line
 }
 
-const verbs: Readonly<Record<string, string>> = { Bash: 'Run', Grep: 'Search', Glob: 'Find', WebFetch: 'Fetch' }
+const verbs: Readonly<Record<string, string>> = {
+  Bash: 'Run',
+  Grep: 'Search',
+  Glob: 'Find',
+  WebFetch: 'Fetch',
+  WebSearch: 'Search the web for',
+}
 
 /** The call in a few words: its name and the first argument a person would recognise. */
 function titleOf(name: string, input: unknown): string {
   if (typeof input !== 'object' || input === null) return name
-  const { file_path: file, path, command, pattern, url } = input as Record<string, unknown>
-  const object = [file, command, pattern, url, path].find((value) => typeof value === 'string')
+  const { file_path: file, path, command, pattern, url, query } = input as Record<string, unknown>
+  const object = [file, command, pattern, url, query, path].find((value) => typeof value === 'string')
   const verb = verbs[name] ?? name
   return typeof object === 'string' ? `${verb} ${object}` : verb
 }

@@ -1,16 +1,26 @@
 /** What sessions want: the list of tools, whether a call needs a question, a call. */
-import { fault, type Fault } from '../../kernel/index.ts'
+import { fault, type Fault, noRequest } from '../../kernel/index.ts'
 import type { Badge, ReplyOf } from '../../kernel/index.ts'
 import { type CatalogTool, catalogOf } from './catalog.ts'
-import { maxOffered, settleMs } from './limits.ts'
+import { maxHeld, maxOffered, settleMs } from './limits.ts'
 import { objection } from './policy.ts'
 import type { protocol } from './protocol.ts'
-import { type Context, effect, refuse, reply, type Server, type Step, stay, without } from './state.ts'
+import { type Context, effect, type Question, refuse, reply, type Server, type Step, stay, without } from './state.ts'
 import { serverPrefix } from './tool-names.ts'
+
+/** What servers there are, and what of them may run. */
+export const isKnown = ({ loaded, policy }: Context): boolean => loaded && policy !== null
+
+/** Until then any answer would be a guess. */
+export function hold(context: Context, question: Question): Step {
+  if (context.held.length < maxHeld) return stay({ ...context, held: [...context.held, question] })
+  const error = fault('overloaded', 'The tool servers are not known yet, and as many wait for them as may.', { retryAfterMs: 1_000 })
+  return stay(context, refuse(question.from.request ?? noRequest, error))
+}
 
 /** Nothing that may run is still on its way for the first time. */
 export function settled(context: Context): boolean {
-  if (!context.loaded || context.policy === null) return false
+  if (!isKnown(context)) return false
   return Object.values(context.servers).every(
     (server) =>
       objection(context, server) !== null || server.error !== null || (server.status !== null && server.status.state !== 'starting'),
@@ -32,9 +42,13 @@ export function offer(context: Context): ReplyOf<typeof protocol, 'tools'> {
       title: definition.title ?? definition.name,
       description: definition.description,
       inputSchema: definition.inputSchema,
+      ...(name === context.search ? { search: true as const } : {}),
     })),
     notes: [
       ...down,
+      ...(context.search !== null && !usable.some(({ name }) => name === context.search)
+        ? [`${context.search}, which settings.json names for searching the web, is not there.`]
+        : []),
       ...(held.length > 0 ? [`Not offered until approved: ${held.map(({ name }) => name).join(', ')}.`] : []),
       ...(usable.length > maxOffered ? [`${usable.length - maxOffered} tools more than ${maxOffered} are left out.`] : []),
     ],
@@ -124,5 +138,10 @@ export function callEnded(context: Context, request: number, result: { body: unk
 
 /** Whoever asked does not want to know any more; the runtime has interrupted the call itself. */
 export function withdrawn(context: Context, request: number): Step {
-  return stay({ ...context, calls: without(context.calls, String(request)), waiting: context.waiting.filter((other) => other !== request) })
+  return stay({
+    ...context,
+    calls: without(context.calls, String(request)),
+    waiting: context.waiting.filter((other) => other !== request),
+    held: context.held.filter(({ from }) => from.request !== request),
+  })
 }

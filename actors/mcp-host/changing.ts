@@ -5,7 +5,7 @@ import { maxServers } from './limits.ts'
 import type { Policy as InForce } from '../policy/protocol.ts'
 import { forbidden, lastingAllow, objection, policyOf, unsigned } from './policy.ts'
 import { reconcile } from './running.ts'
-import { andThen, type Change, type Context, effect, type ManagedServer, refuse, reply, type Step, stay } from './state.ts'
+import { andThen, type Change, type Context, effect, type ManagedServer, type Policy, refuse, reply, type Step, stay } from './state.ts'
 
 /** What it forbids is stopped, and refused, at once; servers it brings are read together with all others. */
 export function applyPolicy(context: Context, inForce: InForce): Step {
@@ -31,8 +31,9 @@ export function change(context: Context, request: number, wanted: Change): Step 
 }
 
 function refusal(context: Context, wanted: Change): Fault | null {
-  const { policy, servers, loaded } = context
-  if (policy === null || !loaded) return fault('not-now', 'The tool servers are not known yet.', { remedy: 'Retry in a moment.' })
+  const { servers } = context
+  // Who asks before it is known is held.
+  const policy = context.policy as Policy
   switch (wanted.do) {
     case 'add':
       if (servers[wanted.name]) return fault('already-exists', `There is a tool server ${wanted.name} already.`)

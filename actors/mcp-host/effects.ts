@@ -125,7 +125,10 @@ async function load(managed: readonly ManagedServer[], at: Place, context: Effec
     return 'unreadable' as const
   })
   const pins = kept === null || kept === 'unreadable' ? {} : ((kept['pins'] ?? {}) as Loaded['pins'])
-  return { definitions, modes, pins, pinsKnown: kept !== 'unreadable' }
+  const { webSearch = null } = settings
+  if (webSearch !== null && typeof webSearch !== 'string') context.log('warn', 'settings: `webSearch` is no name of a tool.')
+  const search = typeof webSearch === 'string' ? webSearch : null
+  return { definitions, modes, search, pins, pinsKnown: kept !== 'unreadable' }
 }
 
 async function perform(change: Change, at: Place, context: EffectContext): Promise<unknown> {

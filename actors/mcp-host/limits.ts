@@ -6,6 +6,9 @@ export const maxServers = 32
 /** A list of tools waits for servers that are still starting, at most this long, ms: a prompt should not. */
 export const settleMs = 8_000
 
+/** Questions that wait for servers and policy to be known: more than a member's clients and sessions ask at once. */
+export const maxHeld = 64
+
 /** Tools offered to the model together. Beyond this most models choose badly, and the request grows with each. */
 export const maxOffered = 200
 

@@ -8,7 +8,7 @@ import { noRequest } from '../../kernel/index.ts'
 import type { Fault, Inbound, KernelEvent, Outgoing } from '../../kernel/index.ts'
 import type { ServerStatus } from '../mcp-server/protocol.ts'
 import type { Policy as InForce } from '../policy/protocol.ts'
-import { call, callEnded, settleOver, toolRule, tools, withdrawn } from './asking.ts'
+import { call, callEnded, hold, isKnown, settleOver, toolRule, tools, withdrawn } from './asking.ts'
 import { applyPolicy, approve, change, restart, signatureRule } from './changing.ts'
 import { watchAgainMs } from './limits.ts'
 import { forgetPins } from './pins.ts'
@@ -131,6 +131,17 @@ function step(context: Context, event: Event): Step {
   }
 }
 
+/** Questions wait until servers and policy are known, and are then taken in their order. */
+function taken(context: Context, event: Event): Step {
+  if (isKnown(context)) return step(context, event)
+  if ('from' in event && event.type !== 'tools') return hold(context, event)
+  return andThen(step(context, event), (now) =>
+    isKnown(now)
+      ? now.held.reduce((last, question) => andThen(last, (next) => step(next, question)), stay({ ...now, held: [] }))
+      : stay(now),
+  )
+}
+
 /** Whoever tells went down: what it said stays in force, and it is asked again in a moment. */
 const watchLost = (context: Context, ref: string): Step => stay(context, effect({ name: 'pause', params: { ref, ms: watchAgainMs } }))
 
@@ -171,7 +182,7 @@ const take = (next: (context: Context, event: Event) => Step) =>
     }
   })
 
-const advance = take(step)
+const advance = take(taken)
 /** Everything is read as soon as the policy is known, which may bring servers itself. */
 const begin = take((context) => stay(context, watchPolicy, watchActors))
 

@@ -46,7 +46,7 @@ const status = (state: string, tools: readonly ToolDefinition[] | null) => ({
   info: null,
   tools,
 })
-const loaded = { definitions: [definition], modes: { [tool]: 'allow' }, pins: {}, pinsKnown: true }
+const loaded = { definitions: [definition], modes: { [tool]: 'allow' }, search: null, pins: {}, pinsKnown: true }
 
 type Request = Extract<Pending, { what: 'request' }>
 type Effect = Extract<Pending, { what: 'effect' }>
@@ -55,6 +55,7 @@ const requests = ({ pending }: View<Context>, kind: string): Request[] =>
 const effects = ({ pending }: View<Context>, effect: string): Effect[] =>
   pending.filter((item): item is Effect => item.what === 'effect' && item.name === effect)
 const serverOf = ({ context }: View<Context>): Server | undefined => context.servers[name]
+const isHeld = ({ context }: View<Context>, request: number): boolean => context.held.some((question) => question.from.request === request)
 const serving = ({ value }: View<Context>): boolean => value === 'serving'
 
 /** What the server's actor says, on the newest watch. */
@@ -146,14 +147,17 @@ const modelOf = (more: boolean) =>
       return item.what === 'request' ? [item.kind, ref, item.cancelled === true] : [item.name, ref, item.params['ticket']]
     },
     always: {
-      'who waits is worked for, or waits for servers to start': (view) =>
+      'who waits is worked for, or waits for servers to start, or to be known': (view) =>
         view.open.every(
           (request) =>
+            isHeld(view, request) ||
             view.context.waiting.includes(request) ||
             view.context.calls[request] !== undefined ||
             effects(view, 'change').some(({ params }) => params['ticket'] === request) ||
             requests(view, 'restart').some(({ ref }) => ref === `restart:${request}`),
         ),
+      'nobody is held once servers and policy are known': ({ context: { loaded: read, policy, held } }) =>
+        held.length === 0 || !read || policy === null,
       'a list that waits is given out in the end': (view) =>
         view.context.waiting.every((request) => effects(view, 'pause').some(({ params }) => params['ref'] === `settle:${request}`)),
       'a call under way has its relay, and no other relay runs': (view) => {
@@ -183,6 +187,7 @@ const modelOf = (more: boolean) =>
     },
     sometimes: {
       'a call runs': ({ context }) => Object.keys(context.calls).length > 0,
+      'a question waits for what is not known yet': ({ context }) => context.held.length > 0,
       'a list waits for a server to start': ({ context }) => context.waiting.length > 0,
       'a tool is not what was approved': (view) =>
         serverOf(view)?.status?.tools?.[0]?.hash === 'h2' && view.context.pins[name]?.['t']?.hash === 'h1',
@@ -223,7 +228,10 @@ const modelOf = (more: boolean) =>
           },
         ),
     },
-    leadsTo: { 'who asks is answered': { from: ({ open }) => open.length > 0, to: ({ open }) => open.length === 0 } },
+    // Policy's actor is not bound to tell anything: until it does, who is held waits for its deadline.
+    leadsTo: {
+      'who asks is answered': { from: ({ open }) => open.length > 0, to: (view) => view.open.every((request) => isHeld(view, request)) },
+    },
     possible: {
       'a server that may run becomes able to': (view) => {
         const server = serverOf(view)

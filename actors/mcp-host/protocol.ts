@@ -31,6 +31,8 @@ const offeredTool = z.strictObject({
   title: z.string(),
   description: z.string(),
   inputSchema: z.record(z.string(), z.unknown()),
+  /** The member's settings name it as the tool that searches the web. */
+  search: z.literal(true).optional(),
 })
 
 const toolView = z.strictObject({

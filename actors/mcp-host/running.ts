@@ -30,7 +30,7 @@ import {
 import { mark } from './tool-names.ts'
 
 /** What was read from disk is what is there; servers whose start changed are started anew. */
-export function loaded(context: Context, { definitions, modes, pins, pinsKnown }: Loaded): Step {
+export function loaded(context: Context, { definitions, modes, search, pins, pinsKnown }: Loaded): Step {
   // A server the member has already keeps its name.
   const actors = (context.actors ?? []).filter(({ name }) => !definitions.some((other) => other.name === name))
   const kept = [...definitions, ...actors].slice(0, maxServers)
@@ -46,18 +46,18 @@ export function loaded(context: Context, { definitions, modes, pins, pinsKnown }
   )
   // Pins are read once; from then on what is remembered here is newer than any file.
   const remembered = context.loaded ? {} : { pins, pinsKnown }
-  return andThen(stopped, (now) => reconcile({ ...now, ...remembered, loaded: true, servers, modes }))
+  return andThen(stopped, (now) => reconcile({ ...now, ...remembered, loaded: true, servers, modes, search }))
 }
 
 /** What addons said: one that was allowed just now comes without a past. */
 export function actorsTold(context: Context, offering: readonly { name: string; hash: string }[]): Step {
-  const { actors: before, servers, modes, pins, pinsKnown } = context
+  const { actors: before, servers, modes, search, pins, pinsKnown } = context
   const actors = offering.map(actorDefinition)
   const fresh = before === null ? [] : actors.filter((actor) => !before.some((other) => same(other, actor)))
   const forgotten = fresh.reduce((step, { name }) => andThen(step, (now) => forgetPins(now, name)), stay({ ...context, actors }))
   if (!context.loaded) return forgotten
   const definitions = Object.values(servers).flatMap(({ definition }) => (definition.source === 'actor' ? [] : [definition]))
-  return andThen(forgotten, (now) => loaded(now, { definitions, modes, pins, pinsKnown }))
+  return andThen(forgotten, (now) => loaded(now, { definitions, modes, search, pins, pinsKnown }))
 }
 
 const same = (a: Definition, b: Definition): boolean =>

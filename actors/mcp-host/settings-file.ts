@@ -30,7 +30,12 @@ export const serverEntry = z.looseObject({
 })
 export type ServerEntry = z.infer<typeof serverEntry>
 
-export type Settings = { [key: string]: unknown; mcpServers?: Record<string, unknown>; mcpTools?: Record<string, unknown> }
+export type Settings = {
+  [key: string]: unknown
+  mcpServers?: Record<string, unknown>
+  mcpTools?: Record<string, unknown>
+  webSearch?: unknown
+}
 
 export async function readSettings(home: string): Promise<Settings> {
   const value = await readJson(join(home, 'settings.json'))

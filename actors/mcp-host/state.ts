@@ -1,8 +1,9 @@
 /** What the MCP host knows, as values; nothing here is ever mutated. */
-import type { Fault, Outgoing } from '../../kernel/index.ts'
+import type { Fault, Inbound, Outgoing } from '../../kernel/index.ts'
 import type { ServerStatus, ToolDefinition } from '../mcp-server/protocol.ts'
 import type { Policy as InForce } from '../policy/protocol.ts'
 import type { Definition } from './definition.ts'
+import type { protocol } from './protocol.ts'
 
 export type Mode = 'allow' | 'ask' | 'blocked'
 
@@ -36,6 +37,9 @@ export type Server = {
   error: Fault | null
 }
 
+/** Whatever is asked but the list of tools, which has a wait of its own. */
+export type Question = Exclude<Inbound<typeof protocol>, { type: 'tools' }>
+
 export type Context = {
   next: number
   /** Settings, plugins and extensions were read. */
@@ -49,10 +53,14 @@ export type Context = {
   /** What was pinned could be read, so a server without pins is a new one. */
   pinsKnown: boolean
   modes: Readonly<Record<string, Mode>>
+  /** The tool the member's settings name as the one that searches the web. */
+  search: string | null
   /** Calls under way: request to server. */
   calls: Readonly<Record<string, string>>
   /** `tools` requests that wait for servers to start. */
   waiting: readonly number[]
+  /** Asked before servers and policy were known, the first first. */
+  held: readonly Question[]
 }
 
 export const empty: Context = {
@@ -64,8 +72,10 @@ export const empty: Context = {
   pins: {},
   pinsKnown: true,
   modes: {},
+  search: null,
   calls: {},
   waiting: [],
+  held: [],
 }
 
 /** What the member wants changed on disk. */
@@ -84,7 +94,13 @@ export type Change =
   | { do: 'install'; path: string; config: Record<string, string | string[]>; network: boolean; required: Fault | null }
   | { do: 'remove-extension'; id: string }
 
-export type Loaded = { definitions: Definition[]; modes: Record<string, Mode>; pins: Record<string, Pins>; pinsKnown: boolean }
+export type Loaded = {
+  definitions: Definition[]
+  modes: Record<string, Mode>
+  search: string | null
+  pins: Record<string, Pins>
+  pinsKnown: boolean
+}
 
 export type EffectCall =
   | { name: 'load'; params: { ref: string; managed: readonly ManagedServer[] } }

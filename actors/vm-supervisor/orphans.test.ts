@@ -1,11 +1,15 @@
 import { spawn } from 'node:child_process'
-import { mkdtemp, readFile, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, it } from 'vitest'
+import { expect, it, onTestFinished } from 'vitest'
 import { mark, reap, startTimeOf } from './orphans.ts'
 
-const file = async () => join(await mkdtemp(join(tmpdir(), 'bulkhead-orphans-')), 'qemu.json')
+async function file(): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'bulkhead-orphans-'))
+  onTestFinished(() => rm(dir, { recursive: true, force: true }))
+  return join(dir, 'qemu.json')
+}
 
 it.runIf(process.platform === 'linux')('ends exactly the process it remembered', async () => {
   const child = spawn('sleep', ['60'])

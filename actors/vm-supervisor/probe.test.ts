@@ -1,8 +1,8 @@
-import { mkdtemp } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
-import { expect, it, vi } from 'vitest'
+import { expect, it, onTestFinished, vi } from 'vitest'
 import { acceleratorStallMs } from './limits.ts'
 import { keepVerdict, readVerdict, verdictKey, watchBoot } from './probe.ts'
 
@@ -35,7 +35,9 @@ it('tells silence after a few bytes, exit, and abort apart', async () => {
 })
 
 it('keeps a verdict for exactly this host, hypervisor and kernel', async () => {
-  const path = join(await mkdtemp(join(tmpdir(), 'bulkhead-probe-')), 'accelerator.json')
+  const dir = await mkdtemp(join(tmpdir(), 'bulkhead-probe-'))
+  onTestFinished(() => rm(dir, { recursive: true, force: true }))
+  const path = join(dir, 'accelerator.json')
   const key = verdictKey('QEMU 7.2', 'image')
   expect(await readVerdict(path, key)).toBeNull()
   await keepVerdict(path, { key, accelerator: 'tcg', why: 'w' })

@@ -1,12 +1,16 @@
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readdir, stat, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { keptSnapshots, scratchBytes } from './limits.ts'
 import { beginSnapshot, diskFile, discardSnapshot, findSnapshot, memoryFile, publishSnapshot } from './snapshots.ts'
 
-const image = () => mkdtemp(join(tmpdir(), 'bulkhead-snapshots-'))
+async function image(): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'bulkhead-snapshots-'))
+  onTestFinished(() => rm(dir, { recursive: true, force: true }))
+  return dir
+}
 
 /** As a supervisor does it, with another kind of memory. */
 async function save(imageDir: string, key: string, memory = 'memory of a machine'): Promise<string> {

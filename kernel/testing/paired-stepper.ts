@@ -47,18 +47,26 @@ export function createPairedStepper(machine: AnyStateMachine): Stepper & { compa
       ),
     step(snapshot, event) {
       const pair = snapshot as Pair
+      const what = `${event.type} in ${JSON.stringify(pair.value)}`
       const step = both(
-        `${event.type} in ${JSON.stringify(pair.value)}`,
-        () => table.step(pair.table, event),
+        what,
+        () => quietly(table, pair.table, event) ?? table.step(pair.table, event),
         () => reference.step(pair.reference, event),
       )
       return step.handled ? step : { ...step, snapshot }
     },
+    stepQuietly: () => null,
     persist: () => null,
     restore() {
       throw new Error('a pair is not restored')
     },
   }
+}
+
+/** What a quiet step stands for. */
+function quietly(stepper: Stepper, before: Snapshot, event: { type: string }): Step | null {
+  const snapshot = stepper.stepQuietly(before, event)
+  return snapshot && { snapshot, commands: [], handled: true }
 }
 
 function outcome(run: () => Step): Step | { error: unknown } {

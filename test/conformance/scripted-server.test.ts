@@ -1,7 +1,16 @@
 /** The scripted Messages server of the tests speaks the real wire format: the real SDK understands it. */
 import Anthropic from '@anthropic-ai/sdk'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { credentialOf, type ScriptedServer, say, startScriptedServer, toolResults, use } from '../harness/scripted-messages-server.ts'
+import {
+  cite,
+  credentialOf,
+  type ScriptedServer,
+  say,
+  searched,
+  startScriptedServer,
+  toolResults,
+  use,
+} from '../harness/scripted-messages-server.ts'
 
 let server: ScriptedServer
 let sdk: Anthropic
@@ -38,4 +47,21 @@ test('a turn can depend on the tool results it is sent', async () => {
 test('a scripted failure is the API error it names', async () => {
   server.script([{ status: 529, error: 'overloaded_error', message: 'Overloaded' }])
   await expect(sdk.messages.create(question)).rejects.toMatchObject({ status: 529 })
+})
+
+test("a search of the API's own tool arrives whole, streamed or not", async () => {
+  const page = ['Quinces', 'https://fruit.example/quince'] as const
+  const blocks = [...searched('quinces', [page]), cite('They are yellow.', page), ...searched('more', 'max_uses_exceeded')]
+  server.script([blocks, blocks])
+  const streamed = await sdk.messages.stream(question).finalMessage()
+  const whole = await sdk.messages.create(question)
+  expect(streamed.content).toEqual(whole.content)
+  expect(whole.stop_reason).toBe('end_turn')
+  expect(whole.content).toMatchObject([
+    { type: 'server_tool_use', name: 'web_search', input: { query: 'quinces' } },
+    { type: 'web_search_tool_result', content: [{ type: 'web_search_result', url: page[1], title: page[0] }] },
+    { type: 'text', text: 'They are yellow.', citations: [{ type: 'web_search_result_location', url: page[1] }] },
+    { type: 'server_tool_use', input: { query: 'more' } },
+    { type: 'web_search_tool_result', content: { type: 'web_search_tool_result_error', error_code: 'max_uses_exceeded' } },
+  ])
 })

@@ -125,6 +125,7 @@ test('the model is told the folders, the tools and the model name it was asked f
     'Present',
     'Read',
     'WebFetch',
+    'WebSearch',
     'Write',
   ])
   expect(body.stream).toBe(true)

@@ -5,7 +5,13 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
-export type Block = { type: 'text'; text: string } | { type: 'tool_use'; id: string; name: string; input: unknown }
+export type Block =
+  | { type: 'text'; text: string; citations?: readonly Citation[] }
+  | { type: 'tool_use' | 'server_tool_use'; id: string; name: string; input: unknown }
+  | { type: 'web_search_tool_result'; tool_use_id: string; caller: { type: 'direct' }; content: readonly Page[] | SearchError }
+type Citation = { type: 'web_search_result_location'; url: string; title: string; cited_text: string; encrypted_index: string }
+type Page = { type: 'web_search_result'; url: string; title: string; page_age: string | null; encrypted_content: string }
+type SearchError = { type: 'web_search_tool_result_error'; error_code: string }
 export type Failure = { status: number; error: string; message: string }
 /** What the assistant says next: its blocks, or an HTTP failure; or a function that decides when it has seen the request. */
 export type Turn =
@@ -19,7 +25,7 @@ export type MessagesBody = {
   stream?: boolean
   system?: unknown
   messages: { role: string; content: unknown }[]
-  tools?: { name: string }[]
+  tools?: { name: string; type?: string; [field: string]: unknown }[]
 }
 export type ToolResult = { text: string; isError: boolean }
 
@@ -42,6 +48,31 @@ export function say(text: string): Block {
 
 export function use(name: string, input: unknown, id = `toolu_${String(nextId++).padStart(6, '0')}`): Block {
   return { type: 'tool_use', id, name, input }
+}
+
+/** One search of the API's own tool and what it found: pages as `[title, url]`, or the code of an error. */
+export function searched(query: string, found: readonly (readonly [title: string, url: string])[] | string): Block[] {
+  const id = `srvtoolu_${String(nextId++).padStart(6, '0')}`
+  const content =
+    typeof found === 'string'
+      ? { type: 'web_search_tool_result_error' as const, error_code: found }
+      : found.map(([title, url]) => ({ type: 'web_search_result' as const, url, title, page_age: null, encrypted_content: `enc-${id}` }))
+  return [
+    { type: 'server_tool_use', id, name: 'web_search', input: { query } },
+    { type: 'web_search_tool_result', tool_use_id: id, caller: { type: 'direct' }, content },
+  ]
+}
+
+/** A sentence that rests on pages found before. */
+export function cite(text: string, ...pages: readonly (readonly [title: string, url: string])[]): Block {
+  const citations = pages.map(([title, url]) => ({
+    type: 'web_search_result_location' as const,
+    url,
+    title,
+    cited_text: text.slice(0, 150),
+    encrypted_index: 'enc',
+  }))
+  return { type: 'text', text, citations }
 }
 
 /** The tool results a request carries in its last message, by the id of the call. */
@@ -96,6 +127,8 @@ export async function startScriptedServer(turns: readonly Turn[] = []): Promise<
     else sendWhole(response, recorded.body.model ?? '', said)
   }
 
+  // A connection ended here for being idle may end just as the next request leaves on it: its client ends it.
+  server.keepAliveTimeout = 0
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   return {
     baseUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
@@ -149,7 +182,16 @@ function sendStream(response: ServerResponse, model: string, blocks: readonly Bl
   send('message_start', { message: messageOf(model, []) })
   send('ping', {})
   for (const [index, block] of blocks.entries()) {
-    send('content_block_start', { index, content_block: block.type === 'text' ? { type: 'text', text: '' } : { ...block, input: {} } })
+    if (block.type === 'web_search_tool_result') {
+      send('content_block_start', { index, content_block: block })
+      send('content_block_stop', { index })
+      continue
+    }
+    const empty =
+      block.type === 'text' ? { type: 'text', text: '', ...(block.citations ? { citations: [] } : {}) } : { ...block, input: {} }
+    send('content_block_start', { index, content_block: empty })
+    for (const citation of block.type === 'text' ? (block.citations ?? []) : [])
+      send('content_block_delta', { index, delta: { type: 'citations_delta', citation } })
     const whole = block.type === 'text' ? block.text : JSON.stringify(block.input)
     for (const piece of pieces(whole)) {
       send('content_block_delta', {

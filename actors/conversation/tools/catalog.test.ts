@@ -41,6 +41,7 @@ test('names, parameters and order are what a model knows from Claude Code', () =
     ['BashOutput', ['bash_id', 'wait'], undefined],
     ['KillShell', ['shell_id'], ['shell_id']],
     ['WebFetch', ['url', 'prompt', 'whole', 'pages'], ['url']],
+    ['WebSearch', ['query', 'allowed_domains', 'blocked_domains'], ['query']],
   ])
   for (const { input_schema } of toolParams()) expect(input_schema).toMatchObject({ type: 'object', additionalProperties: false })
 })

@@ -18,13 +18,13 @@ import { read } from './read.ts'
 import { isServerTool, planServerCall, presentServerCall } from './server-tool.ts'
 import type { Answer, Plan, Presented, Tool } from './tool.ts'
 import { webFetch } from './web-fetch.ts'
+import { webSearch } from './web-search.ts'
 import { write } from './write.ts'
 
 const tools: ReadonlyMap<string, Tool> = new Map(
-  [read, write, edit, multiEdit, glob, grep, list, move, deleteTool, present, bash, bashOutput, killShell, webFetch].map((item) => [
-    item.name,
-    item,
-  ]),
+  [read, write, edit, multiEdit, glob, grep, list, move, deleteTool, present, bash, bashOutput, killShell, webFetch, webSearch].map(
+    (item) => [item.name, item],
+  ),
 )
 
 /** The tools as the Messages API wants them, always in the same order: they are part of the cached prefix. */

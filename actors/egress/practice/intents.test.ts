@@ -82,6 +82,15 @@ test.each([
     ],
   ],
   ['Fetch https://example.com and summarise it', [{ do: 'fetch' }, { do: 'look' }]],
+  ['Search the web for quince recipes', [{ do: 'web-search', query: 'quince recipes' }]],
+  [
+    'search online for "red wine" and write it to wine.md',
+    [
+      { do: 'web-search', query: 'red wine' },
+      { do: 'save', file: 'wine.md' },
+    ],
+  ],
+  ['look up quinces on the web', [{ do: 'web-search', query: 'quinces' }]],
   [
     'Write a summary of notes.txt to s.md',
     [

@@ -11,6 +11,7 @@ export type Intent =
   | { do: 'run'; command: string; timeoutMs?: number }
   | { do: 'script'; file: string; program: string }
   | { do: 'fetch'; url: string }
+  | { do: 'web-search'; query: string }
   | { do: 'summarise'; files: readonly string[] }
   | { do: 'write'; file: string; content: string }
   | { do: 'edit'; file: string; from: string; to: string }

@@ -16,6 +16,15 @@ const fetching: Recogniser = (clause, asides) => {
   return host ? { do: 'fetch', url: `https://${host}` } : null
 }
 
+const searchingWeb: Recogniser = (clause, asides) => {
+  const [, query] =
+    /^(?:search|look)\s+(?:on\s+|in\s+)?(?:the\s+)?(?:web|internet|net)\s+for\s+(.+)$/is.exec(clause) ??
+    /^(?:search|look)\s+(?:online|on line)\s+for\s+(.+)$/is.exec(clause) ??
+    /^(?:search for|look up|find)\s+(.+?)\s+(?:online|on the (?:web|internet|net))$/is.exec(clause) ??
+    []
+  return query === undefined ? null : { do: 'web-search', query: restore(query, asides) }
+}
+
 const editing: Recogniser = (clause, asides, before) => {
   const [, early] =
     new RegExp(`^(?:in|edit|open|update)\\s+(?:the file\\s+)?(${filePattern})\\s*[,:]?\\s+(?=replace|change|substitute|swap)`, 'i').exec(
@@ -255,6 +264,7 @@ const helping: Recogniser = (clause) =>
 const recognisers: readonly Recogniser[] = [
   helping,
   usingTool,
+  searchingWeb,
   fetching,
   editing,
   running,

@@ -1,5 +1,6 @@
 /** A Messages API request, checked as the API checks it as far as a client can get it wrong. Pure. */
 import { z } from 'zod'
+import { searchProblem } from './web-search.ts'
 
 const text = z.looseObject({ type: z.literal('text'), text: z.string() })
 const toolUse = z.looseObject({
@@ -14,7 +15,9 @@ const toolResult = z.looseObject({
   is_error: z.boolean().optional(),
   content: z.union([z.string(), z.array(z.looseObject({ type: z.string(), text: z.string().optional() }))]).optional(),
 })
-const other = z.looseObject({ type: z.enum(['thinking', 'redacted_thinking', 'image', 'document', 'search_result']) })
+const other = z.looseObject({
+  type: z.enum(['thinking', 'redacted_thinking', 'image', 'document', 'search_result', 'server_tool_use', 'web_search_tool_result']),
+})
 const block = z.union([text, toolUse, toolResult, other])
 
 const schema = z.looseObject({
@@ -38,7 +41,7 @@ export function checkRequest(body: unknown, purpose: 'answer' | 'count'): Checke
     const [issue] = parsed.error.issues
     return { ok: false, message: `${issue?.path.join('.') || 'body'}: ${issue?.message ?? 'invalid'}` }
   }
-  const problem = pairingProblem(parsed.data)
+  const problem = searchProblem(parsed.data) ?? pairingProblem(parsed.data)
   return problem ? { ok: false, message: problem } : { ok: true, request: parsed.data }
 }
 

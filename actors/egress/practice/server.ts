@@ -8,6 +8,7 @@ import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { answer } from './answer.ts'
 import { checkRequest } from './request.ts'
+import { searchAnswer } from './web-search.ts'
 import { readTranscript } from './transcript.ts'
 import { type ApiErrorType, errorBody, eventStream, message, practiceModelName, tokensOf } from './wire.ts'
 
@@ -44,6 +45,8 @@ export async function startPracticeModel(): Promise<{ baseUrl: string; key: stri
       json(response, statuses[known.type], errorBody(known.type, known.message, requestId))
     })
   })
+  // A connection ended here for being idle may end just as the next request leaves on it: its client ends it.
+  server.keepAliveTimeout = 0
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
@@ -71,7 +74,8 @@ async function serve(request: http.IncomingMessage, response: http.ServerRespons
   if (route !== 'POST /v1/messages') throw new ApiError('not_found_error', `Not found: ${path}`)
 
   const asked = checked(await body(request), 'answer')
-  const { content, stop } = answer(readTranscript(asked), { maxTokens: asked.max_tokens, stem: callStem(asked.messages) })
+  const stem = callStem(asked.messages)
+  const { content, stop } = searchAnswer(asked, stem) ?? answer(readTranscript(asked), { maxTokens: asked.max_tokens, stem })
   const whole = message(
     `msg_practice_${randomBytes(12).toString('hex')}`,
     content,

@@ -15,7 +15,7 @@ const abilities = `I carry out plain requests with the tools of this conversatio
 - search for "invoice" in *.txt
 - total the sales by region and write report.md (also average, count, highest, lowest; any CSV with a header)
 - run \`ls -la\`
-- fetch https://example.com/
+- fetch https://example.com/; search the web for quinces
 - use tool NAME with text hello (any tool of this conversation)
 - write "hello" to notes.txt; replace "old" with "new" in notes.txt`
 
@@ -60,6 +60,8 @@ function* act(intent: Intent, world: World, sections: readonly Section[]): Skill
       return yield* run(intent, world)
     case 'script':
       return yield* script(intent, world)
+    case 'web-search':
+      return yield* searchWeb(intent)
     case 'fetch':
       return yield* fetchUrl(intent)
     case 'write':
@@ -124,6 +126,14 @@ function* fetchUrl({ url }: { url: string }): Skill {
   const [answered] = rest.length > 0 ? head.split('\n') : [url]
   const cut = text.length > 3_000 ? `${text.slice(0, 3_000)}\n… (${text.length - 3_000} more characters)` : text
   return { ok: result.ok, title, body: text, told: `${answered}\n\n${cut}` }
+}
+
+function* searchWeb({ query }: { query: string }): Skill {
+  const result = yield* callOne(`Searching the web for ${query}.`, 'WebSearch', { query })
+  const title = `Search for ${query}`
+  if (!result.ok) return failed(title, `The web was not searched: ${reasonOf(result)}`)
+  const [head = '', ...rest] = result.text.split('\n--- untrusted content ---\n')
+  return { ok: true, title, body: rest.join('\n'), told: `${head}\n\n${rest.join('\n').slice(0, 3_000)}` }
 }
 
 function* save({ file }: { file: string }, world: World, sections: readonly Section[]): Skill {

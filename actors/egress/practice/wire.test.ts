@@ -85,3 +85,34 @@ describe('wire format', () => {
     expect(answer.stop_reason).toBe('max_tokens')
   })
 })
+
+describe('web search', () => {
+  const search = { type: 'web_search_20250305' as const, name: 'web_search' as const, max_uses: 2 }
+  const request = { model: 'm', max_tokens: 500, messages: [{ role: 'user' as const, content: 'Search the web for: quinces' }] }
+
+  test('is asked and answered in the shape of the API; this model has no web, and says so', async () => {
+    const whole = await session.client.messages.create({ ...request, tools: [search] })
+    expect(whole).toMatchObject({
+      stop_reason: 'end_turn',
+      content: [
+        { type: 'server_tool_use', name: 'web_search', input: { query: 'quinces' } },
+        { type: 'web_search_tool_result', content: { type: 'web_search_tool_result_error', error_code: 'unavailable' } },
+        { type: 'text' },
+      ],
+    })
+    const [use, found] = whole.content
+    expect(use?.type === 'server_tool_use' && found?.type === 'web_search_tool_result' && found.tool_use_id === use.id).toBe(true)
+    const streamed = await session.client.messages.stream({ ...request, tools: [search] }).finalMessage()
+    expect(streamed.content).toEqual(whole.content)
+  })
+
+  test.each([
+    ['both lists of domains', { allowed_domains: ['a.example'], blocked_domains: ['b.example'] }],
+    ['no uses', { max_uses: 0 }],
+  ])('%s: refused as by the API', async (_what, wrong) => {
+    await expect(session.client.messages.create({ ...request, tools: [{ ...search, ...wrong }] })).rejects.toMatchObject({
+      status: 400,
+      error: { error: { type: 'invalid_request_error' } },
+    })
+  })
+})

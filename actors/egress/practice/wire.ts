@@ -1,6 +1,9 @@
 /** The Messages API's wire format, answers only: message JSON, its event stream, and errors. Pure. */
 
-export type Block = { type: 'text'; text: string } | { type: 'tool_use'; id: string; name: string; input: Record<string, unknown> }
+export type Block =
+  | { type: 'text'; text: string }
+  | { type: 'tool_use' | 'server_tool_use'; id: string; name: string; input: Record<string, unknown> }
+  | { type: 'web_search_tool_result'; tool_use_id: string; content: { type: 'web_search_tool_result_error'; error_code: string } }
 export type StopReason = 'end_turn' | 'tool_use' | 'max_tokens'
 export type Message = {
   id: string
@@ -47,7 +50,7 @@ export function* eventStream(whole: Message): Generator<string> {
   })
   yield frame('ping', {})
   for (const [index, block] of whole.content.entries()) {
-    const empty = block.type === 'text' ? { type: 'text', text: '' } : { ...block, input: {} }
+    const empty = block.type === 'text' ? { type: 'text', text: '' } : 'input' in block ? { ...block, input: {} } : block
     yield frame('content_block_start', { index, content_block: empty })
     for (const delta of deltas(block)) yield frame('content_block_delta', { index, delta })
     yield frame('content_block_stop', { index })
@@ -74,6 +77,8 @@ function* deltas(block: Block): Generator<Record<string, unknown>> {
     for (const text of slices(block.text)) yield { type: 'text_delta', text }
     return
   }
+  // A result arrives whole.
+  if (!('input' in block)) return
   yield { type: 'input_json_delta', partial_json: '' }
   for (const partial_json of slices(JSON.stringify(block.input))) yield { type: 'input_json_delta', partial_json }
 }

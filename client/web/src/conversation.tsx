@@ -114,6 +114,7 @@ const folded: Readonly<Record<string, string>> = {
   Grep: 'Searched %n times',
   Glob: 'Looked for files %n times',
   WebFetch: 'Fetched %n pages',
+  WebSearch: 'Searched the web %n times',
 }
 
 function Fold({ group }: { group: ItemStore[] }): JSX.Element {

@@ -83,6 +83,6 @@ function fetchedBefore(): boolean {
   const steps = $transcript.get().$steps.get()
   return steps.some((store) => {
     const item = store.get()
-    return item.kind === 'tool' && item.name === 'WebFetch' && item.state === 'done'
+    return item.kind === 'tool' && (item.name === 'WebFetch' || item.name === 'WebSearch') && item.state === 'done'
   })
 }

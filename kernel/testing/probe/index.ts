@@ -30,7 +30,7 @@ const machine = setup({
   actions: {
     attempt: (_, _params: { request: number | null; dir: string | undefined }) => {},
     stream: (_, _params: { request: number | null; parts: number }) => {},
-    hoard: () => {},
+    hoard: (_, _params: { outside: boolean }) => {},
   },
 }).createMachine({
   id: 'probe',
@@ -52,12 +52,17 @@ const machine = setup({
           ],
         },
         silent: {},
+        spin: {
+          actions: () => {
+            for (;;);
+          },
+        },
         never: { actions: assign({ count: ({ context }) => context.count + 1 }) },
         attempt: { actions: { type: 'attempt', params: ({ event }) => ({ request: event.from.request, dir: event.body.dir }) } },
         'attempt.done': {
           actions: emit(({ event }): Outgoing => ({ type: 'reply', request: event.request, body: { results: event.results } })),
         },
-        hoard: { actions: 'hoard' },
+        hoard: { actions: { type: 'hoard', params: ({ event }) => ({ outside: event.body.outside }) } },
         stream: { actions: { type: 'stream', params: ({ event }) => ({ request: event.from.request, parts: event.body.parts }) } },
         'stream.done': { actions: emit(({ event }): Outgoing => ({ type: 'reply', request: event.request, body: {} })) },
         burst: {
@@ -121,10 +126,17 @@ const effects = {
   },
   hoard: {
     outcomes: ['done'],
-    run: () =>
+    run: ({ outside }: { outside: boolean }) =>
       Effect.sync(() => {
-        const kept: number[][] = []
-        for (;;) kept.push(Array.from({ length: 100_000 }, (_, n) => n + kept.length))
+        const kept: object[] = []
+        const more = (): object => (outside ? Buffer.alloc(1024 * 1024, 1) : Array.from({ length: 100_000 }, (_, n) => n + kept.length))
+        for (;;) {
+          try {
+            kept.push(more())
+          } catch {
+            // The system gives it no more: it keeps what it has, and asks again.
+          }
+        }
       }),
   },
   attempt: {

@@ -8,6 +8,8 @@ export const protocol = {
   echo: { body: text, reply: z.strictObject({ text: z.string(), count: z.int(), from: z.string(), session: z.string().nullable() }) },
   /** Handled by doing nothing. */
   silent: { body: z.strictObject({}), reply: z.strictObject({}), deadlineMs: 50 },
+  /** Does nothing else ever again. */
+  spin: { body: z.strictObject({}), reply: z.strictObject({}), deadlineMs: null },
   /** Changes state and never answers. */
   never: { body: z.strictObject({}), reply: z.strictObject({}), deadlineMs: null },
   /** What the jail should deny; `dir`: reading and writing that folder as well. */
@@ -21,8 +23,8 @@ export const protocol = {
     body: z.strictObject({ quota: z.enum(['tokens', 'processes']), amount: z.int(), answer: z.boolean() }),
     reply: z.strictObject({}),
   },
-  /** Keeps more and more, until it is ended for it. */
-  hoard: { body: z.strictObject({}), reply: z.strictObject({}), deadlineMs: null },
+  /** Keeps more and more, in V8's heap or outside it, until it is ended for it. */
+  hoard: { body: z.strictObject({ outside: z.boolean() }), reply: z.strictObject({}), deadlineMs: null },
   throws: { body: z.strictObject({}), reply: z.strictObject({}) },
   /** Sends `kind` on the accompanying capability, or on `slot`, and passes the answer back. */
   ask: { body: z.strictObject({ slot: z.string(), kind: z.string() }), reply: z.strictObject({ answer: z.unknown() }) },
