@@ -27,7 +27,11 @@ export const model = defineModel<Context>({
       event: (view) => ({ type: 'cancelled', request: waits(view)[0] }),
     },
     { name: 'secrets', event: (_, request) => ({ type: 'secrets', body: {}, from: from(request) }) },
-    { name: 'check', times: Number.POSITIVE_INFINITY, event: (_, request) => ({ type: 'check', body: { policy: {} }, from: from(request) }) },
+    {
+      name: 'check',
+      times: Number.POSITIVE_INFINITY,
+      event: (_, request) => ({ type: 'check', body: { policy: {} }, from: from(request) }),
+    },
     stopping,
   ],
   effects: {
