@@ -39,8 +39,8 @@ export const model = defineModel<Context>({
   steps: {
     'who is refused for want of room finds none': ({ context }, event, _after, out) =>
       !('from' in event) || context.reading.length === limits.atOnce || out.length === 0,
-    'who gave up is read for no longer': (_before, event, { context }) =>
-      event.type !== 'cancelled' || !context.reading.includes(event['request'] as number),
+    'who gave up is read for no longer': (_before, event, { context, value }) =>
+      value === 'stopping' || event.type !== 'cancelled' || !context.reading.includes(event['request'] as number),
     'told to stop, it stops': (_before, event, { value }) => event.type !== 'stopping' || value === 'stopping',
   },
   takes: ({ value }) => value === 'serving',
