@@ -12,16 +12,15 @@ import { markCall, undoChanges } from '../actors/fs-gate/history-tools.ts'
 import { NinepConnections } from '../actors/fs-gate/ninep-connections.ts'
 import { readFile } from '../actors/fs-gate/read-tools.ts'
 import { rootFid, TestClient } from '../actors/fs-gate/test-client.ts'
-import { openHome } from '../test/harness/product.ts'
-import { say, startScriptedServer, use } from '../test/harness/scripted-messages-server.ts'
 import { treeOf } from '../test/harness/tree.ts'
-import { atMost, atMostTimesPeer, figure, type Figure, type Target } from './report.ts'
+import { inWorkspace } from './files-workspace.ts'
+import { atMostTimesPeer, figure, type Figure, type Target } from './report.ts'
 import { alternate, type Sampler } from './sampling.ts'
 
 /** Those of the targets, and smaller ones that show the same ratios within some minutes. */
 const sizes = {
-  full: { smallFiles: 10_000, largeMiB: 1_024, edits: 1_000, workspaceFiles: 2_000, workspaceMiB: 256 },
-  small: { smallFiles: 2_000, largeMiB: 128, edits: 200, workspaceFiles: 200, workspaceMiB: 32 },
+  full: { smallFiles: 10_000, largeMiB: 1_024, edits: 1_000, workspace: { files: 2_000, gitFiles: 5_000, mib: 256 } },
+  small: { smallFiles: 2_000, largeMiB: 128, edits: 200, workspace: { files: 100, gitFiles: 250, mib: 16 } },
 }
 type Size = (typeof sizes)['full']
 const pieceBytes = 4 * 1024 ** 2
@@ -52,6 +51,13 @@ export async function files(runs: number, told: (text: string) => void, full: bo
         peer: { name: synced, samples: host.plainWrite },
       }),
       figure({
+        name: `write over ${smallFiles} small files`,
+        unit: 'ms',
+        target: atMostTimesPeer(2),
+        own: host.writeOver,
+        peer: { name: synced, samples: host.plainWriteOver },
+      }),
+      figure({
         name: `read ${smallFiles} small files`,
         unit: 'ms',
         target: atMostTimesPeer(2),
@@ -77,7 +83,7 @@ export async function files(runs: number, told: (text: string) => void, full: bo
         unit: 'ms',
         target: atMostTimesPeer(2),
         own: host.undo,
-        peer: { name: 'node:fs cp of the tree', samples: host.copy },
+        peer: { name: 'node:fs cp of the tree to where it was removed', samples: host.copy },
       }),
       figure({
         name: `kept for ${edits} edits of a 10 MiB file`,
@@ -86,7 +92,7 @@ export async function files(runs: number, told: (text: string) => void, full: bo
         own: kept.kept,
         peer: { name: 'whole copies', samples: kept.plain },
       }),
-      ...(await inWorkspace(size, told)),
+      ...(await inWorkspace(size.workspace, told)),
     ]
   } finally {
     fs.rmSync(base, { recursive: true, force: true })
@@ -94,9 +100,10 @@ export async function files(runs: number, told: (text: string) => void, full: bo
 }
 
 function hostSamplers(base: string, { smallFiles, largeMiB }: Size) {
+  const storeOf = (name: string) => join(base, `${name}-store`)
   const fresh = (name: string): { gate: Gate; root: string } => {
     const root = join(base, name)
-    const store = join(base, `${name}-store`)
+    const store = storeOf(name)
     for (const dir of [root, store]) fs.rmSync(dir, { recursive: true, force: true })
     fs.mkdirSync(root)
     return { gate: openGate(root, name, 'rw', store), root }
@@ -108,10 +115,11 @@ function hostSamplers(base: string, { smallFiles, largeMiB }: Size) {
   const pieces = Array.from({ length: (largeMiB * 1024 ** 2) / pieceBytes }, (_, index) => index)
   const pathOf = (index: number) => `d${index % 50}/f${index}`
 
+  /** `over`: what is there already. */
   const write =
-    (name: string, list: readonly number[], content: string): Sampler =>
+    (name: string, list: readonly number[], content: string, over = false): Sampler =>
     async () => {
-      const { gate } = fresh(name)
+      const gate = over ? openGate(join(base, name), name, 'rw', storeOf(name)) : fresh(name).gate
       const taken = await timed(async () => {
         for (const index of list) await writeFile(gate, { path: pathOf(index), content }, {}, never)
       })
@@ -119,9 +127,9 @@ function hostSamplers(base: string, { smallFiles, largeMiB }: Size) {
       return taken
     }
   const plainWrite =
-    (root: string, list: readonly number[], content: string): Sampler =>
+    (root: string, list: readonly number[], content: string, over = false): Sampler =>
     async () => {
-      fs.rmSync(root, { recursive: true, force: true })
+      if (!over) fs.rmSync(root, { recursive: true, force: true })
       return timed(async () => {
         for (const index of list) {
           const path = join(root, pathOf(index))
@@ -148,6 +156,8 @@ function hostSamplers(base: string, { smallFiles, largeMiB }: Size) {
   return {
     write: write('ours', numbers, small),
     plainWrite: plainWrite(theirs, numbers, small),
+    writeOver: write('ours', numbers, `${small}more\n`, true),
+    plainWriteOver: plainWrite(theirs, numbers, `${small}more\n`, true),
     read: read('ours', numbers),
     plainRead: () => timed(async () => numbers.forEach((index) => fs.readFileSync(join(ours, pathOf(index)), 'utf8'))),
     writeLarge: write('large', pieces, piece),
@@ -171,7 +181,15 @@ function hostSamplers(base: string, { smallFiles, largeMiB }: Size) {
       if (JSON.stringify(treeOf(root)) !== JSON.stringify(before)) throw new Error('What came back is not what was removed.')
       return taken
     },
-    copy: () => timed(async () => fs.cpSync(tree, join(base, `copy-${randomBytes(4).toString('hex')}`), { recursive: true })),
+    // Into the same folder after the same removal: a file system may have it harder there than in a new one.
+    copy: async () => {
+      const aside = join(base, 'aside')
+      fs.cpSync(tree, aside, { recursive: true })
+      for (const name of fs.readdirSync(tree)) fs.rmSync(join(tree, name), { recursive: true })
+      const taken = await timed(async () => fs.cpSync(aside, tree, { recursive: true }))
+      fs.rmSync(aside, { recursive: true })
+      return taken
+    },
   }
 }
 
@@ -216,100 +234,4 @@ async function keptBytes(base: string, edits: number): Promise<number> {
   const bytes = gate.log.store?.usage().bytes ?? 0
   closeGate(gate)
   return bytes / 1024 ** 2
-}
-
-/** The peer would be QEMU's own virtio-9p export, which needs a guest module that the image does not have. */
-const noPeer = "no peer: QEMU's virtio-9p needs a kernel module that the workspace image does not carry"
-
-async function inWorkspace({ workspaceFiles, workspaceMiB }: Size, told: (text: string) => void): Promise<Figure[]> {
-  const server = await startScriptedServer()
-  const home = openHome({ env: { ANTHROPIC_BASE_URL: server.baseUrl, ANTHROPIC_API_KEY: 'sk-ant-made-up' } })
-  const folder = home.folder('work')
-  const measure =
-    (command: string): Sampler =>
-    async () => {
-      server.script([[use('Bash', { command, timeout: 590_000 }, 'toolu_bench')], [say('done')]])
-      const run = await home.prompt('go', ['--folder', folder, '--approve', 'all'], { deadlineMs: 640_000 })
-      const said = run.results.find(({ id }) => id === 'toolu_bench')?.output
-      const output = typeof said === 'string' ? said : run.story
-      const ms = /took (\d+(?:\.\d+)?) ms/.exec(output)?.[1]
-      if (ms === undefined) throw new Error(output.slice(0, 300))
-      return Number(ms)
-    }
-  const python = (code: string) =>
-    `python3 - <<'PY'\nimport os, time, shutil\nt = time.monotonic()\n${code}\nprint('took', round((time.monotonic() - t) * 1000, 1), 'ms')\nPY`
-  try {
-    const samples = await alternate(
-      1,
-      {
-        small: measure(
-          python(`os.mkdir('s')
-for i in range(${workspaceFiles}): open(f's/{i}', 'w').write('x' * 500)
-for i in range(${workspaceFiles}): open(f's/{i}').read()
-shutil.rmtree('s')`),
-        ),
-        write: measure(python(`f = open('big', 'wb'); [f.write(bytes(1 << 20)) for _ in range(${workspaceMiB})]; f.close()`)),
-        read: measure(python(`f = open('big', 'rb'); [f.read(1 << 20) for _ in range(${workspaceMiB})]`)),
-        seen: async () => roundTrip(folder, measure),
-      },
-      told,
-    )
-    const unmet: Target = { text: 'at most 2 × the peer', better: 'lower', keeps: () => false }
-    const said = (item: Figure): Figure => (item.value === null ? item : { ...item, why: noPeer })
-    return [
-      said(
-        figure({
-          name: `in the workspace: create, read and delete ${workspaceFiles} small files`,
-          unit: 'ms',
-          target: unmet,
-          own: samples.small,
-        }),
-      ),
-      said(figure({ name: `in the workspace: write ${workspaceMiB} MiB`, unit: 'ms', target: unmet, own: samples.write })),
-      said(figure({ name: `in the workspace: read ${workspaceMiB} MiB`, unit: 'ms', target: unmet, own: samples.read })),
-      figure({
-        name: 'a change on the device seen in the workspace, and its answer on the device',
-        unit: 'ms',
-        target: atMost(1_000, 'ms'),
-        own: samples.seen,
-      }),
-    ]
-  } finally {
-    await home.close()
-    await server.close()
-  }
-}
-
-/** A program in the workspace waits for each of ten files' content to change, and answers by writing another; the median of those is taken here. */
-async function roundTrip(folder: string, measure: (command: string) => Sampler): Promise<number> {
-  const ping = join(folder, 'ping')
-  const pong = join(folder, 'pong')
-  fs.writeFileSync(ping, '0')
-  fs.writeFileSync(pong, '0')
-  const times: number[] = []
-  const rounds = 10
-  let sent = 0
-  let begun = 0
-  const watcher = fs.watch(folder, () => {
-    if (fs.readFileSync(pong, 'utf8') !== `${sent}.`) return
-    if (sent > 0) times.push(performance.now() - begun)
-    if (sent === rounds) return
-    sent += 1
-    begun = performance.now()
-    fs.writeFileSync(ping, `${sent}.`)
-  })
-  try {
-    const program = `python3 - <<'PY'
-import os, time
-open('pong', 'w').write('0.')
-for i in range(1, ${rounds + 1}):
-    while open('ping').read() != f'{i}.': time.sleep(0.001)
-    open('pong', 'w').write(f'{i}.')
-print('took 1 ms')
-PY`
-    await measure(program)()
-  } finally {
-    watcher.close()
-  }
-  return times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)] ?? Number.NaN
 }

@@ -28,6 +28,11 @@ const maxVariables = 256
 const maxVariableChars = 32 * 1024
 /** 9P message size the guest's kernel asks for: payload limit of the files port with room to spare. */
 export const ninepMessageSize = 256 * 1024
+/**
+ * How long a change on either side of a connected folder may take to be seen on the other, ms, by who opens or looks at the file after it. Nothing is
+ * kept beyond that; the bound is for the way there on a busy emulated machine.
+ */
+export const folderStalenessMs = 1_000
 /** User ids of sessions, both included. */
 export const firstUid = 20_000
 export const lastUid = 59_999

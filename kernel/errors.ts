@@ -57,6 +57,10 @@ export const errorCodes = {
   'too-large': { meaning: 'It is larger than the limit.', remedy: 'Read it in parts, or narrow the request.' },
   'not-text': { meaning: 'The file is not UTF-8 text.', remedy: 'Process it with a program in the workspace.' },
   'io-failed': { meaning: 'The operating system refused or failed.', remedy: 'See the cause; check permissions and free space.' },
+  'mass-change': {
+    meaning: 'More would be moved at once than an approval given for something else covers.',
+    remedy: 'Use the file tools, which ask the member for exactly this.',
+  },
   'protected-path': {
     meaning: 'Programs on the device run or obey what is at this path, so changing it needs an approval of its own.',
     remedy: 'Use the file tools, which ask the member for exactly this path.',

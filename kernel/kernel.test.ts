@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { fault } from './errors.ts'
 import { inspect } from './inspect.ts'
 import { findJail } from './jail.ts'
+import { maxFrameBytes } from './limits.ts'
 import type { ActorEntry } from './placement.ts'
 import { actor as probe } from './testing/probe/index.ts'
 import { protocol } from './testing/probe/protocol.ts'
@@ -203,6 +204,44 @@ describe('process placement only', () => {
     expect((await from.request('probe', 'echo', { text: 'after' })).body).toMatchObject({ count: 1 })
     expect([live?.incarnation, kernel.actors.get('other')?.incarnation]).toEqual([2, 1])
   })
+
+  test('what does not fit into a frame is refused to whoever sent it or waits for it: messages, answers, parts; nobody else notices', async () => {
+    const long = 'x'.repeat(maxFrameBytes)
+    const wide = { echo: { body: z.strictObject({ text: z.string() }), part: z.unknown(), reply: z.unknown() } }
+    running = await startTestKernel({
+      actors: [{ ...entry, protocol: { ...protocol, echo: wide.echo } }],
+      peers: {
+        peer: { protocol: wide, script: () => ({ heard: long }) },
+        parts: { protocol: wide, script: (_kind, _body, { part }) => (part({ long }), new Promise(() => {})) },
+      },
+      placement: 'process',
+    })
+    const { test: from, kernel } = running
+    const tooLong = { code: 'malformed', cause: expect.stringMatching(/^frame of \d+ bytes exceeds/) as string }
+    const after = from.request('probe', 'echo', { text: 'behind it' })
+    expect(await refusal(from.request('probe', 'echo', { text: long }))).toMatchObject(tooLong)
+    expect((await after).body).toMatchObject({ text: 'behind it' })
+    for (const slot of ['peer', 'parts']) {
+      const asked = from.request('probe', 'ask', { slot, kind: 'echo' }, { caps: [{ slot }] })
+      expect(await refusal(asked), slot).toMatchObject(tooLong)
+    }
+    expect((await from.request('probe', 'echo', { text: 'after' })).body).toMatchObject({ text: 'after' })
+    expect(kernel.actors.get('probe')?.incarnation).toBe(1)
+    expect(kernel.deadLetters.counts).toMatchObject({ malformed: 1 })
+  })
+
+  test.each([false, true])(
+    'a step that does not fit into a frame is refused where it was meant for, and the actor goes on (asking: %s)',
+    async (ask) => {
+      const { test: from, kernel } = await start('process')
+      expect(await refusal(from.request('probe', 'long', { characters: maxFrameBytes, ask }))).toMatchObject({
+        code: 'malformed',
+        cause: expect.stringMatching(/^frame of \d+ bytes exceeds/) as string,
+      })
+      expect((await from.request('probe', 'echo', { text: 'after' })).body).toMatchObject({ text: 'after' })
+      expect(kernel.actors.get('probe')?.incarnation).toBe(1)
+    },
+  )
 
   test('kill -9: the open request is answered actor-down, the actor is restarted and serves again with fresh state', async () => {
     const { test: from, kernel } = await start('process')

@@ -28,7 +28,7 @@ import { soon } from './soon.ts'
 import { type Hop, type OpenHop, spanUnder } from './trace.ts'
 import type { Badge, Delegation, Fault, Grant, Limits, Placement, Protocol } from './types.ts'
 import type { Strategy } from './supervisor.ts'
-import { sizeOf } from './wire.ts'
+import { sizeOf, unsendable } from './wire.ts'
 
 /** A target inside the kernel process: `kernel` and `journal`, and peers in tests. */
 export type Native = {
@@ -268,9 +268,23 @@ export function createKernel(options: KernelOptions) {
       }
       item.n = live.nextDelivery++
       if (item.extra !== null) handOverWith(live, item, item.extra)
-      if (!live.port?.deliver(item)) outstanding.add(item)
+      try {
+        if (!live.port?.deliver(item)) outstanding.add(item)
+      } catch (thrown) {
+        refuseUnsendable(item, thrown)
+      }
     }
     schedule(live)
+  }
+
+  /** Larger with what the kernel adds to it than a frame may be. What was handed over with it ends. */
+  function refuseUnsendable(item: Item, thrown: unknown): void {
+    const error = unsendable(() => {
+      throw thrown
+    })
+    if (!error) return
+    for (const cap of item.extra?.caps ?? []) revoke(tables, cap)
+    refuseQueued(item, error)
   }
 
   /** What travels with a message goes before it. */

@@ -1,5 +1,5 @@
 /** What an actor's committed step asks for, carried out one by one. Whatever it names that is not its own is refused and counted. */
-import { type ActorId, type Capability, install, type Tables } from './capabilities.ts'
+import { type ActorId, type Capability, install, revoke, type Tables } from './capabilities.ts'
 import type { DeadLetters } from './dead-letters.ts'
 import type { SendOptions } from './endpoint.ts'
 import { fault } from './errors.ts'
@@ -10,7 +10,7 @@ import type { Request, Requests } from './requests.ts'
 import { check, type Handover, plan } from './router.ts'
 import type { Delegation, Fault, Protocol } from './types.ts'
 import { invalid } from './validation.ts'
-import { findImproper, sizeOf } from './wire.ts'
+import { findImproper, sizeOf, unsendable } from './wire.ts'
 
 type Wires = {
   tables: Tables
@@ -85,19 +85,34 @@ export function createOutgoing<Item>(wires: Wires) {
     }
     const { incarnation } = live
     const current = () => (live.incarnation === incarnation ? live.port : null)
-    const id = send(self, slot, kind, body, {
+    let id: number | null = null
+    /** Of a part that came while the request was being sent: targets in this process may answer at once. */
+    let unsent: Fault | null = null
+    id = send(self, slot, kind, body, {
       delegations,
       trace,
       ...(deadlineMs === undefined ? {} : { deadlineMs }),
-      part: (part) => current()?.send({ t: 'part', ref, body: part }),
+      part(part) {
+        const error = unsendable(() => current()?.send({ t: 'part', ref, body: part }))
+        if (error && id !== null) giveUp(id, error)
+        else unsent ??= error
+      },
       answer: (result) => {
         live.refs.delete(ref)
         const port = current()
         if ('error' in result) port?.send({ t: 'refuse', ref, error: result.error })
-        else port?.send({ t: 'reply', ref, body: result.body, caps: result.caps.map((cap) => install(tables, self, cap, null)) })
+        else {
+          const slots = result.caps.map((cap) => install(tables, self, cap, null))
+          const error = unsendable(() => port?.send({ t: 'reply', ref, body: result.body, caps: slots }))
+          if (!error) return
+          for (const cap of result.caps) revoke(tables, cap)
+          port?.send({ t: 'refuse', ref, error })
+        }
       },
     })
-    if (id !== null && requests.get(id)) live.refs.set(ref, id)
+    if (id === null || !requests.get(id)) return
+    live.refs.set(ref, id)
+    if (unsent) giveUp(id, unsent)
   }
 
   function replyProblem(self: ActorId, request: Request, body: unknown): Fault | null {

@@ -7,8 +7,9 @@ import { Socket } from 'node:net'
 import { attemptAll, hostFile } from './attempts.ts'
 import type { FromActor, ToActor } from './frames.ts'
 import { createHost } from './host.ts'
+import { shortened } from './oversize.ts'
 import type { Actor } from './types.ts'
-import { createDecoder, createSender } from './wire.ts'
+import { createDecoder, createSender, unsendable } from './wire.ts'
 
 const { entry, drop, outside, cache } = JSON.parse(process.argv[2] ?? '{}') as {
   entry: string
@@ -17,7 +18,16 @@ const { entry, drop, outside, cache } = JSON.parse(process.argv[2] ?? '{}') as {
   cache: string | null
 }
 const pipe = new Socket({ fd: 3, readable: true, writable: true })
-const send: (frame: FromActor) => void = createSender((bytes) => void pipe.write(bytes))
+const write: (frame: FromActor) => void = createSender((bytes) => void pipe.write(bytes))
+
+function send(frame: FromActor): void {
+  const error = unsendable(() => write(frame))
+  if (!error || frame.t !== 'step') return
+  const { frame: instead, refs } = shortened(frame, error)
+  write(instead)
+  // After the step that is being sent.
+  for (const ref of refs) queueMicrotask(() => host.receive({ t: 'refuse', ref, error }))
+}
 
 if (outside) await import('./outside-imports.ts')
 const { actor } = (await import(entry)) as { actor: Actor }

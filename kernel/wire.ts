@@ -3,13 +3,26 @@
  * depth and plainness right after decoding, meaning by zod schemas in the router. No records, no eval, no class instances.
  */
 import { Packr, Unpackr } from 'msgpackr/index-no-eval'
+import { fault } from './errors.ts'
 import { framesPerWrite, maxDepth, maxFrameBytes } from './limits.ts'
+import type { Fault } from './types.ts'
 
 const options = { useRecords: false, mapsAsObjects: true, int64AsType: 'number' } as const
 const packr = new Packr(options)
 const unpackr = new Unpackr(options)
 
 export class WireError extends Error {}
+
+/** What is wrong when what is sent within does not fit into a frame, or null. */
+export function unsendable(send: () => void): Fault | null {
+  try {
+    send()
+    return null
+  } catch (error) {
+    if (!(error instanceof WireError)) throw error
+    return fault('malformed', 'This does not fit into one message.', { cause: error.message })
+  }
+}
 
 /** One frame with its length prefix. Throws `WireError` when it is too large. */
 export function encodeFrame(value: unknown): Buffer {

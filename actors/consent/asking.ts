@@ -39,7 +39,7 @@ function toolOf({ tool, target }: Pick<Ask, 'tool' | 'target'>): string {
 
 /** Never covered by what was allowed before, and never allowed beyond this once. */
 function isSingle(target: Target): boolean {
-  return target.kind === 'write' && (target.act === 'delete' || target.protected !== undefined)
+  return target.kind === 'write' && (target.act === 'delete' || target.protected !== undefined || target.mass !== undefined)
 }
 
 /** The ways to write that policy leaves. */
@@ -307,8 +307,9 @@ function once(context: Context, session: Session, asked: Ask, by: string): Step 
 }
 
 /** A move's two ends lie in the folder they share; nothing else may happen there with it. */
-function onlyThis({ path, act, to, protected: rule }: Extract<Target, { kind: 'write' }>, policy: Policy | null): Limits {
-  const tools = rule === undefined ? {} : { tools: ['protected'] }
+function onlyThis({ path, act, to, ...target }: Extract<Target, { kind: 'write' }>, policy: Policy | null): Limits {
+  const approved = [...(target.protected === undefined ? [] : ['protected']), ...(target.mass === undefined ? [] : ['mass'])]
+  const tools = approved.length === 0 ? {} : { tools: approved }
   if (act === 'delete') return { kinds: ['delete'], path, ...tools }
   if (act !== 'move' || to === undefined) return { kinds: writableKinds(policy).filter((kind) => kind !== 'move'), path, ...tools }
   const other = to.split('/')

@@ -343,6 +343,7 @@ describe('asked for one by one', () => {
 
   test.each([
     [{ path: 'x', act: 'delete' }, 'edits', { kinds: ['delete'], path: 'x', uses: 1 }],
+    [{ path: 'x', act: 'move', to: 'y', mass: 21 }, 'edits', { kinds: ['move'], path: '', tools: ['mass'], uses: 1 }],
     [{ path: '.envrc', protected: 'protected path: .envrc' }, 'edits', { path: '.envrc', tools: ['protected'], uses: 1 }],
     [{ path: '.envrc', protected: 'protected path: .envrc' }, 'all', { path: '.envrc', tools: ['protected'], uses: 1 }],
   ])('%j in mode %s', (target, mode, limits) => {

@@ -120,7 +120,10 @@ export const protocol = {
       /** Shown whole: the diff, or the command. */
       detail: z.string().max(maxDetail),
       target: z.discriminatedUnion('kind', [
-        /** `act` delete, and `protected` paths (the gate's rule): asked for each time, and good for that path once. `to`: where a move goes. */
+        /**
+         * `act` delete, `protected` paths (the gate's rule), and a move of so many entries at once (`mass`): asked for each time, and good for
+         * that path once. `to`: where a move goes.
+         */
         z.strictObject({
           kind: z.literal('write'),
           folder: z.string(),
@@ -128,6 +131,7 @@ export const protocol = {
           act: z.enum(['move', 'delete']).optional(),
           to: z.string().max(4096).optional(),
           protected: z.string().max(300).optional(),
+          mass: z.int().optional(),
         }),
         z.strictObject({ kind: z.literal('exec'), command: z.string() }),
         /** `tool` as `mcp__server__tool`. */

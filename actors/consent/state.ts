@@ -57,6 +57,7 @@ export type Target =
       act?: 'move' | 'delete' | undefined
       to?: string | undefined
       protected?: string | undefined
+      mass?: number | undefined
     }
   | { kind: 'exec'; command: string }
   | { kind: 'mcp'; tool: string; input: Record<string, unknown> }

@@ -45,8 +45,8 @@ export function callFailed(context: Context, ref: string, thrown: unknown, outpu
   if (!found) return still(context)
   const { call, index } = found
   const error = asFault(thrown)
-  // The session's approval does not reach as far as this path: it is asked for by itself.
-  if (call.reusing && call.plan?.access === 'change' && error.code === 'protected-path')
+  // The session's approval does not reach as far as this.
+  if (call.reusing && call.plan?.access === 'change' && asksForItself.has(error.code))
     return startChange(context, index, { ...call, reusing: false }, call.plan, false)
   if (call.reusing && call.plan?.access === 'change' && approvalIsOver(error)) {
     const { [approvalKey(call.plan.target)]: _, ...approvals } = context.approvals
@@ -58,8 +58,8 @@ export function callFailed(context: Context, ref: string, thrown: unknown, outpu
 export function previewed(context: Context, ref: string, body: unknown): Step {
   const found = callOf(context, ref, 'previewing')
   if (!found || found.call.plan?.access !== 'change') return still(context)
-  const { path, diff, created, identity, protected: rule } = body as ReplyOf<typeof fsGate, 'preview'>
-  const plan = asShown(landingAt(found.call.plan, path), identity, rule)
+  const { path, diff, created, ...shown } = body as ReplyOf<typeof fsGate, 'preview'>
+  const plan = asShown(landingAt(found.call.plan, path), shown)
   return ask(context, found.index, { ...found.call, plan, title: shownTitle(found.call, plan), diff, creates: created }, plan)
 }
 
@@ -94,6 +94,9 @@ export function questionRefused(context: Context, ref: string, error: Fault): St
 export function allCallsDone({ turn }: Context): boolean {
   return turn?.calls.every(({ phase }) => phase === 'done') ?? true
 }
+
+/** What no approval for the session covers: it is asked for by itself. */
+const asksForItself: ReadonlySet<string> = new Set(['protected-path', 'mass-change'])
 
 function startWaiting(step: Step): Step {
   let current = step
@@ -156,12 +159,16 @@ function landingAt(plan: ChangePlan, path: string): ChangePlan {
   }
 }
 
-/** What the member is shown is what will be changed: the gate is told, and looks again. A protected path is asked for as such. */
-function asShown(plan: ChangePlan, identity: string | undefined, rule: string | null | undefined): ChangePlan {
+/** What the member is shown is what will be changed: the gate is told, and looks again. A protected path is asked for as such, and so is much at once. */
+function asShown(
+  plan: ChangePlan,
+  { identity, protected: rule, mass }: Partial<Pick<ReplyOf<typeof fsGate, 'preview'>, 'identity' | 'protected' | 'mass'>>,
+): ChangePlan {
   const { target, message } = plan
+  const more = { ...(rule ? { protected: rule } : {}), ...(mass === undefined ? {} : { mass }) }
   return {
     ...plan,
-    ...(target.kind === 'write' && rule ? { target: { ...target, protected: rule } } : {}),
+    ...(target.kind === 'write' ? { target: { ...target, ...more } } : {}),
     ...(identity === undefined ? {} : { message: { ...message, body: { ...message.body, identity } } }),
   }
 }

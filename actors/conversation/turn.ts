@@ -118,7 +118,8 @@ export function resultEvent({ id, name, result }: ToolCall): ConversationEvent {
 /** Which lasting approval covers a target. */
 export function approvalKey(target: ConsentTarget): string {
   // These are asked for one by one.
-  if (target.kind === 'write' && (target.act === 'delete' || target.protected !== undefined)) return `once:${target.folder}/${target.path}`
+  if (target.kind === 'write' && (target.act === 'delete' || target.protected !== undefined || target.mass !== undefined))
+    return `once:${target.folder}/${target.path}`
   if (target.kind === 'write') return `write:${target.folder}`
   return target.kind === 'exec' ? 'exec' : `mcp:${target.tool}`
 }

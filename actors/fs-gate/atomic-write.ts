@@ -2,11 +2,11 @@
  * Putting a file's new content in place, all or nothing.
  *
  *   temp (unguessable, O_EXCL, same folder) -> write -> mode, owner -> sync -> read back by hash
- *     -> [one step: look at the target again -> keep what is there -> rename or link] -> sync folder
+ *     -> [one step: look at the target again -> keep what is there -> rename or link] -> the folder is synced soon
  *
  * Until the rename the old file is whole, after it the new one is.
  */
-import { randomBytes } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import * as fs from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { fault } from '../../kernel/index.ts'
@@ -32,6 +32,11 @@ export type Target = {
 /** Prefix of temporary files, so that leftovers of a power cut can be told. */
 export const tempPrefix = '.bulkhead-'
 
+/** Nobody can guess it, so nobody can have put something there. */
+export function tempName(): string {
+  return `${tempPrefix}${randomUUID()}.tmp`
+}
+
 /**
  * `check` runs right before the file is put in place, in the same step, and throws to stop it. The new content's SHA-256 is returned.
  * Throws the system's errors; `already-exists` when a new file's name was taken meanwhile.
@@ -45,7 +50,8 @@ export async function writeAtomically(
   signal: AbortSignal,
   session: string | null,
 ): Promise<string> {
-  const temp = `${tempPrefix}${randomBytes(16).toString('hex')}.tmp`
+  gate.folderSyncs.check()
+  const temp = tempName()
   const tempPath = at(target.parent, temp)
   // Written through, because under the permission model fsync may be missing (syscalls.ts).
   const through = gate.syscalls.by === 'none' ? O_SYNC : 0
@@ -54,7 +60,7 @@ export async function writeAtomically(
   try {
     for (let offset = 0; offset < content.length; ) {
       offset += fs.writeSync(fd, content, offset, Math.min(limits.chunkBytes, content.length - offset), offset)
-      await setImmediate()
+      if (offset < content.length) await setImmediate()
       signal.throwIfAborted()
     }
     dress(fd, target)
@@ -69,7 +75,7 @@ export async function writeAtomically(
       fs.renameSync(tempPath, at(target.parent, target.name))
       return true
     })
-    gate.syscalls.sync(target.parent, target.parts.slice(0, -1), 'folder')
+    gate.folderSyncs.soon(target.parts.slice(0, -1))
     return sha256
   } finally {
     if (!placed) removeQuietly(tempPath)
@@ -81,7 +87,7 @@ function entryOf({ parent, name, parts }: Target): Entry {
 }
 
 /** A link fails where a rename would replace what someone else has just made. True when the temporary name is gone. */
-export function placeNew(tempPath: string, target: Pick<Target, 'parent' | 'name' | 'parts'>): boolean {
+function placeNew(tempPath: string, target: Pick<Target, 'parent' | 'name' | 'parts'>): boolean {
   const path = at(target.parent, target.name)
   try {
     fs.linkSync(tempPath, path)

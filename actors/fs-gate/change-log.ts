@@ -55,7 +55,9 @@ export class ChangeLog {
   put<T>(entry: Entry, session: string | null, perform: () => T): T {
     const { store } = this
     if (!store) return perform()
-    const id = this.#commit(() => store.begin(this.#row('put', entry, stateOf(store, entry), { source: 'tool', session })), true)
+    // What is new replaces nothing that a power cut could take.
+    const replaces = lstatAt(entry.folder, entry.name) !== null
+    const id = this.#commit(() => store.begin(this.#row('put', entry, stateOf(store, entry), { source: 'tool', session })), replaces)
     return this.#performed(id, entry, perform, () => stampAt(entry.folder, entry.name))
   }
 
@@ -91,13 +93,16 @@ export class ChangeLog {
     if (forgotten.length > 0) this.#soon(() => forgotten.forEach((id) => store.forget(id)))
   }
 
-  /** Several changes: all are kept in one commit, then made, then noted. A `perform` that throws does not stop the others; null where none was thrown. */
+  /**
+   * Several changes: all are kept in one commit, then made, then noted. A `perform` that throws does not stop the others. `stamp`: of what stands
+   * there afterwards.
+   */
   putAll(
     items: readonly { entry: Entry; from?: Entry; perform: () => void }[],
     by: { source: Source; run: number | null; session: string | null },
-  ): unknown[] {
+  ): { error: unknown; stamp: string }[] {
     const { store } = this
-    if (!store) return items.map(({ perform }) => thrownBy(perform))
+    if (!store) return items.map(({ perform, entry }) => ({ error: thrownBy(perform), stamp: stampAt(entry.folder, entry.name) }))
     const ids = this.#commit(() =>
       items.map(({ entry, from }) =>
         store.begin({
@@ -107,22 +112,21 @@ export class ChangeLog {
         }),
       ),
     )
-    const errors = items.map(({ perform }) => thrownBy(perform))
+    const results = items.map(({ perform, entry }) => ({ error: thrownBy(perform), stamp: stampAt(entry.folder, entry.name) }))
     this.#commit(() => {
-      for (const [index, { entry }] of items.entries()) {
+      for (const [index, { entry, from }] of items.entries()) {
         const id = ids[index] as number
-        const stamp = stampAt(entry.folder, entry.name)
-        if (errors[index] !== null) {
+        const { error, stamp } = results[index] as { error: unknown; stamp: string }
+        if (error !== null) {
           store.forget(id)
           continue
         }
         store.settle(id, stamp)
         this.own.left(pathOf(entry), stamp)
-        const { from } = items[index] as { from?: Entry }
         if (from) this.own.left(pathOf(from), 'absent')
       }
     })
-    return errors
+    return results
   }
 
   /** In the workspace: something new at a name, or one more name of what is at `of`. Returns what `perform`, which makes it, does. */

@@ -12,12 +12,13 @@
  * on the disk by then, proof against a power cut; what programs in the workspace replace follows within seconds, as their own writes do.
  * Several processes may use one store: sessions that share a folder.
  */
-import { createHash } from 'node:crypto'
+import { createHash, hash } from 'node:crypto'
 import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { fault } from '../../kernel/index.ts'
 import { chunkLength } from './chunking.ts'
+import { smallFile } from './file-content.ts'
 import { limits } from './limits.ts'
 import type { State } from './entry-state.ts'
 
@@ -150,10 +151,8 @@ export class ChangeStore {
   keep(fd: number, expected: number): { content: number; size: number } {
     // So much must be left that keeping it does not push out what was kept before it in the same breath.
     if (expected > this.#quota / 2) throw full(this.#quota)
-    if (expected < limits.wholeBytes) {
-      const bytes = fs.readFileSync(fd)
-      if (bytes.length <= limits.wholeBytes) return this.#keepWhole(bytes)
-    }
+    const small = expected < limits.wholeBytes ? smallFile(fd, expected) : null
+    if (small) return this.#keepWhole(small)
     const whole = createHash('sha256')
     const parts: number[] = []
     let size = 0
@@ -173,30 +172,37 @@ export class ChangeStore {
       }
       pending = pending.subarray(start)
     }
-    const hash = whole.digest()
-    const known = this.#get('SELECT id FROM contents WHERE hash = ?', hash) as { id: number } | undefined
+    const digest = whole.digest()
+    const known = this.#get('SELECT id FROM contents WHERE hash = ?', digest) as { id: number } | undefined
     if (known) return { content: known.id, size }
-    const content = Number(this.#run('INSERT INTO contents (hash, size) VALUES (?, ?)', hash, size).lastInsertRowid)
+    const content = Number(this.#run('INSERT INTO contents (hash, size) VALUES (?, ?)', digest, size).lastInsertRowid)
     for (const [seq, chunk] of parts.entries()) this.#run('INSERT INTO parts (content, seq, chunk) VALUES (?, ?, ?)', content, seq, chunk)
     return { content, size }
   }
 
   #keepWhole(data: Buffer): { content: number; size: number } {
-    const hash = createHash('sha256').update(data).digest()
-    const known = this.#get('SELECT id FROM contents WHERE hash = ?', hash) as { id: number } | undefined
-    if (known) return { content: known.id, size: data.length }
+    const digest = hash('sha256', data, 'buffer')
+    const made = this.#run(
+      'INSERT INTO contents (hash, size, data) VALUES (?, ?, ?) ON CONFLICT (hash) DO NOTHING',
+      digest,
+      data.length,
+      data,
+    )
+    if (made.changes === 0) {
+      const { id } = this.#get('SELECT id FROM contents WHERE hash = ?', digest) as { id: number }
+      return { content: id, size: data.length }
+    }
     this.#bytes += data.length
-    const { lastInsertRowid } = this.#run('INSERT INTO contents (hash, size, data) VALUES (?, ?, ?)', hash, data.length, data)
-    return { content: Number(lastInsertRowid), size: data.length }
+    return { content: Number(made.lastInsertRowid), size: data.length }
   }
 
   #keepChunk(data: Buffer): number {
-    const hash = createHash('sha256').update(data).digest()
-    const known = this.#get('SELECT id FROM chunks WHERE hash = ?', hash) as { id: number } | undefined
+    const digest = hash('sha256', data, 'buffer')
+    const known = this.#get('SELECT id FROM chunks WHERE hash = ?', digest) as { id: number } | undefined
     if (known) return known.id
     if (data.length > this.#quota) throw full(this.#quota)
     this.#bytes += data.length
-    return Number(this.#run('INSERT INTO chunks (hash, size, data) VALUES (?, ?, ?)', hash, data.length, data).lastInsertRowid)
+    return Number(this.#run('INSERT INTO chunks (hash, size, data) VALUES (?, ?, ?)', digest, data.length, data).lastInsertRowid)
   }
 
   /** A kept file's chunks, in order. */
@@ -280,7 +286,7 @@ export class ChangeStore {
   finishRun(run: number, undid: readonly number[], again: number | null, renewed: readonly { was: string; now: string }[]): void {
     this.transaction(() => {
       this.#run('UPDATE runs SET done = 1 WHERE id = ?', run)
-      for (const id of undid) this.#run('UPDATE changes SET undone = ? WHERE id = ?', run, id)
+      for (const [first, last] of ranges(undid)) this.#run('UPDATE changes SET undone = ? WHERE id BETWEEN ? AND ?', run, first, last)
       if (again !== null) {
         this.#run('UPDATE runs SET undone = ? WHERE id = ?', run, again)
         this.#run('UPDATE changes SET undone = NULL WHERE undone = ? AND run IS NULL', again)
@@ -364,6 +370,17 @@ export class ChangeStore {
     this.#statements.set(sql, made)
     return made
   }
+}
+
+/** Numbers that follow one another, as first and last of each row of them. */
+function ranges(ids: readonly number[]): [number, number][] {
+  const found: [number, number][] = []
+  for (const id of ids.toSorted((a, b) => a - b)) {
+    const last = found.at(-1)
+    if (last && id === last[1] + 1) last[1] = id
+    else found.push([id, id])
+  }
+  return found
 }
 
 function full(quota: number) {

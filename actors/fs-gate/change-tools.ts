@@ -25,7 +25,7 @@ export function writeFile(gate: Gate, body: BodyOf<P, 'write'>, grant: Limits, s
     const content = Buffer.from(body.content)
     requireSize(content, body.path, limits.writeBytes)
     const expected = body.expect
-    requireSame(body.path, body.identity, place.kind === 'found' ? identityOf(place) : 'absent')
+    requireSame(body.path, body.identity, () => (place.kind === 'found' ? identityOf(place) : 'absent'))
     if (place.kind === 'missing') {
       if (typeof expected === 'string') throw changed(gate, body.path, expected, null, body.content)
       const parent = makeFolders(gate, place, place.rest.slice(0, -1), scope, session)
@@ -37,7 +37,7 @@ export function writeFile(gate: Gate, body: BodyOf<P, 'write'>, grant: Limits, s
     if (expected === null) throw fault('already-exists', `${body.path} is already there.`, { rule: 'expected not to exist' })
     // Unchecked without a hash to compare with: then whatever is there is replaced, as asked.
     const check = () => {
-      requireSame(body.path, body.identity, identityOf(place))
+      requireSame(body.path, body.identity, () => identityOf(place))
       if (expected !== undefined) requireUnchanged(gate, place, expected, body.path, body.content)
     }
     check()
@@ -65,7 +65,7 @@ export function multiEdit(
   return changing(gate, body.path, grant, async (scope, place) => {
     if (place.kind === 'missing') throw fault('not-found', `${body.path} does not exist.`)
     const session = grant.session ?? null
-    requireSame(body.path, body.identity, identityOf(place))
+    requireSame(body.path, body.identity, () => identityOf(place))
     const { text, encoding, sha256: before } = await currentText(place, body.path, scope, signal)
     if (body.expect !== undefined && body.expect !== before) throw changed(gate, body.path, body.expect, text, null)
     const edited = replaceAllOf(text, body.edits, body.path)
@@ -80,7 +80,7 @@ export function multiEdit(
 
 /** Needs no right to write: it is what a member is shown before giving it. */
 export function previewChange(gate: Gate, body: BodyOf<P, 'preview'>, grant: Limits, signal: AbortSignal): Promise<ReplyOf<P, 'preview'>> {
-  if ('to' in body) return previewMove(gate, body, grant)
+  if ('to' in body) return previewMove(gate, body, grant, signal)
   if ('remove' in body) return previewDelete(gate, body.path, grant, signal)
   return scoped(async (scope) => {
     const place = resolve(gate.root, body.path, scope)
@@ -135,8 +135,13 @@ async function changing<T>(
   work: (scope: Scope, place: Found | Missing) => Promise<T>,
 ): Promise<T> {
   requireWritable(gate, grant)
-  const key = scoped((scope) => keyOf(locate(gate, path, grant, scope)))
-  return gate.changes.run(key, () => scoped((scope) => work(scope, locate(gate, path, grant, scope))))
+  return scoped((scope) => {
+    const place = locate(gate, path, grant, scope)
+    const key = keyOf(place)
+    // Whoever had to wait looks again at what is there.
+    if (gate.changes.isFree(key)) return gate.changes.run(key, () => work(scope, place))
+    return gate.changes.run(key, () => scoped((later) => work(later, locate(gate, path, grant, later))))
+  })
 }
 
 function locate(gate: Gate, path: string, grant: Limits, scope: Scope): Found | Missing {

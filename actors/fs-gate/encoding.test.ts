@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { editFile } from './change-tools.ts'
-import { decode, encode } from './encoding.ts'
+import { decode, encode, Utf8Pieces } from './encoding.ts'
 import { readFile } from './read-tools.ts'
 import { grepFiles } from './search-tools.ts'
 import { never, noLimits, refusal, type TestFolder, testFolder } from './test-folder.ts'
@@ -57,6 +57,37 @@ test('whatever counts as text comes back as the same bytes', () => {
       const found = decode(bytes)
       if (found) expect(encode(found.text, found.encoding)).toEqual(bytes)
     }),
-    { numRuns: 2_000 },
+    { numRuns: 300 },
+  )
+})
+
+test('UTF-8 that comes in pieces is what it is in one', () => {
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        fc.string({ unit: 'binary' }).map((text) => Buffer.from(text)),
+        fc.uint8Array().map((bytes) => Buffer.from(bytes)),
+      ),
+      fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1 }),
+      (bytes, sizes) => {
+        const pieces = new Utf8Pieces()
+        let text: string | null = ''
+        for (let at = 0, index = 0; at < bytes.length && text !== null; index += 1) {
+          const size = sizes[index % sizes.length] as number
+          const more: string | null = pieces.add(bytes.subarray(at, at + size))
+          text = more === null ? null : text + more
+          at += size
+        }
+        const whole = text !== null && pieces.isWhole ? text : null
+        let expected: string | null = null
+        try {
+          expected = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+        } catch {
+          // It is not UTF-8.
+        }
+        expect(whole).toBe(expected)
+      },
+    ),
+    { numRuns: 300 },
   )
 })

@@ -1,5 +1,7 @@
 /** Text in the encodings that people's files have, both ways and exact: UTF-8, UTF-16 with its mark, and the Windows one byte code. Pure. */
 
+import { Buffer, isUtf8 } from 'node:buffer'
+
 export type Encoding = 'utf-8' | 'utf-16le' | 'utf-16be' | 'windows-1252'
 export type Decoded = { text: string; encoding: Encoding }
 
@@ -14,6 +16,36 @@ export function decode(bytes: Uint8Array): Decoded | null {
     }
   }
   return null
+}
+
+/** UTF-8 that comes in pieces, which may end within a character. A byte order mark stays. */
+export class Utf8Pieces {
+  #rest: Buffer = Buffer.alloc(0)
+
+  /** The text as far as it is complete; null: not UTF-8. */
+  add(piece: Buffer): string | null {
+    const bytes = this.#rest.length === 0 ? piece : Buffer.concat([this.#rest, piece])
+    const end = wholeCharacters(bytes)
+    this.#rest = bytes.subarray(end)
+    const whole = bytes.subarray(0, end)
+    return isUtf8(whole) ? whole.toString('utf8') : null
+  }
+
+  /** Whether the last character is complete. */
+  get isWhole(): boolean {
+    return this.#rest.length === 0
+  }
+}
+
+/** Bytes up to the last character that begins but does not end in them. */
+function wholeCharacters(bytes: Uint8Array): number {
+  for (let back = 1; back <= 3 && back <= bytes.length; back += 1) {
+    const byte = bytes[bytes.length - back] as number
+    if ((byte & 0b1100_0000) === 0b1000_0000) continue
+    const length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1
+    return length > back ? bytes.length - back : bytes.length
+  }
+  return bytes.length
 }
 
 /** null: the text has a character that the encoding lacks. */

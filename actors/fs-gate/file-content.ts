@@ -1,5 +1,5 @@
 /** Reading regular files through their handles, in steps that give way to other requests. */
-import { createHash } from 'node:crypto'
+import { createHash, hash } from 'node:crypto'
 import * as fs from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { fault } from '../../kernel/index.ts'
@@ -54,30 +54,47 @@ export async function* pieces(fd: number, maxBytes: number, signal: AbortSignal)
   }
 }
 
+/** A small file's bytes in one read; null: it is none, or it grew meanwhile. `size`: as it was when it was found. */
+export function smallFile(fd: number, size: number): Buffer<ArrayBuffer> | null {
+  if (size >= limits.atOnceBytes) return null
+  const buffer = Buffer.allocUnsafe(size + 1)
+  const got = fs.readSync(fd, buffer, 0, buffer.length, 0)
+  return got > size ? null : buffer.subarray(0, got)
+}
+
 /** The whole content and its SHA-256 in hex. */
 export async function wholeFile(
   fd: number,
   maxBytes: number,
   signal: AbortSignal,
 ): Promise<{ bytes: Buffer<ArrayBuffer>; sha256: string }> {
+  const bytes = await wholeBytes(fd, maxBytes, signal)
+  return { bytes, sha256: sha256Of(bytes) }
+}
+
+async function wholeBytes(fd: number, maxBytes: number, signal: AbortSignal): Promise<Buffer<ArrayBuffer>> {
+  const small = smallFile(fd, fs.fstatSync(fd).size)
+  if (small && small.length <= maxBytes) return small
   const all: Buffer[] = []
   for await (const piece of pieces(fd, maxBytes, signal)) all.push(piece)
-  const bytes = Buffer.concat(all)
-  return { bytes, sha256: sha256Of(bytes) }
+  return Buffer.concat(all)
 }
 
 /** The same in one step, for the moment between checking and renaming that must not be interrupted. */
 export function hashNow(fd: number): string {
-  const hash = createHash('sha256')
-  const buffer = Buffer.allocUnsafe(Math.min(limits.chunkBytes, fs.fstatSync(fd).size + 1))
+  const { size } = fs.fstatSync(fd)
+  const small = smallFile(fd, size)
+  if (small) return sha256Of(small)
+  const whole = createHash('sha256')
+  const buffer = Buffer.allocUnsafe(Math.min(limits.chunkBytes, size + 1))
   for (let position = 0; ; ) {
     const got = fs.readSync(fd, buffer, 0, buffer.length, position)
-    if (got === 0) return hash.digest('hex')
-    hash.update(buffer.subarray(0, got))
+    if (got === 0) return whole.digest('hex')
+    whole.update(buffer.subarray(0, got))
     position += got
   }
 }
 
 export function sha256Of(bytes: Uint8Array | string): string {
-  return createHash('sha256').update(bytes).digest('hex')
+  return hash('sha256', bytes, 'hex')
 }

@@ -3,8 +3,10 @@ import { basename } from 'node:path'
 import { fault, type Limits } from '../../kernel/index.ts'
 import { ChangeLog } from './change-log.ts'
 import { ChangeStore } from './change-store.ts'
+import { FolderSyncs } from './folder-syncs.ts'
 import type { FolderWatch } from './folder-watch.ts'
 import { close, openRoot, whereIs } from './handles.ts'
+import { KnownFolders } from './known-folders.ts'
 import { limits } from './limits.ts'
 import { componentsOf, within } from './path.ts'
 import { RecentTexts } from './recent-texts.ts'
@@ -19,6 +21,7 @@ export type Gate = {
   readonly name: string
   readonly mode: Mode
   readonly syscalls: Syscalls
+  readonly folderSyncs: FolderSyncs
   /** Texts as they were read, by hash. */
   readonly recent: RecentTexts
   /** Changes to one place, one after the other. */
@@ -41,11 +44,14 @@ export function openGate(path: string, name: string, mode: Mode, store: string |
     // A folder that is only read changes nothing, and its process may not write.
     const log = new ChangeLog(store === null || mode === 'ro' ? null : new ChangeStore(store, { root: path, name }))
     const key = store === null ? '' : basename(store).slice(0, limits.keyChars)
+    const root = { fd, path: real, known: new KnownFolders() }
+    const syscalls = syscallsFor(real)
     return {
-      root: { fd, path: real },
+      root,
       name,
       mode,
-      syscalls: syscallsFor(real),
+      syscalls,
+      folderSyncs: new FolderSyncs(root, syscalls),
       recent: new RecentTexts(),
       changes: new Serial(),
       log,
@@ -61,7 +67,9 @@ export function openGate(path: string, name: string, mode: Mode, store: string |
 
 export function closeGate(gate: Gate): void {
   gate.watch?.close()
+  gate.folderSyncs.flush()
   gate.log.close()
+  gate.root.known.clear()
   close(gate.root.fd)
 }
 

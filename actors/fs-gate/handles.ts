@@ -54,9 +54,13 @@ export function close(fd: number): void {
   fs.closeSync(fd)
 }
 
+/** A descriptor with several users; the last one closes it. */
+export type SharedHandle = { readonly fd: number; users: number }
+
 /** Closes everything opened in it, in every way out of the function. */
 export class Scope {
   readonly #open = new Set<number>()
+  #borrowed: { handle: SharedHandle; giveBack: (handle: SharedHandle) => void }[] = []
 
   /** Takes charge of a descriptor. */
   own(fd: number): number {
@@ -75,9 +79,21 @@ export class Scope {
     return fd
   }
 
+  owns(fd: number): boolean {
+    return this.#open.has(fd)
+  }
+
+  /** Uses a descriptor that stays somebody else's. */
+  borrow(handle: SharedHandle, giveBack: (handle: SharedHandle) => void): void {
+    handle.users += 1
+    this.#borrowed.push({ handle, giveBack })
+  }
+
   closeAll(): void {
     for (const fd of this.#open) close(fd)
     this.#open.clear()
+    for (const { handle, giveBack } of this.#borrowed) giveBack(handle)
+    this.#borrowed = []
   }
 }
 

@@ -8,6 +8,10 @@ export const limits = {
   /** Deepest folder a search or listing goes into. Real trees stay below 40; each level holds one open handle. */
   depth: 128,
 
+  /** Folders whose handles are kept for the next path into them, and for how long: work goes on in the same few folders for some time. */
+  knownFolders: 64,
+  knownFolderMs: 1_000,
+
   /** Text a tool reads or writes whole. Above it the workspace's programs do better; a frame of the kernel holds 16 MiB. */
   readBytes: 64 * 1024 * 1024,
   writeBytes: 4 * 1024 * 1024,
@@ -15,6 +19,8 @@ export const limits = {
   editBytes: 16 * 1024 * 1024,
   /** One step of reading: small enough that a cancel is noticed in milliseconds. */
   chunkBytes: 1024 * 1024,
+  /** A file below it is read in one step: it takes no longer than to give way would. */
+  atOnceBytes: 128 * 1024,
   /** What one `read` returns at most: some 60 000 tokens, more than any model should take in at once. */
   windowBytes: 256 * 1024,
   windowLines: 2_000,
@@ -73,6 +79,8 @@ export const limits = {
   fidHandles: 2_048,
   /** Files opened by guest programs at one time, over all connections. */
   openFiles: 1_024,
+  /** Files of a connection whose size is remembered as the client was told it. */
+  toldSizes: 65_536,
   /** Names in one 9P walk, by the protocol. */
   walkNames: 16,
 
@@ -92,8 +100,10 @@ export const limits = {
   /** Git's settings of one repository; and entries looked at in a folder that gets a name such as `.git`. More is not allowed to move. */
   gitConfigBytes: 64 * 1024,
   protectedEntries: 5_000,
-  /** Names a deletion shows the member; beyond that a count says how many more. */
-  deletesListed: 500,
+  /** Names a deletion or move shows the member; beyond that a count says how many more. */
+  entriesListed: 500,
+  /** Entries of a folder that may move along on an approval given for something else: about what one sees at a glance. */
+  massEntries: 20,
   /** Replacements in one call. */
   editsAtOnce: 200,
   /** Changes one `changes` shows, steps one `undo` names, and the largest file a preview shows the difference of. */
@@ -115,6 +125,8 @@ export const limits = {
   /** What changes left behind is noted together: after so many, or so many ms. */
   notesHeld: 1_000,
   noteMs: 200,
+  /** Names that tools have given reach the disk no later than this after the answer; those of one folder together. */
+  folderSyncMs: 200,
   /** A file changed no later than this after its change was noted is taken for what the change left when the process was killed in between. */
   recoverMs: 5_000,
 

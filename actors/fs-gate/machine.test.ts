@@ -8,7 +8,7 @@ import { sha256Of } from './file-content.ts'
 import { actor } from './index.ts'
 import { machine } from './machine.ts'
 import { encodeRequest } from './ninep-codec.ts'
-import { openDescriptors, type TestFolder, testFolder } from './test-folder.ts'
+import { handlesOn, type TestFolder, testFolder } from './test-folder.ts'
 
 const badge: Badge = { from: 'conversation:s', session: 's', limits: {} }
 
@@ -111,7 +111,7 @@ describe('with its effects', () => {
     expect(await ask('grep', { pattern: 'two' })).toMatchObject({ matches: [{ path: 'd/a' }] })
     expect(await ask('read', { path: '../outside/secret.txt' })).toMatchObject({ code: 'outside-folder' })
     expect(await ask('read', { path: 'none' })).toMatchObject({ code: 'not-found' })
-    const before = openDescriptors()
+    const before = handlesOn(folder.root)
     const frame = encodeRequest('version', 0xffff, { msize: 8_192, version: '9P2000.L' })
     expect((await ask('ninep', { conn: 'c', uid: 1_000, frame })).frame).toBeInstanceOf(Uint8Array)
     await ask('ninep', {
@@ -119,9 +119,9 @@ describe('with its effects', () => {
       uid: 1_000,
       frame: encodeRequest('attach', 1, { fid: 1, afid: 0xffff_ffff, uname: '', aname: '', uid: 0 }),
     })
-    expect(openDescriptors()).toBe(before + 1)
+    expect(handlesOn(folder.root)).toBe(before + 1)
     expect(await ask('ninep-close', { conn: 'c' })).toEqual({})
-    expect(openDescriptors()).toBe(before)
+    expect(handlesOn(folder.root)).toBe(before)
   })
 
   test('a folder that is deleted is said to be, until it is back', async () => {

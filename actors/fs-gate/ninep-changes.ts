@@ -42,6 +42,7 @@ export function change(server: NinepServer, request: NinepRequest, caller: Calle
         else server.gate.log.attributes(fd, place, () => whereaboutsOrNull(server, place), perform)
       })
       server.gate.log.settle(fd, place)
+      if (place.kind === 'file') server.sizes.told(place, Number(fs.fstatSync(fd, { bigint: true }).size))
       return server.done(request)
     }
     case 'mkdir':
@@ -119,6 +120,7 @@ function create(server: NinepServer, { tag, body }: Request<'lcreate'>): Buffer 
     }
     server.noteOpen(fid, file)
     const stat = fs.fstatSync(file.fd, { bigint: true })
+    server.sizes.told(stat, Number(stat.size))
     fid.place = server.places.adopt(scope.disown(fd), stat)
     server.places.release(before)
     return new Answer('lcreate', tag, qidBytes + 4).qid(server.qid(stat)).u32(0).frame
@@ -145,6 +147,7 @@ function write(server: NinepServer, { tag, body }: Request<'write'>): Buffer {
   } catch (error) {
     if (written === 0) throw error
   }
+  server.sizes.wrote(place, start + written)
   return new Answer('write', tag, 4).u32(written).frame
 }
 

@@ -10,6 +10,7 @@ import { Answer, type BodyOfRequest, type NinepRequest, type Qid, qidBytes } fro
 import { NinepError } from './ninep-errors.ts'
 import { requireMayOpen } from './ninep-protected.ts'
 import { kindOf, type Place, type Places } from './ninep-places.ts'
+import { ToldSizes } from './told-sizes.ts'
 import { resolveExisting } from './walk.ts'
 
 const version = '9P2000.L'
@@ -32,6 +33,7 @@ export class NinepServer {
   /** Negotiated size of the largest message; 0 before a version is agreed on. */
   msize = 0
   readonly rootDev: bigint
+  readonly sizes = new ToldSizes()
   readonly #grant: Limits
   readonly #fids = new Map<number, Fid>()
   readonly #openFiles: { count: number }
@@ -61,7 +63,7 @@ export class NinepServer {
       case 'readdir':
         return this.#readdir(request)
       case 'getattr':
-        return attributesAnswer(request.tag, this.stat(this.fid(request.body.fid)), this.rootDev, caller.uid)
+        return this.#getattr(request, caller)
       case 'readlink':
         return this.#readlink(request)
       case 'statfs':
@@ -253,17 +255,25 @@ export class NinepServer {
         fid,
         openFile(this, this.places.fd(place), body.flags, () => this.places.whereabouts(place)),
       )
+      if ((body.flags & truncate) !== 0) this.sizes.told(place, 0)
     } else throw new NinepError(place.kind === 'symlink' ? 'ELOOP' : 'EPERM')
     return new Answer('lopen', tag, qidBytes + 4).qid(this.qid(this.stat(fid))).u32(0).frame
   }
 
+  #getattr({ tag, body }: Request<'getattr'>, caller: Caller): Buffer {
+    const stat = this.stat(this.fid(body.fid))
+    if (stat.isFile()) this.sizes.told(stat, Number(stat.size))
+    return attributesAnswer(tag, stat, this.rootDev, caller.uid)
+  }
+
   #read({ tag, body }: Request<'read'>): Buffer {
-    const { file } = this.fid(body.fid)
+    const { file, place } = this.fid(body.fid)
     if (!file?.reads) throw new NinepError('EBADF')
     const count = Math.min(body.count, this.msize - dataOverhead)
     const position = toNumber(body.offset)
     const answer = new Answer('read', tag, 4 + count)
     const got = count === 0 ? 0 : fs.readSync(file.fd, answer.u32(0).rest(), 0, count, position)
+    if (got === 0 && count > 0 && this.sizes.believesIn(place, position)) throw new NinepError('ESTALE')
     const frame = count === 0 ? answer.u32(0).cut(0) : answer.cut(got)
     frame.writeUInt32LE(got, 7)
     return frame

@@ -139,7 +139,7 @@ export const protocol = {
   /**
    * What `write`, `edit`, `multi-edit`, `move` or (`remove: true`) `delete` with the same body would do. `path`: where the change would really
    * land. `diff`: the difference, or the list of what goes. `identity`: what stands there now, to be handed on with the change. `protected`: the
-   * rule, when the path needs an approval of its own. Refused as they are.
+   * rule, when the path needs an approval of its own. `mass`: how much moves along, when that does. Refused as they are.
    */
   preview: {
     body: z.union([
@@ -155,6 +155,7 @@ export const protocol = {
       created: z.boolean(),
       identity: z.string(),
       protected: z.string().nullable(),
+      mass: z.int().optional(),
     }),
     deadlineMs: 60_000,
   },
@@ -176,10 +177,14 @@ export const protocol = {
     body: z.strictObject({ path, edits, expect: sha256.optional(), identity }),
     reply: z.strictObject({ sha256, replacements: z.int(), diff: z.string() }),
   },
-  /** Gives a file, link or folder another path in the folder; replaces nothing. Refused: as `write`, `not-found`, `symlink-escape`. */
+  /**
+   * Gives a file, link or folder another path in the folder; replaces nothing. Refused: as `write`, `not-found`, `symlink-escape`, `too-large`,
+   * `mass-change` (unless the capability is for just that: `tools` mass).
+   */
   move: {
     body: z.strictObject({ path, to: path, identity }),
     reply: z.strictObject({ path: z.string(), to: z.string() }),
+    deadlineMs: 120_000,
   },
   /** Deletes a file, link or folder, with `recursive` also one that is not empty; it can be undone. Refused: as `write`, `not-found`, `too-large`. */
   delete: {

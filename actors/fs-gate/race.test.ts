@@ -56,7 +56,7 @@ test(
     fs.writeFileSync(script, swapScript)
     swapper = fork(script, [root, outside], { stdio: 'inherit' })
     await new Promise((ready) => swapper?.once('message', ready))
-    const before = openDescriptors()
+    const before = openDescriptors(gate)
     const connections = new NinepConnections(gate)
     const client = new TestClient(connections).attach()
     const seen = new Map<string, number>()
@@ -135,7 +135,7 @@ test(
     }
     swapper.kill('SIGKILL')
     connections.closeAll()
-    expect(openDescriptors()).toBe(before)
+    expect(openDescriptors(gate)).toBe(before)
     closeGate(gate)
     expect(fs.readFileSync(join(outside, 'secret.txt'), 'utf8')).toBe(secret)
     expect(fs.readdirSync(outside)).toEqual(['secret.txt'])

@@ -1,8 +1,10 @@
 /** Looking at files and folders: read, list, stat. */
+import { isUtf8 } from 'node:buffer'
 import { createHash } from 'node:crypto'
 import * as fs from 'node:fs'
 import { type BodyOf, fault, isFault, type Limits, type ReplyOf } from '../../kernel/index.ts'
-import { openFile, pieces, wholeFile } from './file-content.ts'
+import { Utf8Pieces } from './encoding.ts'
+import { openFile, pieces, sha256Of, smallFile, wholeFile } from './file-content.ts'
 import { FolderWatch } from './folder-watch.ts'
 import { type Gate, limitParts, requireCovered } from './gate.ts'
 import { at, scoped } from './handles.ts'
@@ -75,27 +77,29 @@ function readUtf8(gate: Gate, body: BodyOf<P, 'read'>, grant: Limits, signal: Ab
     requireCovered(gate, found.parts, grant)
     const fd = openFile(found, scope, limits.readBytes)
     const window = new LineWindow(body.offset ?? 1, body.limit ?? limits.windowLines, limits.windowBytes)
+    const take = (text: string | null): string => {
+      if (text === null || text.includes('\0')) throw notText(body.path)
+      window.add(text)
+      return text
+    }
+    const whole = smallFile(fd, found.stat.size)
+    if (whole) {
+      const text = take(isUtf8(whole) ? whole.toString('utf8') : null)
+      const sha256 = sha256Of(whole)
+      gate.recent.remember(sha256, text)
+      return { ...window.result(), sha256, size: whole.length }
+    }
     const hash = createHash('sha256')
-    const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+    const utf8 = new Utf8Pieces()
     const small: string[] | null = found.stat.size <= limits.rememberedBytes / 8 ? [] : null
     let size = 0
-    const take = (bytes: Uint8Array | null) => {
-      let text: string
-      try {
-        text = bytes === null ? decoder.decode() : decoder.decode(bytes, { stream: true })
-      } catch {
-        throw notText(body.path)
-      }
-      if (text.includes('\0')) throw notText(body.path)
-      window.add(text)
-      small?.push(text)
-    }
     for await (const piece of pieces(fd, limits.readBytes, signal)) {
       hash.update(piece)
       size += piece.length
-      take(piece)
+      const text = take(utf8.add(piece))
+      small?.push(text)
     }
-    take(null)
+    if (!utf8.isWhole) throw notText(body.path)
     const sha256 = hash.digest('hex')
     if (small) gate.recent.remember(sha256, small.join(''))
     return { ...window.result(), sha256, size }

@@ -484,12 +484,12 @@ describe('the catalogue', () => {
   })
 
   test('a thousand refusals leave no descriptor open', () => {
-    const before = openDescriptors()
+    const before = openDescriptors(folder.gate)
     for (let i = 0; i < 1_000; i += 1) {
       const fid = client.walk('out')
       expect(client.error('lopen', { fid, flags: 2 })).not.toBe('')
       client.ask('clunk', { fid })
     }
-    expect(openDescriptors()).toBe(before)
+    expect(openDescriptors(folder.gate)).toBe(before)
   })
 })

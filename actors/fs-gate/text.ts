@@ -39,6 +39,7 @@ export class LineWindow {
   add(piece: string): void {
     let start = 0
     while (start < piece.length) {
+      if (this.#full || this.#line >= this.#offset + this.#limit) return this.#pass(piece, start)
       const newline = piece.indexOf('\n', start)
       const end = newline === -1 ? piece.length : newline + 1
       this.#take(piece, start, end)
@@ -48,12 +49,17 @@ export class LineWindow {
     }
   }
 
+  /** Behind the window lines are only counted. */
+  #pass(piece: string, from: number): void {
+    this.#more = true
+    let lines = 0
+    for (let at = piece.indexOf('\n', from); at !== -1; at = piece.indexOf('\n', at + 1)) lines += 1
+    this.#line += lines
+    this.#atLineStart = piece.endsWith('\n')
+  }
+
   #take(piece: string, start: number, end: number): void {
     if (this.#line < this.#offset) return
-    if (this.#full || this.#line >= this.#offset + this.#limit) {
-      this.#more = true
-      return
-    }
     const part = piece.slice(start, end)
     const size = Buffer.byteLength(part)
     if (this.#bytes + size <= this.#maxBytes) {

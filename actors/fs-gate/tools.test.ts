@@ -7,6 +7,7 @@ import { treeOf } from '../../test/harness/tree.ts'
 import { editFile, multiEdit, previewChange, writeFile } from './change-tools.ts'
 import { sha256Of } from './file-content.ts'
 import { undoChanges } from './history-tools.ts'
+import { limits } from './limits.ts'
 import { deletePath, movePath } from './tree-tools.ts'
 import { listFolder, readFile, statPath } from './read-tools.ts'
 import { globFiles, grepFiles } from './search-tools.ts'
@@ -69,12 +70,12 @@ describe('read', () => {
 
   test('a cancel ends it and closes what was open', async () => {
     put('big', 'x\n'.repeat(10_000_000))
-    const before = openDescriptors()
+    const before = openDescriptors(folder.gate)
     const cancel = new AbortController()
     const reading = readFile(folder.gate, { path: 'big' }, noLimits, cancel.signal)
     setTimeout(() => cancel.abort(), 5)
     await expect(reading).rejects.toThrow(/abort/i)
-    expect(openDescriptors()).toBe(before)
+    expect(openDescriptors(folder.gate)).toBe(before)
   })
 })
 
@@ -156,7 +157,7 @@ describe('search', () => {
 
 describe('write', () => {
   test('creates with missing folders, replaces, keeps mode and leaves nothing behind', async () => {
-    const before = openDescriptors()
+    const before = openDescriptors(folder.gate)
     expect(await write({ path: 'x/y/new.txt', content: 'hi' })).toEqual({ sha256: sha256Of('hi'), bytes: 2, created: true })
     fs.chmodSync(path('x/y/new.txt'), 0o4750)
     const held = fs.openSync(path('x/y/new.txt'), 'r')
@@ -166,7 +167,7 @@ describe('write', () => {
     fs.closeSync(held)
     expect(fs.statSync(path('x/y/new.txt')).mode & 0o7777).toBe(0o750)
     expect(leftovers()).toEqual([])
-    expect(openDescriptors()).toBe(before)
+    expect(openDescriptors(folder.gate)).toBe(before)
   })
 
   test('keeps the owner, and gives new files to the owner of their folder', async () => {
@@ -332,6 +333,25 @@ describe('move, delete, several edits', () => {
     expect(await refusal(() => move({ path: 'taken', to: 'new/x' }, { path: 'new' }))).toBe('attenuated')
     expect(await undo()).toMatchObject({ kept: [] })
     expect(treeOf(folder.root)).toEqual(before)
+  })
+
+  test('a folder moves with all that is in it, named and counted; much of it only on an approval of just that', async () => {
+    for (let i = 0; i < limits.massEntries; i += 1) put(`tree/f${i}`, 'x')
+    const few = await preview({ path: 'tree', to: 'other' })
+    expect(few.mass).toBe(undefined)
+    expect(few.diff).toMatch(/^Moves tree\/ to other, with 20 files, 20 bytes:\n {2}tree\/f0 \(1 bytes\)\n/)
+    expect(few.diff.trimEnd().split('\n')).toHaveLength(21)
+    put('tree/one-more', 'x')
+    expect(await refusal(() => move({ path: 'tree', to: 'other' }))).toBe('mass-change')
+    const many = await preview({ path: 'tree', to: 'other' })
+    expect(many.mass).toBe(21)
+    const approved = { tools: ['mass'] }
+    put('tree/f0', 'changed after it was shown')
+    expect(await refusal(() => move({ path: 'tree', to: 'other', identity: many.identity }, approved))).toBe('changed-since-read')
+    const { identity } = await preview({ path: 'tree', to: 'other' })
+    await move({ path: 'tree', to: 'other', identity }, approved)
+    expect(fs.readdirSync(path('other'))).toHaveLength(21)
+    expect(fs.existsSync(path('tree'))).toBe(false)
   })
 
   test('a link is moved and deleted as a link, and not to where it would lead out', async () => {

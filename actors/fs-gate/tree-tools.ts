@@ -33,7 +33,7 @@ export function deletePath(gate: Gate, body: BodyOf<P, 'delete'>, grant: Limits,
     scoped(async (scope) => {
       const found = named(gate, body.path, grant, scope)
       const tree = await treeAt(found, signal)
-      requireSame(body.path, body.identity, tree.identity)
+      requireSame(body.path, body.identity, () => tree.identity)
       if (found.stat.isDirectory() && tree.entries.length > 1 && body.recursive !== true)
         throw fault('not-a-file', `${body.path} is a folder with ${tree.entries.length - 1} entries.`, {
           rule: 'a folder that is not empty only with recursive',
@@ -49,8 +49,8 @@ export function deletePath(gate: Gate, body: BodyOf<P, 'delete'>, grant: Limits,
             const path = at(entry.folder, entry.name)
             return { entry, perform: () => (isFolder ? fs.rmdirSync(path) : fs.unlinkSync(path)) }
           })
-          const error = gate.log.putAll(items, { source: 'tool', run: null, session }).find((item) => item !== null)
-          if (error !== undefined) throw error
+          const failed = gate.log.putAll(items, { source: 'tool', run: null, session }).find(({ error }) => error !== null)
+          if (failed) throw failed.error
         })
         await setImmediate()
         signal.throwIfAborted()
@@ -66,7 +66,10 @@ export function movePath(gate: Gate, body: BodyOf<P, 'move'>, grant: Limits, sig
     scoped(async (scope) => {
       signal.throwIfAborted()
       const { from, to } = ends(gate, body, grant, scope)
-      requireSame(body.path, body.identity, stampAt(from.parent, from.name))
+      const tree = from.stat.isDirectory() ? await treeAt(from, signal) : null
+      requireSame(body.path, body.identity, () => tree?.identity ?? stampAt(from.parent, from.name))
+      if (tree && isMass(tree) && !grant.tools?.includes('mass'))
+        throw fault('mass-change', `${body.path} is a folder with ${tree.entries.length - 1} entries.`, { rule: massRule })
       const session = grant.session ?? null
       const parent = makeFolders(gate, to, to.rest.slice(0, -1), scope, session)
       const name = to.rest.at(-1) as string
@@ -75,7 +78,7 @@ export function movePath(gate: Gate, body: BodyOf<P, 'move'>, grant: Limits, sig
         if (lstatAt(parent, name)) throw fault('already-exists', `${body.to} was made by someone else meanwhile.`)
         fs.renameSync(at(from.parent, from.name), at(parent, name))
       })
-      gate.syscalls.sync(parent, entry.parts.slice(0, -1), 'folder')
+      gate.folderSyncs.soon(entry.parts.slice(0, -1))
       return { path: from.parts.join('/'), to: entry.parts.join('/') }
     }),
   )
@@ -84,36 +87,51 @@ export function movePath(gate: Gate, body: BodyOf<P, 'move'>, grant: Limits, sig
 export function previewDelete(gate: Gate, path: string, grant: Limits, signal: AbortSignal): Promise<Preview> {
   return scoped(async (scope) => {
     const found = named(gate, path, { ...grant, tools: ['protected'] }, scope)
-    const { entries, files, folders, bytes, identity } = await treeAt(found, signal)
-    const rule = entries.map(({ parts }) => ruleOf(parts)).find((item) => item !== null) ?? null
-    const shown = entries
-      .slice(0, limits.deletesListed)
-      .map(({ parts, isFolder, size }) => (isFolder ? `${parts.join('/')}/` : `${parts.join('/')} (${size} bytes)`))
-    const count = `Deletes ${plural(files, 'file')}${folders > 0 ? ` and ${plural(folders, 'folder')}` : ''}, ${bytes} bytes:`
-    const more = entries.length > shown.length ? [`… and ${entries.length - shown.length} more`] : []
+    const tree = await treeAt(found, signal)
+    const rule = tree.entries.map(({ parts }) => ruleOf(parts)).find((item) => item !== null) ?? null
     return {
       path: found.parts.join('/'),
-      diff: [count, ...shown.map((line) => `  ${line}`), ...more, ''].join('\n'),
+      diff: listed(`Deletes ${countOf(tree)}`, tree),
       created: false,
-      identity,
+      identity: tree.identity,
       protected: rule,
     }
   })
 }
 
-export function previewMove(gate: Gate, body: { path: string; to: string }, grant: Limits): Promise<Preview> {
+export function previewMove(gate: Gate, body: { path: string; to: string }, grant: Limits, signal: AbortSignal): Promise<Preview> {
   return scoped(async (scope) => {
     const { from, to } = ends(gate, body, { ...grant, tools: ['protected'] }, scope)
     const path = from.parts.join('/')
     const target = [...to.parts, ...to.rest]
-    return {
-      path,
-      diff: `Moves ${path}${from.stat.isDirectory() ? '/' : ''} to ${target.join('/')}\n`,
-      created: false,
-      identity: stampAt(from.parent, from.name),
-      protected: ruleOf(target) ?? ruleOf(from.parts),
-    }
+    const about = { path, created: false, protected: ruleOf(target) ?? ruleOf(from.parts) }
+    if (!from.stat.isDirectory())
+      return { ...about, diff: `Moves ${path} to ${target.join('/')}\n`, identity: stampAt(from.parent, from.name) }
+    const tree = await treeAt(from, signal)
+    const inside = { ...tree, entries: tree.entries.slice(1), folders: tree.folders - 1 }
+    const head = `Moves ${path}/ to ${target.join('/')}`
+    const diff = inside.entries.length === 0 ? `${head}\n` : listed(`${head}, with ${countOf(inside)}`, inside)
+    return { ...about, diff, identity: tree.identity, ...(isMass(tree) ? { mass: inside.entries.length } : {}) }
   })
+}
+
+/** So many at a time are asked for as what they are, and never covered by what was allowed before. */
+function isMass({ entries }: Tree): boolean {
+  return entries.length - 1 > limits.massEntries
+}
+const massRule = `more than ${limits.massEntries} entries only with an approval of just that`
+
+function countOf({ files, folders, bytes }: Pick<Tree, 'files' | 'folders' | 'bytes'>): string {
+  return `${plural(files, 'file')}${folders > 0 ? ` and ${plural(folders, 'folder')}` : ''}, ${bytes} bytes`
+}
+
+/** What a member is asked about, name by name. */
+function listed(head: string, { entries }: Pick<Tree, 'entries'>): string {
+  const shown = entries
+    .slice(0, limits.entriesListed)
+    .map(({ parts, isFolder, size }) => (isFolder ? `${parts.join('/')}/` : `${parts.join('/')} (${size} bytes)`))
+  const more = entries.length > shown.length ? [`… and ${entries.length - shown.length} more`] : []
+  return [`${head}:`, ...shown.map((line) => `  ${line}`), ...more, ''].join('\n')
 }
 
 /** What a path itself names, a link included; never the connected folder. */
@@ -168,7 +186,7 @@ async function treeAt(found: Found, signal: AbortSignal): Promise<Tree> {
     const walk = walkTree({ fd: found.fd, parts: found.parts }, { maxDepth: limits.depth, signal })
     for await (const entry of walk) add(entry.parts, entry.folder, entry.name)
     if (walk.cut())
-      throw fault('too-large', `${found.parts.join('/')} holds more than one deletion may.`, {
+      throw fault('too-large', `${found.parts.join('/')} holds more than one change may.`, {
         rule: `at most ${limits.walkEntries} entries`,
       })
   }
@@ -189,8 +207,8 @@ function entryAt(gate: Gate, parts: readonly string[], open: Map<string, number>
 }
 
 /** `expected`: as it was when the member was asked. */
-export function requireSame(path: string, expected: string | undefined, now: string): void {
-  if (expected === undefined || expected === now) return
+export function requireSame(path: string, expected: string | undefined, now: () => string): void {
+  if (expected === undefined || expected === now()) return
   throw fault('changed-since-read', `${path} is not what it was when this was approved.`, {
     cause: 'It was changed or replaced in between.',
     rule: 'what is approved is what is changed',

@@ -4,10 +4,9 @@
  *
  *   files away -> folders away and moved things aside, deepest first -> things to their places, from the top -> modes and times
  */
-import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
-import { inherit, placeNew, tempPrefix } from './atomic-write.ts'
+import { inherit, tempName, tempPrefix } from './atomic-write.ts'
 import type { Entry } from './change-log.ts'
 import { lstatAt, stampAt } from './entry-state.ts'
 import type { Gate } from './gate.ts'
@@ -19,10 +18,12 @@ import type { Disk, Plan, Restore } from './undo-plan.ts'
 export type CarriedOut = { failed: { path: string; error: unknown }[]; renewed: { was: string; now: string }[] }
 type Job = { entry: Entry; from?: Entry; perform: () => void; path: string }
 
-/** The folder by path, through handles and no link. Folders stay open until `close`, within a limit. */
+/** The folder by path, through handles and no link. Folders stay open until `close` or `trim`. */
 export class Folders implements Disk {
   readonly #root: number
   readonly #open = new Map<string, number>()
+  /** What looking for a folder that is not there threw: others in it are asked for next. */
+  readonly #absent = new Map<string, unknown>()
 
   constructor(gate: Gate) {
     this.#root = gate.root.fd
@@ -31,6 +32,7 @@ export class Folders implements Disk {
   close(): void {
     for (const fd of this.#open.values()) close(fd)
     this.#open.clear()
+    this.#absent.clear()
   }
 
   /** Throws ENOENT, ENOTDIR, ELOOP. */
@@ -39,15 +41,36 @@ export class Folders implements Disk {
     const key = parts.join('/')
     const known = this.#open.get(key)
     if (known !== undefined) return known
-    const fd = openFolder(this.folder(parts.slice(0, -1)), parts.at(-1) as string)
-    if (this.#open.size >= limits.undoFolders) this.close()
+    if (this.#absent.has(key)) throw this.#absent.get(key)
+    const above = this.folder(parts.slice(0, -1))
+    let fd: number
+    try {
+      fd = openFolder(above, parts.at(-1) as string)
+    } catch (error) {
+      if (this.#absent.size < limits.undoFolders) this.#absent.set(key, error)
+      throw error
+    }
     this.#open.set(key, fd)
     return fd
+  }
+
+  get isFull(): boolean {
+    return this.#open.size >= limits.undoFolders
+  }
+
+  /** Closes what is open when there is much of it. Not while an entry is in use: the number of its folder would soon mean another. */
+  trim(): void {
+    if (this.isFull) this.close()
   }
 
   entry(path: string): Entry {
     const parts = path.split('/')
     return { folder: this.folder(parts.slice(0, -1)), name: parts.at(-1) as string, parts }
+  }
+
+  /** It is there now. */
+  made(parts: readonly string[]): void {
+    this.#absent.delete(parts.join('/'))
   }
 
   /** Folders moved or removed are not what was opened any more. */
@@ -57,6 +80,7 @@ export class Folders implements Disk {
 
   stamp(path: string): string {
     if (path === '') return 'folder:root'
+    this.trim()
     try {
       const { folder, name } = this.entry(path)
       return stampAt(folder, name)
@@ -67,6 +91,7 @@ export class Folders implements Disk {
   }
 
   names(path: string): string[] {
+    this.trim()
     try {
       return fs.readdirSync(self(this.folder(path.split('/'))))
     } catch (error) {
@@ -82,21 +107,32 @@ export async function carryOut(gate: Gate, plan: Plan, run: number, kind: 'undo'
   const failed: { path: string; error: unknown }[] = []
   const aside = new Map(plan.moves.map(({ from }, index) => [from, `${tempPrefix}undo-${run}-${index}`]))
 
-  const perform = async (wanted: readonly { path: string; job: () => Job }[]): Promise<void> => {
-    for (let start = 0; start < wanted.length; start += limits.undoBatch) {
-      const jobs = wanted.slice(start, start + limits.undoBatch).flatMap(({ path, job }): Job[] => {
-        try {
-          return [job()]
-        } catch (error) {
-          failed.push({ path, error })
-          return []
-        }
-      })
-      const errors = gate.log.putAll(jobs, { source: kind, run, session: null })
-      for (const [index, error] of errors.entries()) if (error !== null) failed.push({ path: (jobs[index] as Job).path, error })
-      await setImmediate()
-      signal.throwIfAborted()
+  /** As they were left, by path. */
+  const stamps = new Map<string, string>()
+  const carry = async (jobs: readonly Job[]): Promise<void> => {
+    const results = gate.log.putAll(jobs, { source: kind, run, session: null })
+    for (const [index, { error, stamp }] of results.entries()) {
+      const { path } = jobs[index] as Job
+      if (error !== null) failed.push({ path, error })
+      else stamps.set(path, stamp)
     }
+    folders.trim()
+    await setImmediate()
+    signal.throwIfAborted()
+  }
+  const perform = async (wanted: readonly { path: string; job: () => Job }[]): Promise<void> => {
+    let jobs: Job[] = []
+    for (const { path, job } of wanted) {
+      try {
+        jobs.push(job())
+      } catch (error) {
+        failed.push({ path, error })
+      }
+      if (jobs.length < limits.undoBatch && !folders.isFull) continue
+      await carry(jobs)
+      jobs = []
+    }
+    await carry(jobs)
   }
   /** Those of one depth do not depend on each other. */
   const byDepth = async (wanted: readonly { depth: number; path: string; job: () => Job }[], order: 1 | -1): Promise<void> => {
@@ -155,7 +191,7 @@ export async function carryOut(gate: Gate, plan: Plan, run: number, kind: 'undo'
       ...plan.restores.filter(({ path }) => !dressed.has(path)).map(({ path, state }) => ({ path, was: state.stamp })),
       ...plan.attributes,
     ].filter(({ path }) => !lost.has(path))
-    return { failed, renewed: restored.map(({ path, was }) => ({ was, now: folders.stamp(path) })) }
+    return { failed, renewed: restored.map(({ path, was }) => ({ was, now: stamps.get(path) ?? folders.stamp(path) })) }
   } finally {
     folders.close()
   }
@@ -171,6 +207,7 @@ function withParents(folders: Folders, path: string): Entry {
     const { folder, name } = withParents(folders, above.join('/'))
     fs.mkdirSync(at(folder, name), 0o777)
     inherit(folder, at(folder, name))
+    folders.made(above)
     return folders.entry(path)
   }
 }
@@ -237,33 +274,37 @@ function restoring(gate: Gate, entry: Entry, { path, state, replaces, same }: Re
 }
 
 /**
- * All or nothing, like a write by a tool, but for a file that has other names: those must show the old content as well, so it is written in place.
+ * All or nothing, like a write by a tool, but for a file that has other names: those must show the old content as well, so it is written in place. One
+ * that is not there is written under its name at once: half of it, after a kill, is taken away when the folder is opened next.
  * Not synced file by file: what it replaced is kept, and a power cut can be undone once more.
  */
 function restoreFile(
   gate: Gate,
-  { folder, name, parts }: Entry,
+  { folder, name }: Entry,
   state: Extract<Restore['state'], { kind: 'file' }>,
   { replaces, same }: Pick<Restore, 'replaces' | 'same'>,
 ): void {
-  const store = gate.log.store
-  const temp = at(folder, `${tempPrefix}${randomBytes(16).toString('hex')}.tmp`)
+  const path = at(folder, replaces ? tempName() : name)
   const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = fs.constants
-  const fd = fs.openSync(temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
+  const fd = fs.openSync(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
   let placed = false
   try {
-    inherit(folder, temp)
-    for (const chunk of store?.read(state.content) ?? []) for (let done = 0; done < chunk.length; ) done += fs.writeSync(fd, chunk, done)
-    if (fs.fstatSync(fd).size !== state.size) throw Object.assign(new Error('what was kept is not whole'), { code: 'EIO' })
-    if (same && (lstatAt(folder, name)?.nlink ?? 0n) > 1n) return writeInPlace(temp, { folder, name }, state)
+    inherit(folder, path)
+    let size = 0
+    for (const chunk of gate.log.store?.read(state.content) ?? [])
+      for (let done = 0; done < chunk.length; ) {
+        const written = fs.writeSync(fd, chunk, done)
+        done += written
+        size += written
+      }
+    if (size !== state.size) throw Object.assign(new Error('what was kept is not whole'), { code: 'EIO' })
+    if (same && (lstatAt(folder, name)?.nlink ?? 0n) > 1n) return writeInPlace(path, { folder, name }, state)
     dressFile(fd, state)
-    if (replaces) {
-      fs.renameSync(temp, at(folder, name))
-      placed = true
-    } else placed = placeNew(temp, { parent: folder, name, parts })
+    if (replaces) fs.renameSync(path, at(folder, name))
+    placed = true
   } finally {
     close(fd)
-    if (!placed) fs.rmSync(temp, { force: true })
+    if (!placed) fs.rmSync(path, { force: true })
   }
 }
 

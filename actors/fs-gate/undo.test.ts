@@ -11,6 +11,7 @@ import { listChanges, markCall, redoChanges, settleHistory, undoChanges } from '
 import { NinepConnections } from './ninep-connections.ts'
 import { rootFid, TestClient, uid } from './test-client.ts'
 import { treeOf } from '../../test/harness/tree.ts'
+import { deletePath } from './tree-tools.ts'
 import { never, noLimits, refusal, type TestFolder, testFolder } from './test-folder.ts'
 
 let folder: TestFolder
@@ -29,6 +30,20 @@ const undo = (body: Parameters<typeof undoChanges>[1]) => undoChanges(folder.gat
 const redo = () => redoChanges(folder.gate, {}, noLimits, never)
 
 const tree = () => treeOf(folder.root)
+
+test('a tree with more folders than are held open at a time comes back as it was', async () => {
+  for (let i = 0; i < 700; i += 1) {
+    fs.mkdirSync(path('tree', `d${i}`, 'e'), { recursive: true })
+    fs.writeFileSync(path('tree', `d${i}`, 'e/f'), `file ${i}`)
+  }
+  const before = tree()
+  await deletePath(folder.gate, { path: 'tree', recursive: true }, noLimits, never)
+  expect(tree()).toEqual({})
+  expect(await undo({ to: 0 })).toMatchObject({ kept: [], undone: 2101 })
+  expect(tree()).toEqual(before)
+  await redo()
+  expect(tree()).toEqual({})
+})
 
 describe('changes by tools', () => {
   test('one change, one call, one turn, back to a point, and all of it again', async () => {

@@ -5,11 +5,13 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { isFault } from '../../kernel/index.ts'
 import { writeFile } from './change-tools.ts'
 import { scoped } from './handles.ts'
+import { KnownFolders } from './known-folders.ts'
+import { limits } from './limits.ts'
 import { osFault } from './os-errors.ts'
 import { linkStaysInside } from './path.ts'
 import { readFile } from './read-tools.ts'
 import { never, noLimits, openDescriptors, refusal, secret, type TestFolder, testFolder } from './test-folder.ts'
-import { resolve } from './walk.ts'
+import { resolve, type Root } from './walk.ts'
 
 let folder: TestFolder
 beforeEach(() => {
@@ -63,10 +65,10 @@ describe('what leads out is refused', () => {
     ['a/\ud800', 'bad-path'],
   ]
   test.each(table.map(([path, code]) => ({ path, code, label: JSON.stringify(path).slice(0, 40) })))('$label', async ({ path, code }) => {
-    const before = openDescriptors()
+    const before = openDescriptors(folder.gate)
     expect(await codeOf(() => read(path))).toBe(code)
     expect(await codeOf(() => write(path))).toBe(code)
-    expect(openDescriptors()).toBe(before)
+    expect(openDescriptors(folder.gate)).toBe(before)
     expect(fs.readFileSync(join(folder.outside, 'secret.txt'), 'utf8')).toBe(secret)
     expect(fs.readdirSync(folder.outside)).toEqual(['secret.txt'])
   })
@@ -140,6 +142,7 @@ describe('any tree of folders, files and links', () => {
               expect(['missing', 'not-found', 'not-a-folder', 'symlink-escape', 'outside-folder'], path).toContain(got)
             else expect(got, path).toBe(truth)
           }
+          own.known.clear()
           fs.closeSync(own.fd)
         },
       ),
@@ -148,7 +151,7 @@ describe('any tree of folders, files and links', () => {
   })
 
   function testRoot(path: string) {
-    return { fd: fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY), path }
+    return { fd: fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY), path, known: new KnownFolders() }
   }
 
   function plant(root: string, path: string[], kind: string, text: string): void {
@@ -204,7 +207,7 @@ describe('any tree of folders, files and links', () => {
     return `${dev}:${ino}`
   }
 
-  function attempt(root: { fd: number; path: string }, path: string): string {
+  function attempt(root: Root, path: string): string {
     try {
       return scoped((scope) => {
         const found = resolve(root, path, scope)
@@ -214,6 +217,56 @@ describe('any tree of folders, files and links', () => {
       return isFault(error) ? error.code : osFault(error, path).code
     }
   }
+})
+
+describe('a folder whose handle is kept from a moment ago', () => {
+  beforeEach(async () => {
+    const { root } = folder
+    fs.mkdirSync(join(root, 'a/b'), { recursive: true })
+    fs.writeFileSync(join(root, 'a/b/secret.txt'), 'inside')
+    await read('a/b/secret.txt')
+  })
+
+  test('and that was replaced by a link leading out, is walked to anew', async () => {
+    const { root, outside } = folder
+    fs.renameSync(join(root, 'a/b'), join(root, 'a/c'))
+    fs.symlinkSync(outside, join(root, 'a/b'))
+    expect(await refusal(() => read('a/b/secret.txt'))).toBe('symlink-escape')
+    expect(await refusal(() => write('a/b/secret.txt'))).toBe('symlink-escape')
+    expect(await refusal(() => write('a/b/new.txt'))).toBe('symlink-escape')
+    expect((await read('a/c/secret.txt')).text).toBe('inside')
+  })
+
+  test('and that was moved out of the connected folder, is not reached any more', async () => {
+    const { root, outside } = folder
+    fs.renameSync(join(root, 'a/b'), join(outside, 'b'))
+    expect(await refusal(() => read('a/b/secret.txt'))).toBe('not-found')
+    fs.renameSync(join(root, 'a'), join(outside, 'a'))
+    await write('a/b/secret.txt')
+    expect(fs.readFileSync(join(outside, 'b/secret.txt'), 'utf8')).toBe('inside')
+    expect(fs.readFileSync(join(root, 'a/b/secret.txt'), 'utf8')).toBe('new')
+  })
+
+  test('and that was removed and made again, is the new one', async () => {
+    const { root } = folder
+    fs.rmSync(join(root, 'a'), { recursive: true })
+    expect(await refusal(() => read('a/b/secret.txt'))).toBe('not-found')
+    fs.mkdirSync(join(root, 'a/b'), { recursive: true })
+    fs.writeFileSync(join(root, 'a/b/secret.txt'), 'another')
+    expect((await read('a/b/secret.txt')).text).toBe('another')
+  })
+
+  test('is one of few, and closed with the gate', async () => {
+    const { root } = folder
+    const before = openDescriptors(folder.gate)
+    for (let i = 0; i < 300; i += 1) {
+      fs.mkdirSync(join(root, `d${i}`))
+      fs.writeFileSync(join(root, `d${i}/f`), '')
+      await read(`d${i}/f`)
+    }
+    expect(openDescriptors() - before).toBeLessThanOrEqual(limits.knownFolders)
+    expect(openDescriptors(folder.gate)).toBe(before)
+  })
 })
 
 test('a link made in a folder may climb no higher than the folder lies deep', () => {

@@ -11,19 +11,21 @@
 import * as fs from 'node:fs'
 import { fault } from '../../kernel/index.ts'
 import { at, openPlace, type Scope } from './handles.ts'
+import type { KnownFolders } from './known-folders.ts'
 import { limits } from './limits.ts'
 import { codeOf } from './os-errors.ts'
 import { componentsOf, linkComponents } from './path.ts'
 
-/** The folder as opened. `fd`: a place handle; `path`: its real path. */
-export type Root = { readonly fd: number; readonly path: string }
+/** The folder as opened. `fd`: a place handle; `path`: its real path; `known`: folders in it that were walked to a moment ago. */
+export type Root = { readonly fd: number; readonly path: string; readonly known: KnownFolders }
 
 /** Where a path leads. Handles belong to the scope given to `resolve`. `parts`: canonical components; `parent` + `name`: its directory entry. */
 export type Found = { kind: 'found'; fd: number; stat: fs.Stats; parts: string[]; parent: number; name: string }
 /** Nothing there: `rest` are the components that do not exist (one or more) below the existing folder `parent`. */
 export type Missing = { kind: 'missing'; parent: number; parts: string[]; rest: string[] }
 
-type Level = { fd: number; stat: fs.Stats; name: string }
+/** `stat` of the root is looked up when it is asked for, which is seldom. */
+type Level = { fd: number; stat: fs.Stats | null; name: string }
 
 /**
  * Throws `bad-path`, `outside-folder`, `symlink-escape`, `not-a-folder` or the system's error. `followLast: false` stops at a link that
@@ -31,9 +33,12 @@ type Level = { fd: number; stat: fs.Stats; name: string }
  */
 export function resolve(root: Root, path: string, scope: Scope, options: { followLast?: boolean } = {}): Found | Missing {
   const followLast = options.followLast ?? true
-  const top: Level = { fd: root.fd, stat: fs.fstatSync(root.fd), name: '' }
+  const components = componentsOf(path, root.path)
+  const near = inKnownFolder(root, components, scope, followLast)
+  if (near) return near
+  const top: Level = { fd: root.fd, stat: null, name: '' }
   let levels: Level[] = [top]
-  const todo: Step[] = componentsOf(path, root.path).map((part) => ({ part, viaLink: false }))
+  const todo: Step[] = components.map((part) => ({ part, viaLink: false }))
   let links = 0
   while (todo.length > 0) {
     const { part, viaLink } = todo.shift() as Step
@@ -48,6 +53,7 @@ export function resolve(root: Root, path: string, scope: Scope, options: { follo
       continue
     }
     const place = openIfThere(here.fd, part, scope)
+    if (todo.length === 0) remember(root, levels, scope)
     if (place === null) return missing(path, levels, here.fd, [part, ...todo.map((step) => step.part)])
     const stat = fs.fstatSync(place)
     if (stat.isDirectory()) {
@@ -75,7 +81,36 @@ export function resolve(root: Root, path: string, scope: Scope, options: { follo
   }
   const last = levels.at(-1) as Level
   const parent = levels.at(-2) ?? last
-  return { kind: 'found', fd: last.fd, stat: last.stat, parts: namesOf(levels), parent: parent.fd, name: last.name }
+  return {
+    kind: 'found',
+    fd: last.fd,
+    stat: last.stat ?? fs.fstatSync(last.fd),
+    parts: namesOf(levels),
+    parent: parent.fd,
+    name: last.name,
+  }
+}
+
+/** The last step only, from a handle on the folder before; null: the whole way has to be walked. */
+function inKnownFolder(root: Root, components: readonly string[], scope: Scope, followLast: boolean): Found | Missing | null {
+  const name = components.at(-1)
+  if (components.length < 2 || name === undefined || components.includes('..')) return null
+  const above = components.slice(0, -1)
+  const parent = root.known.find(root.path, above, scope)
+  if (parent === null) return null
+  const place = openIfThere(parent, name, scope)
+  if (place === null) return { kind: 'missing', parent, parts: above, rest: [name] }
+  const stat = fs.fstatSync(place)
+  if (stat.isSymbolicLink() && followLast) {
+    scope.release(place)
+    return null
+  }
+  return { kind: 'found', fd: place, stat, parts: [...components], parent, name }
+}
+
+function remember(root: Root, levels: readonly Level[], scope: Scope): void {
+  const folder = levels.at(-1) as Level
+  if (levels.length > 1) root.known.keep(namesOf(levels), folder.fd, scope)
 }
 
 type Step = { part: string; viaLink: boolean }

@@ -1,6 +1,6 @@
-/** The guest's agent: serves the host's control port and carries 9P over the files port. Runs as root, for as long as the machine. */
+/** The guest's agent: serves the host's control port, and has output, folders and connections carried over the others. Runs as root, for as long as the machine. */
 import { writeFile } from 'node:fs/promises'
-import { controlPort, filesPort } from '../wire.ts'
+import { controlPort } from '../wire.ts'
 import { prepareCgroups } from './cgroups.ts'
 import { Commands, prepareFilter } from './commands.ts'
 import { Control } from './control.ts'
@@ -19,7 +19,6 @@ import { warmUp } from './warm-up.ts'
 
 process.umask(0o022)
 const control = new Port(`/dev/virtio-ports/${controlPort}`)
-const files = new Port(`/dev/virtio-ports/${filesPort}`, { direct: true })
 // A defect ends the agent; the first process starts it again, and the host, told by its `ready`, sets its sessions up anew.
 function fail(why: string | undefined): never {
   console.error(`bulkhead: agent: ${why}`)
@@ -33,8 +32,12 @@ const [disk, filter] = await Promise.all([prepareDisk((message) => complaints.pu
 const launcher = new Launcher(filter, fail)
 const fifos = new Fifos((paths) => launcher.makePipes(paths))
 await fifos.prepare()
-const bridge = new NinepBridge(files)
-const nets = new NetBridge((message, payload) => files.send(message, payload))
+const bridge = new NinepBridge({
+  frame: (header, payload) => nets.fromHost(header, payload),
+  lost: () => nets.closeAll(),
+  end: fail,
+})
+const nets = new NetBridge((message, payload) => bridge.send(message, payload))
 // Where every session finds its own resolver.
 await writeFile('/etc/resolv.conf', `nameserver ${resolver}\n`)
 const slots = new Slots(disk, nets)
@@ -44,16 +47,6 @@ const commands = new Commands({ sessions, launcher, pump: new OutputPump(fail), 
 const warm = (): Promise<string> => warmUp(slots, sessions, commands)
 const link = new Control({ sessions, commands, machine: new Machine(launcher), warm, send })
 
-await files.listen({
-  frame(header, payload) {
-    bridge.fromHost(header, payload)
-    nets.fromHost(header, payload)
-  },
-  lost() {
-    bridge.closeAll()
-    nets.closeAll()
-  },
-})
 await control.listen({ frame: (header, payload) => link.fromHost(header, payload), lost: () => link.announce() })
 link.announce()
 for (const message of complaints) send({ t: 'log', level: 'warn', message })

@@ -1,80 +1,107 @@
 /**
- * Carries connected folders: the guest's 9P client connects to a socket here, each of its messages goes to the host over the
- * files port and each answer comes back. The bridge looks at sizes only; what a message may do is decided on the host.
+ * The agent's hold on the process at the files port (`files-pump.pl`): the guest's 9P clients connect to sockets it makes, and each of their
+ * messages goes to the host and each answer comes back without the agent. What a message may do is decided on the host. All else on the port
+ * passes through here. Without it there are no folders: its end is the agent's.
  */
-import { rm } from 'node:fs/promises'
-import { createServer, type Socket } from 'node:net'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { join } from 'node:path'
-import { channelName, parseFilesMessage } from '../wire.ts'
-import { NinepFrames } from './ninep-frames.ts'
-import type { Port } from './port.ts'
+import type { Duplex } from 'node:stream'
+import { encodeFrame, FrameDecoder, maxFrame } from '../frames.ts'
+import { channelName, type FilesMessage, filesPort, ninepMessageSize, parseFilesMessage } from '../wire.ts'
+import type { NetMessage } from './net-wire.ts'
 
 /** Where the sockets are; only root may enter. Each slot sees its own folder of it, at `insideDir`. */
 export const socketsDir = '/run/bulkhead/9p'
 export const insideDir = '/run/9p'
 
+/** Smallest 9P message: its size, type and tag. */
+const smallestMessage = 7
+
 /** One mount's connection. `socket`: its path inside the session, good for one client. */
 export type Channel = { socket: string; close(): void }
 
+export type FilesEvents = {
+  /** What is not about folders. */
+  frame(header: unknown, payload: Uint8Array): void
+  /** The host went away; what follows is a new beginning. */
+  lost(): void
+  /** The process is no more, or what it says makes no sense. */
+  end(why: string): void
+}
+
 export class NinepBridge {
-  readonly #port: Port
-  readonly #connections = new Map<string, Socket>()
+  readonly #child: ChildProcess
+  readonly #frames: Duplex
+  readonly #events: FilesEvents
+  readonly #made = new Map<number, () => void>()
   #next = 1
 
-  constructor(port: Port) {
-    this.#port = port
+  constructor(events: FilesEvents) {
+    this.#events = events
+    const script = new URL('files-pump.pl', import.meta.url).pathname
+    const limits = [maxFrame, ninepMessageSize, smallestMessage].map(String)
+    this.#child = spawn('perl', [script, `/dev/virtio-ports/${filesPort}`, ...limits], {
+      stdio: ['pipe', 'pipe', 'inherit', 'pipe'],
+      cwd: '/',
+    })
+    this.#child.once('error', (error) => events.end(error.message))
+    this.#child.once('exit', (code, signal) => events.end(`the folders’ carrier ended with ${signal ?? code}`))
+    this.#child.stdin?.on('error', () => {})
+    let text = ''
+    this.#child.stdout?.on('data', (bytes: Buffer) => {
+      text += bytes.toString()
+      for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n')) {
+        this.#hear(text.slice(0, at).split(' '))
+        text = text.slice(at + 1)
+      }
+    })
+    this.#frames = this.#child.stdio[3] as Duplex
+    const decoder = new FrameDecoder()
+    this.#frames.on('error', () => {})
+    this.#frames.on('data', (bytes: Buffer) => {
+      for (const decoded of decoder.push(bytes)) {
+        if (decoded.ok) this.#fromHost(decoded.frame.header, decoded.frame.payload)
+        else if (decoded.fatal) events.end(decoded.reason)
+      }
+    })
   }
 
-  /** An answer, or the end of a connection, from the host. Anything else is ignored. */
-  fromHost(header: unknown, payload: Uint8Array): void {
-    const message = parseFilesMessage(header)
-    if (message?.op === 'echo') return this.#port.send(message, payload)
-    const socket = message === null ? undefined : this.#connections.get(message.c)
-    if (message === null || socket === undefined) return
-    if (message.op === 'msg') socket.write(payload)
-    else socket.destroy()
+  /** Queues a frame. What bounds the queue is the sender's business (credit). */
+  send(message: FilesMessage | NetMessage, payload?: Uint8Array): void {
+    this.#frames.write(encodeFrame(message, payload))
   }
 
   /** Makes a socket in `dir` for one client, the session's folder mount. */
   async open(session: string, folder: string, dir: string): Promise<Channel> {
     const n = this.#next++
     const c = channelName(session, folder, n)
-    const path = join(dir, `${n}`)
-    const server = createServer((socket) => {
-      server.close()
-      this.#serve(c, socket)
+    await new Promise<void>((resolve) => {
+      this.#made.set(n, resolve)
+      // As the host spells them.
+      this.#order('open', n, join(dir, `${n}`), headerOf({ c, op: 'msg' }), headerOf({ c, op: 'close' }))
     })
-    server.maxConnections = 1
-    await rm(path, { force: true })
-    await new Promise<void>((resolve, reject) => server.once('error', reject).listen(path, resolve))
-    server.on('error', () => {})
-    const close = (): void => {
-      server.close()
-      this.#connections.get(c)?.destroy()
-      void rm(path, { force: true })
-    }
-    return { socket: join(insideDir, `${n}`), close }
+    return { socket: join(insideDir, `${n}`), close: () => this.#order('drop', n) }
   }
 
-  /** The host is gone: mounts answer with errors instead of waiting for ever. */
-  closeAll(): void {
-    for (const socket of this.#connections.values()) socket.destroy()
+  #fromHost(header: unknown, payload: Uint8Array): void {
+    const message = parseFilesMessage(header)
+    if (message === null) return this.#events.frame(header, payload)
+    // Of a connection that has ended meanwhile, the rest comes here.
+    if (message.op === 'echo') this.send(message, payload)
   }
 
-  #serve(c: string, socket: Socket): void {
-    this.#connections.set(c, socket)
-    const frames = new NinepFrames()
-    socket.on('data', (chunk: Buffer) => {
-      try {
-        for (const message of frames.push(chunk)) this.#port.send({ c, op: 'msg' }, message)
-      } catch {
-        socket.destroy()
-      }
-    })
-    socket.on('error', () => {})
-    socket.on('close', () => {
-      this.#connections.delete(c)
-      this.#port.send({ c, op: 'close' })
-    })
+  #hear([what, n]: readonly (string | undefined)[]): void {
+    if (what === 'lost') return this.#events.lost()
+    const made = this.#made.get(Number(n))
+    this.#made.delete(Number(n))
+    made?.()
   }
+
+  #order(...words: readonly (string | number)[]): void {
+    this.#child.stdin?.write(`${words.join(' ')}\n`)
+  }
+}
+
+function headerOf(message: FilesMessage): string {
+  return Buffer.from(JSON.stringify(message)).toString('hex')
 }

@@ -5,19 +5,16 @@
  * most 4 KiB, however much is waiting; when a frame's length is known the rest is therefore fetched with one vectored read,
  * which the kernel serves piece by piece and which cannot wait for more than is sure to come.
  */
-import { constants, open, readv, write, writeSync } from 'node:fs'
+import { constants, open, readv, write } from 'node:fs'
 import { promisify } from 'node:util'
 import { FrameDecoder, encodeFrame } from '../frames.ts'
-import type { FilesMessage, GuestMessage } from '../wire.ts'
-import type { NetMessage } from './net-wire.ts'
+import type { GuestMessage } from '../wire.ts'
 
 const openFile = promisify(open)
 
 /** What one read of the device returns at most. */
 const page = 4096
 const pagesPerRead = 128
-/** A frame up to this size may be written at once, without the thread pool. */
-const directSize = 4096
 /** Frames joined into one write. */
 const writeSize = 256 * 1024
 /** How often a port nobody is connected to is looked at, ms. */
@@ -36,15 +33,9 @@ export class Port {
   #fd = -1
   #pending: Uint8Array[] = []
   #writing = false
-  readonly #direct: boolean
 
-  /**
-   * `direct`: small frames are written without a detour over the thread pool, which saves a good part of a round trip but stops
-   * the agent while the host does not read. For a port the host never leaves unread.
-   */
-  constructor(path: string, options: { direct?: boolean } = {}) {
+  constructor(path: string) {
     this.#path = path
-    this.#direct = options.direct ?? false
   }
 
   /** Opens the port and reads it until the process ends. Rejects if it cannot be opened. */
@@ -54,14 +45,9 @@ export class Port {
     void this.#write()
   }
 
-  /** Queues a frame. What bounds the queue is the sender's business (credit, 9P tags). */
-  send(message: GuestMessage | FilesMessage | NetMessage, payload?: Uint8Array): void {
-    const frame = encodeFrame(message, payload)
-    if (this.#direct && !this.#writing && this.#fd >= 0 && frame.length <= directSize) {
-      const written = writeNow(this.#fd, frame)
-      if (written === frame.length) return
-      this.#pending.push(frame.subarray(written))
-    } else this.#pending.push(frame)
+  /** Queues a frame. What bounds the queue is the sender's business (credit). */
+  send(message: GuestMessage, payload?: Uint8Array): void {
+    this.#pending.push(encodeFrame(message, payload))
     if (!this.#writing) void this.#write()
   }
 
@@ -136,14 +122,6 @@ export class Port {
       if (written === 0) await pause(idleMs)
       at += written
     }
-  }
-}
-
-function writeNow(fd: number, frame: Uint8Array): number {
-  try {
-    return writeSync(fd, frame)
-  } catch {
-    return 0
   }
 }
 

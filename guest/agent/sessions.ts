@@ -127,8 +127,10 @@ async function mountFolder({ home, uid, slot }: Session, name: string, mode: 'ro
     'trans=unix',
     'version=9p2000.L',
     `msize=${ninepMessageSize}`,
-    // Nothing is kept that the host could have changed meanwhile; mapped files work.
+    // Only mapped files have pages in here. What else is read comes from the host each time: pages kept of a file that is open would show its old
+    // content and, where it has grown, zeros.
     'cache=mmap',
+    'directio',
     // One attachment for everyone in there: the session is the only user.
     'access=any',
     `dfltuid=${uid}`,

@@ -20,7 +20,7 @@ export type Call = {
 /** What consent is asked for; also what tells one lasting approval from another. */
 export type ConsentTarget =
   /** `act`: write when absent. `protected`: the rule, when the path needs an approval of its own. */
-  | { kind: 'write'; folder: string; path: string; act?: 'move' | 'delete'; to?: string; protected?: string }
+  | { kind: 'write'; folder: string; path: string; act?: 'move' | 'delete'; to?: string; protected?: string; mass?: number }
   | { kind: 'exec'; command: string }
   | { kind: 'mcp'; tool: string; input: Record<string, unknown> }
 

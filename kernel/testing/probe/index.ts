@@ -52,6 +52,14 @@ const machine = setup({
           ],
         },
         silent: {},
+        long: {
+          actions: emit(({ event }): Outgoing => {
+            const text = 'x'.repeat(event.body.characters)
+            const request = requestOf(event.from)
+            if (!event.body.ask) return { type: 'reply', request, body: { text } }
+            return { type: 'send', to: 'peer', kind: 'echo', body: { text }, ref: String(request) }
+          }),
+        },
         spin: {
           actions: () => {
             for (;;);

@@ -6,6 +6,8 @@ const n = z.strictObject({ n: z.int() })
 
 export const protocol = {
   echo: { body: text, reply: z.strictObject({ text: z.string(), count: z.int(), from: z.string(), session: z.string().nullable() }) },
+  /** Answers with so many characters, or asks `peer` with them first. */
+  long: { body: z.strictObject({ characters: z.int(), ask: z.boolean() }), reply: z.strictObject({ text: z.string() }), deadlineMs: null },
   /** Handled by doing nothing. */
   silent: { body: z.strictObject({}), reply: z.strictObject({}), deadlineMs: 50 },
   /** Does nothing else ever again. */

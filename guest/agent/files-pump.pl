@@ -1,0 +1,225 @@
+# Stands at the files port, and carries connected folders between the kernel's 9P clients and the host by itself: an emulated machine runs Node
+# slowly, and each look at a file is several messages. All else on the port goes to the agent and comes from it, as it is.
+#
+#   port      frames (frames.ts)   of folders: one 9P message each; others are the agent's
+#   stdin     from the agent       open N SOCKET HEADER CLOSING    makes the socket, for one client; headers of its frames, in hex
+#                                  drop N      its client is cut off
+#   stdout    to the agent         made N      lost      the host has gone
+#   fd 3      both ways            the agent's frames
+#
+# Nothing here waits for a reader: what cannot be written is kept, and its source is not read meanwhile. Whatever cannot be is a defect and ends
+# this process, and the agent with it.
+use strict;
+use warnings;
+use Fcntl qw(O_RDWR O_NONBLOCK F_GETFL F_SETFL);
+use Errno qw(EAGAIN EINTR);
+
+my ($port_path, $largest_frame, $largest_message, $smallest_message) = @ARGV;
+my ($AF_UNIX, $SOCK_STREAM) = (1, 1);
+# More than this waiting to be written, and its source is not read.
+my $enough = 1 << 20;
+my $piece = 1 << 18;
+# What one read of the port gives at most.
+my $page = 4096;
+
+$SIG{PIPE} = 'IGNORE';
+sysopen(my $port, $port_path, O_RDWR | O_NONBLOCK) or die "$port_path: $!";
+open(my $agent, '+<&=', 3) or die "agent: $!";
+unblock($agent);
+my ($port_fd, $agent_fd) = (fileno $port, fileno $agent);
+# What came and is no whole frame yet; what is still to be written.
+my ($from_host, $to_host, $from_agent, $to_agent, $orders) = ('', '', '', '', '');
+my $connected = 1;
+# Connections by number, by descriptor, by the header of their frames.
+my (%channels, %by_fd, %by_header);
+
+while (1) {
+  my ($reads, $writes) = ('', '');
+  vec($reads, 0, 1) = 1;
+  my $host_keeps_up = length $to_host < $enough;
+  my $clients_keep_up = length $to_agent < $enough;
+  for my $channel (values %channels) {
+    vec($reads, $channel->{fd}, 1) = 1 if $host_keeps_up;
+    next unless length $channel->{out};
+    vec($writes, $channel->{fd}, 1) = 1;
+    $clients_keep_up = 0 if length $channel->{out} > $enough;
+  }
+  vec($reads, $port_fd, 1) = 1 if $clients_keep_up and $connected;
+  vec($reads, $agent_fd, 1) = 1 if $host_keeps_up;
+  vec($writes, $port_fd, 1) = 1 if length $to_host;
+  vec($writes, $agent_fd, 1) = 1 if length $to_agent;
+  # While nobody is connected the port is always ready, and has nothing.
+  my $found = select($reads, $writes, undef, $connected ? undef : 0.1);
+  if ($found < 0) { next if $! == EINTR; die "select: $!" }
+  hear_host() if !$connected or vec($reads, $port_fd, 1);
+  for my $fd (keys %by_fd) {
+    my $channel = $by_fd{$fd} or next;
+    hear_client($channel) if vec($reads, $fd, 1);
+    flush_client($channel) if $by_fd{$fd} and vec($writes, $fd, 1);
+  }
+  hear_agent() if vec($reads, $agent_fd, 1);
+  flush_to($port, \$to_host) if vec($writes, $port_fd, 1);
+  flush_to($agent, \$to_agent) if vec($writes, $agent_fd, 1);
+  hear_orders() if vec($reads, 0, 1);
+}
+
+sub unblock {
+  my ($handle) = @_;
+  fcntl($handle, F_SETFL, fcntl($handle, F_GETFL, 0) | O_NONBLOCK) or die "fcntl: $!";
+}
+
+sub frame {
+  my ($header, $length) = @_;
+  return pack('Nn', 2 + length($header) + $length, length $header) . $header;
+}
+
+# As much as goes. False when it will never go.
+sub flush_to {
+  my ($handle, $bytes) = @_;
+  while (length $$bytes) {
+    my $written = syswrite $handle, $$bytes, length $$bytes;
+    return $! == EAGAIN || $! == EINTR unless defined $written;
+    return 1 if $written == 0;
+    substr($$bytes, 0, $written) = '';
+  }
+  return 1;
+}
+
+sub to_host {
+  $to_host .= $_[0];
+  flush_to($port, \$to_host);
+}
+
+sub hear_host {
+  my $read;
+  while (1) {
+    $read = sysread $port, $from_host, $piece, length $from_host;
+    die "port: $!" unless defined $read or $! == EAGAIN or $! == EINTR;
+    last if !defined $read or $read != $page or length $from_host >= $enough;
+  }
+  if (!defined $read or $read > 0) {
+    $connected = 1;
+    take_frames();
+  } elsif ($connected) {
+    $connected = 0;
+    ($from_host, $to_host) = ('', '');
+    cut_off($_) for values %channels;
+    report('lost');
+  }
+}
+
+sub take_frames {
+  my $at = 0;
+  while (length($from_host) - $at >= 6) {
+    my ($size, $header_size) = unpack 'Nn', substr($from_host, $at, 6);
+    die "no frame" if $size > $largest_frame or $header_size < 2 or $header_size + 2 > $size;
+    last if length($from_host) - $at < 4 + $size;
+    my $channel = $by_header{substr $from_host, $at + 6, $header_size};
+    if (!$channel) { $to_agent .= substr $from_host, $at, 4 + $size }
+    elsif ($channel->{closing} eq substr $from_host, $at + 6, $header_size) { cut_off($channel) }
+    elsif ($channel->{client}) {
+      $channel->{out} .= substr $from_host, $at + 6 + $header_size, $size - 2 - $header_size;
+      flush_client($channel);
+    }
+    $at += 4 + $size;
+  }
+  substr($from_host, 0, $at) = '' if $at;
+  flush_to($agent, \$to_agent) if length $to_agent;
+}
+
+sub hear_client {
+  my ($channel) = @_;
+  return accept_client($channel) unless $channel->{client};
+  my $read = sysread $channel->{client}, $channel->{in}, $piece, length $channel->{in};
+  return if !defined $read and ($! == EAGAIN or $! == EINTR);
+  return cut_off($channel) if !$read;
+  my ($at, $frames) = (0, '');
+  while (length($channel->{in}) - $at >= 4) {
+    my $size = unpack 'V', substr($channel->{in}, $at, 4);
+    return cut_off($channel) if $size > $largest_message or $size < $smallest_message;
+    last if length($channel->{in}) - $at < $size;
+    $frames .= frame($channel->{header}, $size) . substr($channel->{in}, $at, $size);
+    $at += $size;
+  }
+  substr($channel->{in}, 0, $at) = '' if $at;
+  to_host($frames) if length $frames;
+}
+
+sub accept_client {
+  my ($channel) = @_;
+  accept(my $client, $channel->{socket}) or return;
+  unblock($client);
+  delete $by_fd{$channel->{fd}};
+  close $channel->{socket};
+  $channel->{socket} = undef;
+  $channel->{client} = $client;
+  $channel->{fd} = fileno $client;
+  $by_fd{$channel->{fd}} = $channel;
+}
+
+sub flush_client {
+  my ($channel) = @_;
+  flush_to($channel->{client}, \$channel->{out}) or cut_off($channel);
+}
+
+# The host hears of it, if it has heard of the connection.
+sub cut_off {
+  my ($channel) = @_;
+  delete $by_fd{$channel->{fd}};
+  delete $by_header{$channel->{header}};
+  delete $by_header{$channel->{closing}};
+  delete $channels{$channel->{number}};
+  close $channel->{socket} if $channel->{socket};
+  close $channel->{client} if $channel->{client};
+  to_host(frame($channel->{closing}, 0)) if $channel->{client} and $connected;
+}
+
+sub hear_agent {
+  my $read = sysread $agent, $from_agent, $piece, length $from_agent;
+  return if !defined $read and ($! == EAGAIN or $! == EINTR);
+  exit 0 if !$read;
+  my $at = 0;
+  while (length($from_agent) - $at >= 4) {
+    my $size = unpack 'N', substr($from_agent, $at, 4);
+    die "no frame of the agent's" if $size > $largest_frame;
+    last if length($from_agent) - $at < 4 + $size;
+    $at += 4 + $size;
+  }
+  return unless $at;
+  to_host(substr $from_agent, 0, $at);
+  substr($from_agent, 0, $at) = '';
+}
+
+sub report {
+  my ($line) = @_;
+  syswrite(STDOUT, "$line\n") or die "stdout: $!";
+}
+
+sub hear_orders {
+  my $read = sysread STDIN, $orders, $piece, length $orders;
+  return if !defined $read and $! == EINTR;
+  exit 0 if !$read;
+  while ($orders =~ s/^([^\n]*)\n//) {
+    my ($order, @rest) = split / /, $1;
+    if ($order eq 'open') { make(@rest) }
+    elsif ($order eq 'drop') { cut_off($channels{$rest[0]}) if $channels{$rest[0]} }
+  }
+}
+
+sub make {
+  my ($number, $path, $header, $closing) = @_;
+  socket(my $socket, $AF_UNIX, $SOCK_STREAM, 0) or die "socket: $!";
+  unlink $path;
+  bind($socket, pack('S a*', $AF_UNIX, "$path\0")) or die "$path: $!";
+  listen($socket, 1) or die "$path: $!";
+  unblock($socket);
+  my $channel = {
+    number => $number, socket => $socket, client => undef, fd => fileno $socket,
+    header => pack('H*', $header), closing => pack('H*', $closing), in => '', out => '',
+  };
+  $channels{$number} = $channel;
+  $by_fd{$channel->{fd}} = $channel;
+  $by_header{$channel->{header}} = $channel;
+  $by_header{$channel->{closing}} = $channel;
+  report("made $number");
+}
