@@ -6,29 +6,19 @@
  * early and seldom, because the number of local values grows far slower than the number of states.
  */
 
-import { bitsFor, layoutOf, maskOf, unpackAt } from './layout.ts'
+import { bitsFor } from './layout.ts'
+import { hashAt, hashPair, inlined, StateSet } from './state-set.ts'
 
 const firstCapacity = 1 << 10
 /** A table this large (12 bytes a slot) is outside the nearest cache whatever one does: smaller ones grow in larger strides. */
 const smallTable = 1 << 16
-/** Words of a state that the table holds itself. */
-const inlined = 2
 /** Slots per state are between 1.4 and 2.9: shorter probes are not worth more memory. */
 const fullest = 0.7
 
-export class Arena {
+export class Arena extends StateSet {
   count = 0
-  /** Grows when states are packed anew. */
-  layout = 0
-  /** Words per state. */
-  width = 1
-  word: Int32Array
-  shift: Int32Array
-  mask: Int32Array
-  words = new Int32Array(firstCapacity)
-  /** Index of the state each was first reached from; -1 for initial ones. */
+  words: Int32Array
   parents = new Int32Array(firstCapacity)
-  #bits: Int32Array
   /** Sizes when states were last packed anew. */
   #before: readonly number[]
   /** Up to two words: the words and 1 + index. More: the hash and 1 + index. 0: empty. */
@@ -39,12 +29,8 @@ export class Arena {
   #capacity = firstCapacity
 
   constructor(components: number) {
-    this.#bits = new Int32Array(components)
+    super(new Int32Array(components))
     this.#before = Array.from({ length: components }, () => 1)
-    this.word = new Int32Array(components)
-    this.shift = new Int32Array(components)
-    this.mask = new Int32Array(components)
-    this.#layOut()
     this.words = new Int32Array(firstCapacity * this.width)
     this.#rehash()
   }
@@ -58,110 +44,30 @@ export class Arena {
     return this.count === 0 ? 0 : this.bytes / this.count
   }
 
-  #layOut(): void {
-    const { word, shift, mask, width } = layoutOf(this.#bits)
-    this.word = word
-    this.shift = shift
-    this.mask = mask
-    this.width = width
-  }
-
-  /** Makes room for values below `sizes[i]` of each component. */
   fit(sizes: readonly number[]): void {
     if (sizes.every((size, i) => size <= (this.mask[i] as number) + 1)) return
-    this.repack(bitsFor(sizes, this.#before), this.layout + 1)
+    const { words, count } = this
+    const packed = this.layOut(bitsFor(sizes, this.#before), this.layout + 1)
+    this.words = new Int32Array(this.#capacity * this.width)
+    packed(words, count, this.words)
+    this.#rehash()
     this.#before = Array.from(sizes)
   }
 
-  /** Packs every state anew, with so many bits for each component. */
-  repack(bits: Int32Array, layout: number): void {
-    const { width, words, count } = this
-    const before = { word: this.word.slice(), shift: this.shift.slice(), bits: this.#bits }
-    this.#bits = bits
-    this.#layOut()
-    this.layout = layout
-    const runs = this.#runs(before)
-    const packed = new Int32Array(this.#capacity * this.width)
-    for (let i = 0; i < runs.length; i += 5) {
-      let from = runs[i] as number
-      let to = runs[i + 2] as number
-      const right = runs[i + 1] as number
-      const left = runs[i + 3] as number
-      const mask = runs[i + 4] as number
-      for (let state = 0; state < count; state++) {
-        packed[to] = (packed[to] as number) | ((((words[from] as number) >>> right) & mask) << left)
-        from += width
-        to += this.width
-      }
-    }
-    this.words = packed
-    this.#rehash()
-  }
-
-  /** Neighbours that move together: word and shift they come from, word and shift they go to, and their mask. */
-  #runs(before: { word: Int32Array; shift: Int32Array; bits: Int32Array }): number[] {
-    const runs: number[] = []
-    let reaches = 0
-    for (let i = 0; i < this.#bits.length; i++) {
-      const bits = before.bits[i] as number
-      if (bits === 0) continue
-      const at = [before.word[i] as number, before.shift[i] as number, this.word[i] as number, this.shift[i] as number] as const
-      const [fromWord, fromShift, toWord, toShift] = runs.slice(-5) as [number, number, number, number]
-      const joins =
-        runs.length > 0 && at[0] === fromWord && at[2] === toWord && at[1] === fromShift + reaches && at[3] === toShift + reaches
-      if (joins) {
-        reaches += bits
-        runs[runs.length - 1] = maskOf(reaches)
-      } else {
-        reaches = bits
-        runs.push(...at, maskOf(bits))
-      }
-    }
-    return runs
-  }
-
-  pack(ids: ArrayLike<number>, into: Int32Array): void {
-    into.fill(0)
-    for (let i = 0; i < this.word.length; i++) {
-      const at = this.word[i] as number
-      into[at] = (into[at] as number) | ((ids[i] as number) << (this.shift[i] as number))
-    }
-  }
-
-  unpack(state: number, into: Int32Array | number[]): void {
-    unpackAt(this.words, state, this, into)
-  }
-
-  /** Bits of each component in the present layout. */
-  get bits(): Int32Array {
-    return this.#bits
-  }
-
-  /** The state's index when it is new, otherwise -1 - index. */
-  add(packed: Int32Array, parent: number): number {
-    return this.addAt(packed, 0, this.hashOf(packed, 0), parent)
-  }
-
-  hashOf(packed: Int32Array, from: number): number {
-    const { width } = this
-    return width > inlined ? hashAt(packed, from, width) : hashPair(packed[from] as number, width === 2 ? (packed[from + 1] as number) : 0)
-  }
-
-  /** `add` with the hash given, of a state that is at `from` in `packed`. */
   addAt(packed: Int32Array, from: number, hash: number, parent: number): number {
     const { width } = this
-    if (width > inlined) return this.addWide(packed, from, hash, parent)
-    return this.addPair(packed[from] as number, width === 2 ? (packed[from + 1] as number) : 0, hash, parent)
+    if (width > inlined) return this.#addWide(packed, from, hash, parent)
+    return this.#addPair(packed[from] as number, width === 2 ? (packed[from + 1] as number) : 0, hash, parent)
   }
 
   /** `add` for states of more than two words, which are at `from` in `packed`. */
-  addWide(packed: Int32Array, from: number, hash: number, parent: number): number {
+  #addWide(packed: Int32Array, from: number, hash: number, parent: number): number {
     const { width } = this
     const slots = this.#slots
     const last = this.#last
     let at = hash >>> this.#shift
     for (let found = slots[2 * at + 1] as number; found !== 0; found = slots[2 * (at = (at + 1) & last) + 1] as number)
-      if (slots[2 * at] === hash && this.#equals(found - 1, packed, from)) return -found
+      if (slots[2 * at] === hash && this.equals(found - 1, packed, from)) return -found
     slots[2 * at] = hash
     slots[2 * at + 1] = this.count + 1
     const base = this.count * width
@@ -169,13 +75,12 @@ export class Arena {
     return this.#kept(parent, last)
   }
 
-  /** What the table holds where a hash is looked for: touching several before any is added lets memory work on them at once. */
   touch(hash: number): number {
     return this.#slots[(this.width <= inlined ? 3 : 2) * (hash >>> this.#shift)] as number
   }
 
   /** `add` for states of one or two words. The table holds the words themselves: one place in memory is looked at, not two. */
-  addPair(first: number, second: number, hash: number, parent: number): number {
+  #addPair(first: number, second: number, hash: number, parent: number): number {
     const slots = this.#slots
     const last = this.#last
     let at = hash >>> this.#shift
@@ -207,16 +112,8 @@ export class Arena {
       found !== 0;
       found = slots[stride * (at = (at + 1) & last) + stride - 1] as number
     )
-      if (this.#equals(found - 1, packed, 0)) return found - 1
+      if (this.equals(found - 1, packed, 0)) return found - 1
     return -1
-  }
-
-  #equals(state: number, packed: Int32Array, from: number): boolean {
-    const { width, words } = this
-    const base = state * width
-    let i = 0
-    while (i < width && words[base + i] === packed[from + i]) i++
-    return i === width
   }
 
   #kept(parent: number, last: number): number {
@@ -292,28 +189,4 @@ export class Arena {
     this.#last = size - 1
     this.#shift = 32 - Math.log2(size)
   }
-}
-
-export function hashPair(first: number, second: number): number {
-  let h = Math.imul(first ^ (first >>> 15), 0x85ebca6b) ^ Math.imul(second ^ (second >>> 13), 0xc2b2ae35)
-  h ^= h >>> 16
-  h = Math.imul(h, 0x9e3779b1)
-  return h ^ (h >>> 15)
-}
-
-/** Multiply and mix, word by word (the finaliser of MurmurHash3). */
-export function hashAt(words: Int32Array, base: number, width: number): number {
-  let h = 0x9747b28c
-  for (let i = 0; i < width; i++) {
-    let k = Math.imul(words[base + i] as number, 0xcc9e2d51)
-    k = (k << 15) | (k >>> 17)
-    h ^= Math.imul(k, 0x1b873593)
-    h = (h << 13) | (h >>> 19)
-    h = (Math.imul(h, 5) + 0xe6546b64) | 0
-  }
-  h ^= h >>> 16
-  h = Math.imul(h, 0x85ebca6b)
-  h ^= h >>> 13
-  h = Math.imul(h, 0xc2b2ae35)
-  return h ^ (h >>> 16)
 }

@@ -57,6 +57,9 @@ const capabilitiesAt = 0
 const faultsAt = 1
 const firstMember = 2
 
+/** The property that `takes` of a model stands for. */
+const taking = 'every message is taken'
+
 type FaultState = { crashes: number; revoked: readonly string[] }
 
 export function compose(system: SystemModel, options: ComposeOptions = {}): Product {
@@ -203,7 +206,8 @@ function memberRule(composition: Composition, member: Member): Rule {
       more?.(outbox)
       if (!handled) outbox.ignored(move.event)
     }
-    const broken = problem ?? brokenStep(model.steps, move, next, out)
+    const untaken = !handled && 'from' in move.event && model.takes?.(move.before) === true
+    const broken = problem ?? (untaken ? { kind: 'steps' as const, property: taking } : brokenStep(model.steps, move, next, out))
     const writes = [member.component, composition.keep(member, outbox.local)]
     if (outbox.state !== state) writes.push(capabilitiesAt, outbox.state)
     const outcome: Outcome = {
@@ -256,6 +260,7 @@ function memberRule(composition: Composition, member: Member): Rule {
           composition.group(member, move.source, move.certain),
           move.gaveUp && ((outbox) => outbox.withdraw(move.gaveUp as NonNullable<Move['gaveUp']>)),
         )
+        if (move.extra && changesNothing(outcome, id as number)) continue
         if (plain) known[index] = outcome
         outcomes.push(outcome)
       }
@@ -302,14 +307,11 @@ function memberRule(composition: Composition, member: Member): Rule {
   }
 
   function isIdle(outcome: Outcome, id: number, stays: boolean): boolean {
-    return (
-      stays &&
-      outcome.writes.length === 2 &&
-      outcome.writes[1] === id &&
-      outcome.operations.length === 0 &&
-      !outcome.problem &&
-      outcome.info.ignored === true
-    )
+    return stays && outcome.info.ignored === true && changesNothing(outcome, id)
+  }
+
+  function changesNothing({ writes, operations, problem }: Outcome, id: number): boolean {
+    return writes.length === 2 && writes[1] === id && operations.length === 0 && !problem
   }
 }
 
@@ -451,7 +453,7 @@ function propertiesOf(system: SystemModel, members: ReadonlyMap<string, Member>)
       for (const [name, { from, to }] of Object.entries(model.leadsTo ?? {}))
         temporal.push({ name, kind: 'leadsTo', from: ask(from), to: ask(to) })
     }
-    stepProperties.push(...Object.keys(model.steps ?? {}))
+    stepProperties.push(...Object.keys(model.steps ?? {}), ...(model.takes ? [named(taking)] : []))
   }
   const lifted = (holds: (view: SystemView) => boolean) => (states: States) => holds(first.point(states))
   const transitions = Object.entries(system.steps ?? {}).map(([name, holds]) => ({

@@ -282,3 +282,37 @@ test('a mutant of the philosophers that never hands a fork over starves; mutants
     ['does not go to "shut"', 'possible: shut'],
   ])
 })
+
+test('how many steps a model has does not depend on which state of a class was found first', () => {
+  const machine = setup({
+    types: {} as { events: { type: 'loudly' | 'quietly' | 'note.done' } },
+    actions: { note: () => {} },
+  }).createMachine({
+    context: {},
+    initial: 'off',
+    states: { off: { on: { loudly: { target: 'on', actions: 'note' }, quietly: 'on' } }, on: {} },
+  })
+  const steps = (names: readonly ('loudly' | 'quietly')[]): number =>
+    check(
+      defineModel({
+        actor: 'lamp',
+        machine,
+        input: {},
+        stimuli: names.map((name) => ({
+          name,
+          times: Number.POSITIVE_INFINITY,
+          request: false,
+          when: ({ value }) => value === 'off',
+          event: () => ({ type: name }),
+        })),
+        effects: { note: () => [{ event: { type: 'note.done' }, ends: true }] },
+        // That it is written down changes nothing any more.
+        projectPending: () => undefined,
+        always: {},
+        sometimes: {},
+        mayEnd: () => true,
+      }),
+    ).transitions
+  expect(steps(['loudly', 'quietly'])).toBe(2)
+  expect(steps(['quietly', 'loudly'])).toBe(2)
+})

@@ -2,11 +2,10 @@
  * What a search does with a state: finds all its successors, keeps the new ones, and judges each once. Once the tables know all that may
  * happen in a state, its successors are worked out in packed words (sweep.ts); until then from outcomes, one by one.
  */
-import { Arena } from './arena.ts'
 import { createEdges } from './edges.ts'
 import { Judge } from './judge.ts'
-import type { Key } from './key.ts'
 import { createStates, type Problem, type States } from './product.ts'
+import type { StateSet } from './state-set.ts'
 import { Sweep } from './sweep.ts'
 import type { Bundle, Compiled, Tables } from './tables.ts'
 import type { Canonical, ViolationKind } from './trace.ts'
@@ -18,31 +17,20 @@ export type ExpansionOptions = {
   /** The process whose steps alone need to be taken in a state, or -1 (reduce.ts). */
   ample?: (ids: Int32Array) => number
   onNew?: (index: number) => void
-  share?: Share
-}
-
-/** How states are shared out among several searches. */
-export type Share = {
-  key: Key
-  /** Packs the arena as all searches do. */
-  layOut(arena: Arena): void
-  /** What to write down as parent for a state of this search. */
-  parent(index: number): number
-  /** Sends a state to whom it belongs. False: it belongs here. */
-  send(key: number, words: Int32Array, from: number, parent: number): boolean
+  /** Where it is written down what each property of whole states has looked at (judge.ts). */
+  looks?: readonly Uint8Array[]
 }
 
 /** Something that must not be, and where: in a state, or in what its outcome `last` leads to. */
 export type Sighting = { kind: ViolationKind; property: string; at: number; last?: Compiled; detail?: string }
 
 export class Expansion {
-  readonly arena: Arena
+  readonly arena: StateSet
   readonly sightings: Sighting[] = []
   readonly edges: ReturnType<typeof createEdges> | null
   transitions = 0
   readonly #tables: Tables
   readonly #options: ExpansionOptions
-  readonly #share: Share | null
   readonly #judge: Judge
   readonly #sweep: Sweep | null
   readonly #broken = new Set<string>()
@@ -51,9 +39,6 @@ export class Expansion {
   readonly #crossing: boolean
   readonly #look: (ids: ArrayLike<number>) => States
   readonly #lookAfter: (ids: ArrayLike<number>) => States
-  readonly #hashes = new Int32Array(32)
-  /** Kept so that looking at the table ahead of time is not optimised away. */
-  touched = 0
   #packed = new Int32Array(1)
   #known: number[]
   #seen = -1
@@ -65,28 +50,24 @@ export class Expansion {
   #concerns = new Uint8Array(64)
   #concernsAsOf = -1
 
-  constructor(tables: Tables, options: ExpansionOptions) {
+  constructor(tables: Tables, arena: StateSet, options: ExpansionOptions = {}) {
     const { product } = tables
     const count = product.components.length
     this.#tables = tables
     this.#options = options
-    this.#share = options.share ?? null
-    this.arena = new Arena(count)
+    this.arena = arena
     this.edges = options.keepEdges ? createEdges() : null
-    this.#judge = new Judge(product, tables.reached, this.arena)
+    this.#judge = new Judge(product, tables.reached, arena, options.looks)
     this.#crossing = (product.transitions?.length ?? 0) > 0
     // Where somebody looks at every step itself there is nothing to be taken as numbers alone.
-    this.#sweep =
-      options.canonical || this.#crossing || options.ample
-        ? null
-        : new Sweep(tables, this.arena, this.edges !== null, this.#share?.key ?? null)
+    this.#sweep = options.canonical || this.#crossing || options.ample ? null : new Sweep(tables, arena, this.edges !== null)
     this.#ids = new Int32Array(count)
     this.#after = new Int32Array(count)
     this.#look = createStates(product).look
     this.#lookAfter = createStates(product).look
     this.#known = this.#sizes()
     tables.judgeNew()
-    this.#layOut()
+    arena.fit(this.#known)
     this.#packed = new Int32Array(this.arena.width)
   }
 
@@ -103,26 +84,7 @@ export class Expansion {
 
   /** Adds a packed state that comes from elsewhere. */
   receive(packed: Int32Array, parent: number): void {
-    this.#keep(this.arena.add(packed, parent))
-  }
-
-  /** Adds packed states that come from elsewhere, each with its parent before it, from `first` on. */
-  receiveAll(batch: Int32Array, first: number): void {
-    const { arena } = this
-    const step = arena.width + 1
-    const hashes = this.#hashes
-    for (let from = first; from < batch.length; from += step * hashes.length) {
-      const end = Math.min(batch.length, from + step * hashes.length)
-      for (let at = from, k = 0; at < end; at += step, k++) {
-        const hash = arena.hashOf(batch, at + 1)
-        hashes[k] = hash
-        this.touched |= arena.touch(hash)
-      }
-      for (let at = from, k = 0; at < end; at += step, k++) this.#keep(arena.addAt(batch, at + 1, hashes[k] as number, batch[at] as number))
-    }
-  }
-
-  #keep(index: number): void {
+    const index = this.arena.add(packed, parent)
     if (index < 0) return
     this.#options.onNew?.(index)
     this.#judgeState(index)
@@ -141,6 +103,11 @@ export class Expansion {
     this.edges?.end()
   }
 
+  /** Before states are taken that others have judged: what their properties looked at is looked at here as well. */
+  heed(): void {
+    this.#judge.heed()
+  }
+
   /** After a front end was asked, values may need more bits than they had. */
   adjust(): void {
     const { components } = this.#tables.product
@@ -149,16 +116,11 @@ export class Expansion {
     for (let i = 0; i < components.length; i++) if (components[i]?.size() !== this.#known[i]) grown = true
     if (!grown) return
     this.#known = this.#sizes()
-    this.#layOut()
+    this.arena.fit(this.#known)
     for (const bundle of this.#tables.bundles) bundle.fit()
     this.#tables.judgeNew()
     this.#judge.fit()
     if (this.#packed.length !== this.arena.width) this.#packed = new Int32Array(this.arena.width)
-  }
-
-  #layOut(): void {
-    if (this.#share === null) this.arena.fit(this.#known)
-    else this.#share.layOut(this.arena)
   }
 
   #sizes(): number[] {
@@ -186,12 +148,9 @@ export class Expansion {
     if (!sweep.of(at)) return false
     const { count, outcomes, flat } = sweep
     const { edges } = this
-    const share = this.#share
-    const parent = share === null ? at : share.parent(at)
     for (let k = 0; k < count; k++) {
       sweep.note(k)
-      if (share !== null && share.send(sweep.keys[k] as number, sweep.words, sweep.room * k, parent)) continue
-      const index = sweep.add(k, parent)
+      const index = sweep.add(k, at)
       if (index >= 0) {
         if (this.#options.onNew) this.#options.onNew(index)
         if (this.#mayMatter(outcomes[k] as number, flat.outcomes) || this.#tables.hasBroken()) this.#judgeState(index)
@@ -261,13 +220,10 @@ export class Expansion {
     canonical?.(after)
     if (canonical || this.#seen !== tables.counters.misses) this.adjust()
     this.arena.pack(after, this.#packed)
-    const key = this.#share === null ? 0 : this.#share.key.of(after)
     after.set(this.#ids)
     this.#successors++
     if (this.#crossing) this.#judgeStep(compiled)
-    const parent = this.#share === null ? from : this.#share.parent(from)
-    if (this.#share !== null && this.#share.send(key, this.#packed, 0, parent)) return
-    const index = this.arena.add(this.#packed, parent)
+    const index = this.arena.add(this.#packed, from)
     if (index >= 0) {
       this.#isNew = true
       this.#options.onNew?.(index)

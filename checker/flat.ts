@@ -3,20 +3,19 @@
  * words to change it by.
  *
  *   list     n, steps that change nothing, then n entries
- *   entry    outcome, its program or 0, change of the key (key.ts), one word per word of a state
+ *   entry    outcome, its program or 0, one word per word of a state
  *   program  n, then n times component, operation, component and operation instead (-1: none)
  *
  * A list with an outcome that needs more than that (it breaks a rule, or writes what its rule has not read) has no code.
  */
-import type { Arena } from './arena.ts'
-import type { Key } from './key.ts'
+import type { StateSet } from './state-set.ts'
 import type { Bundle, Compiled } from './tables.ts'
 
 const firstCapacity = 1 << 12
 /** Numbers before the first entry of a list. */
 export const header = 2
 /** Numbers an entry has before its words. */
-export const entryHeader = 3
+export const entryHeader = 2
 /** Numbers of one operation in a program. */
 export const operationStride = 4
 /** What a state does not say yet, and what cannot be said in numbers. */
@@ -35,16 +34,14 @@ export class Flat {
   /** Whether every bundle has a table in the present layout. */
   usable = false
   readonly #bundles: readonly Bundle[]
-  readonly #arena: Arena
+  readonly #arena: StateSet
   readonly #keepIdle: boolean
-  readonly #key: Key | null
   readonly #numbers = new Map<Compiled, number>()
   #used = 0
   #layout = -1
 
   /** @param keepIdle gives steps that change nothing as entries too, for those who want each step */
-  constructor(bundles: readonly Bundle[], arena: Arena, keepIdle: boolean, key: Key | null) {
-    this.#key = key
+  constructor(bundles: readonly Bundle[], arena: StateSet, keepIdle: boolean) {
     this.#bundles = bundles
     this.#arena = arena
     this.#keepIdle = keepIdle
@@ -122,7 +119,6 @@ export class Flat {
       const after = writes[2 * i + 1] as number
       const place = at + entryHeader + (word[component] as number)
       this.code[place] = (this.code[place] as number) ^ ((before ^ after) << (shift[component] as number))
-      if (this.#key !== null) this.code[at + 2] = (this.code[at + 2] as number) ^ this.#key.change(component, before, after)
     }
   }
 

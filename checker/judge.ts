@@ -2,8 +2,8 @@
  * Asks properties of whole states, as seldom as it can. A property is a function of the components it looks at: which those are is seen when
  * it is asked, its answers are kept by their values, and after a step that changes none of them it is not asked again.
  */
-import type { Arena } from './arena.ts'
 import { type Component, createStates, type Product, type StateProperty } from './product.ts'
+import type { StateSet } from './state-set.ts'
 
 /** Bits of a key of kept answers: a byte each, 4 MiB for one property. A property that looks at more is asked every time. */
 const mostBits = 22
@@ -25,10 +25,10 @@ class Asked {
   readonly #states: ReturnType<typeof createStates>
   #readsFitted = 0
 
-  constructor(product: Product, property: StateProperty) {
+  constructor(product: Product, property: StateProperty, reads: Uint8Array) {
     this.property = property
     this.#product = product
-    this.reads = new Uint8Array(product.components.length)
+    this.reads = reads
     this.#states = createStates(product, this.reads)
   }
 
@@ -61,23 +61,32 @@ class Asked {
   }
 }
 
+/** Properties that look at more than one component. */
+export const ofWholes = ({ properties }: Product): StateProperty[] => properties.filter(({ local }) => local === undefined)
+
 const nothing: readonly string[] = []
 
 export class Judge {
   /** Grows when `concerns` may answer otherwise than before. */
   version = 0
   readonly #reached: Set<string>
-  readonly #arena: Arena
+  readonly #arena: StateSet
   readonly #ids: Int32Array
   #open: Asked[]
   #fitted = false
 
-  /** @param reached gets the names of `sometimes` properties that some state satisfies */
-  constructor(product: Product, reached: Set<string>, arena: Arena) {
+  /**
+   * @param reached gets the names of `sometimes` properties that some state satisfies
+   * @param looks by property of whole states, for each component 1 if it was ever looked at: of several judges, whose states follow upon one
+   *   another's, in memory that they share
+   */
+  constructor(product: Product, reached: Set<string>, arena: StateSet, looks?: readonly Uint8Array[]) {
     this.#reached = reached
     this.#arena = arena
     this.#ids = new Int32Array(product.components.length)
-    this.#open = product.properties.filter((property) => property.local === undefined).map((property) => new Asked(product, property))
+    this.#open = ofWholes(product).map(
+      (property, index) => new Asked(product, property, looks?.[index] ?? new Uint8Array(product.components.length)),
+    )
   }
 
   /** Whether a step that touched these components may have changed any answer. */
@@ -88,6 +97,15 @@ export class Judge {
       for (let j = 0; j < touched.length; j++) if (reads[touched[j] as number] === 1) return true
     }
     return false
+  }
+
+  /** Other judges may have seen properties look at more. */
+  heed(): void {
+    for (const one of this.#open)
+      if (one.outgrown()) {
+        this.version++
+        this.#fitted = false
+      }
   }
 
   /** Components have new values, or states are packed otherwise. */
@@ -154,7 +172,7 @@ export class Judge {
 }
 
 /** A value has as many bits in the key as it has in `bits`, or the state fewer: then the others are 0. */
-function fieldsOf(arena: Arena, { components, bits }: Keys): Fields {
+function fieldsOf(arena: StateSet, { components, bits }: Keys): Fields {
   const at: number[] = []
   let left = 0
   for (const [i, component] of components.entries()) {

@@ -22,6 +22,8 @@ export type Move = {
   source: string
   /** Progress that does not end the effect may never come. */
   certain: boolean
+  /** It comes of what the model projects away, which another state of the same class may lack: a step only if it changes something. */
+  extra?: true
   /** The request (to an actor of the composition) that the kernel gave up with this event. */
   gaveUp?: Extract<Pending, { what: 'request' }>
 }
@@ -63,9 +65,13 @@ export function movesOf(model: Model, state: Local, inside: (pending: Pending) =
       },
     })
   }
+  const kept = keptPending(model, state)
   for (const [index, pending] of state.pending.entries()) {
+    const isFirst = kept[index] !== null && kept.indexOf(kept[index] as string) === index
+    const extra = model.projectPending && !isFirst ? { extra: true as const } : {}
     const before = { ...state, pending: state.pending.filter((_, other) => other !== index) }
-    if (pending.what === 'timer') moves.push({ event: pending.event, before, label: `timer ${pending.id}`, source: 'timer', certain: true })
+    if (pending.what === 'timer')
+      moves.push({ event: pending.event, before, label: `timer ${pending.id}`, source: 'timer', certain: true, ...extra })
     else if (pending.what === 'request') {
       if (inside(pending)) {
         if (deadlines && pending.deadline !== false)
@@ -83,7 +89,7 @@ export function movesOf(model: Model, state: Local, inside: (pending: Pending) =
         ? [refusal(pending, 'cancelled')]
         : (model.replies?.(pending, state) ?? [refusal(pending, 'actor-down')])
       for (const event of answers)
-        moves.push({ event, before, label: `${pending.kind} ${event.type}`, source: `reply ${pending.kind}`, certain: true })
+        moves.push({ event, before, label: `${pending.kind} ${event.type}`, source: `reply ${pending.kind}`, certain: true, ...extra })
     } else
       for (const { event, ends } of model.effects[pending.name]?.(pending.params as never, state) ?? []) {
         const { ref, request } = pending.params
@@ -94,6 +100,7 @@ export function movesOf(model: Model, state: Local, inside: (pending: Pending) =
           label: event.type,
           source: `effect ${pending.name}${model.apart ? ` ${model.apart(pending.params, pending.name, state)}`.trimEnd() : ''}`,
           certain: ends,
+          ...extra,
         })
       }
   }
@@ -178,13 +185,18 @@ export function absorb(before: Local, step: Step, event: Event | null): Stepped 
   return { next: { ...before, snapshot, value: snapshot.value, context, pending, open }, out, handled: step.handled, problem }
 }
 
+/** What the model keeps of each thing that is pending, as text; null: nothing. */
+function keptPending(model: Model, state: Local): (string | null)[] {
+  return state.pending.map((item) => {
+    const kept = !model.projectPending || (item.what === 'request' && item.request !== undefined) ? item : model.projectPending(item, state)
+    return kept === undefined ? null : canonical(kept)
+  })
+}
+
 /** States that differ only in request numbers already answered, or in what the model projects away, are one state. */
 export function keyOf(model: Model, state: Local): string {
-  const { value, context, pending, open, sent, generations } = state
-  const kept = model.projectPending
-    ? pending.map((item) => (item.what === 'request' && item.request !== undefined ? item : model.projectPending?.(item, state)))
-    : pending
-  const projected = kept.filter((item) => item !== undefined).map((item) => canonical(item))
+  const { value, context, open, sent, generations } = state
+  const projected = keptPending(model, state).filter((item) => item !== null)
   // Under a projection two alike do what one does, twice; without one nothing is alike.
   const items = (model.projectPending ? [...new Set(projected)] : projected).toSorted()
   return canonical([value, model.project ? (model.project(context) as unknown) : context, items, open, sent, generations])

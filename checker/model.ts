@@ -76,6 +76,11 @@ export type Model<Context = any> = {
   sometimes: Readonly<Record<string, (view: View<Context>) => boolean>>
   /** Must hold across every step. */
   steps?: Readonly<Record<string, (before: View<Context>, event: Event, after: View<Context>, out: readonly Outgoing[]) => boolean>>
+  /**
+   * Where it holds the machine takes every message it is sent: one that it ignores, which the runtime refuses or drops, breaks a rule.
+   * Default: nowhere.
+   */
+  takes?: (view: View<Context>) => boolean
   /** Holds at some time on every way, given fairness: progress that nothing can prevent for ever. */
   eventually?: Readonly<Record<string, (view: View<Context>) => boolean>>
   /** Whenever `from` holds, `to` holds then or later, given fairness. */
@@ -98,6 +103,9 @@ export type Model<Context = any> = {
   /** States with nothing left to happen that are fine. Anything else without a successor is a deadlock. */
   mayEnd?: (view: View<Context>) => boolean
 }
+
+/** The kernel stops the actor, at any moment. */
+export const stopping = { name: 'stopping', request: false, event: (): Event => ({ type: 'stopping' }) } as const
 
 export function defineModel<Context>(model: Model<Context>): Model<Context> {
   return model

@@ -1,6 +1,6 @@
 /** Exhaustive search of a product. Breadth first finds shortest ways; depth first needs the same memory and finds some way sooner. */
 import { getHeapStatistics } from 'node:v8'
-import type { Arena } from './arena.ts'
+import { Arena } from './arena.ts'
 import type { Edges } from './edges.ts'
 import { Expansion, type ExpansionOptions } from './expansion.ts'
 import type { Compiled, Tables } from './tables.ts'
@@ -47,8 +47,9 @@ export function isHeapFull(): boolean {
 export function search(tables: Tables, options: SearchOptions = {}): Found {
   const { maxStates = defaultMaxStates, maxBytes = Number.POSITIVE_INFINITY, canonical } = options
   const stack: number[] | null = options.order === 'depth' ? [] : null
-  const expansion = new Expansion(tables, { ...options, ...(stack ? { onNew: (index: number) => stack.push(index) } : {}) })
-  const { arena, sightings } = expansion
+  const arena = new Arena(tables.product.components.length)
+  const expansion = new Expansion(tables, arena, { ...options, ...(stack ? { onNew: (index: number) => stack.push(index) } : {}) })
+  const { sightings } = expansion
   expansion.start()
   stack?.reverse()
 

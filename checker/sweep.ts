@@ -3,17 +3,16 @@
  * successors are worked out before the first is added, so that memory works on many of them at once; and as soon as anything is not known
  * yet, nothing has been done, and the search takes the state the careful way.
  */
-import { type Arena, hashAt, hashPair } from './arena.ts'
 import { entryHeader, Flat, header, notFlat, operationStride, unknown } from './flat.ts'
-import type { Key } from './key.ts'
+import { hashAt, hashPair, type StateSet } from './state-set.ts'
 import { neverAsked, type Results, type Tables } from './tables.ts'
 
 const firstRoom = 64
 /**
- * States remembered: 64 KiB of pairs, which the nearest caches hold. Steps that do not depend on one another lead to one state along many ways that lie
+ * States remembered: 128 KiB of pairs, which the near caches hold. Steps that do not depend on one another lead to one state along many ways that lie
  * close together in a search, so that three of four successors are found here and the table, which no cache holds, is not looked at.
  */
-const recentBits = 13
+const recentBits = 14
 
 export class Sweep {
   /** Successors found for the last state: outcome, hash, and words from `room * k`. */
@@ -21,27 +20,23 @@ export class Sweep {
   outcomes = new Int32Array(firstRoom)
   hashes = new Int32Array(firstRoom)
   words = new Int32Array(2 * firstRoom)
-  /** Keys of the successors (key.ts), if they are wanted. */
-  keys = new Int32Array(firstRoom)
   /** Steps that change nothing, or lead to one of the states noted last. */
   idle = 0
   readonly flat: Flat
   readonly #results: Results
-  readonly #arena: Arena
+  readonly #arena: StateSet
   readonly #ids: Int32Array
-  readonly #key: Key | null
   /** Words of states noted last, by hash. */
   #recent: Int32Array | null
   #recentOf = -1
   /** Kept so that looking at the table ahead of time is not optimised away. */
   touched = 0
 
-  constructor(tables: Tables, arena: Arena, keepIdle: boolean, key: Key | null) {
-    this.#key = key
+  constructor(tables: Tables, arena: StateSet, keepIdle: boolean) {
     this.#results = tables.results
     this.#arena = arena
     this.#ids = new Int32Array(tables.product.components.length)
-    this.flat = new Flat(tables.bundles, arena, keepIdle, key)
+    this.flat = new Flat(tables.bundles, arena, keepIdle)
     // Who wants each step wants to know where it leads.
     this.#recent = keepIdle ? null : new Int32Array(0)
   }
@@ -69,9 +64,7 @@ export class Sweep {
     const first = states[base] as number
     const second = width === 2 ? (states[base + 1] as number) : 0
     let { code } = flat
-    let { outcomes, hashes, words, keys } = this
-    const keyed = this.#key
-    const own = keyed === null ? 0 : keyed.at(this.#arena, state)
+    let { outcomes, hashes, words } = this
     const recent = this.#recent
     let count = 0
     let idle = 0
@@ -95,13 +88,11 @@ export class Sweep {
         outcomes = this.outcomes
         hashes = this.hashes
         words = this.words
-        keys = this.keys
       }
       let at = place + header
       for (let k = code[place] as number; k > 0; k--) {
         let one = first ^ (code[at + entryHeader] as number)
         let two = second
-        let key = own ^ (code[at + 2] as number)
         if (width === 2) two ^= code[at + entryHeader + 1] as number
         let program = code[at + 1] as number
         let possible = true
@@ -125,7 +116,6 @@ export class Sweep {
             }
             if (word[component] === 0) one ^= (before ^ after) << right
             else two ^= (before ^ after) << right
-            if (keyed !== null) key ^= keyed.change(component, before, after)
           }
         }
         if (possible) {
@@ -134,7 +124,6 @@ export class Sweep {
           if (recent !== null && recent[spot] === one && recent[spot + 1] === two) idle++
           else {
             outcomes[count] = code[at] as number
-            keys[count] = key
             words[2 * count] = one
             words[2 * count + 1] = two
             hashes[count++] = hash
@@ -157,8 +146,6 @@ export class Sweep {
     const results = this.#results
     const { width, words: states, word, shift, mask } = this.#arena
     const base = width * state
-    const keyed = this.#key
-    const own = keyed === null ? 0 : keyed.at(this.#arena, state)
     const recent = this.#recent
     let touched = 0
     let count = 0
@@ -176,12 +163,11 @@ export class Sweep {
       const { code } = flat
       idle += code[place + 1] as number
       this.#widen(count + (code[place] as number))
-      const { words, outcomes, keys, hashes } = this
+      const { words, outcomes, hashes } = this
       let at = place + header
       for (let k = code[place] as number; k > 0; k--) {
         const to = width * count
         for (let i = 0; i < width; i++) words[to + i] = (states[base + i] as number) ^ (code[at + entryHeader + i] as number)
-        let key = own ^ (code[at + 2] as number)
         let program = code[at + 1] as number
         let possible = true
         if (program !== 0) {
@@ -205,7 +191,6 @@ export class Sweep {
               break
             }
             words[field] = (words[field] as number) ^ ((before ^ after) << right)
-            if (keyed !== null) key ^= keyed.change(component, before, after)
           }
         }
         if (possible) {
@@ -213,7 +198,6 @@ export class Sweep {
           if (recent !== null && isSame(recent, width * (hash >>> (32 - recentBits)), words, to, width)) idle++
           else {
             outcomes[count] = code[at] as number
-            keys[count] = key
             hashes[count++] = hash
             touched |= this.#arena.touch(hash)
           }
@@ -271,9 +255,6 @@ export class Sweep {
     const hashes = new Int32Array(size)
     hashes.set(this.hashes)
     this.hashes = hashes
-    const keys = new Int32Array(size)
-    keys.set(this.keys)
-    this.keys = keys
     const words = new Int32Array(Math.max(2, this.#arena.width) * size)
     words.set(this.words)
     this.words = words

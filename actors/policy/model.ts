@@ -1,5 +1,5 @@
 /** What the checker plays around policy's machine: readings that work, fail and crash, someone who watches, someone who asks and gives up. */
-import { defineModel, type View } from '../../checker/model.ts'
+import { defineModel, stopping, type View } from '../../checker/model.ts'
 import { type Context, machine } from './machine.ts'
 import type { Source } from './sources.ts'
 
@@ -26,12 +26,19 @@ export const model = defineModel<Context>({
       when: (view) => waits(view).length > 0,
       event: (view) => ({ type: 'cancelled', request: waits(view)[0] }),
     },
-    { name: 'stopping', request: false, event: () => ({ type: 'stopping' }) },
+    { name: 'secrets', event: (_, request) => ({ type: 'secrets', body: {}, from: from(request) }) },
+    {
+      name: 'check',
+      times: Number.POSITIVE_INFINITY,
+      event: (_, request) => ({ type: 'check', body: { policy: {} }, from: from(request) }),
+    },
+    stopping,
   ],
   effects: {
     observe: () => [
       ...readings.map((sources) => ({ event: { type: 'observe.read', sources }, ends: false })),
       { event: { type: 'observe.crashed' }, ends: true },
+      { event: { type: 'observe.ended' }, ends: true },
     ],
   },
   always: {
@@ -48,11 +55,25 @@ export const model = defineModel<Context>({
     watched: ({ context }) => context.watchers.length > 0,
   },
   steps: {
+    'what is read is served': ({ value }, event, after) =>
+      event.type !== 'observe.read' || after.value === (value === 'stopping' ? 'stopping' : 'serving'),
+    'without a reading it is blind, and reads again': ({ value }, event, after) =>
+      (event.type !== 'observe.crashed' && event.type !== 'observe.ended') || after.value === (value === 'stopping' ? 'stopping' : 'blind'),
+    'told to stop, it stops': (_before, event, { value }) => event.type !== 'stopping' || value === 'stopping',
     'whoever watches hears of every change': (before, _event, after, out) =>
       before.context.known === null ||
       after.context.known === null ||
       JSON.stringify(before.context.known.effective.values) === JSON.stringify(after.context.known.effective.values) ||
       after.context.watchers.every((request) => out.some((message) => message.type === 'partTo' && message.request === request)),
   },
+  takes: () => true,
+  leadsTo: {
+    'who asks is answered or watches, unless it is stopped': {
+      from: ({ open, context }) => open.length > context.watchers.length,
+      to: ({ open, context, value }) => open.length === context.watchers.length || value === 'stopping',
+    },
+  },
+  // It reads the sources, once and then whenever they change.
+  fairness: { 'effect observe': 'weak' },
   mayEnd: ({ value }) => value === 'stopping',
 })

@@ -1,5 +1,5 @@
-/** What the checker plays around the reader: more documents than it takes at once, which can be read or not, and someone who gives up. */
-import { defineModel } from '../../checker/model.ts'
+/** What the checker plays around the reader: documents, which can be read or not, and someone who gives up. */
+import { defineModel, stopping } from '../../checker/model.ts'
 import { limits } from './limits.ts'
 import { type Context, machine } from './machine.ts'
 
@@ -16,6 +16,7 @@ export const model = defineModel<Context>({
   machine,
   input: { params: {}, slots: [] },
   stimuli: [
+    // Fewer than there may be at once, which is eight: that many are more states than the rest is worth.
     { name: 'page', times: 2, event: (_, request) => ({ type: 'page', body: page, from: from(request) }) },
     { name: 'pdf', times: 2, event: (_, request) => ({ type: 'pdf', body: { bytes: new Uint8Array() }, from: from(request) }) },
     {
@@ -24,7 +25,7 @@ export const model = defineModel<Context>({
       when: ({ context }) => context.reading.length > 0,
       event: ({ context }) => ({ type: 'cancelled', request: context.reading[0] }),
     },
-    { name: 'stopping', request: false, event: () => ({ type: 'stopping' }) },
+    stopping,
   ],
   effects: { readPage: () => outcomes('readPage'), readPdf: () => outcomes('readPdf') },
   always: {
@@ -33,7 +34,21 @@ export const model = defineModel<Context>({
     'no more at once than the limit': ({ context }) => context.reading.length <= limits.atOnce,
   },
   sometimes: {
-    'two at a time': ({ context }) => context.reading.length === 2,
+    'four at a time': ({ context }) => context.reading.length === 4,
+  },
+  steps: {
+    'who is refused for want of room finds none': ({ context }, event, _after, out) =>
+      !('from' in event) || context.reading.length === limits.atOnce || out.length === 0,
+    'who gave up is read for no longer': (_before, event, { context, value }) =>
+      value === 'stopping' || event.type !== 'cancelled' || !context.reading.includes(event['request'] as number),
+    'told to stop, it stops': (_before, event, { value }) => event.type !== 'stopping' || value === 'stopping',
+  },
+  takes: ({ value }) => value === 'serving',
+  leadsTo: {
+    'who asks is answered, unless it is stopped': {
+      from: ({ open }) => open.length > 0,
+      to: ({ open, value }) => open.length === 0 || value === 'stopping',
+    },
   },
   mayEnd: ({ value, open }) => value === 'stopping' || open.length === 0,
 })

@@ -1,5 +1,5 @@
 /** What the checker plays around telemetry's machine: policy that tells, goes and comes back; entries that are written or not; questions withdrawn. */
-import { defineModel, type View } from '../../checker/model.ts'
+import { defineModel, stopping, type View } from '../../checker/model.ts'
 import { type Context, machine } from './machine.ts'
 
 const from = (request: number) => ({ request, badge: { from: 'x', session: null, limits: {} }, caps: [] })
@@ -49,15 +49,22 @@ export const model = defineModel<Context>({
     tells('on with traces', policy('http://c', true)),
     tells('on', policy('http://c', false)),
     tells('off', policy(null, true)),
-    { name: 'stopping', request: false, event: () => ({ type: 'stopping' }) },
+    { name: 'status', event: (_, request) => ({ type: 'status', body: {}, from: from(request) }) },
+    stopping,
   ],
   effects: {
     append: (params: { request: number }) => [
       ...answers('append', ['done'])(params),
       { event: { type: 'append.failed', request: params.request, error: 'x' }, ends: true },
+      { event: { type: 'append.crashed', request: params.request, error: 'x' }, ends: true },
+    ],
+    report: (params: { request: number }) => [
+      ...answers('report', ['done'])(params),
+      { event: { type: 'report.crashed', request: params.request, error: 'x' }, ends: true },
     ],
     selfTest: (params: { request: number }) => [
       ...answers('selfTest', ['done'])(params),
+      { event: { type: 'selfTest.failed', request: params.request, error: 'x' }, ends: true },
       { event: { type: 'selfTest.crashed', request: params.request, error: 'x' }, ends: true },
     ],
   },
@@ -79,9 +86,20 @@ export const model = defineModel<Context>({
     stopping: ({ value }) => value === 'stopping',
   },
   steps: {
+    'who gave up watches no longer': (_before, event, { context }) =>
+      event.type !== 'cancelled' || !context.watchers.includes(event['request'] as number),
+    'told to stop, it stops': (_before, event, { value, pending }) =>
+      event.type !== 'stopping' || (value === 'stopping' && pending.some((item) => item.what === 'effect' && item.name === 'close')),
     'whoever watches hears of every change': (before, _event, after, out) =>
       wants(before.context) === wants(after.context) ||
       after.context.watchers.every((request) => out.some((message) => message.type === 'partTo' && message.request === request)),
+  },
+  takes: () => true,
+  leadsTo: {
+    'who asks is answered or watches': {
+      from: ({ open, context }) => open.length > context.watchers.length,
+      to: ({ open, context }) => open.length === context.watchers.length,
+    },
   },
   mayEnd: ({ value }) => value === 'stopping',
 })

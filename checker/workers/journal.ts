@@ -1,13 +1,12 @@
 /**
  * One order for all that front ends are asked. Values get their numbers in the order in which they first come up, so that workers that ask
- * the same questions in the same order number them alike, and can send one another states as numbers. Whoever has a new question first asks
+ * the same questions in the same order number them alike, and a packed state says the same to each of them. Whoever has a new question first asks
  * all that others asked since its last, then its own, then writes it down; nobody else asks meanwhile. Questions are few where states are
  * many. How states are packed is written down in the same order.
  *
  *   entry   ints, kind, then: rule and values it reads | component, value, operation | bits of each component; last the number of all values
  */
-import type { Arena } from '../arena.ts'
-import { bitsFor, type Layout, layoutOf } from '../layout.ts'
+import { bitsFor } from '../layout.ts'
 import { type Asking, neverAsked, type Tables } from '../tables.ts'
 import { type Control, journalLengthAt } from './control.ts'
 
@@ -16,14 +15,14 @@ const kinds = { expand: 0, direct: 1, next: 2, layout: 3 } as const
 export const journalBytes = { first: 1 << 20, most: 1 << 30 } as const
 
 export class Journal implements Asking {
-  /** How states were packed, by number. */
-  readonly layouts: Layout[] = []
+  /** How many layouts there were, and bits of each component in the last one. */
+  layouts = 1
   readonly #tables: Tables
   readonly #control: Control
   readonly #memory: SharedArrayBuffer
   readonly #entries: Int32Array
-  /** Bits of each component in the last layout, and how many values it had then. */
-  #bits: Int32Array
+  bits: Int32Array
+  /** How many values each component had then. */
   #before: readonly number[]
   #read = 0
 
@@ -33,11 +32,10 @@ export class Journal implements Asking {
     this.#memory = memory
     this.#entries = new Int32Array(memory)
     this.#before = this.#sizes()
-    this.#bits = bitsFor(
+    this.bits = bitsFor(
       this.#before,
       this.#before.map(() => 1),
     )
-    this.layouts.push(layoutOf(this.#bits))
     tables.askThrough(this)
   }
 
@@ -87,11 +85,6 @@ export class Journal implements Asking {
     }
   }
 
-  /** Packs an arena in the layout that is written down last. */
-  layOut(arena: Arena): void {
-    if (arena.layout !== this.layouts.length) arena.repack(this.#bits, this.layouts.length)
-  }
-
   #ask(isKnown: () => boolean, ask: () => void, entry: readonly number[]): void {
     // What others asked meanwhile takes as long as it took them: nobody is to wait for that.
     this.catchUp()
@@ -107,7 +100,7 @@ export class Journal implements Asking {
   #write(entry: readonly number[]): void {
     this.#append(entry)
     const sizes = this.#sizes()
-    if (sizes.every((size, i) => size <= 2 ** (this.#bits[i] as number))) return
+    if (sizes.every((size, i) => size <= 2 ** (this.bits[i] as number))) return
     const bits = bitsFor(sizes, this.#before)
     this.#append([kinds.layout, ...bits])
     this.#keepLayout(bits)
@@ -126,9 +119,9 @@ export class Journal implements Asking {
   }
 
   #keepLayout(bits: Int32Array): void {
-    this.#bits = bits
+    this.bits = bits
     this.#before = this.#sizes()
-    this.layouts.push(layoutOf(bits))
+    this.layouts++
   }
 
   #sizes(): number[] {

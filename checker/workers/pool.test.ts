@@ -3,6 +3,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { check } from '../explore.ts'
 import { subjects } from '../subjects.ts'
 import { brokenTwoPhase } from '../testing/broken-two-phase.ts'
+import { failing } from '../testing/failing.ts'
 import { modelOf, vectors } from '../published/vectors.ts'
 import { Pool } from './pool.ts'
 import type { Reference } from './reference.ts'
@@ -46,10 +47,9 @@ describe.each([2, 3])('%d workers', (workers) => {
   test.each(light)('%s', async (name) => {
     const subject = subjects().find((known) => known.name === name)
     if (!subject) throw new Error(`no model ${name}`)
-    const { states, depth } = check(await subject.load('small'), { skipTemporal: true })
+    const { states, transitions, depth } = check(await subject.load('small'), { skipTemporal: true })
     const result = await pool(workers).check(await subject.reference('small'), { firstStates })
-    // Where a model projects, what stands for a class is what was found first: how many steps it has may depend on that.
-    expect(result).toMatchObject({ states, depth, complete: true, violations: [] })
+    expect(result).toMatchObject({ states, transitions, depth, complete: true, violations: [] })
   })
 
   test('what is broken is found by ways as short as one worker finds', async () => {
@@ -91,4 +91,15 @@ test('a model that is not there is an error, and the workers go on to the next',
   await expect(pool(2).check({ module: here('../published/vectors.ts'), name: 'nothing' })).rejects.toThrow('exports no nothing')
   const { states } = await pool(2).check({ module: here('../published/classics.ts'), name: 'dieHard' })
   expect(states).toBe(16)
+})
+
+test.each([
+  ['throws', 'the rule fails'],
+  ['exits', 'ended by itself, with code 7'],
+] as const)('a worker that %s ends the search for all, and the next one has all its workers', async (how, message) => {
+  expect(check(failing(how), { maxStates: 200 })).toMatchObject({ stopped: 'states', violations: [] })
+  const reference = { module: here('../testing/failing.ts'), name: 'failing', args: [how] }
+  await expect(pool(3).check(reference, { firstStates })).rejects.toThrow(message)
+  const { states } = await pool(3).check({ module: here('../published/two-phase.ts'), name: 'twoPhase', args: [5] }, { firstStates })
+  expect(states).toBe(8_832)
 })
