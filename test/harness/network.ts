@@ -14,6 +14,7 @@ import { seal } from '../../actors/egress/vault-format.ts'
 import type { VmStatus } from '../../actors/vm-supervisor/protocol.ts'
 import { actor as supervisor } from '../../actors/vm-supervisor/index.ts'
 import type { Actor, Permissions } from '../../kernel/index.ts'
+import type { InspectReport } from '../../kernel/inspect.ts'
 import { startTestKernel } from '../../kernel/testing/test-kernel.ts'
 import { fault } from '../../kernel/errors.ts'
 import { checkout } from './product.ts'
@@ -28,6 +29,8 @@ export type Workspace = {
   rule(rule: object): Promise<void>
   decisions(): Promise<readonly EgressDecision[]>
   restart(): Promise<void>
+  /** Ends the supervisor's process as a crash would. Resolves when another serves; its sessions are not attached. */
+  crash(): Promise<void>
   /** Keeps a secret for a host, as a member would. */
   secret(name: string, host: string, port: number, value: string): Promise<void>
   status(): Promise<VmStatus>
@@ -140,6 +143,19 @@ export async function startWorkspace(): Promise<Workspace> {
     decisions: async () =>
       ((await request('egress', 'log', { count: 1_000, session: null })) as { decisions: readonly EgressDecision[] }).decisions,
     restart: async () => void (await request('vm-supervisor', 'restart', {})),
+    async crash() {
+      const pid = async () => {
+        const { actors } = (await request('kernel', 'inspect', {})) as InspectReport
+        return actors.find(({ id }) => id === 'vm-supervisor')?.pid ?? null
+      }
+      const before = await pid()
+      if (before === null) throw new Error('The supervisor does not run.')
+      process.kill(before, 'SIGKILL')
+      for (let now: number | null = before; now === before || now === null; now = await pid()) {
+        // An answer of the kernel alone lets nobody hear of the end of a process.
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+    },
     async secret(name, host, port, value) {
       const key = Buffer.alloc(32, 7)
       const kept = seal(value, { name, host, port, place: { in: 'header', name: 'authorization', prefix: 'Bearer ' } }, key)
