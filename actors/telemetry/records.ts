@@ -110,7 +110,13 @@ export function eventSpan(event: TelemetryEvent, session: string | null, at: num
     }
   }
   if (name !== 'api_request' && name !== 'api_error') return null
-  const usage = name === 'api_request' ? { 'gen_ai.usage.input_tokens': Number(attributes['input_tokens'] ?? 0), 'gen_ai.usage.output_tokens': Number(attributes['output_tokens'] ?? 0) } : {} // biome-ignore format: one line
+  const usage =
+    name === 'api_request'
+      ? {
+          'gen_ai.usage.input_tokens': Number(attributes['input_tokens'] ?? 0),
+          'gen_ai.usage.output_tokens': Number(attributes['output_tokens'] ?? 0),
+        }
+      : {}
   return {
     ...common,
     name: `chat ${text('model')}`,

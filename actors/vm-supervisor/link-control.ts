@@ -6,7 +6,18 @@ import type { Duplex } from 'node:stream'
 import { fault, type Fault } from '../../kernel/index.ts'
 import type { GuestEvent } from '../../guest/events.ts'
 import { encodeFrame, FrameDecoder } from '../../guest/frames.ts'
-import { type FolderMount, type GuestMessage, type HostMessage, initialCredit, maxCommand, parseGuestMessage, protocolVersion, type SignalName, type Stream, type TerminalSize } from '../../guest/wire.ts' // biome-ignore format: one line
+import {
+  type FolderMount,
+  type GuestMessage,
+  type HostMessage,
+  initialCredit,
+  maxCommand,
+  parseGuestMessage,
+  protocolVersion,
+  type SignalName,
+  type Stream,
+  type TerminalSize,
+} from '../../guest/wire.ts'
 import type { ExecResult } from './events.ts'
 import { maxOutputBytes } from './limits.ts'
 import { InputFlow } from './input-flow.ts'

@@ -2,7 +2,16 @@ import { duplexPair, type Duplex } from 'node:stream'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { encodeFrame, FrameDecoder } from '../../guest/frames.ts'
-import { creditPiece, type GuestMessage, type HostMessage, initialCredit, inputWindow, type OutputMessage, parseHostMessage, protocolVersion } from '../../guest/wire.ts' // biome-ignore format: one line
+import {
+  creditPiece,
+  type GuestMessage,
+  type HostMessage,
+  initialCredit,
+  inputWindow,
+  type OutputMessage,
+  parseHostMessage,
+  protocolVersion,
+} from '../../guest/wire.ts'
 import { fault } from '../../kernel/index.ts'
 import { helloEveryMs, maxFilesInFlight, outputTailBytes } from './limits.ts'
 import { ControlLink } from './link-control.ts'

@@ -3,7 +3,19 @@ import { setup } from 'xstate'
 import type { Outgoing } from '../../kernel/index.ts'
 import type { Policy } from '../policy/protocol.ts'
 import type { MachineEvent } from './events.ts'
-import { absentRestMs, bootStallMs, failuresWithoutSaving, healthyMs, imageStallMs, restoreStallMs, retriesAtOnce, saveStallMs, stopAfterMs, stopMs, verifyStallMs } from './limits.ts' // biome-ignore format: one line
+import {
+  absentRestMs,
+  bootStallMs,
+  failuresWithoutSaving,
+  healthyMs,
+  imageStallMs,
+  restoreStallMs,
+  retriesAtOnce,
+  saveStallMs,
+  stopAfterMs,
+  stopMs,
+  verifyStallMs,
+} from './limits.ts'
 import type { Accelerator } from './driver.ts'
 import type { Steering } from './running-commands.ts'
 import { type Config, type Context, type Folder, type How, isFrozen, openJobs, type Order, sessionOf, type Waiting } from './state.ts'

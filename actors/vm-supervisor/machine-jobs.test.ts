@@ -13,7 +13,8 @@ function answer(vm: Machine, request: number): unknown {
 
 const start = (vm: Machine, session: string | null = 's') => vm.ask('job', { command: 'make' }, session)
 const started = (vm: Machine) => vm.effects().flatMap(({ name, params }) => (name === 'job' ? [String(params['ref'])] : []))
-const list = (vm: Machine, session = 's') => (answer(vm, vm.ask('jobs', {}, session)) as { jobs: { job: string; state: string; error: { code: string } | null }[] }).jobs // biome-ignore format: one line
+const list = (vm: Machine, session = 's') =>
+  (answer(vm, vm.ask('jobs', {}, session)) as { jobs: { job: string; state: string; error: { code: string } | null }[] }).jobs
 
 describe('background commands', () => {
   it('are named at once, run, and stay on the list with their end', () => {

@@ -20,7 +20,12 @@ export const start = ['runWaiting', 'runJobs'] as const
 /** A start that did not even get as far as a VM; one whose VM is given up. */
 export const tryLater = { guard: 'current', target: '#vm-supervisor.degraded', actions: 'noteFailure' } as const
 export const giveUp = { guard: 'current', target: '#vm-supervisor.recovering', actions: ['noteFailure', 'interruptAttempt'] } as const
-export const saveFailed = { guard: 'current', target: '#vm-supervisor.working', actions: ['noteSaveFailure', 'interruptAttempt'], reenter: true } as const // biome-ignore format: one line
+export const saveFailed = {
+  guard: 'current',
+  target: '#vm-supervisor.working',
+  actions: ['noteSaveFailure', 'interruptAttempt'],
+  reenter: true,
+} as const
 /** How a start ends before it is one. */
 export const startEnds = {
   'runVm.exited': { guard: 'current', target: '#vm-supervisor.recovering', actions: 'noteFailure' },

@@ -2,9 +2,9 @@
  * The workspace VM as a state machine: lazy, never giving up, truthful about what it can do now.
  *
  *   stopped --exec/start--> probing -> image -> accelerating -> restoring | booting -> handshake -> verifying -> ready
- *      ^                       |  missing        any failure |                            | VM died
- *      |                    absent                backoff <--+--- (first ones: at once) <-+
- *      +---- stopping <---- stop (from any)          +--- after its delay ---> probing
+ *      ^                       | missing             any of these fails, or the VM died: recovering
+ *      |                    absent                   recovering --the first ones: at once--> probing
+ *      +---- stopping <---- stop (from any)          recovering --> degraded --after its delay--> probing
  *
  * Commands wait while a boot makes progress and are refused at once otherwise.
  */
@@ -12,7 +12,21 @@ import { and } from 'xstate'
 import { noRequest } from '../../kernel/index.ts'
 import { failuresBeforeRollback } from './limits.ts'
 import { vocabulary } from './machine-lifecycle.ts'
-import { commands, ends, endIt, endsOf, giveUp, lose, queue, restartIt, saveFailed, start, startEnds, stopIt, tryLater } from './machine-transitions.ts' // biome-ignore format: one line
+import {
+  commands,
+  ends,
+  endIt,
+  endsOf,
+  giveUp,
+  lose,
+  queue,
+  restartIt,
+  saveFailed,
+  start,
+  startEnds,
+  stopIt,
+  tryLater,
+} from './machine-transitions.ts'
 import { type Context, initialContext, silenceOf } from './state.ts'
 
 const machineParams = ({ config, imageDir, accelerator, memoryMiB, cpus }: Context) => ({ config, imageDir, accelerator, memoryMiB, cpus })

@@ -36,7 +36,10 @@ const command = [
 
 async function recorded(): Promise<WorkspaceEvents[]> {
   const { stdout } = await home.call(['audit', 'export', '--action', 'workspace.events'])
-  const lines = stdout.split('\n').filter(Boolean).map((line) => JSON.parse(line) as Line) // biome-ignore format: one line
+  const lines = stdout
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line) as Line)
   for (const { from, action } of lines) expect([from, action]).toEqual(['vm-supervisor', 'workspace.events'])
   return lines.map(({ data }) => data as unknown as WorkspaceEvents)
 }

@@ -11,7 +11,15 @@ import { say, startScriptedServer, use } from '../harness/scripted-messages-serv
 
 const mebibyte = 1024 * 1024
 
-const onSmallDisk = ['unshare', '--mount', ...(process.getuid?.() === 0 ? [] : ['--map-root-user']), 'sh', '-c', 'mkdir -p -m 0700 "$BULKHEAD_HOME" && mount -t tmpfs -o size=256m,mode=0700 small "$BULKHEAD_HOME" && exec "$@"', 'sh'] // biome-ignore format: one line
+const onSmallDisk = [
+  'unshare',
+  '--mount',
+  ...(process.getuid?.() === 0 ? [] : ['--map-root-user']),
+  'sh',
+  '-c',
+  'mkdir -p -m 0700 "$BULKHEAD_HOME" && mount -t tmpfs -o size=256m,mode=0700 small "$BULKHEAD_HOME" && exec "$@"',
+  'sh',
+]
 
 async function open() {
   const server = await startScriptedServer()

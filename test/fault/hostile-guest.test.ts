@@ -61,8 +61,26 @@ async function readyGuest(): Promise<Guest> {
   } as unknown as EffectContext
   let live: LiveVm | null = null
   const abort = new AbortController()
-  const spec = { hypervisor: {} as Hypervisor, accelerator: 'tcg', cpus: 1, memoryMiB: 1, imageDir: '/i', initrd: '/i', scratchDir: '/s', home: '/h', begin: { how: 'boot' } } as const // biome-ignore format: one line
-  const ended = LiveVm.run(driver, spec, '1', context, abort.signal, (held) => (live = held ?? live), (session) => (session === 'networked' ? 5 : null)) // biome-ignore format: one line
+  const spec = {
+    hypervisor: {} as Hypervisor,
+    accelerator: 'tcg',
+    cpus: 1,
+    memoryMiB: 1,
+    imageDir: '/i',
+    initrd: '/i',
+    scratchDir: '/s',
+    home: '/h',
+    begin: { how: 'boot' },
+  } as const
+  const ended = LiveVm.run(
+    driver,
+    spec,
+    '1',
+    context,
+    abort.signal,
+    (held) => (live = held ?? live),
+    (session) => (session === 'networked' ? 5 : null),
+  )
   onTestFinished(() => abort.abort())
   const decoder = new FrameDecoder()
   const told: HostMessage[] = []
