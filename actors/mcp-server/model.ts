@@ -58,9 +58,11 @@ export const model = defineModel<Context>({
     restarted: restarts > 0,
   }),
   projectPending: (item, { context }) =>
-    item.what === 'effect'
-      ? [item.name, item.params['request'], item.name === 'run' && item.params['ref'] === `run:${context.epoch}`]
-      : item,
+    item.what !== 'effect'
+      ? item
+      : item.params['ref'] !== undefined && ['run', 'drawJitter'].includes(item.name)
+        ? [item.name, item.params['ref'] === `run:${context.epoch}`]
+        : [item.name, item.params['request']],
   always: {
     'a request is either waiting for something named or answered': (view) => view.open.every((request) => waits(view).includes(request)),
     'calls run only while the server is ready': ({ context }) => context.running.length === 0 || context.state === 'ready',

@@ -87,7 +87,7 @@ export const freshMs = 2_000
 /** Making a session in the guest mounts its folders, which asks the gates, ms. */
 export const admitMs = 30_000
 
-/** A VM ready for this long counts as healthy: the next failure starts from no delay again, ms. */
+/** A VM ready for this long, with nobody left waiting, counts as healthy: the next failure starts from no delay again, ms. */
 export const healthyMs = 30_000
 
 /** Failures in a row that are tried again at once, commands still waiting. A boot takes seconds, so this is no storm. */

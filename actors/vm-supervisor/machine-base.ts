@@ -94,6 +94,7 @@ export const base = setup({
     saves: ({ context }) => context.how === 'boot-and-save',
     isIdle: ({ context }) =>
       !context.busy && context.waiting.length === 0 && Object.keys(context.running).length === 0 && openJobs(context).length === 0,
+    nobodyWaits: ({ context }) => context.waiting.length === 0 && openJobs(context).every(({ state }) => state === 'running'),
     retryAtOnce: ({ context }) => context.failures <= retriesAtOnce,
     wantsAgain: ({ context, event }) => context.again && (!('ref' in event) || event.ref === String(context.epoch)),
     knowsSession: ({ context, event }) =>

@@ -39,8 +39,10 @@ export const withCommands = withJobs.extend({
         return
       }
       const added = folders.map((folder, i): Folder => ({ ...folder, slot: caps[i] as number }))
+      const revision = context.revisions + 1
       enqueue.assign({
-        sessions: { ...context.sessions, [session]: withFolders(known, uid, added) },
+        revisions: revision,
+        sessions: { ...context.sessions, [session]: withFolders(known, uid, revision, added) },
         uids: { ...context.uids, [session]: uid },
       })
       if (request !== null) enqueue.emit(reply(request, {}))

@@ -153,6 +153,16 @@ describe('background commands', () => {
     expect(vm.effects()).toContainEqual({ do: 'effect', name: 'settleJobs', params: { over: ['job-1'], forgotten: [] } })
   })
 
+  it('that end late, after their VM, do not speak for the next one', () => {
+    const { vm } = readyWithSession()
+    start(vm)
+    vm.die()
+    const { failures } = vm.context
+    expect(failures).toBeGreaterThan(0)
+    vm.send({ type: 'job.exited', ref: 'job-1', ...ending })
+    expect(vm.context.failures).toBe(failures)
+  })
+
   it('wait for the workspace, and are over when it cannot be had; end with their session', () => {
     const { vm } = readyWithSession()
     vm.ask('stop')

@@ -95,7 +95,8 @@ export const withJobs = base.extend({
       const end = endOf(event)
       if (end === null || !('ref' in event) || event.ref === undefined) return
       const { jobs, over, forgotten } = withEnds(context.jobs, [event.ref], end)
-      enqueue.assign({ jobs, ...(end.ending ? { failures: 0 } : {}) })
+      // One that was given up with its VM says nothing of the VM there is now.
+      enqueue.assign({ jobs, ...(end.ending && over.length > 0 ? { failures: 0 } : {}) })
       if (over.length + forgotten.length > 0) enqueue({ type: 'settleJobs', params: { over, forgotten } })
     }),
     /** The VM is gone, or is about to be. */

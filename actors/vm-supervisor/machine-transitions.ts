@@ -1,4 +1,23 @@
-/** Transitions that several states of the supervisor's machine have in common. */
+/** Transitions, and what a start needs, that several states of the supervisor's machine have in common. */
+import type { Context } from './state.ts'
+
+export const machineParams = ({ config, imageDir, accelerator, memoryMiB, cpus }: Context) => ({
+  config,
+  imageDir,
+  accelerator,
+  memoryMiB,
+  cpus,
+})
+
+export const runVm = {
+  type: 'runVm',
+  params: ({ context }: { context: Context }) => ({
+    ref: String(context.epoch),
+    how: context.how,
+    key: context.snapshotKey,
+    ...machineParams(context),
+  }),
+} as const
 
 /** The three ways to run a command are taken, or refused, alike. */
 export const commands = <const Transition>(transition: Transition) => ({ exec: transition, shell: transition, job: transition })

@@ -349,6 +349,22 @@ describe('requests come and go', () => {
     expect([vm.context.sessions['a']?.uid, vm.context.sessions['b']?.uid, vm.context.sessions['c']?.uid]).toEqual([20_000, 20_001, 20_002])
   })
 
+  it('does not take for a session that came back what the guest says of the one that went', () => {
+    const vm = drive()
+    vm.attach('s')
+    vm.exec()
+    vm.toReady()
+    const revision = vm.context.sessions['s']?.revision as number
+    vm.ask('detach', { session: 's' })
+    vm.attach('s')
+    vm.exec()
+    vm.effects()
+    vm.send({ type: 'admit.ready', ref: vm.ref, session: 's', revision })
+    expect(ran(vm)).toEqual([])
+    vm.admitted('s')
+    expect(ran(vm)).toHaveLength(1)
+  })
+
   it('wants a capability for every folder', () => {
     const vm = drive()
     const request = vm.ask('attach', { session: 's', folders: [{ name: 'x', mode: 'rw' }] }, null, [])

@@ -19,27 +19,17 @@ import {
   endsOf,
   giveUp,
   lose,
+  machineParams,
   queue,
   restartIt,
+  runVm,
   saveFailed,
   start,
   startEnds,
   stopIt,
   tryLater,
 } from './machine-transitions.ts'
-import { type Context, initialContext, silenceOf } from './state.ts'
-
-const machineParams = ({ config, imageDir, accelerator, memoryMiB, cpus }: Context) => ({ config, imageDir, accelerator, memoryMiB, cpus })
-
-const runVm = {
-  type: 'runVm',
-  params: ({ context }: { context: Context }) => ({
-    ref: String(context.epoch),
-    how: context.how,
-    key: context.snapshotKey,
-    ...machineParams(context),
-  }),
-} as const
+import { initialContext, silenceOf } from './state.ts'
 
 export const machine = vocabulary.createMachine({
   id: 'vm-supervisor',
@@ -291,7 +281,6 @@ export const machine = vocabulary.createMachine({
         stop: stopIt,
         restart: restartIt,
         'vm.full': { guard: 'current', target: 'full' },
-        'ping.silent': endIt,
         ...ends,
       },
       states: {
@@ -310,6 +299,7 @@ export const machine = vocabulary.createMachine({
                 ...commands({ actions: ['retryFailedSession', ...queue, 'admitSessions'] }),
                 'ping.ok': { guard: 'current', target: 'fresh', actions: ['noteBusy', 'trust', ...start] },
                 'ping.crashed': { guard: 'current', target: 'fresh', actions: ['trust', ...start] },
+                'ping.silent': endIt,
               },
             },
           },
@@ -327,7 +317,21 @@ export const machine = vocabulary.createMachine({
             },
           },
         },
-        health: { initial: 'young', states: { young: { after: { healthy: 'proven' } }, proven: { entry: 'nowHealthy' } } },
+        /** Proven by standing long enough and by what it serves: one that leaves a command waiting is not, however long it stands. */
+        health: {
+          initial: 'young',
+          states: {
+            young: {
+              after: {
+                healthy: [
+                  { guard: 'nobodyWaits', target: 'proven' },
+                  { target: 'young', reenter: true },
+                ],
+              },
+            },
+            proven: { entry: 'nowHealthy' },
+          },
+        },
       },
     },
 

@@ -17,16 +17,17 @@ const refOf = (params: { ref: string }): string => params.ref
 const starts = ({ state }: Context): boolean => state === 'booting' || state === 'restoring' || state === 'handshake'
 const answered = (state: string) => (view: View<Context>) => view.context.state === state
 
-/** Guards drop the outcome of an effect of an earlier attempt; admissions go by session and revision. */
+/** Guards drop the outcome of an effect of an earlier attempt, and of an admission that is not the session's last. */
 const isCurrent = ({ ref, revision, session }: Readonly<Record<string, unknown>>, { epoch, sessions }: Context): boolean =>
-  revision === undefined ? ref === undefined || ref === String(epoch) : sessions[String(session)]?.revision === revision
+  (ref === undefined || ref === String(epoch)) && (revision === undefined || sessions[String(session)]?.revision === revision)
 
 /** The machine is where it asked for these, or else has gone on, and does not look at what they come to. */
-const isAwaited = (effect: string, context: Context): boolean => {
+const isAwaited = (effect: string, { context, value }: View<Context>): boolean => {
   if (effect === 'awaitRoom') return isFrozen(context)
   if (effect === 'pause') return context.state === 'paused'
+
   if (effect === 'resume') return isFrozen(context) || context.state === 'paused'
-  return effect !== 'ping' || context.state === 'ready'
+  return effect !== 'ping' || (value as { ready?: { watchdog: string } }).ready?.watchdog === 'asking'
 }
 
 /** Requests that are allowed to wait: everything else must have been answered. */
@@ -180,17 +181,17 @@ const modelOf = (named: readonly string[]) =>
       jobs: Object.entries(jobs).map(([name, job]) => [name, job.state]),
       sessions: Object.fromEntries(Object.entries(sessions).map(([name, { inGuest }]) => [name, inGuest])),
     }),
-    projectPending: (item, { context }) =>
+    projectPending: (item, view) =>
       item.what !== 'effect'
         ? item
-        : item.name === 'discard' || item.name === 'settleJobs' || !isAwaited(item.name, context)
+        : item.name === 'discard' || item.name === 'settleJobs' || !isAwaited(item.name, view)
           ? // Nobody waits for it.
             undefined
           : item.name === 'job'
-            ? context.jobs[String(item.params['ref'])]?.state === 'running'
+            ? view.context.jobs[String(item.params['ref'])]?.state === 'running'
               ? [item.name, item.params['ref']]
               : undefined
-            : isCurrent(item.params, context)
+            : isCurrent(item.params, view.context)
               ? [item.name, item.params['request'] ?? item.params['session']]
               : undefined,
     always: {

@@ -36,7 +36,7 @@ export type Folder = { name: string; mode: 'ro' | 'rw'; slot: Delegation['slot']
 export type Session = {
   uid: number
   folders: readonly Folder[]
-  /** Grows with every attach: what the guest said about an earlier one no longer counts. */
+  /** Of its last attach, like no other's: what the guest says about an earlier one, of a session that went as well, does not count. */
   revision: number
   /** `stale`: it is there, with other folders than it should have. */
   inGuest: 'no' | 'stale' | 'pending' | 'yes' | 'failed'
@@ -89,6 +89,8 @@ export type Context = {
   sessions: Readonly<Record<string, Session>>
   /** Survives detach, so that a session that comes back has its files' owner again. */
   uids: Readonly<Record<string, number>>
+  /** Revisions given out so far. */
+  revisions: number
   waiting: readonly Waiting[]
   /** Session by request. */
   running: Readonly<Record<number, string>>
@@ -143,6 +145,7 @@ export function initialContext(params: Record<string, unknown>): Context {
     timings: {},
     sessions: {},
     uids: {},
+    revisions: 0,
     waiting: [],
     running: {},
     jobs: {},
@@ -292,11 +295,11 @@ export function uidFor(context: Context, session: string): number | null {
 }
 
 /** Added to what it had; a folder of the same name is replaced. */
-export function withFolders(session: Session | undefined, uid: number, added: readonly Folder[]): Session {
+export function withFolders(session: Session | undefined, uid: number, revision: number, added: readonly Folder[]): Session {
   const names = new Set(added.map((folder) => folder.name))
   const inGuest = session === undefined || session.inGuest === 'no' || session.inGuest === 'failed' ? 'no' : 'stale'
   const kept = (session?.folders ?? []).filter((folder) => !names.has(folder.name))
-  return { uid, folders: [...kept, ...added], revision: (session?.revision ?? 0) + 1, inGuest, error: null }
+  return { uid, folders: [...kept, ...added], revision, inGuest, error: null }
 }
 
 export function without<T>(record: Readonly<Record<string | number, T>>, key: string | number): Record<string, T> {
