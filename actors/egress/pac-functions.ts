@@ -48,8 +48,7 @@ function weekdayRange() {
 function timeRange() {
   var a = __zone(arguments), n = new Date(), v = a.list
   var now = (a.utc ? n.getUTCHours() : n.getHours()) * 3600 + (a.utc ? n.getUTCMinutes() : n.getMinutes()) * 60 + (a.utc ? n.getUTCSeconds() : n.getSeconds())
-  if (v.length === 1) return now >= v[0] * 3600 && now < (v[0] + 1) * 3600
-  if (v.length === 2) return __within(now, v[0] * 3600, v[1] * 3600 + (v[1] === v[0] ? 3599 : -1))
+  if (v.length === 1 || v.length === 2) return __within(now, v[0] * 3600, v[v.length - 1] * 3600 + 3599)
   if (v.length === 4) return __within(now, v[0] * 3600 + v[1] * 60, v[2] * 3600 + v[3] * 60 + 59)
   return v.length === 6 && __within(now, v[0] * 3600 + v[1] * 60 + v[2], v[3] * 3600 + v[4] * 60 + v[5])
 }

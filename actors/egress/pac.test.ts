@@ -24,6 +24,32 @@ test.each([
   expect(await of(body)).toBe(expected)
 })
 
+/** A clock of the script's own. */
+const clock = (hours: number, minutes: number, seconds: number) =>
+  `Date = function () {
+    this.getHours = function () { return ${hours} }
+    this.getMinutes = function () { return ${minutes} }
+    this.getSeconds = function () { return ${seconds} }
+  };`
+
+// As in browsers: of two hours, the second counts to its end.
+test.each([
+  ['9', [9, 59, 59], true],
+  ['9', [10, 0, 0], false],
+  ['9, 17', [8, 59, 59], false],
+  ['9, 17', [17, 59, 59], true],
+  ['9, 17', [18, 0, 0], false],
+  ['0, 23', [23, 59, 59], true],
+  ['22, 6', [2, 0, 0], true],
+  ['22, 6', [12, 0, 0], false],
+  ['8, 30, 17, 0', [17, 0, 59], true],
+  ['8, 30, 17, 0', [17, 1, 0], false],
+  ['0, 0, 0, 0, 0, 30', [0, 0, 30], true],
+  ['0, 0, 0, 0, 0, 30', [0, 0, 31], false],
+] as const)('timeRange(%s) at %j: %s', async (range, [hours, minutes, seconds], expected) => {
+  expect(await of(`${clock(hours, minutes, seconds)} return String(timeRange(${range}))`)).toBe(String(expected))
+})
+
 test('it has no way out of its jail', async () => {
   const names = [
     'process',
