@@ -1,7 +1,11 @@
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { pdfFile } from './testing/pdf-file.ts'
-import { readPdf } from './pdf.ts'
+
+const before = process.listeners('unhandledRejection')
+const { readPdf } = await import('./pdf.ts')
+/** The reader's own. */
+const own = process.listeners('unhandledRejection').filter((listener) => !before.includes(listener))
 
 const never = new AbortController().signal
 const read = (bytes: Uint8Array<ArrayBuffer>, more: { first?: number; last?: number } = {}) => readPdf({ bytes, ...more }, never)
@@ -38,8 +42,29 @@ test('what is no PDF file is refused with a reason', async () => {
     await expect(read(new TextEncoder().encode(text))).rejects.toMatchObject({ code: 'unsupported-content' })
 })
 
-test('a damaged file is read as far as it can be, or refused; nothing else', async () => {
+test('a damaged file is read as far as it can be, or refused; nothing else, and nothing afterwards', async () => {
   const whole = pdfFile([['one'], ['two']])
+  // As in the actor's process: nobody but the reader hears of what is rejected unheard.
+  const others = process.listeners('unhandledRejection').filter((listener) => !own.includes(listener))
+  for (const listener of others) process.off('unhandledRejection', listener)
+  onTestFinished(() => {
+    for (const listener of others) process.on('unhandledRejection', listener)
+  })
+  // Several of pdf.js's own, after its answer: a dictionary that does not end.
+  const late = whole.slice()
+  for (const [at, byte] of [
+    [486, 48],
+    [323, 64],
+    [235, 9],
+    [616, 182],
+    [73, 153],
+    [431, 29],
+    [93, 121],
+    [491, 203],
+    [253, 186],
+  ] as const)
+    late[at] = byte
+  expect((await read(late.slice(0, whole.length - (904 % 40)))).text).toContain('(no text')
   await fc.assert(
     fc.asyncProperty(
       fc.array(fc.tuple(fc.nat(whole.length - 1), fc.nat(255)), { maxLength: 20 }),

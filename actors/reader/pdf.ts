@@ -6,6 +6,14 @@ import type { protocol } from './protocol.ts'
 
 const remedy = 'Check that it is whole and has no password; a program in the workspace may read what this cannot.'
 
+/**
+ * In a damaged file pdf.js may meet a second mistake after it has given its answer, and reject what nobody waits for: that may not end the process
+ * for whoever asks next. Anything else that is rejected unheard ends it, as it should.
+ */
+process.on('unhandledRejection', (reason) => {
+  if (!(reason instanceof Error && reason.stack?.includes('/unpdf/'))) throw reason
+})
+
 type Reply = ReplyOf<typeof protocol, 'pdf'>
 
 /** Rejects with `unsupported-content` when the bytes are no PDF file that can be read, or have no such pages. */
