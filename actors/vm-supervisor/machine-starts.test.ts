@@ -139,6 +139,20 @@ describe('nobody uses it', () => {
     expect(vm.effects()).toMatchObject([{ name: 'pause' }])
   })
 
+  it('is not ended by the silence to a question from before it was paused', () => {
+    const vm = idle()
+    vm.fire('freshFor')
+    vm.fire('pingEvery')
+    vm.fire('pauseAfter')
+    expect(vm.state).toBe('paused')
+    vm.send({ type: 'pause.done', ref: vm.ref })
+    vm.exec()
+    vm.send({ type: 'resume.done', ref: vm.ref })
+    expect(vm.state).toBe('ready')
+    vm.send({ type: 'ping.silent', ref: vm.ref })
+    expect(vm.state).toBe('ready')
+  })
+
   it('wakes for a command, which runs without its session being made again', () => {
     const vm = idle()
     vm.fire('pauseAfter')
