@@ -3,11 +3,11 @@
  * messages goes to the host and each answer comes back without the agent. What a message may do is decided on the host. All else on the port
  * passes through here. Without it there are no folders: its end is the agent's.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { encodeFrame, FrameDecoder, maxFrame } from '../frames.ts'
 import { channelName, type FilesMessage, filesPort, ninepMessageSize, parseFilesMessage } from '../wire.ts'
+import { type Carrier, startCarrier } from './carrier.ts'
 import type { NetMessage } from './net-wire.ts'
 
 /** Where the sockets are; only root may enter. Each slot sees its own folder of it, at `insideDir`. */
@@ -30,7 +30,7 @@ export type FilesEvents = {
 }
 
 export class NinepBridge {
-  readonly #child: ChildProcess
+  readonly #carrier: Carrier
   readonly #frames: Duplex
   readonly #events: FilesEvents
   readonly #made = new Map<number, () => void>()
@@ -38,24 +38,16 @@ export class NinepBridge {
 
   constructor(events: FilesEvents) {
     this.#events = events
-    const script = new URL('files-pump.pl', import.meta.url).pathname
     const limits = [maxFrame, ninepMessageSize, smallestMessage].map(String)
-    this.#child = spawn('perl', [script, `/dev/virtio-ports/${filesPort}`, ...limits], {
-      stdio: ['pipe', 'pipe', 'inherit', 'pipe'],
-      cwd: '/',
+    this.#carrier = startCarrier({
+      script: 'files-pump.pl',
+      args: [`/dev/virtio-ports/${filesPort}`, ...limits],
+      streams: ['pipe'],
+      what: 'the folders’ carrier',
+      hear: (words) => this.#hear(words),
+      end: (why) => events.end(why),
     })
-    this.#child.once('error', (error) => events.end(error.message))
-    this.#child.once('exit', (code, signal) => events.end(`the folders’ carrier ended with ${signal ?? code}`))
-    this.#child.stdin?.on('error', () => {})
-    let text = ''
-    this.#child.stdout?.on('data', (bytes: Buffer) => {
-      text += bytes.toString()
-      for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n')) {
-        this.#hear(text.slice(0, at).split(' '))
-        text = text.slice(at + 1)
-      }
-    })
-    this.#frames = this.#child.stdio[3] as Duplex
+    this.#frames = this.#carrier.child.stdio[3] as Duplex
     const decoder = new FrameDecoder()
     this.#frames.on('error', () => {})
     this.#frames.on('data', (bytes: Buffer) => {
@@ -78,9 +70,9 @@ export class NinepBridge {
     await new Promise<void>((resolve) => {
       this.#made.set(n, resolve)
       // As the host spells them.
-      this.#order('open', n, join(dir, `${n}`), headerOf({ c, op: 'msg' }), headerOf({ c, op: 'close' }))
+      this.#carrier.order('open', n, join(dir, `${n}`), headerOf({ c, op: 'msg' }), headerOf({ c, op: 'close' }))
     })
-    return { socket: join(insideDir, `${n}`), close: () => this.#order('drop', n) }
+    return { socket: join(insideDir, `${n}`), close: () => this.#carrier.order('drop', n) }
   }
 
   #fromHost(header: unknown, payload: Uint8Array): void {
@@ -95,10 +87,6 @@ export class NinepBridge {
     const made = this.#made.get(Number(n))
     this.#made.delete(Number(n))
     made?.()
-  }
-
-  #order(...words: readonly (string | number)[]): void {
-    this.#child.stdin?.write(`${words.join(' ')}\n`)
   }
 }
 

@@ -2,8 +2,8 @@
  * The agent's hold on the process that carries commands' output (`output-pump.pl`). Without it there is no output: its end is the
  * agent's.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
 import { outputPort } from '../wire.ts'
+import { type Carrier, startCarrier } from './carrier.ts'
 import { removeFifo, touchWriter } from './fifos.ts'
 import { keptAfter, keptFile, leftoverQuietMs, outputPiece } from './limits.ts'
 
@@ -21,34 +21,26 @@ type Entry = {
 }
 
 export class OutputPump {
-  readonly #child: ChildProcess
+  readonly #carrier: Carrier
   readonly #entries = new Map<number, Entry>()
 
   /** `onEnd`: it is no more. */
   constructor(onEnd: (why: string) => void) {
     const limits = [keptAfter, keptFile, leftoverQuietMs, outputPiece].map(String)
-    const script = new URL('output-pump.pl', import.meta.url).pathname
-    this.#child = spawn('perl', [script, `/dev/virtio-ports/${outputPort}`, process.arch, ...limits], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-      cwd: '/',
-    })
-    this.#child.once('error', (error) => onEnd(error.message))
-    this.#child.once('exit', (code, signal) => onEnd(`the output’s carrier ended with ${signal ?? code}`))
-    this.#child.stdin?.on('error', () => {})
-    let text = ''
-    this.#child.stdout?.on('data', (bytes: Buffer) => {
-      text += bytes.toString()
-      for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n')) {
-        this.#hear(text.slice(0, at).split(' '))
-        text = text.slice(at + 1)
-      }
+    this.#carrier = startCarrier({
+      script: 'output-pump.pl',
+      args: [`/dev/virtio-ports/${outputPort}`, process.arch, ...limits],
+      streams: [],
+      what: 'the output’s carrier',
+      hear: (words) => this.#hear(words),
+      end: onEnd,
     })
   }
 
   /** Carries what comes from two pipes. `file`: takes all of a long output too; `onKept`: it is there. */
   open(id: number, stdout: string, stderr: string, credit: number, file: string | null, onKept: () => void): void {
     this.#entries.set(id, { pipes: [stdout, stderr], onKept, told: null, ended: null, dropped: false })
-    this.#order('open', id, stdout, stderr, credit, file ?? '-')
+    this.#carrier.order('open', id, stdout, stderr, credit, file ?? '-')
   }
 
   /**
@@ -62,7 +54,7 @@ export class OutputPump {
       const state = await new Promise<{ how: 'ended' | 'quiet'; carried: Carried }>((resolve) => {
         if (entry.ended !== null) return resolve({ how: 'ended', carried: entry.ended })
         entry.told = (how, carried) => resolve({ how, carried })
-        this.#order('finish', id)
+        this.#carrier.order('finish', id)
       })
       if (state.how === 'ended' || leftBehind()) return state.carried
       // Killed before it had opened them: a pipe nobody ever wrote to has no end.
@@ -77,13 +69,9 @@ export class OutputPump {
     if (entry === undefined) return
     entry.dropped = true
     if (entry.ended !== null) return void this.#entries.delete(id)
-    this.#order('drop', id)
+    this.#carrier.order('drop', id)
     // One that could not be started never wrote, and would never be over.
     for (const pipe of entry.pipes) touchWriter(pipe)
-  }
-
-  #order(...words: readonly (string | number)[]): void {
-    this.#child.stdin?.write(`${words.join(' ')}\n`)
   }
 
   #hear([what, number, sent, kept]: readonly (string | undefined)[]): void {
