@@ -5,18 +5,17 @@
  *   agent      the workspace's own first process and agent, until the agent is there; nobody talks to it
  *   port       what one program writes to a port, and nothing else runs: the most any output can reach
  */
-import { spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
-import { availableParallelism, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { findImage, type Image } from '../actors/vm-supervisor/image.ts'
 import { packAgent } from '../actors/vm-supervisor/image-agent.ts'
 import { writeCpio } from '../actors/vm-supervisor/image-cpio.ts'
-import { maxCpus, memoryMiB, scratchBytes } from '../actors/vm-supervisor/limits.ts'
+import { scratchBytes } from '../actors/vm-supervisor/limits.ts'
 import { outputPort } from '../guest/wire.ts'
-import { type Architecture, bootArgs, qemuAccelerator } from '../actors/vm-supervisor/qemu-args.ts'
 import { checkout, imagePlace } from '../setup/places.js'
+import { fds, startMachine } from './bare-machine.ts'
 
 const said = 'bench: userland'
 
@@ -54,9 +53,6 @@ done`
 
 /** Long enough for emulation on a busy machine; ends a boot that hangs, ms. */
 const hangMs = 120_000
-
-/** Descriptors of the machine, as ours are. */
-const fds = { control: 3, files: 4, qmp: 5, console: 6, output: 7 }
 
 export type BareBoot = {
   /** ms from the start of QEMU to the first word of a program of the root image. */
@@ -117,24 +113,9 @@ export async function prepareBareBoot(): Promise<BareBoot> {
 type Watch<T> = (streams: Record<'control' | 'console' | 'output', Readable>, begun: number, done: (result: T) => void) => void
 
 /** Starts the machine and ends it when there is a result. */
-function bootOnce<T>({ kernel, root }: Image, initrd: string, scratch: string, accelerator: string, watch: Watch<T>): Promise<T> {
-  const arch: Architecture = process.arch === 'arm64' ? 'aarch64' : 'x86_64'
-  const args = bootArgs({
-    accelerator: qemuAccelerator(accelerator),
-    arch,
-    cpus: Math.min(maxCpus, availableParallelism()),
-    memoryMiB: memoryMiB.usual,
-    kernel,
-    initrd,
-    root,
-    scratch: { path: scratch, temporary: false },
-    saving: false,
-    append: [],
-    fds,
-    sandbox: process.platform === 'linux',
-  })
+function bootOnce<T>(image: Image, initrd: string, scratch: string, accelerator: string, watch: Watch<T>): Promise<T> {
   const begun = performance.now()
-  const child = spawn(`qemu-system-${arch}`, args, { stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe'] })
+  const child = startMachine(image, initrd, scratch, accelerator)
   const pipes = child.stdio as readonly unknown[]
   const streams = { control: pipes[fds.control], console: pipes[fds.console], output: pipes[fds.output] } as Parameters<Watch<T>>[0]
   return new Promise<T>((resolve, reject) => {

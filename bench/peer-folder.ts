@@ -2,17 +2,17 @@
  * What connected folders in the workspace are compared with: the same QEMU, machine, kernel and programs, and a folder exported by QEMU's own
  * virtio-9p, with nothing of the product in between. Programs lie in the folder itself; the console says which is to run.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
-import { availableParallelism, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { findImage, type Image } from '../actors/vm-supervisor/image.ts'
 import { writeCpio } from '../actors/vm-supervisor/image-cpio.ts'
-import { maxCpus, memoryMiB, scratchBytes } from '../actors/vm-supervisor/limits.ts'
-import { type Architecture, bootArgs, qemuAccelerator } from '../actors/vm-supervisor/qemu-args.ts'
+import { scratchBytes } from '../actors/vm-supervisor/limits.ts'
 import { ninepMessageSize } from '../guest/wire.ts'
 import { imagePlace } from '../setup/places.js'
+import { fds, startMachine } from './bare-machine.ts'
 
 /** As in the product, and none. */
 export type CacheMode = 'mmap,directio' | 'none'
@@ -81,38 +81,16 @@ export async function startPeerFolder(cache: CacheMode, accelerator: string): Pr
 
 type Machine = { child: ChildProcess; say(line: string, until: string, deadlineMs: number): Promise<string> }
 
-async function boot(
-  { kernel, root, ...image }: Image,
-  dir: string,
-  folder: string,
-  cache: CacheMode,
-  accelerator: string,
-): Promise<Machine> {
+async function boot(image: Image, dir: string, folder: string, cache: CacheMode, accelerator: string): Promise<Machine> {
   const initrd = join(dir, 'initrd.img')
   const scratch = join(dir, 'disk.raw')
   const own = writeCpio([{ path: 'init', type: 'file', mode: 0o755, data: Buffer.from(init(cache)) }])
   await writeFile(initrd, Buffer.concat([await readFile(image.initrd), own]))
   await writeFile(scratch, '')
   await truncate(scratch, scratchBytes)
-  const arch: Architecture = process.arch === 'arm64' ? 'aarch64' : 'x86_64'
-  const args = bootArgs({
-    accelerator: qemuAccelerator(accelerator),
-    arch,
-    cpus: Math.min(maxCpus, availableParallelism()),
-    memoryMiB: memoryMiB.usual,
-    kernel,
-    initrd,
-    root,
-    scratch: { path: scratch, temporary: false },
-    saving: false,
-    append: [],
-    fds: { control: 3, files: 4, qmp: 5, console: 6, output: 7 },
-    sandbox: process.platform === 'linux',
-  })
   const shared = ['-fsdev', `local,id=${tag},path=${folder},security_model=none`, '-device', `virtio-9p-pci,fsdev=${tag},mount_tag=${tag}`]
-  const pipes = Array.from({ length: 5 }, () => 'pipe' as const)
-  const child = spawn(`qemu-system-${arch}`, [...args, ...shared], { stdio: ['ignore', 'ignore', 'pipe', ...pipes] })
-  const console = (child.stdio as readonly unknown[])[6] as Duplex
+  const child = startMachine(image, initrd, scratch, accelerator, shared)
+  const console = (child.stdio as readonly unknown[])[fds.console] as Duplex
   let heard = ''
   let stderr = ''
   child.stderr?.on('data', (bytes: Buffer) => void (stderr += bytes.toString()))
