@@ -1,18 +1,16 @@
 /** A command in the background ends: the member's clients and the model hear of it at the next prompt, once, and not if they know already. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type Home, openHome, type PromptEnd } from '../harness/product.ts'
-import { type ScriptedServer, say, startScriptedServer, toolResults, use } from '../harness/scripted-messages-server.ts'
+import { type Home, type PromptEnd } from '../harness/product.ts'
+import { openScriptedHome, type ScriptedHome } from '../harness/scripted-home.ts'
+import { type ScriptedServer, say, toolResults, use } from '../harness/scripted-messages-server.ts'
 
 let home: Home
 let server: ScriptedServer
+let close: ScriptedHome['close']
 beforeAll(async () => {
-  server = await startScriptedServer()
-  home = openHome({ env: { ANTHROPIC_BASE_URL: server.baseUrl, ANTHROPIC_API_KEY: 'sk-ant-made-up' } })
+  ;({ home, server, close } = await openScriptedHome())
 })
-afterAll(async () => {
-  await home.close()
-  await server.close()
-})
+afterAll(() => close())
 
 const go = (): Promise<PromptEnd> => home.prompt('go on', ['--session', 'jobs', '--approve', 'all'])
 const endsIn = ({ events }: PromptEnd) => events.filter(({ type }) => type === 'job_ended')

@@ -5,19 +5,17 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { findJail } from '../../kernel/jail.ts'
 import { asPromptEnd, type Home, openHome } from '../harness/product.ts'
 import { isAlive } from '../harness/processes.ts'
-import { type ScriptedServer, say, startScriptedServer, use } from '../harness/scripted-messages-server.ts'
+import { openScriptedHome, type ScriptedHome } from '../harness/scripted-home.ts'
+import { type ScriptedServer, say, use } from '../harness/scripted-messages-server.ts'
 import { fileAppears } from '../harness/waiting.ts'
 
 let home: Home
 let server: ScriptedServer
+let close: ScriptedHome['close']
 beforeAll(async () => {
-  server = await startScriptedServer()
-  home = openHome({ env: { ANTHROPIC_BASE_URL: server.baseUrl, ANTHROPIC_API_KEY: 'sk-ant-made-up' } })
+  ;({ home, server, close } = await openScriptedHome())
 })
-afterAll(async () => {
-  await home.close()
-  await server.close()
-})
+afterAll(() => close())
 
 async function succeeds(...args: string[]): Promise<void> {
   const ended = await home.call(args)

@@ -20,8 +20,9 @@ import { createKernel, type Endpoint, type Kernel } from '../../kernel/kernel.ts
 import { startInline } from '../../kernel/placement-inline.ts'
 import { startProcess } from '../../kernel/placement-process.ts'
 import { startThread } from '../../kernel/placement-thread.ts'
-import { type Home, openHome } from '../harness/product.ts'
-import { type ScriptedServer, say, startScriptedServer, toolResults, use } from '../harness/scripted-messages-server.ts'
+import type { Home } from '../harness/product.ts'
+import { openScriptedHome, type ScriptedHome } from '../harness/scripted-home.ts'
+import { type ScriptedServer, say, toolResults, use } from '../harness/scripted-messages-server.ts'
 
 const paragraph = `<p>${'This is a sentence that says something, with commas, about the matter at hand. '.repeat(8)}</p>`
 const story = `<!doctype html><html><head><title>Story</title></head><body><nav><a href="/a">Menu</a></nav>
@@ -126,14 +127,11 @@ describe('fetched from the web', () => {
 describe('in a connected folder', () => {
   let home: Home
   let server: ScriptedServer
+  let close: ScriptedHome['close']
   beforeAll(async () => {
-    server = await startScriptedServer()
-    home = openHome({ env: { BULKHEAD_VM: 'off', ANTHROPIC_BASE_URL: server.baseUrl, ANTHROPIC_API_KEY: 'sk-ant-made-up' } })
+    ;({ home, server, close } = await openScriptedHome({ BULKHEAD_VM: 'off' }))
   })
-  afterAll(async () => {
-    await home.close()
-    await server.close()
-  })
+  afterAll(() => close())
 
   test('single pages of a PDF file, however large it is', async () => {
     const work = home.folder('work')

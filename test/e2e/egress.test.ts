@@ -1,19 +1,17 @@
 /** The egress rules as a member has them: on the command line, in force at once, asked about, remembered over a restart. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { EgressDecision, EgressRules, HostExplanation } from '../../actors/egress/protocol.ts'
-import { type Home, openHome } from '../harness/product.ts'
-import { type ScriptedServer, say, startScriptedServer, use } from '../harness/scripted-messages-server.ts'
+import type { Home } from '../harness/product.ts'
+import { openScriptedHome, type ScriptedHome } from '../harness/scripted-home.ts'
+import { type ScriptedServer, say, use } from '../harness/scripted-messages-server.ts'
 
 let home: Home
 let server: ScriptedServer
+let close: ScriptedHome['close']
 beforeAll(async () => {
-  server = await startScriptedServer()
-  home = openHome({ env: { BULKHEAD_VM: 'off', ANTHROPIC_BASE_URL: server.baseUrl, ANTHROPIC_API_KEY: 'sk-ant-made-up' } })
+  ;({ home, server, close } = await openScriptedHome({ BULKHEAD_VM: 'off' }))
 })
-afterAll(async () => {
-  await home.close()
-  await server.close()
-})
+afterAll(() => close())
 
 async function egress<T = unknown>(...args: string[]): Promise<T> {
   const ended = await home.call(['egress', ...args, '--json'])

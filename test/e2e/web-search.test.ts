@@ -3,7 +3,8 @@ import { readFileSync, writeFileSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { checkout, type Home, openHome } from '../harness/product.ts'
-import { cite, type ScriptedServer, say, searched, startScriptedServer, toolResults, use } from '../harness/scripted-messages-server.ts'
+import { openScriptedHome, type ScriptedHome } from '../harness/scripted-home.ts'
+import { cite, type ScriptedServer, say, searched, toolResults, use } from '../harness/scripted-messages-server.ts'
 
 const quince = ['Quinces', 'https://fruit.example/quince'] as const
 const other = ['Elsewhere', 'https://denied.example/x'] as const
@@ -11,14 +12,11 @@ const other = ['Elsewhere', 'https://denied.example/x'] as const
 describe('with the model API', () => {
   let home: Home
   let server: ScriptedServer
+  let close: ScriptedHome['close']
   beforeAll(async () => {
-    server = await startScriptedServer()
-    home = openHome({ env: { BULKHEAD_VM: 'off', ANTHROPIC_BASE_URL: server.baseUrl, ANTHROPIC_API_KEY: 'sk-ant-made-up' } })
+    ;({ home, server, close } = await openScriptedHome({ BULKHEAD_VM: 'off' }))
   })
-  afterAll(async () => {
-    await home.close()
-    await server.close()
-  })
+  afterAll(() => close())
 
   test('pages are shown to member and model, marked as untrusted, kept in the history and on record', async () => {
     const call = use('WebSearch', { query: 'quinces', blocked_domains: ['spam.example'] })

@@ -6,8 +6,9 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { isAlive, leftAfter } from '../harness/processes.ts'
-import { type Home, openHome, type PromptEnd } from '../harness/product.ts'
-import { type ScriptedServer, say, startScriptedServer, use } from '../harness/scripted-messages-server.ts'
+import { type Home, type PromptEnd } from '../harness/product.ts'
+import { openScriptedHome, type ScriptedHome } from '../harness/scripted-home.ts'
+import { type ScriptedServer, say, use } from '../harness/scripted-messages-server.ts'
 
 /** What a killed process's children and peers get to end by themselves, ms. */
 const settleMs = 10_000
@@ -15,14 +16,11 @@ let home: Home
 let server: ScriptedServer
 let round = 0
 
+let close: ScriptedHome['close']
 beforeAll(async () => {
-  server = await startScriptedServer()
-  home = openHome({ env: { ANTHROPIC_BASE_URL: server.baseUrl, ANTHROPIC_API_KEY: 'sk-ant-made-up' } })
+  ;({ home, server, close } = await openScriptedHome())
 })
-afterAll(async () => {
-  await home.close()
-  await server.close()
-})
+afterAll(() => close())
 
 type Session = { name: string; folder: string; work(...args: string[]): Promise<PromptEnd> }
 
