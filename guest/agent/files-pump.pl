@@ -32,8 +32,48 @@ my ($from_host, $to_host, $from_agent, $to_agent, $orders) = ('', '', '', '', ''
 my $connected = 1;
 # Connections by number, by descriptor, by the header of their frames.
 my (%channels, %by_fd, %by_header);
+# A switch to this process empties an emulated processor's caches, so a message costs as much as the Perl that is run for it, each piece of it anew.
+# What is nearly always so is therefore dealt with right in the loop: nothing waits to be written (`quiet`), one source has something (`only`: clients by
+# what select says of them alone), and that is one whole message. All else is for `turn`.
+my ($quiet, $everyone, $port_only, %only) = (0, '', '');
 
 while (1) {
+  if (!$quiet) { turn(); next }
+  my $ready = $everyone;
+  if (select($ready, undef, undef, undef) < 0) { next if $! == EINTR; die "select: $!" }
+  if ($ready eq $port_only) {
+    my $read = sysread $port, $from_host, $piece, length $from_host;
+    if ($read and $read > 6 and $read < $page and $read == length $from_host) {
+      my ($size, $header_size) = unpack 'Nn', $from_host;
+      my $channel = $size == $read - 4 ? $by_header{substr $from_host, 6, $header_size} : undef;
+      if ($channel and $channel->{client} and $header_size == $channel->{header_size}) {
+        $from_host = substr $from_host, 6 + $header_size;
+        my $written = syswrite $channel->{client}, $from_host;
+        if (!defined $written or $written < length $from_host) {
+          $channel->{out} = substr $from_host, $written // 0;
+          flush_client($channel);
+        }
+        $from_host = '';
+        next;
+      }
+    }
+    heard_host($read);
+  } elsif (my $channel = $only{$ready}) {
+    my $read = sysread $channel->{client}, $channel->{in}, $piece, length $channel->{in};
+    if ($read and $read >= $smallest_message and $read <= $largest_message and $read == length $channel->{in} and $read == unpack 'V', $channel->{in}) {
+      $to_host = pack('N', $channel->{overhead} + $read) . $channel->{start} . $channel->{in};
+      $channel->{in} = '';
+      my $written = syswrite $port, $to_host;
+      if (defined $written and $written == length $to_host) { $to_host = '' }
+      else { substr($to_host, 0, $written // 0) = ''; $quiet = 0 }
+      next;
+    }
+    heard_client($channel, $read);
+  } else { serve($ready, '') }
+}
+
+# One look at everything there is.
+sub turn {
   my ($reads, $writes) = ('', '');
   vec($reads, 0, 1) = 1;
   my $host_keeps_up = length $to_host < $enough;
@@ -50,7 +90,14 @@ while (1) {
   vec($writes, $agent_fd, 1) = 1 if length $to_agent;
   # While nobody is connected the port is always ready, and has nothing.
   my $found = select($reads, $writes, undef, $connected ? undef : 0.1);
-  if ($found < 0) { next if $! == EINTR; die "select: $!" }
+  if ($found < 0) { return if $! == EINTR; die "select: $!" }
+  serve($reads, $writes);
+  settle();
+}
+
+# What select found.
+sub serve {
+  my ($reads, $writes) = @_;
   hear_host() if !$connected or vec($reads, $port_fd, 1);
   for my $fd (keys %by_fd) {
     my $channel = $by_fd{$fd} or next;
@@ -61,6 +108,24 @@ while (1) {
   flush_to($port, \$to_host) if vec($writes, $port_fd, 1);
   flush_to($agent, \$to_agent) if vec($writes, $agent_fd, 1);
   hear_orders() if vec($reads, 0, 1);
+}
+
+# Whether nothing waits, and what the loop listens to then.
+sub settle {
+  return unless $connected and !length $to_host and !length $to_agent;
+  for my $channel (values %channels) { return if length $channel->{out} }
+  $everyone = '';
+  vec($everyone, $_, 1) = 1 for 0, $port_fd, $agent_fd, keys %by_fd;
+  $port_only = only($port_fd);
+  %only = map { $_->{client} ? (only($_->{fd}) => $_) : () } values %channels;
+  $quiet = 1;
+}
+
+sub only {
+  my ($fd) = @_;
+  my $ready = "\0" x length $everyone;
+  vec($ready, $fd, 1) = 1;
+  return $ready;
 }
 
 sub unblock {
@@ -78,8 +143,10 @@ sub flush_to {
   my ($handle, $bytes) = @_;
   while (length $$bytes) {
     my $written = syswrite $handle, $$bytes, length $$bytes;
-    return $! == EAGAIN || $! == EINTR unless defined $written;
-    return 1 if $written == 0;
+    if (!$written) {
+      $quiet = 0;
+      return defined $written || $! == EAGAIN || $! == EINTR;
+    }
     substr($$bytes, 0, $written) = '';
   }
   return 1;
@@ -91,17 +158,22 @@ sub to_host {
 }
 
 sub hear_host {
-  my $read;
+  heard_host(scalar sysread $port, $from_host, $piece, length $from_host);
+}
+
+# `read`: what the port gave.
+sub heard_host {
+  my ($read) = @_;
   while (1) {
-    $read = sysread $port, $from_host, $piece, length $from_host;
     die "port: $!" unless defined $read or $! == EAGAIN or $! == EINTR;
     last if !defined $read or $read != $page or length $from_host >= $enough;
+    $read = sysread $port, $from_host, $piece, length $from_host;
   }
   if (!defined $read or $read > 0) {
     $connected = 1;
     take_frames();
   } elsif ($connected) {
-    $connected = 0;
+    ($connected, $quiet) = (0, 0);
     ($from_host, $to_host) = ('', '');
     cut_off($_) for values %channels;
     report('lost');
@@ -130,7 +202,12 @@ sub take_frames {
 sub hear_client {
   my ($channel) = @_;
   return accept_client($channel) unless $channel->{client};
-  my $read = sysread $channel->{client}, $channel->{in}, $piece, length $channel->{in};
+  heard_client($channel, scalar sysread $channel->{client}, $channel->{in}, $piece, length $channel->{in});
+}
+
+# `read`: what the client gave.
+sub heard_client {
+  my ($channel, $read) = @_;
   return if !defined $read and ($! == EAGAIN or $! == EINTR);
   return cut_off($channel) if !$read;
   my ($at, $frames) = (0, '');
@@ -155,6 +232,7 @@ sub accept_client {
   $channel->{client} = $client;
   $channel->{fd} = fileno $client;
   $by_fd{$channel->{fd}} = $channel;
+  $quiet = 0;
 }
 
 sub flush_client {
@@ -165,6 +243,7 @@ sub flush_client {
 # The host hears of it, if it has heard of the connection.
 sub cut_off {
   my ($channel) = @_;
+  $quiet = 0;
   delete $by_fd{$channel->{fd}};
   delete $by_header{$channel->{header}};
   delete $by_header{$channel->{closing}};
@@ -217,6 +296,10 @@ sub make {
     number => $number, socket => $socket, client => undef, fd => fileno $socket,
     header => pack('H*', $header), closing => pack('H*', $closing), in => '', out => '',
   };
+  $channel->{header_size} = length $channel->{header};
+  $channel->{overhead} = 2 + length $channel->{header};
+  $channel->{start} = pack('n', length $channel->{header}) . $channel->{header};
+  $quiet = 0;
   $channels{$number} = $channel;
   $by_fd{$channel->{fd}} = $channel;
   $by_header{$channel->{header}} = $channel;
