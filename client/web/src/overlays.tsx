@@ -6,7 +6,7 @@ import { $keys, $overlay, $theme, type Theme } from './interface.ts'
 import { allowHost, connectFolder, restartWorkspace, $vm } from './session.ts'
 import type { Fault } from './types.ts'
 import { useStore } from './use-store.ts'
-import { workspaceText } from './workspace.tsx'
+import { workspaceText } from './workspace-text.ts'
 
 const close = (): void => $overlay.set(null)
 
