@@ -110,7 +110,7 @@ export const effects = {
         // It would have to stop as soon as it runs.
         if (isLow(room)) return { type: 'failed', error: diskFull(room) }
         await takeBallast(config.home).catch(() => {})
-        const left = (): void => context.log('warn', 'ended a VM that an earlier supervisor left behind')
+        const left = (): void => context.log('warn', 'ended a VM that was left from an earlier start')
         const look = proven && found ? await lookAgain(found, left) : await lookForDriver(config.home, left)
         proven = false
         if ('error' in look) return { type: 'missing', error: look.error }
