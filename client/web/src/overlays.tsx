@@ -144,7 +144,7 @@ function Workspace(): JSX.Element {
       <div class="buttons">
         {vm && vm.state !== 'off' && vm.state !== 'absent' && (
           <button type="button" onClick={restartWorkspace}>
-            Restart
+            {vm.state === 'stopped' ? 'Start' : 'Restart'}
           </button>
         )}
         <button type="button" class="main" onClick={close}>
