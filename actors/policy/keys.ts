@@ -211,7 +211,7 @@ export const about: Readonly<Record<Key, About>> = {
   builtinToolPolicy: {
     type: 'object: tool name to "allow" | "ask" | "blocked" ("ask-session" is "ask")',
     effect:
-      '`ask`: no approve mode answers for the member. `blocked`: as if disabled. `allow`: the product’s own rules decide. A rule with arguments (`Bash(curl *)`) holds for the whole tool if it restricts and is dropped if it allows. A tool that never asks cannot ask yet (Read, Glob, Grep, WebFetch): `ask` blocks it.',
+      '`ask`: no approve mode answers for the member. `blocked`: as if disabled. `allow`: the product’s own rules decide. A rule with arguments (`Bash(curl *)`) holds for the whole tool if it restricts and is dropped if it allows. A tool that never asks cannot ask yet (Read, Glob, Grep, List, WebFetch, WebSearch): `ask` blocks it.',
     example: { Bash: 'ask', WebFetch: 'blocked' },
     tested: effectsTest,
   },
