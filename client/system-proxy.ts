@@ -29,7 +29,7 @@ export function systemProxy(platform: NodeJS.Platform = process.platform, run: A
 }
 
 /** `<dictionary> { HTTPSEnable : 1 … ExceptionsList : <array> { 0 : *.local } }` */
-export function readScutil(text: string): Proxy {
+function readScutil(text: string): Proxy {
   const values = new Map([...text.matchAll(/^\s*(\w+) : (.*)$/gm)].map(([, key = '', value = '']) => [key, value.trim()]))
   const server = (kind: 'HTTP' | 'HTTPS' | 'SOCKS', scheme: string): string | undefined => {
     const host = values.get(`${kind}Enable`) === '1' ? values.get(`${kind}Proxy`) : undefined
@@ -49,7 +49,7 @@ export function readScutil(text: string): Proxy {
 }
 
 /** `    ProxyServer    REG_SZ    http=a:80;https=b:443` */
-export function readInternetSettings(text: string): Proxy {
+function readInternetSettings(text: string): Proxy {
   const values = new Map([...text.matchAll(/^\s+(\w+)\s+REG_\w+\s+(.*?)\s*$/gm)].map(([, key = '', value = '']) => [key, value]))
   const pac = values.get('AutoConfigURL')
   if (Number(values.get('ProxyEnable') ?? 0) !== 1) return given({ pac })
