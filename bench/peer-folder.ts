@@ -18,7 +18,7 @@ import { writeCpio } from '../actors/vm-supervisor/image-cpio.ts'
 import { scratchBytes } from '../actors/vm-supervisor/limits.ts'
 import { FilesLink } from '../actors/vm-supervisor/link-files.ts'
 import { maxFrame } from '../guest/frames.ts'
-import { channelName, filesPort, ninepMessageSize } from '../guest/wire.ts'
+import { channelName, filesPort, ninepMessageSize, silentTag } from '../guest/wire.ts'
 import { checkout, imagePlace } from '../setup/places.js'
 import { fds, startMachine } from './bare-machine.ts'
 
@@ -40,7 +40,7 @@ const ended = 'bench: ended'
 /** The one client of the port, and how its frames are called. */
 const socket = '/run/9p'
 const hex = (op: 'msg' | 'close') => Buffer.from(JSON.stringify({ c: channelName(tag, tag, 1), op })).toString('hex')
-const pump = `perl /run/files-pump.pl /dev/\${port##*/} ${[maxFrame, ninepMessageSize, 7].join(' ')}`
+const pump = `perl /run/files-pump.pl /dev/\${port##*/} ${[maxFrame, ninepMessageSize, 7, silentTag].join(' ')}`
 
 const common = `version=9p2000.L,msize=${ninepMessageSize}`
 const mounts = {
@@ -165,7 +165,7 @@ function serve(port: Duplex, folder: string, store: string, child: ChildProcess)
   const gate = openGate(folder, tag, 'rw', store)
   const connections = new NinepConnections(gate)
   const ask = async (conn: string, frame: Uint8Array): Promise<Uint8Array> => {
-    const answer = connections.answer({ conn, uid: 0, frame }, {}, tag)
+    const answer = connections.answer({ conn, uid: 0, frame, ahead: true }, {}, tag)
     if ('code' in answer) throw answer
     return answer
   }

@@ -7,15 +7,23 @@
 #   stdout    to the agent         made N      lost      the host has gone
 #   fd 3      both ways            the agent's frames
 #
+# Two kinds of message are answered here, because the way to the host takes longer than all else: a clunk of what was only looked up, which the host
+# gets with the tag of those it does not answer; and attributes that came ahead with a walk's answer, for as long as nothing else happens on that
+# connection, a moment at most.
+#
 # Nothing here waits for a reader: what cannot be written is kept, and its source is not read meanwhile. Whatever cannot be is a defect and ends
 # this process, and the agent with it.
 use strict;
 use warnings;
+use Time::HiRes qw(time);
 use Fcntl qw(O_RDWR O_NONBLOCK F_GETFL F_SETFL);
 use Errno qw(EAGAIN EINTR);
 
-my ($port_path, $largest_frame, $largest_message, $smallest_message) = @ARGV;
+my ($port_path, $largest_frame, $largest_message, $smallest_message, $silent_tag) = @ARGV;
 my ($AF_UNIX, $SOCK_STREAM) = (1, 1);
+my ($LOPEN, $LCREATE, $GETATTR, $WALK, $CLUNK) = (12, 14, 24, 110, 120);
+# A look-up asks for attributes once, and whoever looked once more. Seconds that they are good for.
+my ($times_good, $good_for) = (2, 0.02);
 # More than this waiting to be written, and its source is not read.
 my $enough = 1 << 20;
 my $piece = 1 << 18;
@@ -48,6 +56,7 @@ while (1) {
       my $channel = $size == $read - 4 ? $by_header{substr $from_host, 6, $header_size} : undef;
       if ($channel and $channel->{client} and $header_size == $channel->{header_size}) {
         $from_host = substr $from_host, 6 + $header_size;
+        keep_ahead($channel, \$from_host) if length $from_host > unpack 'V', $from_host;
         my $written = syswrite $channel->{client}, $from_host;
         if (!defined $written or $written < length $from_host) {
           $channel->{out} = substr $from_host, $written // 0;
@@ -61,8 +70,11 @@ while (1) {
   } elsif (my $channel = $only{$ready}) {
     my $read = sysread $channel->{client}, $channel->{in}, $piece, length $channel->{in};
     if ($read and $read >= $smallest_message and $read <= $largest_message and $read == length $channel->{in} and $read == unpack 'V', $channel->{in}) {
-      $to_host = pack('N', $channel->{overhead} + $read) . $channel->{start} . $channel->{in};
+      if (!answered($channel, \$channel->{in})) {
+        $to_host .= pack('N', $channel->{overhead} + $read) . $channel->{start} . $channel->{in};
+      }
       $channel->{in} = '';
+      next unless length $to_host;
       my $written = syswrite $port, $to_host;
       if (defined $written and $written == length $to_host) { $to_host = '' }
       else { substr($to_host, 0, $written // 0) = ''; $quiet = 0 }
@@ -190,7 +202,9 @@ sub take_frames {
     if (!$channel) { $to_agent .= substr $from_host, $at, 4 + $size }
     elsif ($channel->{closing} eq substr $from_host, $at + 6, $header_size) { cut_off($channel) }
     elsif ($channel->{client}) {
-      $channel->{out} .= substr $from_host, $at + 6 + $header_size, $size - 2 - $header_size;
+      my $message = substr $from_host, $at + 6 + $header_size, $size - 2 - $header_size;
+      keep_ahead($channel, \$message) if length $message > unpack 'V', $message;
+      $channel->{out} .= $message;
       flush_client($channel);
     }
     $at += 4 + $size;
@@ -215,11 +229,45 @@ sub heard_client {
     my $size = unpack 'V', substr($channel->{in}, $at, 4);
     return cut_off($channel) if $size > $largest_message or $size < $smallest_message;
     last if length($channel->{in}) - $at < $size;
-    $frames .= frame($channel->{header}, $size) . substr($channel->{in}, $at, $size);
+    my $message = substr $channel->{in}, $at, $size;
+    $frames .= frame($channel->{header}, $size) . $message unless answered($channel, \$message);
     $at += $size;
   }
   substr($channel->{in}, 0, $at) = '' if $at;
   to_host($frames) if length $frames;
+}
+
+# Whether a client's message is dealt with; one that is for the host may get another tag.
+sub answered {
+  my ($channel, $message) = @_;
+  my (undef, $type, $tag, $fid) = unpack 'VCvV', $$message;
+  if ($type == $GETATTR and length $channel->{ahead} and $fid == $channel->{walked} and $channel->{good}-- > 0 and time < $channel->{until}) {
+    substr($channel->{ahead}, 5, 2) = pack 'v', $tag;
+    to_client($channel, $channel->{ahead});
+    return 1;
+  }
+  ($channel->{ahead}, $channel->{walked}) = ('', -1);
+  if ($type == $WALK and length $$message > 15) { $channel->{walked} = unpack 'x11 V', $$message }
+  elsif ($type == $LOPEN or $type == $LCREATE) { $channel->{opened}{$fid // -1} = 1 }
+  elsif ($type == $CLUNK and defined $fid and !delete $channel->{opened}{$fid}) {
+    substr($$message, 5, 2) = pack 'v', $silent_tag;
+    to_client($channel, pack 'VCv', 7, $CLUNK + 1, $tag);
+  }
+  return 0;
+}
+
+# Takes from a walk's answer what follows it. It is of no use when the client has asked for something else meanwhile.
+sub keep_ahead {
+  my ($channel, $message) = @_;
+  my $ahead = substr $$message, unpack('V', $$message), length $$message, '';
+  return if $channel->{walked} < 0;
+  ($channel->{ahead}, $channel->{good}, $channel->{until}) = ($ahead, $times_good, time + $good_for);
+}
+
+sub to_client {
+  my ($channel, $message) = @_;
+  $channel->{out} .= $message;
+  flush_client($channel);
 }
 
 sub accept_client {
@@ -295,6 +343,7 @@ sub make {
   my $channel = {
     number => $number, socket => $socket, client => undef, fd => fileno $socket,
     header => pack('H*', $header), closing => pack('H*', $closing), in => '', out => '',
+    ahead => '', walked => -1, good => 0, until => 0, opened => {},
   };
   $channel->{header_size} = length $channel->{header};
   $channel->{overhead} = 2 + length $channel->{header};
