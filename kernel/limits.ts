@@ -10,8 +10,8 @@ export const maxDepth = 64
 export const framesPerWrite = 16
 
 /**
- * Deliveries an actor may have unacknowledged. Keeps a process busy across a hop without emptying the revocable queue into it: with 32 it and the
- * kernel wait for one another, and more than 64 bring nothing.
+ * Deliveries an actor may have unacknowledged. Keeps a process busy across a hop: with 32 it and the kernel wait for one another, and more
+ * than 64 bring nothing. What is revoked meanwhile it does not begin (withdrawal.ts).
  */
 export const deliveryWindow = 64
 
