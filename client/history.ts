@@ -50,7 +50,7 @@ function listText({ root, changes, truncated, usage, canRedo }: Listed): string 
     )
   }
   lines.push(
-    `  ${usage.changes} changes kept, ${Math.ceil(usage.bytes / 1024)} KiB${canRedo ? '; bulkhead redo takes the last undo back' : ''}`,
+    `  ${count(usage.changes)} kept, ${Math.ceil(usage.bytes / 1024)} KiB${canRedo ? '; bulkhead redo takes the last undo back' : ''}`,
   )
   return `${lines.join('\n')}\n`
 }

@@ -4,6 +4,7 @@ import { confinement } from '../actors/vm-supervisor/confinement.ts'
 import { driversOf } from '../actors/vm-supervisor/drivers.ts'
 import { environment } from '../actors/vm-supervisor/host-programs.ts'
 import { lastVerdict } from '../actors/vm-supervisor/probe.ts'
+import { openKvm } from './doctor-machine.ts'
 import { type DoctorCheck, info, missing, ok } from './doctor-report.ts'
 
 /** An image gets Debian's security fixes when it is built, and no others: after this long it misses some for certain, days. */
@@ -33,7 +34,9 @@ export async function acceleratorCheck(imageDir: string): Promise<DoctorCheck> {
   return info(
     name,
     `none, the VM is emulated, so isolation is reduced: ${why}`,
-    'Switch on virtualisation in the firmware, or nested virtualisation in the hypervisor below; then start the workspace again.',
+    /permission denied/i.test(why)
+      ? `${openKvm} The next start tries again.`
+      : 'Switch on virtualisation in the firmware, or nested virtualisation in the hypervisor below; then start the workspace again.',
   )
 }
 

@@ -9,6 +9,7 @@ import { actorJailCheck, actorMemoryCheck } from './doctor-actors.ts'
 import { folderCheck, kvmCheck, modelCheck, namespaceCheck, spaceCheck } from './doctor-machine.ts'
 import { type DoctorCheck, type DoctorReport, info, missing, ok } from './doctor-report.ts'
 import { acceleratorCheck, driverCheck, imageAgeCheck, isolationCheck, unverifiedChecks } from './doctor-workspace.ts'
+import { lastFailure } from './ensure.js'
 import { npmPackagesComplete } from './npm-packages.js'
 import { pinnedNode } from './pinned-node.js'
 import { checkout, imagePlace, setupPlaces } from './places.js'
@@ -30,7 +31,9 @@ export async function doctor(places: DoctorPlaces = {}, env: NodeJS.ProcessEnv =
     npmCheck(),
     ...(workspace ? packages : packages.map(withoutNeed)),
     workspace ? image : withoutNeed(image),
-    ...(workspace ? lastFailure() : [info('workspace', 'switched off by BULKHEAD_VM=off', 'Unset BULKHEAD_VM to run commands in the VM.')]),
+    ...(workspace
+      ? failureCheck(env)
+      : [info('workspace', 'switched off by BULKHEAD_VM=off', 'Unset BULKHEAD_VM to run commands in the VM.')]),
     kvmCheck(),
     ...(workspace ? await workspaceChecks(imageDir, places.home) : []),
     ...unverifiedChecks(),
@@ -116,9 +119,9 @@ async function workspaceChecks(imageDir: string, home: string | undefined): Prom
 }
 
 /** Why set-up last gave up on the workspace, while it waits before it tries again. */
-function lastFailure(): DoctorCheck[] {
+function failureCheck(env: NodeJS.ProcessEnv): DoctorCheck[] {
   const { stamp } = setupPlaces(checkout)
-  const { postponed } = existsSync(stamp) ? readStamp(stamp) : {}
+  const postponed = existsSync(stamp) ? lastFailure(readStamp(stamp), env) : undefined
   if (!postponed) return []
   const { message, cause, remedy } = postponed.fault
   return [missing('set-up', cause ? `${message} ${cause}` : message, remedy)]
