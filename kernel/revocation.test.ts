@@ -86,7 +86,10 @@ describe.each(['inline', 'thread', 'process'] as const)('%s placement', (placeme
         const answers = chosen.map(({ slot, asks }) => {
           const n = sent++
           const to = grants[slot]?.slot ?? 'stalling'
-          if (!asks) return void me.send(to, 'note', { n })
+          if (!asks) {
+            me.send(to, 'note', { n })
+            return Promise.resolve(null)
+          }
           return me.request(to, 'note', { n }).then(
             ({ body }) => body,
             ({ code }: Fault) => code,
@@ -101,7 +104,7 @@ describe.each(['inline', 'thread', 'process'] as const)('%s placement', (placeme
         goOn()
         const isDead = (index: number) => dead.has(chosen[index]?.slot ?? 0)
         expect(await Promise.all(answers)).toEqual(
-          chosen.map(({ asks }, index) => (asks ? (isDead(index) ? 'revoked' : { noted: numbers[index] }) : undefined)),
+          chosen.map(({ asks }, index) => (asks ? (isDead(index) ? 'revoked' : { noted: numbers[index] }) : null)),
         )
         expect((await me.request('stalling', 'notes', {})).body).toEqual({ notes: numbers.filter((_, index) => !isDead(index)) })
         refusals += chosen.filter((_, index) => isDead(index)).length
