@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { profileOf } from '../guest/image/recipe.ts'
 import { findImage } from '../actors/vm-supervisor/image.ts'
 import { actorJailCheck, actorMemoryCheck } from './doctor-actors.ts'
+import { searchCheck, wayOutCheck } from './doctor-network.ts'
 import { folderCheck, kvmCheck, modelCheck, namespaceCheck, spaceCheck } from './doctor-machine.ts'
 import { type DoctorCheck, type DoctorReport, info, missing, ok } from './doctor-report.ts'
 import { acceleratorCheck, driverCheck, imageAgeCheck, isolationCheck, unverifiedChecks } from './doctor-workspace.ts'
@@ -45,6 +46,8 @@ export async function doctor(places: DoctorPlaces = {}, env: NodeJS.ProcessEnv =
     ...(await spaceCheck('space for state', places.home, 0.2)),
     ...(await spaceCheck('space for images', imageDir, image.ok ? 0.2 : 2)),
     modelCheck(env),
+    searchCheck(env),
+    wayOutCheck(env),
   ]
   return { ok: checks.every((check) => check.ok), checks }
 }
