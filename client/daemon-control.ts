@@ -51,7 +51,7 @@ export type OpenOptions = {
 export async function openDaemon(options: OpenOptions): Promise<Daemon> {
   const { places, env, handlers } = options
   makePlaces(places)
-  const settings = settingsOf(env, places, await vaultKey(places, env), `${version} ${checkout}`)
+  const settings = settingsOf(env, places, await vaultKeyOf(places, env), `${version} ${checkout}`)
   const fits = () => !options.match || serves(places, settings)
   const running = await connectDaemon(places.socket, handlers)
   if (running && fits()) return running
@@ -70,7 +70,7 @@ export async function openDaemon(options: OpenOptions): Promise<Daemon> {
 }
 
 /** Most members have no vault, and what reads one is not loaded for them. */
-async function vaultKey(places: Places, env: NodeJS.ProcessEnv): Promise<string | null> {
+async function vaultKeyOf(places: Places, env: NodeJS.ProcessEnv): Promise<string | null> {
   if (!existsSync(join(places.home, 'egress', vaultName))) return null
   return (await import('./vault.ts')).vaultKeyFor(places, env)
 }
