@@ -33,6 +33,7 @@ export async function vm(runs: number, told: (text: string) => void): Promise<Fi
         bare: async () => (await floors()).userland(accelerator),
         bareAgent: async () => (await floors()).agent(accelerator),
         port: async () => (await floors()).port(accelerator),
+        piped: async () => (await floors()).piped(accelerator),
         restored: () => fromNothing(saved),
         killed: () => afterKill(saved),
         warm: () => timed(() => saved.exec('true')),
@@ -71,6 +72,7 @@ export async function vm(runs: number, told: (text: string) => void): Promise<Fi
         peer: { name: 'the same to another program in the guest', samples: samples.inside },
       }),
       figure({ name: '64 MiB of one program to a port of a bare machine', unit: 'MB/s', target: reported, own: samples.port }),
+      figure({ name: 'the same through a pipe and another program', unit: 'MB/s', target: reported, own: samples.piped }),
       figure({ name: 'processor of a paused VM', unit: '%', target: atMost(0, '%'), own: samples.pausedCpu }),
       figure({ name: 'memory of a paused VM', unit: 'MiB', target: atMost(1_500, 'MiB'), own: samples.pausedMemory }),
       figure({

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { findImage } from '../../actors/vm-supervisor/image.ts'
-import { imageDir, refusal, startVm } from '../harness/vm.ts'
+import { imageDir, refusal, startVm, type Vm } from '../harness/vm.ts'
 
 const run = promisify(execFile)
 
@@ -86,9 +86,14 @@ async function spoil(snapshot: string, edit: (head: Buffer) => void): Promise<vo
 describe('a saved memory of another machine, under the name of this one’s', () => {
   it('is refused by QEMU and discarded; the start is from nothing, says so, and what it saves serves the next', async () => {
     const { images, name } = await imagesOfOwn()
-    const vm = await startVm({ params: { imageDir: images, memoryMiB: 512 } })
-    onTestFinished(() => vm.stop())
-    await vm.exec('true')
+    const start = async (): Promise<Vm> => {
+      const vm = await startVm({ params: { imageDir: images, memoryMiB: 512 } })
+      onTestFinished(() => vm.stop())
+      return vm
+    }
+    const first = await start()
+    await first.exec('true')
+    await first.stop()
     const folder = join(images, name, 'snapshots')
     const [key = ''] = await readdir(folder)
     const edits: Readonly<Record<string, (head: Buffer) => void>> = {
@@ -97,17 +102,18 @@ describe('a saved memory of another machine, under the name of this one’s', ()
       'with other memory': (head) => void head.writeUInt32BE(256 * 1024 * 1024, head.indexOf('pc.ram') + 'pc.ram'.length + 4),
     }
     for (const [what, edit] of Object.entries(edits)) {
-      await vm.kernel.test.request('vm', 'stop', {})
       await spoil(join(folder, key), edit)
+      const vm = await start()
       const states: string[] = []
       const { stdout } = await vm.exec(`echo ${what}`, { onPart: (part) => part.state !== undefined && states.push(part.state) })
       expect(stdout).toBe(`${what}\n`)
       expect(states).toEqual(expect.arrayContaining(['restoring', 'booting', 'ready']))
-      expect(vm.kernel.logs.filter((line) => line.includes('a saved memory did not work and is discarded'))).toHaveLength(
-        Object.keys(edits).indexOf(what) + 1,
-      )
+      expect(vm.kernel.logs.join('\n')).toMatch(/a saved memory did not work and is discarded/)
+      // What it saved anew.
       expect(await vm.status()).toMatchObject({ state: 'ready', start: 'restored' })
+      expect(await readdir(folder)).toEqual([key])
       expect(await vm.left()).toHaveLength(1)
+      await vm.stop()
     }
   })
 })
