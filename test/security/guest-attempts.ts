@@ -189,7 +189,7 @@ const rights: readonly Attempt[] = [
   attempt('a mount', 'mount -t tmpfs none /mnt'),
   attempt('a jail of its own', 'bwrap --bind / / true'),
   attempt('the namespaces of the holder', 'nsenter --target 1 --mount true'),
-  attempt('an address space without randomness', call(personality, [0x4_0000]), /^refused 1$/),
+  attempt('another personality', call(personality, [0x4_0000]), /^refused 1$/),
   attempt('clone3, whose flags no filter sees', call(clone3), /^refused 38$/),
   attempt(
     'tracing another process',
