@@ -39,6 +39,8 @@ const enforced = (before: View<Context>, after: View<Context>): PolicyInputs | u
   const known = new Set(effects(before, 'applyPolicy'))
   return effects(after, 'applyPolicy').find((item) => !known.has(item))?.params['inputs'] as PolicyInputs | undefined
 }
+/** The request that a message is; null: nobody waits for an answer. */
+const askedBy = (event: Event): number | null => (event['from'] as { request: number | null } | undefined)?.request ?? null
 const known = ({
   context: {
     policy: { rules, managed },
@@ -184,7 +186,10 @@ const modelOf = (more: boolean) =>
       tunnelWrite: outcomes('tunnelWrite', ['done', 'crashed']),
     },
     // Policy's actor may go down; it is asked again.
-    replies: ({ ref, kind }) => [{ type: 'refused', ref, kind, error: fault('actor-down') }],
+    replies: ({ ref, kind }) => [
+      { type: 'refused', ref, kind, error: fault('actor-down') },
+      { type: 'replied', ref, kind, body: {}, caps: [] },
+    ],
     // Order of arrival among those in flight changes nothing; how closing and putting in force end changes nothing either.
     project: ({ models, fetches, ...context }) => ({ ...context, models: sorted(models), fetches: sorted(fetches) }),
     projectPending: (item) =>
@@ -211,6 +216,8 @@ const modelOf = (more: boolean) =>
           const { session, hosts } = params['bearer'] as { session: string; hosts: string[] }
           return session === sessionOf(request) && hosts.join() === hostOf(request)
         }),
+      'while the way to the API is closed it is known why': ({ value, context }) =>
+        JSON.stringify(value) !== '{"up":"closed"}' || context.trouble !== null,
       'policy is watched, or asked again in a moment': (view) => watched(view) || effects(view, 'rest').length > 0,
       'never given up: a way to the API that is closed is tried again': (view) =>
         stopped(view) || view.context.trouble === null || view.pending.some(({ what }) => what === 'timer'),
@@ -246,13 +253,23 @@ const modelOf = (more: boolean) =>
       },
       'while the way to the API is closed, who asks is told so at once': (before, event, _after, out) =>
         !['model', 'model-info', 'search'].includes(event.type) ||
-        (event['from'] as { request: number | null }).request === null ||
+        askedBy(event) === null ||
         before.context.trouble === null ||
         stopped(before) ||
         out.some(({ type }) => type === 'refuse'),
+      'who asks is worked for, or told why not': (before, event, after, out) => {
+        const request = askedBy(event)
+        if (request === null || stopped(before)) return true
+        const isAnswered = out.some((message) => (message.type === 'reply' || message.type === 'refuse') && message.request === request)
+        return (
+          isAnswered || holds(after, request) || after.pending.some((item) => item.what === 'effect' && item.params['request'] === request)
+        )
+      },
+      'nobody is turned away while the way to the API is open and there is room': (before, event, _after, out) =>
+        before.context.trouble !== null || stopped(before) || askedBy(event) === null || !out.some(({ type }) => type === 'refuse'),
       'what nobody waits for is not begun': (before, event, after, out) =>
         !('from' in event) ||
-        (event['from'] as { request: number | null }).request !== null ||
+        askedBy(event) !== null ||
         event.type === 'change-rule' ||
         (out.length === 0 && after.pending.length === before.pending.length),
       'only the word of policy’s actor is policy': (before, event, after, out) =>
@@ -267,7 +284,7 @@ const modelOf = (more: boolean) =>
         event.type !== 'openUpstream.opened' || stopped(after) || JSON.stringify(after.value).includes('serving'),
       'pages are fetched whether or not the way to the API is open': (before, event, after) =>
         event.type !== 'fetch' ||
-        (event['from'] as { request: number | null }).request === null ||
+        askedBy(event) === null ||
         stopped(before) ||
         after.context.fetches.length > before.context.fetches.length,
     },
@@ -287,6 +304,8 @@ const modelOf = (more: boolean) =>
       'what runs is for the session and the hosts its message was stamped with',
       'pages are fetched whether or not the way to the API is open',
       'while the way to the API is closed, who asks is told so at once',
+      'who asks is worked for, or told why not',
+      'nobody is turned away while the way to the API is open and there is room',
       'what nobody waits for is not begun',
       'registries that are read anew are known',
     ],
