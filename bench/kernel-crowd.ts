@@ -6,12 +6,36 @@ import { startThread } from '../kernel/placement-thread.ts'
 import { actor as probe } from '../kernel/testing/probe/index.ts'
 import { atMostTimesPeer, figure, type Figure, reported } from './report.ts'
 import { alternate } from './sampling.ts'
+import { invalid } from '../kernel/validation.ts'
 
 /** Messages of one sample, in batches that fit the mailboxes. */
 const messages = 100_000
 const batch = 10_000
 /** Actors that get messages when not all do. */
 const busy = 16
+
+/** What a message costs without a kernel: as many bounded queues, each with its state, the same validation, the same batches. */
+function queueNs(queues: readonly Queue[]): number {
+  const { body } = probe.protocol.never
+  const begun = performance.now()
+  let waiting: Queue[] = []
+  for (let n = 0; n < messages; n++) {
+    const queue = queues[n % queues.length] as Queue
+    const message = {}
+    if (invalid(body, message) !== null || queue.items.length >= batch) throw new Error('refused')
+    if (queue.items.push({ kind: 'never', body: message }) === 1) waiting.push(queue)
+    if (n % batch !== batch - 1) continue
+    for (const ready of waiting) {
+      for (const _ of ready.items) ready.state = { ...ready.state, count: ready.state.count + 1 }
+      ready.items = []
+    }
+    waiting = []
+  }
+  return ((performance.now() - begun) * 1e6) / messages
+}
+
+type Queue = { items: object[]; state: { count: number; asking: object } }
+const queuesOf = (count: number): Queue[] => Array.from({ length: count }, () => ({ items: [], state: { count: 0, asking: {} } }))
 
 type Crowd = {
   /** Nanoseconds a message takes to one of `busy` actors that lie evenly among all. */
@@ -23,9 +47,17 @@ type Crowd = {
 
 export async function crowdFigures(runs: number, told: (text: string) => void): Promise<Figure[]> {
   const [small, large] = [await crowdOf(10), await crowdOf(10_000)]
-  const { few, fewOf, all, allOf } = await alternate(
+  const [queues, manyQueues] = [queuesOf(10), queuesOf(10_000)]
+  const { few, fewOf, all, allOf, floor, floorOf } = await alternate(
     runs,
-    { few: () => small.few(), fewOf: () => large.few(), all: () => small.all(), allOf: () => large.all() },
+    {
+      few: () => small.few(),
+      fewOf: () => large.few(),
+      all: () => small.all(),
+      floor: async () => queueNs(queues),
+      allOf: () => large.all(),
+      floorOf: async () => queueNs(manyQueues),
+    },
     told,
   )
   await small.kernel.stop()
@@ -38,13 +70,20 @@ export async function crowdFigures(runs: number, told: (text: string) => void): 
       own: fewOf,
       peer: { name: 'among 10', samples: few },
     }),
-    // What an actor is made of is no longer in the processor's caches when its turn comes: memory, and not the kernel's tables.
+    figure({
+      name: 'a message to handled, each of 10 actors in turn',
+      unit: 'ns',
+      target: reported,
+      own: all,
+      peer: { name: 'function call into each of 10 bounded queues in turn, same validation', samples: floor },
+    }),
+    // What an actor is made of is no longer in the processor's caches when its turn comes, and neither is what a queue is made of, which is less.
     figure({
       name: 'a message to handled, each of 10,000 actors in turn',
       unit: 'ns',
       target: reported,
       own: allOf,
-      peer: { name: 'each of 10', samples: all },
+      peer: { name: 'function call into each of 10,000 bounded queues in turn, same validation', samples: floorOf },
     }),
   ]
 }

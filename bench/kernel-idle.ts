@@ -1,12 +1,14 @@
 /** The daemon with every actor, doing nothing: its CPU, its memory, and how long it takes to serve when everything is in the page cache. */
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
+import { setTimeout as wait } from 'node:timers/promises'
 import { openHome } from '../test/harness/product.ts'
 import { listProcesses, withDescendants } from '../test/harness/processes.ts'
 import { atMost, figure, type Figure, reported, type Samples, type Target } from './report.ts'
 
-/** How long it is watched, ms. A tick of /proc is 10 ms: 0 % means less than one in this time, over all processes. */
+/** What starting left to do (collecting its garbage, mostly) is over after this, ms. */
+const settledMs = 2_000
+/** How long it is watched then, ms. */
 const watchedMs = 3_000
-const ticksPerSecond = 100
 
 const nothing: Target = { text: '0 % (less than 0.5 %)', better: 'lower', keeps: (value) => value < 0.5 }
 
@@ -33,10 +35,13 @@ export async function idleFigures(runs: number, told: (text: string) => void): P
         const daemon = await home.daemonPid()
         const names = new Map([[daemon, 'daemon'], ...actors.flatMap(({ id, pid }) => (pid === null ? [] : [[pid, id] as const]))])
         const pids = withDescendants(listProcesses().filter(({ pid }) => pid === daemon)).map(({ pid }) => pid)
-        const before = pids.map(ticks)
-        await new Promise((resolve) => setTimeout(resolve, watchedMs))
-        const spent = pids.reduce((sum, pid, index) => sum + ticks(pid) - (before[index] ?? 0), 0)
-        cpu.push((100 * spent) / ticksPerSecond / (watchedMs / 1000))
+        await wait(settledMs)
+        const before = pids.map(cpuMs)
+        const from = performance.now()
+        await wait(watchedMs)
+        const watched = performance.now() - from
+        const spent = pids.reduce((sum, pid, index) => sum + Math.max(0, cpuMs(pid) - (before[index] ?? 0)), 0)
+        cpu.push((100 * spent) / watched)
         let total = 0
         for (const pid of pids) {
           const mib = pss(pid)
@@ -65,11 +70,14 @@ export async function idleFigures(runs: number, told: (text: string) => void): P
   ]
 }
 
-/** CPU time of a process, in ticks; 0 once it is gone. */
-function ticks(pid: number): number {
+/** CPU time of a process's threads, ms, as the scheduler counts it: `/proc/PID/stat` has ticks of 10 ms. 0 once it is gone. */
+function cpuMs(pid: number): number {
   try {
-    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? []
-    return Number(fields[11]) + Number(fields[12])
+    const threads = readdirSync(`/proc/${pid}/task`)
+    return threads.reduce(
+      (sum, thread) => sum + Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]) / 1e6,
+      0,
+    )
   } catch {
     return 0
   }

@@ -113,7 +113,9 @@ describe('refused with a word on what would be right', () => {
     [['daemon', 'restart'], /start, stop, status/],
     [['inspect', 'x'], /no argument/],
     [['--folder', sales, 'do it'], /bulkhead run "do it"/],
-    [['frobnicate'], /no command "frobnicate"/],
+    [['frobnicate'], /no command "frobnicate"\.$/],
+    [['stop'], /no command "stop"\. There is: bulkhead vm stop, bulkhead daemon stop\.$/],
+    [['install'], /There is: bulkhead extension install\.$/],
   ]
   test.each(cases)('%j', (args, message) => {
     expect(() => parseCommand(args)).toThrow(UsageError)

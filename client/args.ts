@@ -225,8 +225,18 @@ export function parseCommand(args: readonly string[]): Command {
       return { verb, session: wanted, json: values.json === true }
     }
     default:
-      throw new UsageError(`There is no command "${verb}".`)
+      throw new UsageError(`There is no command "${verb}".${whereItIs(verb)}`)
   }
+}
+
+/** Commands that have a word of that name: who types `stop` means `daemon stop` or `vm stop`. */
+function whereItIs(word: string): string {
+  const commands = usage.split('\n').flatMap((line) => {
+    // Two spaces, the command, its words up to the description.
+    const [, verb, words = ''] = /^ {2}([a-z]+) ((?:\S+ ?)+)/.exec(line) ?? []
+    return verb !== undefined && words.split(/[ |]+/).includes(word) ? [`bulkhead ${verb} ${word}`] : []
+  })
+  return commands.length === 0 ? '' : ` There is: ${commands.join(', ')}.`
 }
 
 /** Options and words; throws a `UsageError` on what is neither. */

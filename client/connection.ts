@@ -1,7 +1,7 @@
 /** A client's line to the daemon: ACP and `_bulkhead/*` over its Unix socket. */
 import { connect, type Socket } from 'node:net'
 import { Readable, Writable } from 'node:stream'
-import { client, ndJsonStream, RequestError } from '@agentclientprotocol/sdk'
+import type { RequestError } from '@agentclientprotocol/sdk'
 import { asFault, fault, type Fault, isFault } from '../kernel/index.ts'
 import type { Question, Resolution, SessionEvent } from './events.ts'
 import { answerMs } from './limits.ts'
@@ -32,10 +32,14 @@ export type Daemon = {
   close(): void
 }
 
+/** The library of the protocol. Its schemas take a tenth of a second to load: once somebody answers, or while the daemon starts. */
+export const loadProtocol = () => import('@agentclientprotocol/sdk')
+
 /** Connects; null when nobody listens. Rejects with `daemon-down` when somebody does but does not answer. */
 export async function connectDaemon(path: string, handlers: Handlers = {}): Promise<Daemon | null> {
   const socket = await dial(path)
   if (!socket) return null
+  const { client, ndJsonStream, RequestError: Refusal } = await loadProtocol()
   const connection = client({ name: 'bulkhead' })
     .onRequest('session/request_permission', async ({ params, signal }) => {
       const { _meta: meta } = params
@@ -71,7 +75,7 @@ export async function connectDaemon(path: string, handlers: Handlers = {}): Prom
       try {
         return await connection.agent.request<T>(`_bulkhead/${method}`, params, signal ? { cancellationSignal: signal } : {})
       } catch (error) {
-        throw toFault(error, connection.signal.aborted)
+        throw toFault(error, error instanceof Refusal ? error : null, connection.signal.aborted)
       }
     },
     closed,
@@ -125,15 +129,16 @@ function dial(path: string): Promise<Socket | null> {
   })
 }
 
-function toFault(error: unknown, closed: boolean): Fault {
+function toFault(error: unknown, refusal: RequestError | null, closed: boolean): Fault {
   if (closed)
     return fault('daemon-down', 'The connection to the daemon broke off.', {
       remedy: 'Try again; it is started anew when needed. Its log is in BULKHEAD_HOME/logs.',
     })
-  if (!(error instanceof RequestError)) return asFault(error)
-  const carried = (error.data as { fault?: unknown } | undefined)?.fault
+  if (refusal === null) return asFault(error)
+  const carried = (refusal.data as { fault?: unknown } | undefined)?.fault
   if (isFault(carried)) return carried
-  if (error.code === invalidParams) return fault('malformed', 'The daemon did not accept the call.', { cause: JSON.stringify(error.data) })
+  if (refusal.code === invalidParams)
+    return fault('malformed', 'The daemon did not accept the call.', { cause: JSON.stringify(refusal.data) })
   return asFault(error)
 }
 

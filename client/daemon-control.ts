@@ -9,16 +9,17 @@
  * reports on 5.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
-import { closeSync, mkdirSync, openSync, readFileSync, renameSync, statSync, unlinkSync, writeSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, statSync, unlinkSync, writeSync } from 'node:fs'
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
 import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { vaultName } from '../actors/egress/vault-name.ts'
 import { fault, type Fault, isFault } from '../kernel/index.ts'
 import { identify, isAlive } from '../setup/process-identity.js'
-import { connectDaemon, type Daemon, type Handlers } from './connection.ts'
+import { connectDaemon, type Daemon, type Handlers, loadProtocol } from './connection.ts'
 import {
   type DaemonRecord,
   type DaemonSettings,
@@ -32,7 +33,6 @@ import {
 import { killMs, maxLogBytes, startMs, stopMs } from './limits.ts'
 import { makePlaces, type Places } from './places.ts'
 import { withStartLock } from './start-lock.ts'
-import { vaultKeyFor } from './vault.ts'
 import { version } from '../kernel/version.ts'
 
 const checkout = fileURLToPath(new URL('..', import.meta.url))
@@ -51,7 +51,7 @@ export type OpenOptions = {
 export async function openDaemon(options: OpenOptions): Promise<Daemon> {
   const { places, env, handlers } = options
   makePlaces(places)
-  const settings = settingsOf(env, places, await vaultKeyFor(places, env), `${version} ${checkout}`)
+  const settings = settingsOf(env, places, await vaultKeyOf(places, env), `${version} ${checkout}`)
   const fits = () => !options.match || serves(places, settings)
   const running = await connectDaemon(places.socket, handlers)
   if (running && fits()) return running
@@ -67,6 +67,12 @@ export async function openDaemon(options: OpenOptions): Promise<Daemon> {
     if (!daemon) throw fault('daemon-down', 'The daemon said it serves, but nobody listens.', { cause: lastLog(places) })
     return daemon
   })
+}
+
+/** Most members have no vault, and what reads one is not loaded for them. */
+async function vaultKeyOf(places: Places, env: NodeJS.ProcessEnv): Promise<string | null> {
+  if (!existsSync(join(places.home, 'egress', vaultName))) return null
+  return (await import('./vault.ts')).vaultKeyFor(places, env)
 }
 
 function serves(places: Places, settings: DaemonSettings): boolean {
@@ -137,6 +143,8 @@ async function start(places: Places, settings: DaemonSettings, env: NodeJS.Proce
   })
   closeSync(log)
   closeSync(secrets)
+  // It is needed as soon as the daemon serves, and there is time now. What fails now fails then.
+  loadProtocol().catch(() => {})
   const [, , , input, , ready] = child.stdio as unknown as [null, null, null, Writable, null, Readable]
   try {
     const { home, runtimeDir, imageDir, socket } = places

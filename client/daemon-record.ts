@@ -5,19 +5,17 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { z } from 'zod'
 import { type NetworkSettings, networkSettings } from './network-settings.ts'
 import type { Places } from './places.ts'
 
-const record = z.object({
-  pid: z.int().positive(),
+export type DaemonRecord = {
+  pid: number
   /** Tells it apart from a later process of that pid. */
-  started: z.string(),
-  socket: z.string(),
-  salt: z.string(),
-  fingerprint: z.string(),
-})
-export type DaemonRecord = z.infer<typeof record>
+  started: string
+  socket: string
+  salt: string
+  fingerprint: string
+}
 
 /** What a daemon is started with and keeps for life. */
 export type DaemonSettings = {
@@ -67,11 +65,18 @@ const fileIn = (places: Places): string => join(places.runtimeDir, 'daemon.json'
 /** Null when there is none, or none that can be read. */
 export function readRecord(places: Places): DaemonRecord | null {
   try {
-    const parsed = record.safeParse(JSON.parse(readFileSync(fileIn(places), 'utf8')))
-    return parsed.success ? parsed.data : null
+    const found: unknown = JSON.parse(readFileSync(fileIn(places), 'utf8'))
+    return isRecord(found) ? found : null
   } catch {
     return null
   }
+}
+
+/** By hand: for five fields of our own, zod would be what each command, and each start of the daemon, waits for longest. */
+function isRecord(value: unknown): value is DaemonRecord {
+  if (typeof value !== 'object' || value === null) return false
+  const { pid, started, socket, salt, fingerprint: its } = value as Record<string, unknown>
+  return Number.isSafeInteger(pid) && Number(pid) > 0 && [started, socket, salt, its].every((text) => typeof text === 'string')
 }
 
 export function writeRecord(places: Places, value: DaemonRecord): void {

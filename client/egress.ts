@@ -87,6 +87,7 @@ function rulesText({ member, sessions, managed, registries, warnings, problem }:
     ...(problem ? [oneLine(problem, 400)] : []),
     `Mode: ${member.mode} (${modeTexts[member.mode]})`,
     ...(managed.failedClosed ? ['Managed policy cannot be used: the rules below widen nothing.'] : []),
+    ...proxyText(managed.proxy),
     ...(managed.hosts === null
       ? []
       : list(`Policy allows no more than (${managed.decidedBy})`, managed.hosts.length === 0 ? ['nothing'] : managed.hosts)),
@@ -111,4 +112,9 @@ function rulesText({ member, sessions, managed, registries, warnings, problem }:
 
 function decisionText({ at, session, via, host, port, verdict, rule }: EgressDecision): string {
   return `${new Date(at).toISOString()}  ${verdict === 'allow' ? 'allowed' : 'denied '}  ${oneLine(host)}:${port}  ${via}  ${session ?? '-'}  ${oneLine(rule, 120)}\n`
+}
+
+function proxyText(proxy: EgressRules['managed']['proxy']): string[] {
+  const named = proxy?.pac ?? proxy?.url ?? null
+  return named === null ? [] : [`Goes out by ${named} (${proxy?.decidedBy}).`]
 }

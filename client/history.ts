@@ -33,6 +33,13 @@ export async function history(daemon: Daemon, command: HistoryCommand, out: (tex
   return whole ? exitCodes.done : exitCodes.failed
 }
 
+/** What `undo` takes without a name: the newest turn of a session of which something can be taken back. */
+export async function lastTurn(daemon: Daemon, session: string): Promise<string | null> {
+  const { folders } = await daemon.call<Reply<Listed>>('changes', { session })
+  const standing = folders.flatMap(({ changes }) => changes.filter(({ undone, turn }) => !undone && turn !== null))
+  return standing.toSorted((a, b) => b.at - a.at)[0]?.turn ?? null
+}
+
 const failedText = ({ root, error }: { root: string; error: Fault }): string => `${oneLine(root)}: ${faultText(error)}\n`
 
 function listText({ root, changes, truncated, usage, canRedo }: Listed): string {
@@ -50,7 +57,7 @@ function listText({ root, changes, truncated, usage, canRedo }: Listed): string 
     )
   }
   lines.push(
-    `  ${usage.changes} changes kept, ${Math.ceil(usage.bytes / 1024)} KiB${canRedo ? '; bulkhead redo takes the last undo back' : ''}`,
+    `  ${count(usage.changes)} kept, ${Math.ceil(usage.bytes / 1024)} KiB${canRedo ? '; bulkhead redo takes the last undo back' : ''}`,
   )
   return `${lines.join('\n')}\n`
 }

@@ -92,6 +92,17 @@ Done · 2 tool calls · 0.0 s · session s-1
     expect(shown({ TERM: 'dumb' })).not.toContain('\u001b')
   })
 
+  test('a start that goes well is a passing line in a terminal; what is worth knowing afterwards stays', () => {
+    const { renderer, text } = captured({ TERM: 'xterm', NO_COLOR: '1' }, true)
+    for (const [at, state] of ['probing', 'restoring', 'ready', 'recovering', 'booting', 'degraded'].entries())
+      renderer.event({ ...base, seq: at, type: 'vm', state, detail: `${state}.` })
+    const left = text()
+      .err.replaceAll(/\r\u001b\[K[^\n\r]*(?=\r)/g, '')
+      .replaceAll('\r\u001b[K', '')
+    expect(left).toBe('Workspace: ready, ready.\nWorkspace: recovering, recovering.\nWorkspace: degraded, degraded.\n')
+    expect(text().err).toContain('… Workspace: restoring')
+  })
+
   test('while a question has the terminal nothing else is written; it comes after', () => {
     const { renderer, text } = captured({ TERM: 'xterm', NO_COLOR: '1' }, true)
     renderer.event({ ...base, seq: 1, type: 'text', text: 'I ask.' })

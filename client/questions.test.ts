@@ -69,3 +69,17 @@ test('settled elsewhere: the line typed next answers the next question', async (
   input.write('3\n')
   expect(await second).toBe('deny')
 })
+
+test('a command that stands whole in the title is not said twice; one that does not is shown whole', async () => {
+  const shownFor = async (title: string, detail: string) => {
+    const { input, ask, shown } = asker()
+    input.write('1\n')
+    await ask({ ...question, title, detail }, never)
+    return shown()
+  }
+  expect(await shownFor('Run ls -la', 'ls -la')).toContain('wants to: Run ls -la\n  1 Allow once')
+  expect(await shownFor('Run ls …', 'ls -la')).toContain('\n  ls -la\n')
+  expect(await shownFor('Run ls', 'ls\nrm -r x')).toContain('\n  ls\n  rm -r x\n')
+  // The end of a word is not the command.
+  expect(await shownFor('Run false', 'se')).toContain('\n  se\n')
+})

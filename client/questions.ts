@@ -19,7 +19,11 @@ export function createAsker(options: { lines: Lines; write(text: string): unknow
   async function ask(question: Question, signal: AbortSignal): Promise<string | null> {
     if (signal.aborted) return null
     const keys = question.options.map(({ label }, at) => `  ${at + 1} ${printable(label)}`).join('\n')
-    write(`\n${style.paint('bold', `Bulkhead wants to: ${oneLine(question.title, 300)}`)}\n${detail(question.detail, style)}\n${keys}\n`)
+    const title = oneLine(question.title, 300)
+    const told = printable(question.detail).trim()
+    // A short command stands whole in the title already.
+    const more = told !== '' && title.endsWith(` ${told}`) ? '' : `${detail(question.detail, style)}\n`
+    write(`\n${style.paint('bold', `Bulkhead wants to: ${title}`)}\n${more}${keys}\n`)
     for (;;) {
       write('Answer with a digit: ')
       const line = await lines.next(signal)

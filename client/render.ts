@@ -2,6 +2,7 @@
  * A session as a person reads it: the answer streams to stdout, everything around it (one quiet line a tool call, workspace, summary)
  * goes to stderr. Where a line may be redrawn, one status line says what goes on now.
  */
+import type { VmState } from '../actors/vm-supervisor/protocol.ts'
 import type { FolderView, SessionEvent, TurnResult } from './events.ts'
 import { faultText } from './fault-text.ts'
 import { oneLine, printable } from './printable.ts'
@@ -142,7 +143,7 @@ export function createRenderer(options: { out: Sink; err: Sink; style: Style; no
         return line(style.paint('dim', `Background ${event.job} (${oneLine(event.command, 80)}): ${oneLine(event.how)}`))
       case 'vm': {
         const text = `Workspace: ${event.state}${event.detail ? `, ${oneLine(event.detail)}` : ''}`
-        if (event.state === workspace) return status(text)
+        if (event.state === workspace || (style.live && passing.has(event.state))) return status(text)
         workspace = event.state
         return line(style.paint('dim', text))
       }
@@ -158,6 +159,9 @@ export function createRenderer(options: { out: Sink; err: Sink; style: Style; no
     }
   }
 }
+
+/** Steps of a start that goes well. */
+const passing: ReadonlySet<string> = new Set<VmState>(['probing', 'image', 'restoring', 'booting', 'handshake', 'verifying', 'saving'])
 
 function summary({ status, toolCalls }: TurnResult): string {
   const words = { done: 'Done', refused: 'Refused', failed: 'Failed', cancelled: 'Interrupted' } as const

@@ -12,6 +12,8 @@ import { openDaemon } from './daemon-control.ts'
 import type { Opened } from './events.ts'
 import { exitCodes } from './exit-codes.ts'
 import { faultText } from './fault-text.ts'
+import { history, lastTurn } from './history.ts'
+import type { HistoryCommand } from './history-args.ts'
 import { leaveMs } from './limits.ts'
 import { linesOf } from './lines.ts'
 import { findPlaces } from './places.ts'
@@ -28,6 +30,9 @@ const help = `Type what you want done. Commands:
   /approve MODE       ask, edits, all, none
   /grants             what this session may do
   /revoke ID          take one of them back
+  /changes            what this session changed
+  /undo [NAME]        take back the last turn's changes, or a change, call or turn that /changes names
+  /redo [FOLDER]      take the last undo in a folder back
   /vm                 the workspace's state
   /help  /quit
 Ctrl-C interrupts; twice at rest leaves. The daemon and the session go on: bulkhead --session ID comes back.
@@ -37,6 +42,8 @@ const firstSteps = `Connect a folder with /folder PATH, then try for example:
   total the sales by region and write report.md
   find "TODO" in all files
 `
+
+const historyOf = (verb: HistoryCommand['verb']): HistoryCommand => ({ verb, preview: false, force: false, json: false })
 
 /** @returns the exit code */
 export async function terminal(options: SessionOptions, io: NodeJS.Process = process): Promise<number> {
@@ -59,6 +66,20 @@ export async function terminal(options: SessionOptions, io: NodeJS.Process = pro
   const state = { leaving: false }
   let lastInterrupt = 0
 
+  // From the first moment on: what is typed, or comes through a pipe, while the daemon starts is not lost.
+  reader.on('line', (line) => {
+    if (asking > 0) answers.write(`${line}\n`)
+    else {
+      if (turns.running() && line.trim() !== '') renderer.note('Waits until this turn ends.')
+      typed.push(line)
+      wake?.()
+    }
+  })
+  reader.on('close', () => {
+    state.leaving = true
+    answers.end()
+    wake?.()
+  })
   const daemon: Daemon = await openDaemon({
     places: findPlaces(io.env),
     env: io.env,
@@ -83,19 +104,6 @@ export async function terminal(options: SessionOptions, io: NodeJS.Process = pro
   renderer.note(await pageLine(daemon))
   io.stderr.write(folders.length === 0 ? firstSteps : 'Type what you want done, or /help.\n')
 
-  reader.on('line', (line) => {
-    if (asking > 0) answers.write(`${line}\n`)
-    else {
-      if (turns.running() && line.trim() !== '') renderer.note('Waits until this turn ends.')
-      typed.push(line)
-      wake?.()
-    }
-  })
-  reader.on('close', () => {
-    state.leaving = true
-    answers.end()
-    wake?.()
-  })
   const interrupt = () => {
     if (turns.running()) {
       renderer.status('interrupting')
@@ -113,6 +121,8 @@ export async function terminal(options: SessionOptions, io: NodeJS.Process = pro
     if (!state.leaving) renderer.note('The daemon ended. Start again to go on.')
     reader.close()
   })
+
+  const told = (text: string): void => renderer.note(text.trimEnd())
 
   async function command(line: string): Promise<void> {
     const [word = '', ...rest] = line.trim().split(/\s+/)
@@ -134,6 +144,20 @@ export async function terminal(options: SessionOptions, io: NodeJS.Process = pro
       case '/revoke':
         await daemon.call('revoke', { session, grant: argument })
         return renderer.note('Taken back.')
+      case '/changes':
+        return void (await history(daemon, { ...historyOf('changes'), session }, told))
+      case '/undo': {
+        const what = argument === '' ? await lastTurn(daemon, session) : argument
+        if (what === null) return renderer.note('This session changed nothing that could be taken back.')
+        return void (await history(daemon, { ...historyOf('undo'), what }, told))
+      }
+      case '/redo': {
+        const { folders: now } = await openSession({ session })
+        const [folder, ...others] = now.filter(({ name: its, mode }) => mode === 'rw' && (argument === '' || its === argument))
+        if (folder === undefined || others.length > 0)
+          throw new UsageError('/redo takes the name of a folder that is connected for writing.')
+        return void (await history(daemon, { ...historyOf('redo'), folder: folder.root }, told))
+      }
       case '/vm':
         return renderer.note(vmText(await daemon.call<VmStatus>('vm/status')).trimEnd())
       case '/quit':

@@ -14,8 +14,8 @@ import {
   vaultKeyBytes,
   vaultKeyName,
   vaultLabels,
-  vaultName,
 } from '../actors/egress/vault-format.ts'
+import { vaultName } from '../actors/egress/vault-name.ts'
 import { fault, isFault } from '../kernel/index.ts'
 import { findKeyring, type Keyring } from './keyring.ts'
 import type { Places } from './places.ts'

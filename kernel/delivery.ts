@@ -16,10 +16,12 @@ export type Delivery = {
 }
 
 /** As it travels to an actor that is not in this thread. */
-export function frameOf({ n, event, extra }: Delivery): Extract<ToActor, { t: 'msg' }> {
+export function frameOf({ way, n, event, extra }: Delivery): Extract<ToActor, { t: 'msg' }> {
   const frame: Extract<ToActor, { t: 'msg' }> = { t: 'msg', n, event }
   if (extra?.handle) frame.handle = extra.handle.conn
   if (extra && extra.trace !== null) frame.trace = extra.trace
+  // What a manifest grants is granted for good; whatever was derived may be revoked.
+  if (way.cap.parent !== null) frame.revocable = true
   return frame
 }
 
@@ -36,6 +38,10 @@ export class Unacknowledged {
   add(delivery: Delivery): void {
     this.deliveries.push(delivery)
     this.size++
+  }
+
+  *[Symbol.iterator](): Generator<Delivery> {
+    yield* this.deliveries
   }
 
   /** The one of that number; it and all before it are not waited for any more. Nothing when it was not waited for. */

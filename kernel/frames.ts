@@ -9,13 +9,17 @@ export type ToActor =
   | { t: 'start'; id: string; params: Record<string, unknown>; slots: Record<string, number>; transcript: string | null }
   /** The steps up to `hold` are in the message log. */
   | { t: 'durable'; hold: number }
-  /** `n` is acknowledged by the step that handled it, or a later one. `handle`: a live socket of that number accompanies it. */
+  /**
+   * `n` is acknowledged by the step that handled it, or a later one. `handle`: a live socket of that number accompanies it. `revocable`: it may be
+   * taken back until it is begun.
+   */
   | {
       t: 'msg'
       n: number
       event: { type: string; body: unknown; from: From }
       handle?: number
       trace?: string
+      revocable?: true
     }
   | { t: 'reply'; ref: number; body: unknown; caps: readonly number[] }
   | { t: 'refuse'; ref: number; error: Fault }
@@ -102,8 +106,15 @@ const note = z.strictObject({
 export const fromActor = z.discriminatedUnion('t', [
   /** Loaded and locked down; `facts` is what its own process says it may still do. */
   z.strictObject({ t: z.literal('ready'), facts: z.record(z.string(), z.boolean()) }),
-  /** The committed result of one step, all or nothing. `ack` releases that delivery and all before it; `hold` asks to be told when the step is durable. */
-  z.strictObject({ t: z.literal('step'), ack: id.optional(), out: z.array(out), note: note.optional(), hold: id.optional() }),
+  /** The committed result of one step, all or nothing. `ack` releases that delivery and all before it; `hold` asks to be told when the step is durable; `untaken`: that delivery was taken back, and is no step. */
+  z.strictObject({
+    t: z.literal('step'),
+    ack: id.optional(),
+    out: z.array(out),
+    note: note.optional(),
+    hold: id.optional(),
+    untaken: z.literal(true).optional(),
+  }),
 ])
 
 export type FromActor = z.infer<typeof fromActor>

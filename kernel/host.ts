@@ -21,6 +21,7 @@ import { createRecorder } from './recorder.ts'
 import { soon } from './soon.ts'
 import { type Command, createStepper } from './stepper.ts'
 import type { Actor, Delegation, EffectContext, Fault, Outgoing } from './types.ts'
+import type { Withdrawn } from './withdrawal.ts'
 
 type Event = { type: string; [key: string]: unknown }
 type Message = Extract<ToActor, { t: 'msg' }>['event']
@@ -46,8 +47,11 @@ export type Host = {
 const nothingOut: Out[] = Object.freeze([]) as never
 const nothingWanted: readonly Command[] = Object.freeze([])
 
-/** `freeze`: deep-freeze snapshots' context, so that a mutating assign throws. On in development and tests. */
-export function createHost(actor: Actor, channel: HostChannel, options: { freeze: boolean }): Host {
+/**
+ * @param options.freeze deep-freeze snapshots' context, so that a mutating assign throws. On in development and tests.
+ * @param options.withdrawn whether the kernel took a delivery back while it was on its way (withdrawal.ts)
+ */
+export function createHost(actor: Actor, channel: HostChannel, options: { freeze: boolean; withdrawn: Withdrawn }): Host {
   const stepper = createStepper(actor.machine)
   const recorder = createRecorder(stepper)
   let snapshot: ReturnType<typeof stepper.initial>['snapshot'] | null = null
@@ -364,11 +368,21 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
     return false
   }
 
+  /** It was revoked on its way: not begun, and the kernel tells whoever sent it. */
+  function giveBack({ n, handle: conn }: Extract<ToActor, { t: 'msg' }>): void {
+    if (conn !== undefined) handles.get(conn)?.destroy()
+    if (conn !== undefined) handles.delete(conn)
+    // It stands for all deliveries before it.
+    acknowledging = 0
+    channel.send({ t: 'step', out: [], ack: n, untaken: true })
+  }
+
   function accept(frame: ToActor): void {
     switch (frame.t) {
       case 'start':
         return start(frame)
       case 'msg':
+        if (frame.revocable && options.withdrawn(frame.n)) return giveBack(frame)
         if (handle(frame.n, frame.event, frame.trace ?? null)) acknowledgeSoon(frame.n)
         return
       case 'reply':
@@ -416,7 +430,7 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
     receive,
     deliver(n, event) {
       if (waiting.length === 0) return handle(n, event, null)
-      waiting.push({ t: 'msg', n, event })
+      waiting.push({ t: 'msg', n, event, revocable: true })
       return false
     },
     handle(conn, socket) {

@@ -126,6 +126,22 @@ describe.each(['inline', 'thread', 'process'] as const)('%s placement', (placeme
     expect(kernel.deadLetters.counts).toEqual({ 'no-capability': 1, attenuated: 1 })
   })
 
+  test('a full mailbox refuses what comes next, at once and by name, and takes on more once it has room', async () => {
+    running = await startTestKernel({ actors: [{ ...entry, manifest: { ...entry.manifest, grants: [], mailbox: 3 } }], placement })
+    const { test: from, kernel } = running
+    const asked = Array.from({ length: 5 }, (_, n) =>
+      from.request('probe', 'echo', { text: String(n) }).then(
+        ({ body }) => (body as { count: number }).count,
+        (error: Fault) => [error.code, error.message],
+      ),
+    )
+    from.send('probe', 'never', {})
+    const full = ['overloaded', 'probe has too many messages waiting.']
+    expect(await Promise.all(asked)).toEqual([1, 2, 3, full, full])
+    expect(kernel.deadLetters.counts).toEqual({ overloaded: 3 })
+    expect((await from.request('probe', 'echo', { text: 'room' })).body).toMatchObject({ count: 4 })
+  })
+
   test('cancel reaches the target of the nested request too', async () => {
     const seen: string[] = []
     const { test: from, kernel } = await start(placement, seen)
@@ -137,6 +153,18 @@ describe.each(['inline', 'thread', 'process'] as const)('%s placement', (placeme
     await kernel.stop()
     await expect.poll(() => seen).toEqual(['slow', 'aborted'])
   })
+})
+
+test('what nobody catches in a thread ends that actor and no other; its requests are answered, and it comes back', async () => {
+  const other = { ...entry, manifest: { ...entry.manifest, kind: 'other', grants: [] } }
+  running = await startTestKernel({ actors: [{ ...entry, manifest: { ...entry.manifest, grants: [] } }, other], placement: 'thread' })
+  const { test: from, kernel } = running
+  const pending = refusal(from.request('probe', 'never', {}))
+  expect(await refusal(from.request('probe', 'breaks', {}))).toMatchObject({ code: 'actor-down', cause: 'Error: nobody caught this' })
+  expect(await pending).toMatchObject({ code: 'actor-down' })
+  expect((await from.request('probe', 'echo', { text: 'after' })).body).toMatchObject({ count: 1 })
+  expect((await from.request('other', 'echo', { text: 'other' })).body).toMatchObject({ count: 1 })
+  expect([kernel.actors.get('probe')?.incarnation, kernel.actors.get('other')?.incarnation]).toEqual([2, 1])
 })
 
 describe('process placement only', () => {

@@ -87,6 +87,7 @@ export function createKernel(options: KernelOptions) {
       for (const item of left) put(next, item)
     },
     outgoing: (live, out) => perform(live, out),
+    untaken: (_, item) => refuseUntaken(item),
     ...recording<Item>(options.messageLog ?? null),
   })
   const { actors } = supervisor
@@ -221,14 +222,29 @@ export function createKernel(options: KernelOptions) {
     return handovers.map(({ parent, limits, reason }) => derive(tables, parent, limits, reason, from) as Capability)
   }
 
-  /** Messages that wait under a dead capability become refusals now; all it led to leads to one actor, because deriving keeps the target. */
+  /**
+   * Messages that wait under a dead capability become refusals now, and those in the actor's hands that it has not begun; all it led to leads to one
+   * actor, because deriving keeps the target.
+   */
   function revokeNow(cap: Capability): number {
     const count = revoke(tables, cap)
     const live = actors.get(cap.target)
     if (!live) return count
     for (const item of live.queue.take(({ way }) => way.cap.revoked))
       refuseQueued(item, check(item.way.cap, item.event.type, Date.now()) as Fault)
+    for (const { way, n } of live.outstanding) if (way.cap.revoked) live.port?.withdraw(n)
     return count
+  }
+
+  /** Only what was taken back can be given back: of anything else, not answering is the actor's own doing. */
+  function refuseUntaken(item: Item): void {
+    if (item.way.cap.revoked) refuseOnItsWay(item, check(item.way.cap, item.event.type, Date.now()) as Fault)
+  }
+
+  /** What was handed over with it ends. */
+  function refuseOnItsWay(item: Item, error: Fault): void {
+    for (const cap of item.extra?.caps ?? []) revoke(tables, cap)
+    refuseQueued(item, error)
   }
 
   function refuseQueued(item: Item, error: Fault): void {
@@ -271,20 +287,20 @@ export function createKernel(options: KernelOptions) {
       try {
         if (!live.port?.deliver(item)) outstanding.add(item)
       } catch (thrown) {
-        refuseUnsendable(item, thrown)
+        refuseUnsendable(live, item, thrown)
       }
     }
     schedule(live)
   }
 
-  /** Larger with what the kernel adds to it than a frame may be. What was handed over with it ends. */
-  function refuseUnsendable(item: Item, thrown: unknown): void {
+  /** Larger with what the kernel adds to it than a frame may be. */
+  function refuseUnsendable(live: Live<Item>, item: Item, thrown: unknown): void {
     const error = unsendable(() => {
       throw thrown
     })
-    if (!error) return
-    for (const cap of item.extra?.caps ?? []) revoke(tables, cap)
-    refuseQueued(item, error)
+    // Nothing of that number left: those in an actor's hands have no gap.
+    live.nextDelivery--
+    if (error) refuseOnItsWay(item, error)
   }
 
   /** What travels with a message goes before it. */

@@ -82,6 +82,8 @@ export type SupervisorOptions<Item> = {
   /** The actor ended; `live` says whether it will be back. */
   ended(live: Live<Item>): void
   outgoing(live: Live<Item>, out: Out): void
+  /** It gave a delivery back unhandled. */
+  untaken(live: Live<Item>, delivery: Delivery): void
   /** The salt with which actors are to say what their steps are made of; `noted` gets it, and `whenDurable` calls back once it is safe. */
   transcript: string | null
   noted(live: Live<Item>, note: Note, delivery: Delivery | undefined): void
@@ -172,8 +174,9 @@ export function createSupervisor<Item>(options: SupervisorOptions<Item>) {
         group.perform(group.decide({ type: 'launched', id }))
         live.firstStart.resolve()
       } else {
-        const { ack, out: outgoing, note, hold } = data
+        const { ack, out: outgoing, note, hold, untaken } = data
         const delivery = ack === undefined ? undefined : live.outstanding.take(ack)
+        if (untaken && delivery) options.untaken(live, delivery)
         if (note) options.noted(live, note, delivery)
         if (hold !== undefined) options.whenDurable(() => current() && live.port?.send({ t: 'durable', hold }))
         for (const out of outgoing) options.outgoing(live, out)

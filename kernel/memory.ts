@@ -5,7 +5,7 @@
  *   wall    between two looks the system itself refuses it more (RLIMIT_DATA), where prlimit is there. Not for actors that start programs: those
  *           would inherit it
  */
-import { existsSync, readFileSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readFileSync, readSync } from 'node:fs'
 import { actorMemoryMiB, memoryLookMs, memoryWallMiB } from './limits.ts'
 import type { Manifest, Permissions } from './types.ts'
 
@@ -43,28 +43,69 @@ export function walled({ wallMiB }: MemoryBound): string[] {
   return wallMiB === null ? [] : [findPrlimit() as string, `--data=${wallMiB * mib}`, '--']
 }
 
+/** Bytes of a page, which is what the system counts in; read from what it told this process when it started. */
+function pageBytes(): number {
+  const sizeOfPage = 6n
+  const words = new BigUint64Array(Uint8Array.from(readFileSync('/proc/self/auxv')).buffer)
+  for (let at = 0; at + 1 < words.length; at += 2) if (words[at] === sizeOfPage) return Number(words[at + 1])
+  return 4_096
+}
+let pageSize: number | null = null
+
+/** A process whose memory is looked at again and again. Its file stays open: opening it costs many times what reading does. */
+class Held {
+  readonly pid: number
+  private readonly fd: number
+  private readonly text = Buffer.alloc(128)
+
+  /** Throws when there is no such process. */
+  constructor(pid: number) {
+    pageSize ??= pageBytes()
+    this.pid = pid
+    this.fd = openSync(`/proc/${pid}/statm`, 'r')
+  }
+
+  /** What it holds, MiB; null: it is gone. */
+  mib(): number | null {
+    try {
+      const length = readSync(this.fd, this.text, 0, this.text.length, 0)
+      const [, pages] = this.text.toString('latin1', 0, length).split(' ')
+      return pages === undefined ? null : Math.round((Number(pages) * (pageSize ?? 0)) / mib)
+    } catch {
+      return null
+    }
+  }
+
+  close(): void {
+    closeSync(this.fd)
+  }
+}
+
 /** What a process holds in memory, MiB; null: it is gone, or the system does not say. */
 export function residentMiB(pid: number): number | null {
   try {
-    const [, kib] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1')) ?? []
-    return kib === undefined ? null : Math.round(Number(kib) / 1024)
+    const held = new Held(pid)
+    const found = held.mib()
+    held.close()
+    return found
   } catch {
     return null
   }
 }
 
 type Watched = { pid(): number | null; maxMiB: number; over(heldMiB: number): void }
-const watched = new Set<Watched>()
+const watched = new Map<Watched, Held | null>()
 let timer: NodeJS.Timeout | null = null
 
 /** Tells, once, when a process holds more than `maxMiB`. Returns how to stop looking. */
 export function watchMemory(one: Watched): () => void {
-  watched.add(one)
+  watched.set(one, null)
   timer ??= setInterval(look, memoryLookMs).unref()
   return () => forget(one)
 }
 
 function forget(one: Watched): void {
+  watched.get(one)?.close()
   watched.delete(one)
   if (watched.size > 0 || timer === null) return
   clearInterval(timer)
@@ -72,11 +113,25 @@ function forget(one: Watched): void {
 }
 
 function look(): void {
-  for (const one of watched) {
+  for (const [one, known] of watched) {
     const pid = one.pid()
-    const held = pid === null ? null : residentMiB(pid)
-    if (held === null || held <= one.maxMiB) continue
+    // The jail's own process comes first, and then says which one is meant.
+    const held = pid === null || known?.pid === pid ? known : reopened(one, known, pid)
+    const found = held?.mib() ?? null
+    if (found === null || found <= one.maxMiB) continue
     forget(one)
-    one.over(held)
+    one.over(found)
   }
+}
+
+function reopened(one: Watched, before: Held | null, pid: number): Held | null {
+  before?.close()
+  let held: Held | null = null
+  try {
+    held = new Held(pid)
+  } catch {
+    // It has ended; whoever watches it will hear.
+  }
+  watched.set(one, held)
+  return held
 }

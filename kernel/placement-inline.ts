@@ -3,6 +3,7 @@ import { frameOf } from './delivery.ts'
 import { createHost } from './host.ts'
 import type { Port, PortEvents, StartSpec } from './placement.ts'
 import { soon } from './soon.ts'
+import { sharedBoard } from './withdrawal.ts'
 
 export async function startInline(spec: StartSpec, events: PortEvents): Promise<Port> {
   const actor = await spec.entry.load()
@@ -12,11 +13,12 @@ export async function startInline(spec: StartSpec, events: PortEvents): Promise<
     alive = false
     events.exit(reason, clean)
   }
+  const board = sharedBoard()
   const toKernel = inTurns(events.frame, () => alive)
   const host = createHost(
     actor,
     { send: toKernel, stopped: () => exit('stopped', true) },
-    { freeze: process.env['NODE_ENV'] !== 'production' },
+    { freeze: process.env['NODE_ENV'] !== 'production', withdrawn: board.withdrawn },
   )
   // After the caller has its port.
   setImmediate(() => alive && events.frame({ t: 'ready', facts: {} }))
@@ -33,6 +35,7 @@ export async function startInline(spec: StartSpec, events: PortEvents): Promise<
       host.receive(frameOf(delivery))
       return false
     },
+    withdraw: board.withdraw,
     sendHandle: (conn, socket) => queueMicrotask(() => alive && host.handle(conn, socket)),
     kill: () => exit('killed', false),
   }

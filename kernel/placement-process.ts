@@ -18,6 +18,7 @@ import { memoryBoundOf, walled, watchMemory } from './memory.ts'
 import type { Port, PortEvents, StartSpec } from './placement.ts'
 import type { Permissions } from './types.ts'
 import { createDecoder, createSender } from './wire.ts'
+import { fileBoard } from './withdrawal.ts'
 
 const kernelDir = dirname(fileURLToPath(import.meta.url))
 const root = dirname(kernelDir)
@@ -49,13 +50,15 @@ export async function startProcess(spec: StartSpec, events: PortEvents): Promise
   const cache = foreign ? null : codeCacheFor(manifest.kind)
   const jail = await jailOf(manifest, spec.params, { permissions: spec.permissions, code, cache })
   const jailed = 'command' in jail
-  const infoFd = firstFd + inherited.length
+  const boardFd = firstFd + inherited.length
+  const infoFd = boardFd + 1
   const memory = memoryBoundOf(manifest, spec.permissions)
   const [command, ...before] = [
     ...walled(memory),
     ...(jailed ? [jail.command, '--info-fd', String(infoFd), ...jail.args] : []),
     process.execPath,
   ]
+  const board = fileBoard()
   const child = spawn(
     command,
     [
@@ -69,7 +72,7 @@ export async function startProcess(spec: StartSpec, events: PortEvents): Promise
       `--max-semi-space-size=${actorYoungMiB}`,
       `--title=bulkhead ${spec.id}`,
       `${kernelDir}/process-start.js`,
-      JSON.stringify({ entry: spec.entry.entry, drop: manifest.keepsCode ? [] : code, outside: foreign, cache }),
+      JSON.stringify({ entry: spec.entry.entry, drop: manifest.keepsCode ? [] : code, outside: foreign, cache, board: boardFd }),
     ],
     {
       env: {},
@@ -84,11 +87,13 @@ export async function startProcess(spec: StartSpec, events: PortEvents): Promise
         'overlapped',
         ...(manifest.handles ? (['ipc'] as const) : []),
         ...inherited.map(([, fd]) => fd),
+        board.reading,
         ...(jailed ? (['pipe'] as const) : []),
       ],
     },
   )
   let pid = child.pid ?? null
+  board.shared()
   if (jailed) onChildPid(child.stdio[infoFd] as Readable, (inner) => (pid = inner))
   const pipe = child.stdio[3] as Socket
   let asked = false
@@ -97,8 +102,8 @@ export async function startProcess(spec: StartSpec, events: PortEvents): Promise
     broken ??= why
     child.kill('SIGKILL')
   }
-  const over = (heldMiB: number) => kill(`it held ${heldMiB} MiB of memory and may hold ${memory.maxMiB} MiB`)
-  const unwatch = memory.watched ? watchMemory({ pid: () => pid, maxMiB: memory.maxMiB, over }) : () => {}
+  const tooLarge = (heldMiB: number) => kill(`it held ${heldMiB} MiB of memory and may hold ${memory.maxMiB} MiB`)
+  const unwatch = memory.watched ? watchMemory({ pid: () => pid, maxMiB: memory.maxMiB, over: tooLarge }) : () => {}
   const decode = createDecoder(events.frame)
   const send = createSender((bytes) => {
     if (!pipe.destroyed) pipe.write(bytes)
@@ -113,12 +118,16 @@ export async function startProcess(spec: StartSpec, events: PortEvents): Promise
   // The exit event tells the story; a broken pipe before it is the same story.
   pipe.on('error', () => {})
   for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', (text: string) => events.log(text.trimEnd()))
-  child.on('error', (error) => {
+  const over = (): void => {
     unwatch()
+    board.close()
+  }
+  child.on('error', (error) => {
+    over()
     events.exit(`could not start: ${error.message}`, false)
   })
   child.on('exit', (status, signal) => {
-    unwatch()
+    over()
     events.exit(broken ?? endOf(status, signal, jailed), asked && status === 0)
   })
   return {
@@ -136,6 +145,7 @@ export async function startProcess(spec: StartSpec, events: PortEvents): Promise
       send(frameOf(delivery))
       return false
     },
+    withdraw: board.withdraw,
     sendHandle: (conn, socket) => void child.send({ conn }, socket),
     kill: () => kill(null),
   }

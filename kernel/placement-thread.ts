@@ -7,12 +7,14 @@ import { frameOf } from './delivery.ts'
 import { actorHeapMiB } from './limits.ts'
 import type { Port, PortEvents, StartSpec } from './placement.ts'
 import type { ThreadStart } from './thread-entry.ts'
+import { sharedBoard } from './withdrawal.ts'
 
 export async function startThread(spec: StartSpec, events: PortEvents): Promise<Port> {
   if (spec.entry.manifest.handles || Object.keys(spec.fds).length > 0)
     throw new Error(`${spec.id} needs descriptors, which a thread does not isolate`)
   const { port1: port, port2 } = new MessageChannel()
-  const workerData: ThreadStart = { entry: spec.entry.entry, port: port2 }
+  const board = sharedBoard()
+  const workerData: ThreadStart = { entry: spec.entry.entry, port: port2, board: board.memory }
   const worker = new Worker(new URL('./thread-entry.ts', import.meta.url), {
     workerData,
     transferList: [port2],
@@ -43,6 +45,7 @@ export async function startThread(spec: StartSpec, events: PortEvents): Promise<
       port.postMessage(frameOf(delivery))
       return false
     },
+    withdraw: board.withdraw,
     sendHandle: () => events.log('a thread cannot take a socket'),
     kill: () => void worker.terminate(),
   }

@@ -43,6 +43,8 @@ export type Port = {
   send(frame: ToActor): void
   /** True: it is handled already, and no acknowledgement follows. */
   deliver(delivery: Delivery): boolean
+  /** Takes a delivery back that it has in its hands, unless it has begun it. It then says so. */
+  withdraw(n: number): void
   sendHandle(conn: number, socket: Socket): void
   /** Ends it now. `exit` follows. */
   kill(): void

@@ -1,6 +1,6 @@
 /**
  * What every actor process runs: loads the actor, gives up the permission to read its code, tries what it may still do, and only
- * then takes messages. Argument: `{ entry, drop, outside, cache }` as JSON.
+ * then takes messages. Argument: `{ entry, drop, outside, cache, board }` as JSON.
  */
 import module from 'node:module'
 import { Socket } from 'node:net'
@@ -10,12 +10,14 @@ import { createHost } from './host.ts'
 import { shortened } from './oversize.ts'
 import type { Actor } from './types.ts'
 import { createDecoder, createSender, unsendable } from './wire.ts'
+import { fileReader } from './withdrawal.ts'
 
-const { entry, drop, outside, cache } = JSON.parse(process.argv[2] ?? '{}') as {
+const { entry, drop, outside, cache, board } = JSON.parse(process.argv[2] ?? '{}') as {
   entry: string
   drop: string[]
   outside: boolean
   cache: string | null
+  board: number
 }
 const pipe = new Socket({ fd: 3, readable: true, writable: true })
 const write: (frame: FromActor) => void = createSender((bytes) => void pipe.write(bytes))
@@ -31,7 +33,11 @@ function send(frame: FromActor): void {
 
 if (outside) await import('./outside-imports.ts')
 const { actor } = (await import(entry)) as { actor: Actor }
-const host = createHost(actor, { send, stopped: () => process.nextTick(() => pipe.end(() => process.exit(0))) }, { freeze: false })
+const host = createHost(
+  actor,
+  { send, stopped: () => process.nextTick(() => pipe.end(() => process.exit(0))) },
+  { freeze: false, withdrawn: fileReader(board) },
+)
 
 for (const path of drop) process.permission.drop('fs.read', path)
 if (cache !== null) {

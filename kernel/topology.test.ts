@@ -14,6 +14,8 @@ type Move =
   /** The endpoint gives `to` a capability to `target`, derived from one of its own earlier grants or from its first one. */
   | { do: 'give'; to: number; target: number; from: number; limits: Limits }
   | { do: 'lend'; grant: number; limits: Limits }
+  /** `by` is given the grant, and told to use it: a message from one actor to another, or to itself. */
+  | { do: 'pass'; grant: number; by: number }
   | { do: 'revoke'; grant: number }
   | { do: 'use'; grant: number; wait: boolean }
   | { do: 'burst'; grant: number; count: number }
@@ -31,6 +33,7 @@ const actor = fc.nat(kinds.length - 1)
 const move: fc.Arbitrary<Move> = fc.oneof(
   { weight: 3, arbitrary: fc.record({ do: fc.constant('give' as const), to: actor, target: actor, from: fc.nat(), limits }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('lend' as const), grant: fc.nat(), limits }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('pass' as const), grant: fc.nat(), by: actor }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('revoke' as const), grant: fc.nat() }) },
   { weight: 5, arbitrary: fc.record({ do: fc.constant('use' as const), grant: fc.nat(), wait: fc.boolean() }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('burst' as const), grant: fc.nat(), count: fc.integer({ min: 2, max: 40 }) }) },
@@ -50,7 +53,7 @@ type Grant = {
   uses: number
 }
 
-async function play(moves: readonly Move[]): Promise<number> {
+async function play(moves: readonly Move[]): Promise<readonly Noted[]> {
   const notes: Noted[] = []
   const running = await startTestKernel({
     // What the relays tell the test is no part of their machines, and would be told twice.
@@ -90,12 +93,19 @@ async function play(moves: readonly Move[]): Promise<number> {
     }
   }
 
-  function note(grant: Grant): Promise<void> {
+  /** A note to the grant's target: from the test itself, or by way of the actor that was given the grant for it. */
+  function note(grant: Grant, by: string | null = null): Promise<void> {
     const mine = n++
-    const answer = me
-      .request(grant.slot, 'note', { grant: grant.id, n: mine }, { deadlineMs: null })
+    const body = { grant: grant.id, n: mine }
+    const key = `grant ${grant.id}`
+    if (by !== null) void me.request(by, 'keep', { key }, { caps: [{ slot: grant.slot }], deadlineMs: null }).catch(() => {})
+    const asking =
+      by === null
+        ? me.request(grant.slot, 'note', body, { deadlineMs: null })
+        : me.request(by, 'pass', { key, kind: 'note', ...body }, { deadlineMs: null })
+    const answer = asking
       .then(
-        ({ body }) => expect(body).toEqual({ handled: mine }),
+        (reply) => expect(reply.body).toEqual(by === null ? { handled: mine } : { answer: { handled: mine } }),
         (error: Fault) => expect(['revoked', 'attenuated', 'expired', 'actor-down', 'overloaded', 'no-capability']).toContain(error.code),
       )
       .then(() => void answers.set(mine, (answers.get(mine) ?? 0) + 1))
@@ -137,6 +147,9 @@ async function play(moves: readonly Move[]): Promise<number> {
         if (step.wait) await note(grant)
         else void note(grant)
         break
+      case 'pass':
+        if (grant) void note(grant, kinds[step.by] as string)
+        break
       case 'burst':
         if (grant) for (let i = 0; i < step.count; i++) void note(grant)
         break
@@ -174,24 +187,28 @@ async function play(moves: readonly Move[]): Promise<number> {
       ).toBe(false)
     }
   }
-  // At most once, and in order for each receiver: the endpoint is the only sender.
+  // At most once, and in order for each pair of sender and receiver.
   expect([...handled.values()].every((count) => count === 1)).toBe(true)
-  for (const kind of kinds) {
-    const order = notes.filter(({ holder }) => holder === kind).map(({ n: number }) => number)
+  for (const pair of Object.values(Object.groupBy(notes, ({ from, holder }) => `${from} -> ${holder}`))) {
+    const order = (pair ?? []).map(({ n: number }) => number)
     expect(order).toEqual(order.toSorted((a, b) => a - b))
   }
   await running.stop()
-  return notes.length
+  return notes
 }
 
 test('no message without a live capability is handled, none widens, each is answered once and in order', async () => {
   let handled = 0
+  let passed = 0
   await fc.assert(
     fc.asyncProperty(fc.array(move, { minLength: 5, maxLength: 40 }), async (moves) => {
-      handled += await play(moves)
+      const notes = await play(moves)
+      handled += notes.length
+      passed += notes.filter(({ from }) => from !== 'test').length
     }),
     { numRuns: 150 },
   )
   // The moves are worth something: messages do get through.
   expect(handled).toBeGreaterThan(500)
+  expect(passed).toBeGreaterThan(50)
 })

@@ -11,6 +11,9 @@ const gibibyte = 1024 ** 3
 /** A namespace is there at once or not at all; this only ends a program that hangs. */
 const probeTimeoutMs = 10_000
 
+/** What opens `/dev/kvm` to a member. */
+export const openKvm = 'As root: usermod -aG kvm USER, then log in again.'
+
 export function kvmCheck(): DoctorCheck {
   const name = 'hardware virtualisation'
   if (process.platform !== 'linux') return { name, ok: true, level: 'unverified', detail: `not tried on ${process.platform}` }
@@ -21,7 +24,7 @@ export function kvmCheck(): DoctorCheck {
     accessSync('/dev/kvm', constants.R_OK | constants.W_OK)
     return ok(name, '/dev/kvm can be opened; whether it runs a guest is tried when the VM starts (`bulkhead vm status`)')
   } catch {
-    return info(name, `/dev/kvm is not open to this user; ${slow}`, 'As root: usermod -aG kvm USER, then log in again.')
+    return info(name, `/dev/kvm is not open to this user; ${slow}`, openKvm)
   }
 }
 

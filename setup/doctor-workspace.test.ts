@@ -25,6 +25,8 @@ test('what the last start found out about the accelerator, with what to do when 
     detail: expect.stringMatching(/isolation is reduced: kvm does not run/),
     remedy: expect.stringMatching(/\w/),
   })
+  await writeFile(file, JSON.stringify({ key: 'k', accelerator: 'tcg', why: 'failed to initialize kvm: Permission denied' }))
+  expect(await acceleratorCheck(dir)).toMatchObject({ level: 'info', remedy: expect.stringContaining('usermod -aG kvm') })
   await writeFile(file, JSON.stringify({ key: 'k', accelerator: 'kvm', why: 'it ran the kernel' }))
   expect(await acceleratorCheck(dir)).toMatchObject({ level: 'ok', detail: 'kvm: it ran the kernel' })
   await writeFile(file, '{"accel')

@@ -4,6 +4,7 @@ import { confinement } from '../actors/vm-supervisor/confinement.ts'
 import { driversOf } from '../actors/vm-supervisor/drivers.ts'
 import { environment } from '../actors/vm-supervisor/host-programs.ts'
 import { lastVerdict } from '../actors/vm-supervisor/probe.ts'
+import { openKvm } from './doctor-machine.ts'
 import { type DoctorCheck, info, missing, ok } from './doctor-report.ts'
 
 /** An image gets Debian's security fixes when it is built, and no others: after this long it misses some for certain, days. */
@@ -33,7 +34,9 @@ export async function acceleratorCheck(imageDir: string): Promise<DoctorCheck> {
   return info(
     name,
     `none, the VM is emulated, so isolation is reduced: ${why}`,
-    'Switch on virtualisation in the firmware, or nested virtualisation in the hypervisor below; then start the workspace again.',
+    /permission denied/i.test(why)
+      ? `${openKvm} The next start tries again.`
+      : 'Switch on virtualisation in the firmware, or nested virtualisation in the hypervisor below; then start the workspace again.',
   )
 }
 
@@ -66,11 +69,13 @@ export function unverifiedChecks(platform: string = process.platform): DoctorChe
 const unverified: Readonly<Record<string, readonly { name: string; detail: string }[]>> = {
   darwin: [
     { name: 'keyring', detail: 'the macOS keychain, by `security`: written to its documents, never run' },
+    { name: 'proxy settings', detail: 'those of the system, by `scutil`: read from answers as documented, never on a Mac' },
     { name: 'managed settings', detail: 'preferences of dev.bulkhead: read from fixtures, never on a Mac' },
     { name: 'connected folders', detail: 'the gate walks by /proc/self/fd, which macOS does not have: no folder can be connected' },
   ],
   win32: [
     { name: 'keyring', detail: 'Windows data protection: written to its documents, never run' },
+    { name: 'proxy settings', detail: 'Internet settings of the registry: read from answers as documented, never on Windows' },
     { name: 'managed settings', detail: 'the policy key of the registry: read from fixtures, never on Windows' },
     { name: 'audit log', detail: 'files cannot be opened to write through: what is on the disk when power fails is not known' },
     { name: 'connected folders', detail: 'the gate walks by /proc/self/fd, which Windows does not have: no folder can be connected' },

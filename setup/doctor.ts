@@ -6,9 +6,11 @@ import { join } from 'node:path'
 import { profileOf } from '../guest/image/recipe.ts'
 import { findImage } from '../actors/vm-supervisor/image.ts'
 import { actorJailCheck, actorMemoryCheck } from './doctor-actors.ts'
+import { searchCheck, wayOutCheck } from './doctor-network.ts'
 import { folderCheck, kvmCheck, modelCheck, namespaceCheck, spaceCheck } from './doctor-machine.ts'
 import { type DoctorCheck, type DoctorReport, info, missing, ok } from './doctor-report.ts'
 import { acceleratorCheck, driverCheck, imageAgeCheck, isolationCheck, unverifiedChecks } from './doctor-workspace.ts'
+import { lastFailure } from './ensure.js'
 import { npmPackagesComplete } from './npm-packages.js'
 import { pinnedNode } from './pinned-node.js'
 import { checkout, imagePlace, setupPlaces } from './places.js'
@@ -30,7 +32,9 @@ export async function doctor(places: DoctorPlaces = {}, env: NodeJS.ProcessEnv =
     npmCheck(),
     ...(workspace ? packages : packages.map(withoutNeed)),
     workspace ? image : withoutNeed(image),
-    ...(workspace ? lastFailure() : [info('workspace', 'switched off by BULKHEAD_VM=off', 'Unset BULKHEAD_VM to run commands in the VM.')]),
+    ...(workspace
+      ? failureCheck(env)
+      : [info('workspace', 'switched off by BULKHEAD_VM=off', 'Unset BULKHEAD_VM to run commands in the VM.')]),
     kvmCheck(),
     ...(workspace ? await workspaceChecks(imageDir, places.home) : []),
     ...unverifiedChecks(),
@@ -42,6 +46,8 @@ export async function doctor(places: DoctorPlaces = {}, env: NodeJS.ProcessEnv =
     ...(await spaceCheck('space for state', places.home, 0.2)),
     ...(await spaceCheck('space for images', imageDir, image.ok ? 0.2 : 2)),
     modelCheck(env),
+    searchCheck(env),
+    wayOutCheck(env),
   ]
   return { ok: checks.every((check) => check.ok), checks }
 }
@@ -116,9 +122,9 @@ async function workspaceChecks(imageDir: string, home: string | undefined): Prom
 }
 
 /** Why set-up last gave up on the workspace, while it waits before it tries again. */
-function lastFailure(): DoctorCheck[] {
+function failureCheck(env: NodeJS.ProcessEnv): DoctorCheck[] {
   const { stamp } = setupPlaces(checkout)
-  const { postponed } = existsSync(stamp) ? readStamp(stamp) : {}
+  const postponed = existsSync(stamp) ? lastFailure(readStamp(stamp), env) : undefined
   if (!postponed) return []
   const { message, cause, remedy } = postponed.fault
   return [missing('set-up', cause ? `${message} ${cause}` : message, remedy)]

@@ -76,12 +76,23 @@ function assess({ root, env, workspace, page = false, tests = false, again = fal
   if (again || stamp.npm === undefined || stamp.npm !== npmFingerprint(root)) parts.push('npm')
   if (page && (again || !pageReady(stamp.page, root))) parts.push('page')
   if (!workspace) return { parts, readiness: { workspace: { ok: true } } }
-  const { postponed } = stamp
+  const postponed = lastFailure(stamp, env, tests)
   if (postponed && !retry && Date.now() - postponed.at < postponeMs)
     return { parts, readiness: { workspace: { ok: false, fault: postponed.fault } } }
   if (again || stamp.system !== systemFingerprint() || missingSystemPackages(env, tests).length > 0) parts.push('system')
   if (again || !imageReady(stamp.image, root, env)) parts.push('image')
   return { parts, readiness: { workspace: { ok: true } } }
+}
+
+/**
+ * Why set-up last gave up on the workspace. Packages that somebody installed since are no reason any more.
+ * @param {import('./stamp.js').Stamp} stamp
+ * @param {NodeJS.ProcessEnv} env
+ * @param {boolean} [tests] whether `npm test` is to run
+ * @returns {import('./stamp.js').Postponed | undefined}
+ */
+export function lastFailure({ postponed }, env, tests = false) {
+  return postponed?.step === 'system' && missingSystemPackages(env, tests).length === 0 ? undefined : postponed
 }
 
 /**

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { ensureReady } from './ensure.js'
 import { pinnedNode } from './pinned-node.js'
 import { setupPlaces } from './places.js'
+import { systemPackages } from './requirements.js'
 import { readStamp } from './stamp.js'
 
 /** A made-up checkout with one package, and a folder of programs that is all of PATH. */
@@ -198,6 +199,17 @@ describe.skipIf(process.platform !== 'linux')('Debian packages', () => {
     expect(tries()).toBe(first)
     await ensureReady(request({ workspace: true, retry: true }))
     expect(tries()).toBe(2 * first)
+  })
+
+  test('a failure is forgotten once somebody has installed what was missing', async () => {
+    program('apt-get', 'exit 100')
+    const failed = await ensureReady(request({ workspace: true }))
+    expect(failed).toMatchObject({ workspace: { fault: { message: expect.stringContaining('Debian packages') } } })
+    for (const { shows } of systemPackages()) if ('command' in shows) program(shows.command, '')
+    const { workspace } = await ensureReady(request({ workspace: true }))
+    // The next step is begun; there is nothing to build an image with here.
+    expect(workspace).toMatchObject({ ok: false, fault: { message: expect.not.stringContaining('Debian packages') } })
+    expect(readStamp(setupPlaces(root).stamp).postponed).toMatchObject({ step: 'image' })
   })
 
   test('stale package lists are fetched again before giving up', async () => {

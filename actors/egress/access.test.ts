@@ -114,6 +114,14 @@ describe('what is open', () => {
     expect(cut?.signal.reason).toMatchObject({ code: 'egress-denied', rule: 'deny a.example (egress rules)' })
   })
 
+  test('ends when the way out is another', async () => {
+    const { policy, session } = holder()
+    policy.apply(inputsWith({}))
+    const open = (await session(['a.example'])).watch(to, false)
+    policy.end(fault('egress-denied', 'The way out changed.'))
+    expect(open.signal.reason).toMatchObject({ code: 'egress-denied' })
+  })
+
   test('by an answer of the member outlives changes that do not forbid it', async () => {
     const { policy, session } = holder(async () => undefined)
     policy.apply(inputsWith({}))

@@ -34,6 +34,8 @@ export type PolicyHolder = {
   apply(inputs: PolicyInputs): void
   /** Likewise with secrets: a flow into which one belongs now, and that is not read, has ended when this returns. */
   applySecrets(keyring: Keyring): void
+  /** Ends all that is open, with that fault. */
+  end(why: Fault): void
   warnings(): readonly string[]
   access(bearer: Bearer, via: 'fetch' | 'tunnel'): Promise<Access>
 }
@@ -98,6 +100,10 @@ export function createPolicyHolder(ask: AskMember, log: DecisionLog): PolicyHold
     applySecrets(next) {
       keyring = next
       cut()
+    },
+    end(why) {
+      for (const { abort } of watched) abort.abort(why)
+      watched.clear()
     },
     warnings: () => policy?.warnings ?? [],
     async access(bearer, via) {

@@ -8,9 +8,10 @@ import type { Bearer, PolicyInputs } from './egress-policy.ts'
 import { realWeb, type Web } from './dial.ts'
 import { explainFetch, type FetchReply, type FetchRequest, fetchPage, type Reader } from './fetch-page.ts'
 import { limits } from './limits.ts'
-import { createProxyFor, type ProxyFor, trustBesides } from './network.ts'
+import { createManagedWay, trustBesides } from './network.ts'
 import { createPageCache } from './page-cache.ts'
 import type { RulesView } from './policy-state.ts'
+import { noManagedProxy } from './proxy-settings.ts'
 import { readRegistries } from './registry-files.ts'
 import type { HostTarget } from './rule-set.ts'
 import type { Rules } from './rules.ts'
@@ -26,11 +27,11 @@ type ForRequest = { request: number }
 /** `web` differs in tests only: there the pages are on loopback. */
 export function createEffects(outside: Web = realWeb) {
   let trusted: string | undefined
-  let proxyFor: ProxyFor = () => Promise.reject(fault('not-now', 'Egress is starting.'))
+  const way = createManagedWay()
   /** What this machine is configured for: read by the first effects, which know the descriptor, before anything goes out. */
   const settle = ({ params, log }: Pick<EffectContext, 'params' | 'log'>): StartSecrets => {
     const start = readStartSecrets(secretsOf(params))
-    proxyFor = createProxyFor(start.proxy ?? {})
+    way.own(start.proxy ?? {})
     if (start.ca === undefined || start.ca === trusted) return start
     try {
       trustBesides(start.ca)
@@ -40,7 +41,7 @@ export function createEffects(outside: Web = realWeb) {
     }
     return start
   }
-  const web: Web = { proxyFor: (target) => proxyFor(target), ...outside }
+  const web: Web = { proxyFor: way.proxyFor, ...outside }
   // The upstream holds the key; it stays here, out of the machine's context. A promise, because requests may come before it is open.
   let upstream: Promise<Upstream> = Promise.reject(fault('model-unreachable', 'The way to the model API is not open yet.'))
   upstream.catch(() => undefined)
@@ -192,6 +193,8 @@ export function createEffects(outside: Web = realWeb) {
       run: ({ inputs }: { inputs: PolicyInputs }, context) =>
         Effect.sync(() => {
           io = context
+          if (way.manage(inputs.managed.proxy ?? noManagedProxy))
+            policy.end(fault('egress-denied', 'The way out changed while it was open.', { rule: 'proxy' }))
           policy.apply(inputs)
           for (const warning of policy.warnings()) context.log('warn', warning)
           return { type: 'applied' }

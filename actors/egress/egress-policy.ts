@@ -16,6 +16,7 @@
  * The capability is the bearer's own and can only be narrowed on its way to a sub-agent or a tool server, so that each may hold less than
  * its session. Denials are kept here, outside capabilities, where no narrowing can lose them.
  */
+import type { ManagedProxy } from './proxy-settings.ts'
 import { compileRules, type HostTarget, type RuleSet } from './rule-set.ts'
 import { limits } from './limits.ts'
 import type { Registry } from './registries.ts'
@@ -44,6 +45,8 @@ export type ManagedRules = {
   decidedBy: string
   /** Managed policy cannot be used: the member's own rules then widen nothing. */
   failedClosed: boolean
+  /** How what is allowed goes out: no part of any decision. */
+  proxy?: ManagedProxy
 }
 export type PolicyInputs = {
   member: MemberRules

@@ -2,8 +2,9 @@
 import { once } from 'node:events'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
+import os from 'node:os'
 import zlib from 'node:zlib'
-import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type Access, createPolicyHolder } from './access.ts'
 import { classify } from './addresses.ts'
 import { createDecisionLog } from './decision-log.ts'
@@ -54,6 +55,8 @@ beforeAll(async () => {
     if (path === '/missing') return response.writeHead(404, { 'content-type': 'text/plain' }).end('no such page')
     if (path === '/same') return redirect(302, '/page')
     if (path === '/loop') return redirect(307, '/loop')
+    const to = new URL(request.url ?? '/', 'http://x').searchParams
+    if (path === '/redirect') return redirect(Number(to.get('status')), to.get('to') ?? '')
     if (path === '/other') return redirect(301, 'https://other.test/target?q=1')
     if (path === '/metadata') return redirect(302, 'http://169.254.169.254/latest/')
     if (path === '/userinfo') return redirect(302, `http://user@example.test:${port}/page`)
@@ -179,6 +182,61 @@ test.each([
   await expect(run(base + path)).rejects.toMatchObject({ code, rule })
 })
 
+describe.each([301, 302, 303, 307, 308])('a redirect with %i is a new decision', (status) => {
+  const redirected = (to: string, more = {}) => run(`${base}/redirect?status=${status}&to=${encodeURIComponent(to)}`, more)
+  test.each([
+    ['to another host', () => 'http://other.test/', 'cross-host-redirect'],
+    ['to a private address', () => 'http://10.0.0.1/', 'cross-host-redirect'],
+    ['to a name that leads inside', () => `http://private.test:${port}/`, 'cross-host-redirect'],
+    ['without a scheme of its own', () => '//other.test/', 'cross-host-redirect'],
+    ['to another port, which is not listed', () => `http://example.test:${port + 1}/`, 'egress-denied'],
+    ['with a user', () => `http://user@example.test:${port}/`, 'bad-url'],
+    ['to nowhere', () => 'http://', 'fetch-failed'],
+  ])('%s', async (_what, to, code) => {
+    await expect(redirected(to(), { hosts: [`example.test:${port}`] })).rejects.toMatchObject({ code })
+    expect(seen).toHaveLength(1)
+    expect(lookups).toEqual(['example.test'])
+  })
+  test('followed on the same host, with nothing of the page it comes from', async () => {
+    expect(await redirected('/page')).toMatchObject({ text: 'Hello' })
+    for (const name of ['referer', 'cookie', 'authorization']) expect(seen[1]?.headers).not.toHaveProperty(name)
+  })
+})
+
+test('it says what it is, and does not pass for a browser', async () => {
+  await run(`${base}/page`)
+  expect(seen[0]?.headers['user-agent']).toMatch(/^Bulkhead\/[\d.]+ \(web fetch\)$/)
+})
+
+test('a name is resolved once for a connection, and judged anew for the next, a redirect on the same host included', async () => {
+  const answers: string[] = []
+  const rebinding: Web = {
+    ...loopbackIsFine,
+    resolve: async () => {
+      answers.push(answers.length === 0 ? '127.0.0.1' : '10.1.2.3')
+      return [{ address: answers.at(-1) as string, family: 4 }]
+    },
+  }
+  expect(await run(`${base}/page`, { web: rebinding })).toMatchObject({ text: 'Hello' })
+  expect(answers).toEqual(['127.0.0.1'])
+  await expect(run(`${base}/page`, { web: rebinding })).rejects.toMatchObject({ code: 'private-address' })
+  answers.length = 0
+  await expect(run(`${base}/same`, { web: rebinding })).rejects.toMatchObject({ code: 'private-address' })
+  expect(seen.map(({ path }) => path)).toEqual(['/page', '/same'])
+})
+
+test('of several vetted addresses the next is tried where one does not answer, and no other', async () => {
+  const several = (...addresses: string[]): Web => ({
+    resolve: async () => addresses.map((address) => ({ address, family: address.includes(':') ? 6 : 4 })),
+    addressPolicy: () => (address) => (address === '127.0.0.1' || address === '::1' ? 'public' : 'private'),
+  })
+  // Nothing of this server listens on the first.
+  expect(await run(`${base}/page`, { web: several('::1', '127.0.0.1') })).toMatchObject({ text: 'Hello' })
+  expect(await run(`${base}/page`, { web: several('fd00::1', '10.0.0.1', '127.0.0.1') })).toMatchObject({ text: 'Hello' })
+  await expect(run(`${base}/page`, { web: several('fd00::1') })).rejects.toMatchObject({ code: 'private-address' })
+  await expect(run(`${base}/page`, { web: several('::1', '10.0.0.1') })).rejects.toMatchObject({ code: 'fetch-failed' })
+})
+
 test('a cross-host redirect names the address', async () => {
   await expect(run(`${base}/other`)).rejects.toMatchObject({ cause: 'https://other.test/target?q=1' })
 })
@@ -216,6 +274,12 @@ test.each([
   const host = new URL(url).hostname
   await expect(run(`${url}:${port}/`, { hosts: [host], web: realWeb })).rejects.toMatchObject({ code: 'private-address' })
   expect(seen).toEqual([])
+})
+
+const own = Object.values(os.networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => address.replace(/%.*$/, '')))
+test.each(own)("in production this machine's own address %s is refused even when listed", async (address) => {
+  const host = address.includes(':') ? `[${address}]` : address
+  await expect(run(`http://${host}:${port}/`, { hosts: [host, '*'], web: realWeb })).rejects.toMatchObject({ code: 'private-address' })
 })
 
 test('abort ends a fetch that hangs', async () => {

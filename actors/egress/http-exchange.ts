@@ -2,7 +2,7 @@
  * One HTTP exchange over a connection of its own (I/O). Node's own client, because nothing of it is loaded from disk after
  * the process gave up reading its code. Redirects are never followed here; bodies arrive decoded.
  */
-import http from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import https from 'node:https'
 import net from 'node:net'
 import { type Duplex, pipeline, type Readable } from 'node:stream'
@@ -10,6 +10,7 @@ import tls from 'node:tls'
 import zlib from 'node:zlib'
 import { connectBy, fixedLookup, type Way } from './dial.ts'
 import { limits } from './limits.ts'
+import { http } from './node-http.ts'
 import { authorized } from './proxy-connect.ts'
 
 export type Exchange = {
@@ -24,7 +25,7 @@ export type Exchange = {
   idleMs: number
   signal: AbortSignal
 }
-export type Answer = { status: number; headers: http.IncomingHttpHeaders; body: Readable }
+export type Answer = { status: number; headers: IncomingHttpHeaders; body: Readable }
 
 /** Rejects with the transport's error, or `signal.reason`. The caller reads `body` to its end or destroys it. */
 export function exchange(options: Exchange): Promise<Answer> {
@@ -85,7 +86,7 @@ function lineBy(way: Way, target: { host: string; port: number }, secure: boolea
 }
 
 /** Null for an encoding that was not asked for. */
-function decoded(response: http.IncomingMessage): Readable | null {
+function decoded(response: IncomingMessage): Readable | null {
   const encoding = response.headers['content-encoding']?.trim().toLowerCase() ?? ''
   if (encoding === '' || encoding === 'identity') return response
   const decoder = decoders.get(encoding)?.()

@@ -28,6 +28,8 @@ const company = createAuthority()
 let ca: string
 let origin: https.Server
 let port: number
+/** Requests of which not all came. */
+let brokenOff = 0
 let seen: { method: string; url: string; headers: http.IncomingHttpHeaders; body: string }[]
 let holder: PolicyHolder
 
@@ -38,11 +40,17 @@ beforeAll(async () => {
   const contexts = { 'a.example': await company.contextFor('a.example'), 'b.example': await company.contextFor('b.example') }
   origin = https.createServer(
     { SNICallback: (name, done) => done(null, contexts[name as keyof typeof contexts] ?? contexts['a.example']) },
-    (request, response) => void whole(request).then((body) => reflect(request, body, response)),
+    (request, response) =>
+      void whole(request).then(
+        (body) => reflect(request, body, response),
+        () => (brokenOff += 1),
+      ),
   )
   const reflect = (request: http.IncomingMessage, body: string, response: http.ServerResponse): void => {
     const { method = '', url = '', headers } = request
     seen.push({ method, url, headers, body })
+    if (url.startsWith('/down')) return void response.writeHead(302, { location: `http://a.example:${port}/plain` }).end()
+    if (url.startsWith('/away')) return void response.writeHead(302, { location: `https://b.example:${port}/there` }).end()
     response.setHeader('x-echo', headers.authorization ?? 'none')
     if (url.startsWith('/gzip')) {
       response.setHeader('content-encoding', 'gzip')
@@ -224,6 +232,46 @@ describe('a secret', () => {
     expect(page.text).toContain('[key]')
     expectNothingOf(page)
   })
+})
+
+describe('a redirect takes no secret along', () => {
+  test.each([
+    ['to another host', '/away', 'cross-host-redirect', undefined],
+    ['to the same host without TLS', '/down', 'fetch-failed', 'redirect-no-downgrade'],
+  ])('%s', async (_what, path, code, rule) => {
+    keep({})
+    const access = await holder.access({ session: 's-1', hosts: ['a.example', 'b.example'] }, 'fetch')
+    const fetching = fetchPage({ url: `https://a.example:${port}${path}` }, web, access, standInReader, AbortSignal.timeout(10_000))
+    await expect(fetching).rejects.toMatchObject({ code, ...(rule ? { rule } : {}) })
+    expect(seen.map(({ url }) => url)).toEqual([path])
+  })
+})
+
+test('a client that leaves in the middle of its upload ends that, and nothing else', async () => {
+  rules([{ host: 'a.example', methods: [], path: '/**' }])
+  const { near, ended } = await tunnel()
+  const line = await secure(near)
+  line.write(`POST /up HTTP/1.1\r\nHost: a.example:${port}\r\nContent-Length: 1000000\r\n\r\n`)
+  const arriving = once(origin, 'request')
+  line.write('x'.repeat(1_000))
+  await arriving
+  line.destroy()
+  near.destroy()
+  await ended
+  await expect.poll(() => brokenOff).toBe(1)
+  expect(seen).toEqual([])
+  const { ask, line: next } = await client()
+  expect((await ask('/still-here')).status).toBe(200)
+  next.destroy()
+})
+
+test('a body that is announced, and one in chunks with fields behind it, arrive whole', async () => {
+  rules([{ host: 'a.example', methods: [], path: '/**' }])
+  const { ask, line } = await client()
+  expect((await ask('/1', { method: 'POST', headers: { expect: '100-continue' }, body: 'announced' })).status).toBe(200)
+  line.write(`POST /2 HTTP/1.1\r\nHost: a.example:${port}\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-After: 1\r\n\r\n`)
+  await expect.poll(() => seen.map(({ body }) => body)).toEqual(['announced', 'abc'])
+  line.destroy()
 })
 
 /** A tunnel that is not read: TLS goes through to the host. */

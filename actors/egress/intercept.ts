@@ -6,7 +6,7 @@
  *   client --TLS--> [ request -> host? -> policy -> secret ] --TLS--> host
  *          <------- [ secret cut out of fields and body    ] <------
  */
-import http, { type IncomingMessage, type ServerResponse } from 'node:http'
+import type { Agent, IncomingMessage, ServerResponse } from 'node:http'
 import net, { type Socket } from 'node:net'
 import { type Duplex, pipeline, Transform } from 'node:stream'
 import tls, { type TLSSocket } from 'node:tls'
@@ -17,6 +17,7 @@ import { parseAuthority } from './host-grammar.ts'
 import { hopByHop, refusedMethods } from './http-head.ts'
 import { inject, type Secret } from './injection.ts'
 import { limits } from './limits.ts'
+import { http } from './node-http.ts'
 import type { Asked } from './request-rules.ts'
 import type { HostTarget } from './rule-set.ts'
 import { createScrubber, withoutSecrets } from './scrub.ts'
@@ -121,7 +122,7 @@ function secureLine(line: Socket, { host }: HostTarget, signal: AbortSignal): Pr
 }
 
 /** An agent whose only connection is this one. */
-function oneLine(line: TLSSocket): http.Agent {
+function oneLine(line: TLSSocket): Agent {
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1, maxTotalSockets: 1 })
   let taken = false
   agent.createConnection = () => {
@@ -157,13 +158,7 @@ function refuse(response: ServerResponse, status: 403 | 502, { rule, reason }: {
   response.end(text)
 }
 
-function forward(
-  request: IncomingMessage,
-  response: ServerResponse,
-  target: HostTarget,
-  agent: http.Agent,
-  secrets: readonly Secret[],
-): void {
+function forward(request: IncomingMessage, response: ServerResponse, target: HostTarget, agent: Agent, secrets: readonly Secret[]): void {
   const given = pairs(request.rawHeaders).filter(([name]) => !hopByHop.has(name))
   // A secret that comes back compressed would not be found.
   const asked = secrets.length > 0 ? given.filter(([name]) => name !== 'accept-encoding') : given

@@ -154,6 +154,25 @@ test('a rule is in force before it is saved, and told when it is', () => {
   expect(egress.send(change(3, { change: 'deny', pattern: 'a b' }))).toMatchObject([{ type: 'refuse', error: { code: 'bad-settings' } }])
 })
 
+test('the way out that policy names is put in force with it; a script counts before a proxy', () => {
+  const said = (values: object, decidedBy: object = {}): Event => ({
+    type: 'part',
+    ref: 'policy',
+    kind: 'watch',
+    body: { policy: { values: { coworkEgressAllowedHosts: null, ...values }, decidedBy, failedClosed: false } },
+  })
+  const egress = start()
+  egress.send(rulesLoaded)
+  const proxyOf = (effects: unknown) =>
+    (effects as { params: { inputs: { managed: { proxy: object } } } }[])[0]?.params.inputs.managed.proxy
+  expect(proxyOf(egress.send(said({})))).toEqual({ url: null, pac: null, decidedBy: 'default' })
+  const url = 'http://proxy.example:3128'
+  const both = { egressProxyUrl: url, egressProxyPacUrl: 'http://proxy.example/p.pac' }
+  const decided = { egressProxyUrl: 'm', egressProxyPacUrl: 'n' }
+  expect(proxyOf(egress.send(said({ egressProxyUrl: url, egressProxyPacUrl: null }, decided)))).toEqual({ url, pac: null, decidedBy: 'm' })
+  expect(proxyOf(egress.send(said(both, decided)))).toEqual({ url, pac: both.egressProxyPacUrl, decidedBy: 'n' })
+})
+
 test('who asks of the rules before they and the managed policy are known is answered from what they say, in order', () => {
   const egress = start()
   const show = (request: number) => ({ type: 'rules', body: {}, from: from(request) }) as const

@@ -4,12 +4,23 @@ import { fault, isFault } from '../../kernel/index.ts'
 import { exchange } from './http-exchange.ts'
 import { limits } from './limits.ts'
 import { loadPac, type Pac } from './pac.ts'
-import { type ProxyChoice, proxyFor, type ProxyServer, type ProxyTarget, type ProxyVariables, readPacAnswer } from './proxy-settings.ts'
+import {
+  type ManagedProxy,
+  managedVariables,
+  type ProxyChoice,
+  proxyFor,
+  type ProxyServer,
+  type ProxyTarget,
+  type ProxyVariables,
+  readPacAnswer,
+} from './proxy-settings.ts'
 
 export type ProxyFor = (target: ProxyTarget) => Promise<ProxyServer | null>
 
-/** Rejects with a fault where the settings cannot be used. */
-export function createProxyFor(variables: ProxyVariables, now: () => number = () => performance.now()): ProxyFor {
+const ownRemedy = 'Correct HTTPS_PROXY, HTTP_PROXY, NO_PROXY or BULKHEAD_PROXY_PAC where `bulkhead` is started.'
+
+/** Rejects with a fault where the settings cannot be used; `remedy` says who can do what about that. */
+export function createProxyFor(variables: ProxyVariables, remedy = ownRemedy, now: () => number = () => performance.now()): ProxyFor {
   const script = variables.pac ? keptPac(variables.pac, now) : null
   return async (target) => {
     // The proxy is for what leaves the machine; the practice model and a local model server do not.
@@ -19,9 +30,36 @@ export function createProxyFor(variables: ProxyVariables, now: () => number = ()
       throw fault('fetch-failed', 'The proxy settings of this machine cannot be used.', {
         cause: `${choice.why}.`,
         rule: 'proxy-settings',
-        remedy: 'Correct HTTPS_PROXY, HTTP_PROXY, NO_PROXY or BULKHEAD_PROXY_PAC where `bulkhead` is started.',
+        remedy,
       })
     return choice.proxy
+  }
+}
+
+/** This machine's own settings until policy has spoken, and where it says nothing; what is not loopback waits for its first word. */
+export function createManagedWay(): { proxyFor: ProxyFor; own(variables: ProxyVariables): void; manage(managed: ManagedProxy): boolean } {
+  let own = createProxyFor({})
+  let managed: { text: string; proxyFor: ProxyFor | null } | null = null
+  let told: () => void = () => {}
+  const spoken = new Promise<void>((resolve) => (told = resolve))
+  return {
+    async proxyFor(target) {
+      if (isLoopback(target.host)) return null
+      await spoken
+      return (managed?.proxyFor ?? own)(target)
+    },
+    own: (variables) => void (own = createProxyFor(variables)),
+    /** Whether that is another way than before. */
+    manage(next) {
+      const variables = managedVariables(next)
+      const text = JSON.stringify(variables)
+      if (managed?.text === text) return false
+      const first = managed === null
+      const remedy = `Whoever manages this device decided it (${next.decidedBy}).`
+      managed = { text, proxyFor: variables && createProxyFor(variables, remedy) }
+      told()
+      return !first
+    },
   }
 }
 

@@ -63,7 +63,10 @@ async function start(placement: 'inline' | 'process', options: { secrets?: strin
     logs,
     inspector,
     open: kernel.endpoint('open', grant()),
-    listed: kernel.endpoint('listed', grant(['example.test', 'localhost'])),
+    listed: kernel.endpoint('listed', [
+      ...grant(['example.test', 'localhost']),
+      { name: 'kernel', target: 'kernel', limits: {}, reason: 'test' },
+    ]),
   }
 }
 
@@ -128,6 +131,21 @@ describe.each(['inline', 'process'] as const)('%s placement', (placement) => {
       rule: 'address: loopback',
     })
     expect(await refusal(listed.request('egress', 'fetch', { url: 7 }))).toMatchObject({ code: 'malformed' })
+  })
+
+  test('what is handed on narrower reaches less, for a page and for a tunnel, and widens to nothing', async () => {
+    const { listed } = await start(placement)
+    const narrowed = async (hosts: string[]) =>
+      (await listed.request('kernel', 'derive', {}, { caps: [{ slot: 'egress', limits: { hosts } }] })).slots[0] as string
+    const [local, wider] = [await narrowed(['localhost']), await narrowed(['other.test', 'localhost', '*'])]
+    for (const slot of [local, wider]) {
+      expect(await refusal(listed.request(slot, 'fetch', { url: 'http://localhost:1/' }))).toMatchObject({ code: 'private-address' })
+      for (const host of ['example.test', 'other.test']) {
+        const denied = { code: 'egress-denied', rule: 'hosts: not listed' }
+        expect(await refusal(listed.request(slot, 'fetch', { url: `http://${host}/` }))).toMatchObject(denied)
+        expect(await refusal(listed.request(slot, 'connect', { tunnel: 1, to: { host, port: 443 } }))).toMatchObject(denied)
+      }
+    }
   })
 
   test('what it loads only when it is needed is there: certificates, and a proxy script in its jail', async () => {

@@ -49,8 +49,11 @@ export function loaded(
 
 export function managedChanged(state: PolicyState, body: unknown): PolicyStep {
   const { values, decidedBy, failedClosed } = (body as { policy: Policy }).policy
-  const managed = { hosts: values.coworkEgressAllowedHosts, decidedBy: decidedBy['coworkEgressAllowedHosts'] ?? 'default', failedClosed }
-  return enforce({ ...state, managed })
+  const decides = (key: keyof typeof values): string => decidedBy[key] ?? 'default'
+  const hosts = values.coworkEgressAllowedHosts
+  const [url, pac] = [values.egressProxyUrl ?? null, values.egressProxyPacUrl ?? null]
+  const proxy = { url, pac, decidedBy: decides(pac === null ? 'egressProxyUrl' : 'egressProxyPacUrl') }
+  return enforce({ ...state, managed: { hosts, decidedBy: decides('coworkEgressAllowedHosts'), failedClosed, proxy } })
 }
 
 export function registriesRead(state: PolicyState, registries: readonly Registry[]): PolicyStep {

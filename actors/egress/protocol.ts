@@ -27,7 +27,13 @@ const rulesReply = z.strictObject({
   member: z.strictObject({ mode, ...lists, requests: z.array(requestRule).optional() }),
   sessions: z.record(z.string(), z.strictObject({ mode: mode.nullable(), deny: lists.deny })),
   /** `hosts` null: policy does not restrict. `failedClosed`: managed policy cannot be used, so the member's rules widen nothing. */
-  managed: z.strictObject({ hosts: z.array(z.string()).nullable(), decidedBy: z.string(), failedClosed: z.boolean() }),
+  managed: z.strictObject({
+    hosts: z.array(z.string()).nullable(),
+    decidedBy: z.string(),
+    failedClosed: z.boolean(),
+    /** The way out that policy names; both null where this machine's own settings count. */
+    proxy: z.strictObject({ url: z.string().nullable(), pac: z.string().nullable(), decidedBy: z.string() }).optional(),
+  }),
   registries: z.array(z.strictObject({ manager: z.enum(['npm', 'pip', 'apt', 'cargo']), pattern: z.string(), source: z.string() })),
   /** Entries that are ignored, and why. */
   warnings: z.array(z.string()),

@@ -3,11 +3,11 @@ import { once } from 'node:events'
 import http from 'node:http'
 import net, { type AddressInfo, type Socket } from 'node:net'
 import { duplexPair } from 'node:stream'
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { Address } from './decide.ts'
 import { fetchPage } from './fetch-page.ts'
-import { createProxyFor } from './network.ts'
-import type { ProxyVariables } from './proxy-settings.ts'
+import { createManagedWay, createProxyFor } from './network.ts'
+import { noManagedProxy, type ProxyVariables } from './proxy-settings.ts'
 import { relay } from './relay.ts'
 import { accessTo } from './testing/access.ts'
 import { openUpstream } from './upstream.ts'
@@ -162,6 +162,63 @@ test('a PAC script decides for each host; its answer changes nothing about what 
   ).toContain('proxied')
   await expect(fetchPage({ url: 'http://10.0.0.1/' }, web({ pac }), await accessTo(['*']), standInReader, signal())).rejects.toMatchObject({
     code: 'private-address',
+  })
+})
+
+describe('a proxy that policy names', () => {
+  const page = async (way: ReturnType<typeof createManagedWay>, url: string, access = accessTo(['*'])) =>
+    (await fetchPage({ url }, { ...web({}), proxyFor: way.proxyFor }, await access, standInReader, signal())).text
+  const plainProxy = () => via.replace('ann:secret@', '')
+
+  test('takes the place of all this machine is set to, NO_PROXY included; without one its own settings count', async () => {
+    const way = createManagedWay()
+    way.own({ http: 'http://127.0.0.1:1', no: 'a.example' })
+    expect(way.manage({ ...noManagedProxy, url: plainProxy(), decidedBy: 'm' })).toBe(false)
+    expect(await page(way, 'http://a.example/x')).toBe('proxied http://a.example/x')
+    expect(way.manage({ ...noManagedProxy, url: plainProxy(), decidedBy: 'm' })).toBe(false)
+    expect(way.manage(noManagedProxy)).toBe(true)
+    await expect(page(way, 'http://b.example/')).rejects.toMatchObject({ code: 'fetch-failed', rule: 'proxy' })
+    expect(asked).toHaveLength(1)
+  })
+  test('nothing but what is on this machine goes out before policy has spoken', async () => {
+    const way = createManagedWay()
+    expect(await way.proxyFor({ host: '127.0.0.1', port: 80, secure: false })).toBeNull()
+    const early = page(way, 'http://a.example/early')
+    way.manage({ ...noManagedProxy, url: plainProxy(), decidedBy: 'm' })
+    expect(await early).toBe('proxied http://a.example/early')
+  })
+  test('by a script at an address, which beats a proxy by name; where it cannot be had, nothing goes', async () => {
+    let script = `function FindProxyForURL() { return 'PROXY ${plainProxy().replace('http://', '')}' }`
+    const scripts = http.createServer((_request, response) => void response.writeHead(script === '' ? 404 : 200).end(script))
+    scripts.listen(0, '127.0.0.1')
+    await once(scripts, 'listening')
+    try {
+      const pac = `http://127.0.0.1:${(scripts.address() as AddressInfo).port}/proxy.pac`
+      const way = createManagedWay()
+      way.manage({ url: 'http://127.0.0.1:1', pac, decidedBy: 'm' })
+      expect(await page(way, 'http://a.example/')).toContain('proxied')
+      script = ''
+      const other = createManagedWay()
+      other.manage({ url: null, pac, decidedBy: 'm' })
+      await expect(page(other, 'http://a.example/')).rejects.toMatchObject({ code: 'fetch-failed', rule: 'proxy-script' })
+    } finally {
+      scripts.close()
+    }
+  })
+  test('changes nothing about what is allowed', async () => {
+    const way = createManagedWay()
+    way.manage({ ...noManagedProxy, url: plainProxy(), decidedBy: 'm' })
+    await expect(page(way, 'http://10.0.0.1/')).rejects.toMatchObject({ code: 'private-address' })
+    await expect(page(way, 'http://b.example/', accessTo(['a.example']))).rejects.toMatchObject({ code: 'egress-denied' })
+    expect(asked).toEqual([])
+  })
+  test('that cannot be used is told as what it is, with who decided it', async () => {
+    const way = createManagedWay()
+    way.manage({ ...noManagedProxy, url: 'socks5://x:1', decidedBy: 'managed settings, /m' })
+    await expect(page(way, 'http://a.example/')).rejects.toMatchObject({
+      rule: 'proxy-settings',
+      remedy: expect.stringContaining('managed settings, /m'),
+    })
   })
 })
 

@@ -2,7 +2,6 @@
  * A connection to a host by way of the proxy this machine is configured for (I/O). The proxy looks the name up, so what the guard can say is
  * said before: see ADR 14. The proxy itself is the one address that may be inside.
  */
-import http from 'node:http'
 import https from 'node:https'
 import net, { type Socket } from 'node:net'
 import tls from 'node:tls'
@@ -11,6 +10,7 @@ import type { AddressClass } from './addresses.ts'
 import { type Address, asRefusal, decideAddresses, literalAddress } from './decide.ts'
 import { fixedLookup, transportCause, type Web } from './dial.ts'
 import { limits } from './limits.ts'
+import { http } from './node-http.ts'
 import { isLocalName, type ProxyServer } from './proxy-settings.ts'
 import type { HostTarget } from './rule-set.ts'
 

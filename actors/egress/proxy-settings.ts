@@ -37,6 +37,16 @@ export const proxyVariables = z.strictObject({
 })
 export type ProxyVariables = z.infer<typeof proxyVariables>
 
+/** What policy says instead (`egressProxyUrl`, `egressProxyPacUrl`); a script decides before an address. */
+export type ManagedProxy = { url: string | null; pac: string | null; decidedBy: string }
+export const noManagedProxy: ManagedProxy = { url: null, pac: null, decidedBy: 'default' }
+
+/** Null: policy says nothing, and this machine's own settings count. */
+export function managedVariables({ url, pac }: ManagedProxy): ProxyVariables | null {
+  if (pac !== null) return { pac }
+  return url === null ? null : { all: url }
+}
+
 /** What the variables alone say; a PAC script, if there is one, is asked instead (pac.ts). */
 export function proxyFor({ http, https, all, no }: ProxyVariables, target: ProxyTarget): ProxyChoice {
   const wanted = (target.secure ? https : http) || all

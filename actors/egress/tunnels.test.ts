@@ -67,9 +67,15 @@ test('bounded by session, one tunnel a number, no host that is none, nothing for
   const kept = Array.from({ length: limits.sessionTunnels }, (_, at) => open(`vm s-1 ${at}`))
   expect(await open('vm s-1 x')).toMatchObject({ code: 'overloaded' })
   expect(await open('vm s-1 1')).toMatchObject({ code: 'malformed' })
+  // However many of one session dawdle, another has its own.
+  const other = Promise.withResolvers<void>()
+  const kin = tunnels.open('vm s-2 0', { host: 'a.example', port }, access, abort.signal, async (part) => {
+    if (part.type === 'open') other.resolve()
+  })
+  await other.promise
   expect(await open('vm s-2 1', 'evil\0.a.example')).toMatchObject({ code: 'bad-url', rule: 'host-form' })
   abort.abort()
-  await Promise.all(kept)
+  await Promise.all([...kept, kin])
   await tunnels.feed('vm s-1 1', Buffer.from('late'))
 })
 

@@ -8,8 +8,7 @@ import { z } from 'zod'
 import { canonicalHost } from './host-grammar.ts'
 import { limits } from './limits.ts'
 
-export const vaultName = 'vault.json'
-/** Beside it, where the machine has no keyring. */
+/** Beside the vault, where the machine has no keyring. */
 export const vaultKeyName = 'vault.key'
 export const vaultKeyBytes = 32
 

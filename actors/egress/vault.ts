@@ -3,7 +3,8 @@ import fs from 'node:fs/promises'
 import path from 'node:path'
 import { closedKeyring, createKeyring, type Keyring, noSecrets, type Secret } from './injection.ts'
 import { limits } from './limits.ts'
-import { unseal, vaultFile, vaultKeyBytes, vaultKeyName, vaultName } from './vault-format.ts'
+import { unseal, vaultFile, vaultKeyBytes, vaultKeyName } from './vault-format.ts'
+import { vaultName } from './vault-name.ts'
 
 /** `problem`: why some or all of it cannot be used; holds no value. Never rejects. */
 export async function readVault(

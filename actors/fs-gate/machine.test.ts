@@ -70,7 +70,7 @@ describe('with its effects', () => {
       host = createHost(
         actor,
         { send: (frame: FromActor) => void (frame.t === 'step' && out.push(...frame.out)), stopped: resolve },
-        { freeze: true },
+        { freeze: true, withdrawn: () => false },
       )
     })
     host.receive({ t: 'start', params: { root: folder.root, name: 'work', mode: 'rw' }, slots: {}, transcript: null } as never)

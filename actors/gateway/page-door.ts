@@ -10,12 +10,18 @@
  * with every other port of the host.
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Socket } from 'node:net'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { maxHeaderBytes, maxLineBytes, pageRequestMs } from './limits.ts'
 import type { PageFiles } from './page-files.ts'
+
+/**
+ * Node's HTTP, not by `import`: that reads every name it exports, one of them undici's WebSocket, which is loaded for it. 50 ms of each start and
+ * several MiB, for nothing (Node 26).
+ */
+const { createServer } = process.getBuiltinModule('node:http')
 
 export type PageDoor = {
   /** Serves a live connection until it ends. `joined` is called when it proved to be a client. */

@@ -46,9 +46,7 @@ export function titleFrom(entry: JournalEntry | undefined): string | null {
   const said = message.safeParse(entry?.entry)
   if (entry?.type !== 'message' || !said.success) return null
   const text = said.data.content.flatMap((item) => (item.type === 'text' ? [textOf(item['text'])] : [])).join(' ')
-  const line = text.replace(/\s+/g, ' ').trim()
-  if (line === '') return null
-  return line.length > maxTitle ? `${line.slice(0, maxTitle - 1)}…` : line
+  return cutLine(text.replace(/\s+/g, ' ')) || null
 }
 
 const verbs: Readonly<Record<string, string>> = {
@@ -59,13 +57,25 @@ const verbs: Readonly<Record<string, string>> = {
   WebSearch: 'Search the web for',
 }
 
-/** The call in a few words: its name and the first argument a person would recognise. */
+/** The call in a few words: its name and the first argument a person would recognise, as short as it was shown when it ran. */
 function titleOf(name: string, input: unknown): string {
   if (typeof input !== 'object' || input === null) return name
   const { file_path: file, path, command, pattern, url, query } = input as Record<string, unknown>
-  const object = [file, command, pattern, url, query, path].find((value) => typeof value === 'string')
+  const object = typeof file === 'string' ? endOf(file) : [command, pattern, url, query, path].find((value) => typeof value === 'string')
   const verb = verbs[name] ?? name
-  return typeof object === 'string' ? `${verb} ${object}` : verb
+  return typeof object === 'string' ? `${verb} ${cutLine(object)}` : verb
+}
+
+/** Which folders were connected then is not known here: the file with the folder it is in. */
+function endOf(path: string): string {
+  const parts = path.split(/[/\\]+/)
+  return parts.length > 3 ? `…/${parts.slice(-2).join('/')}` : path
+}
+
+/** Its first line. */
+function cutLine(text: string): string {
+  const line = text.trim().split('\n', 1)[0] ?? ''
+  return line.length > maxTitle ? `${line.slice(0, maxTitle - 1)}…` : line
 }
 
 function resultText(content: unknown): string {

@@ -169,3 +169,14 @@ test('managedMcpServers: bad entries go one by one; otlp keys', () => {
     otlpContentCapture: ['userPrompts'],
   })
 })
+
+test('a proxy is an address without user and password, which everyone who watches policy would learn', () => {
+  const url = 'http://proxy.example:3128'
+  expect(from({ egressProxyUrl: url, egressProxyPacUrl: 'https://proxy.example/p.pac' }).values).toMatchObject({
+    egressProxyUrl: url,
+    egressProxyPacUrl: 'https://proxy.example/p.pac',
+  })
+  for (const wrong of ['http://ann:secret@proxy.example', 'socks5://proxy.example', 'http://proxy.example/x', 'proxy.example:3128', 7])
+    expect([from({ egressProxyUrl: wrong }).values.egressProxyUrl, messages({ egressProxyUrl: wrong }).length]).toEqual([null, 1])
+  expect(messages({ egressProxyPacUrl: 'http://ann@proxy.example/p.pac' })).toEqual([expect.stringContaining('must not hold a user')])
+})

@@ -12,6 +12,10 @@ const toolRule = z.enum(['allow', 'ask', 'ask-session', 'blocked'])
 const flag = z.boolean()
 const texts = z.array(z.string())
 const record = z.record(z.string(), z.string())
+/** Everyone who watches policy learns it, so it is no place for a password. */
+const address = z
+  .url({ protocol: /^https?$/ })
+  .refine((text) => new URL(text).username === '' && new URL(text).password === '', 'it must not hold a user or a password')
 const usdPerMillionTokens = z.number().nonnegative()
 const prices = z.record(
   z
@@ -35,6 +39,8 @@ export const given = {
   secureVmFeaturesEnabled: flag,
   allowedWorkspaceFolders: z.array(z.unknown()),
   coworkEgressAllowedHosts: z.array(z.unknown()),
+  egressProxyUrl: address.refine((text) => /^https?:\/\/[^/?#]+\/?$/i.test(text), 'it is not http(s)://host[:port]'),
+  egressProxyPacUrl: address,
   disabledBuiltinTools: texts,
   builtinToolPolicy: z.record(z.string(), toolRule),
   mcpPersistentAlwaysAllowEnabled: flag,
@@ -73,6 +79,8 @@ export const values = z.strictObject({
   secureVmFeaturesEnabled: flag,
   allowedWorkspaceFolders: z.array(allowedFolder).nullable(),
   coworkEgressAllowedHosts: texts.nullable(),
+  egressProxyUrl: z.string().nullable(),
+  egressProxyPacUrl: z.string().nullable(),
   disabledBuiltinTools: texts,
   /** By tool name; `ask-session` became `ask`. */
   builtinToolPolicy: z.record(z.string(), z.enum(['allow', 'ask', 'blocked'])),
@@ -99,6 +107,8 @@ export const defaults: Values = {
   secureVmFeaturesEnabled: true,
   allowedWorkspaceFolders: null,
   coworkEgressAllowedHosts: null,
+  egressProxyUrl: null,
+  egressProxyPacUrl: null,
   disabledBuiltinTools: [],
   builtinToolPolicy: {},
   mcpPersistentAlwaysAllowEnabled: true,
@@ -179,6 +189,19 @@ export const about: Readonly<Record<Key, About>> = {
     example: ['*.example.com', 'pypi.org:443'],
     tested: effectsTest,
   },
+  egressProxyUrl: {
+    type: 'http or https URL: host and port alone',
+    effect:
+      'The proxy that everything going out is sent through, also the way to the model API; what is on this machine itself is not. It takes the place of the proxy variables, `NO_PROXY` among them, and of the system’s settings, and changes nothing about what is allowed, see EGRESS.md. A change ends what is open. Not set: what this machine is configured for.',
+    example: 'http://proxy.example.com:3128',
+    tested: effectsTest,
+  },
+  egressProxyPacUrl: {
+    type: 'http or https URL',
+    effect: 'Where the PAC script is that says which proxy leads to a host. It takes the place of `egressProxyUrl`; otherwise as that.',
+    example: 'http://proxy.example.com/proxy.pac',
+    tested: effectsTest,
+  },
   disabledBuiltinTools: {
     type: 'array of tool names',
     effect: 'These tools are not offered to the model, and refused if it calls them; approvals given for them are taken back.',
@@ -188,7 +211,7 @@ export const about: Readonly<Record<Key, About>> = {
   builtinToolPolicy: {
     type: 'object: tool name to "allow" | "ask" | "blocked" ("ask-session" is "ask")',
     effect:
-      '`ask`: no approve mode answers for the member. `blocked`: as if disabled. `allow`: the product’s own rules decide. A rule with arguments (`Bash(curl *)`) holds for the whole tool if it restricts and is dropped if it allows. A tool that never asks cannot ask yet (Read, Glob, Grep, WebFetch): `ask` blocks it.',
+      '`ask`: no approve mode answers for the member. `blocked`: as if disabled. `allow`: the product’s own rules decide. A rule with arguments (`Bash(curl *)`) holds for the whole tool if it restricts and is dropped if it allows. A tool that never asks cannot ask yet (Read, Glob, Grep, List, WebFetch, WebSearch): `ask` blocks it.',
     example: { Bash: 'ask', WebFetch: 'blocked' },
     tested: effectsTest,
   },

@@ -59,10 +59,3 @@ export async function makeUsable(uid: number, readable: readonly string[], scrat
   for (const name of await readdir(scratchDir)) await chown(join(scratchDir, name), uid, uid)
   await chown(scratchDir, uid, uid)
 }
-
-/** Who may use the device, where not everybody may. */
-export async function groupsOf(device: string | undefined): Promise<number[]> {
-  if (device === undefined) return []
-  const { gid, mode } = await stat(device)
-  return (mode & 0o006) === 0o006 || gid === 0 ? [] : [gid]
-}

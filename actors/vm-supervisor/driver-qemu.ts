@@ -4,10 +4,11 @@ import { createHash } from 'node:crypto'
 import { closeSync, openSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { cpus as processors, release } from 'node:os'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import type { Duplex, Readable } from 'node:stream'
 import { fault, type Fault } from '../../kernel/index.ts'
-import { confinement, groupsOf, makeUsable } from './confinement.ts'
+import { type Device, deviceAccess, deviceFor } from './accelerator-device.ts'
+import { confinement, makeUsable } from './confinement.ts'
 import type { Driver, Hypervisor, LaunchSpec, RunningVm, Verdict } from './driver.ts'
 import { environment, type Exit, exitOf, lastLine, run } from './host-programs.ts'
 import { jailArgs } from './jail.ts'
@@ -49,7 +50,8 @@ export function qemuDriver(home: string, path: string = environment.PATH): Drive
     async accelerate({ hypervisor, imageDir, avoidHardware, signal }): Promise<Verdict> {
       // Beside the image: its kernel is what is tried, and another home need not try it again.
       const verdictFile = join(imageDir, 'accelerator.json')
-      const key = verdictKey(hypervisor.version, basename(imageDir))
+      const device = deviceOf(hardware)
+      const key = verdictKey(hypervisor.version, basename(imageDir), device === undefined ? '' : await deviceAccess(device))
       const keep = async (accelerator: QemuAccelerator, why: string): Promise<Verdict> => {
         await keepVerdict(verdictFile, { key, accelerator, why }).catch(() => {})
         return { accelerator, why, cached: false }
@@ -58,7 +60,7 @@ export function qemuDriver(home: string, path: string = environment.PATH): Drive
       const kept = await readVerdict(verdictFile, key)
       if (kept) return { accelerator: kept.accelerator, why: kept.why, cached: true }
       if (hardware === null) return { accelerator: 'tcg', why: 'no hardware acceleration on this platform', cached: false }
-      const why = await tryAccelerator(hypervisor, hardware, join(imageDir, 'vmlinuz'), path, signal)
+      const why = await tryAccelerator(hypervisor, hardware, join(imageDir, 'vmlinuz'), home, path, signal)
       if (signal.aborted) return { accelerator: 'tcg', why: 'interrupted', cached: false }
       return why === null ? keep(hardware, 'it ran the kernel') : keep('tcg', `${hardware} does not run the kernel here: ${why}`)
     },
@@ -86,15 +88,15 @@ async function tryAccelerator(
   hypervisor: Hypervisor,
   accelerator: QemuAccelerator,
   kernel: string,
+  home: string,
   path: string,
   signal: AbortSignal,
 ): Promise<string | null> {
   const seen = hypervisor.noJail === null ? inside.kernel : kernel
   const args = probeArgs({ accelerator, arch, cpus: 1, memoryMiB: 256, kernel: seen, fds: { console: 3 }, sandbox: linux })
-  const device = deviceOf(accelerator)
+  const at = deviceOf(accelerator)
   const child = start(hypervisor, {
-    device,
-    groups: await groupsOf(device),
+    ...(at === undefined ? {} : { device: await deviceFor(at, hypervisor.uid, home, path) }),
     readable: [{ path: kernel, at: inside.kernel }],
     args,
     stdio: ['pipe'],
@@ -149,8 +151,8 @@ async function launch(spec: LaunchSpec, pidFile: string, path: string): Promise<
     ...(restored === null ? {} : { disk: join(restored, diskFile) }),
   }
   if (hypervisor.uid !== null) await makeUsable(hypervisor.uid, Object.values(files), scratchDir)
-  const device = deviceOf(accelerator)
-  const groups = hypervisor.uid === null ? [] : await groupsOf(device)
+  const at = deviceOf(accelerator)
+  const device = at === undefined ? undefined : await deviceFor(at, hypervisor.uid, dirname(pidFile), path)
   const memory = restored === null ? null : openSync(join(restored, memoryFile), 'r')
   const seen = jailed ? inside : files
   const args = machineOf(spec, {
@@ -167,7 +169,6 @@ async function launch(spec: LaunchSpec, pidFile: string, path: string): Promise<
     child = start(hypervisor, {
       memoryMiB: spec.memoryMiB,
       device,
-      groups,
       readable: Object.entries(files).map(([name, file]) => ({ path: file, at: inside[name as keyof typeof inside] })),
       writable: { path: scratchDir, at: scratchInside },
       args,
@@ -253,8 +254,7 @@ async function launch(spec: LaunchSpec, pidFile: string, path: string): Promise<
 
 type Start = {
   /** Of the accelerator, if it has one. */
-  device?: string | undefined
-  groups: readonly number[]
+  device?: Device | undefined
   /** The guest's; bounds what QEMU may take. */
   memoryMiB?: number
   readable: readonly { path: string; at: string }[]
@@ -266,10 +266,7 @@ type Start = {
   env: Record<string, string>
 }
 
-function start(
-  hypervisor: Hypervisor,
-  { memoryMiB, device, groups, readable, writable, args, stdio: more, infoFd, env }: Start,
-): ChildProcess {
+function start(hypervisor: Hypervisor, { memoryMiB, device, readable, writable, args, stdio: more, infoFd, env }: Start): ChildProcess {
   const stdio: ('ignore' | 'pipe' | number)[] = ['ignore', 'ignore', 'pipe', ...more]
   if (hypervisor.noJail !== null) return spawn(hypervisor.binary, args, { stdio, env, cwd: '/' })
   const jail = jailArgs({
@@ -277,7 +274,7 @@ function start(
     devices: device === undefined ? [] : [device],
     ...(writable === undefined ? {} : { writable }),
     ...(infoFd === undefined ? {} : { infoFd }),
-    user: hypervisor.uid === null ? null : { id: hypervisor.uid, groups },
+    user: hypervisor.uid === null ? null : { id: hypervisor.uid, groups: device?.groups ?? [] },
   })
   // The jail's own programs replace each other: the process stays the same.
   const bounds = memoryMiB === undefined ? [] : ['prlimit', `--as=${(memoryMiB + overheadMiB) * 1024 * 1024}`, '--core=0', '--']
@@ -287,7 +284,7 @@ function start(
 
 const ended = (child: ChildProcess): boolean => child.exitCode !== null || child.signalCode !== null
 
-const deviceOf = (accelerator: string): string | undefined => (accelerator === 'kvm' ? '/dev/kvm' : undefined)
+const deviceOf = (accelerator: string | null): string | undefined => (accelerator === 'kvm' ? '/dev/kvm' : undefined)
 
 /** One word for the shell that QEMU starts. */
 function quoted(path: string): string {

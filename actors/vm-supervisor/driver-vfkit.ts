@@ -5,7 +5,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { constants } from 'node:fs'
 import { copyFile, mkdir } from 'node:fs/promises'
-import { request } from 'node:http'
 import { basename, join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { fault, type Fault } from '../../kernel/index.ts'
@@ -178,6 +177,8 @@ function ask(socketPath: string, method: 'GET' | 'POST', body?: { state: string 
   return new Promise((resolve, reject) => {
     const text = body === undefined ? '' : JSON.stringify(body)
     const headers = { host: 'vfkit', 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }
+    // Not by `import`: that loads undici as well, 50 ms of each start, on machines that have no vfkit too.
+    const { request } = process.getBuiltinModule('node:http')
     const asked = request({ socketPath, path: '/vm/state', method, headers, timeout: restLimitMs }, (answer) => {
       let said = ''
       answer.setEncoding('utf8').on('data', (part: string) => {

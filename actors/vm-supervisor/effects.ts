@@ -1,7 +1,6 @@
 /** What the machine's commands do. Decisions are the machine's; the one running VM is held here. */
 import { mkdir, rm } from 'node:fs/promises'
 import { availableParallelism, freemem } from 'node:os'
-import { join } from 'node:path'
 import * as Effect from 'effect/Effect'
 import { asFault, type Effects, type Fault, fault, isFault } from '../../kernel/index.ts'
 import type { Driver, Hypervisor, LaunchSpec } from './driver.ts'
@@ -11,7 +10,7 @@ import { joinedInitrd } from './initrd.ts'
 import { admitMs, maxCpus, memoryMiB, memoryStepMiB, policyRetryMs } from './limits.ts'
 import { LiveVm } from './live-vm.ts'
 import type { Accelerator } from './driver.ts'
-import { beginSnapshot, discardSnapshot, findSnapshot, prepareScratch } from './snapshots.ts'
+import { beginSnapshot, discardSnapshot, findSnapshot, prepareScratch, removeScratch, scratchOf } from './snapshots.ts'
 import { type Outcome, readJob, runCommand, runJob, settleJobs, type Steering, steer } from './running-commands.ts'
 import { hasRoomFor, isLow, roomAgainOn, roomOn, takeBallast } from './room.ts'
 import { type Config, diskFull, type Folder, type How, type Order, type Waiting } from './state.ts'
@@ -66,8 +65,12 @@ async function lookForDriver(home: string, onReaped: () => void): Promise<NonNul
     const driver = make(home)
     if ((await driver.reap()) > 0) onReaped()
     const look = await driver.find()
-    if (look.ok) return { driver, hypervisor: look.hypervisor }
-    error ??= look.error
+    if (!look.ok) {
+      error ??= look.error
+      continue
+    }
+    await removeScratch(home).catch(() => {})
+    return { driver, hypervisor: look.hypervisor }
   }
   return { error: error ?? fault('workspace-unavailable', 'Workspace unavailable: no hypervisor is known on this platform.') }
 }
@@ -107,7 +110,7 @@ export const effects = {
         // It would have to stop as soon as it runs.
         if (isLow(room)) return { type: 'failed', error: diskFull(room) }
         await takeBallast(config.home).catch(() => {})
-        const left = (): void => context.log('warn', 'ended a VM that an earlier supervisor left behind')
+        const left = (): void => context.log('warn', 'ended a VM that was left from an earlier start')
         const look = proven && found ? await lookAgain(found, left) : await lookForDriver(config.home, left)
         proven = false
         if ('error' in look) return { type: 'missing', error: look.error }
@@ -175,7 +178,7 @@ export const effects = {
         try {
           if (!found) throw new Error('no hypervisor was found')
           const begin = await beginning(params)
-          scratchDir = params.how === 'boot-and-save' ? await beginSnapshot(params.imageDir) : join(params.config.home, `scratch-${ref}`)
+          scratchDir = params.how === 'boot-and-save' ? await beginSnapshot(params.imageDir) : scratchOf(params.config.home, ref)
           if (params.how !== 'boot-and-save') await prepareScratch(scratchDir)
           const spec = { ...(await specOf(params)), begin, scratchDir, home: params.config.home }
           const hold = (vm: LiveVm | null): void => {

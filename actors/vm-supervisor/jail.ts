@@ -3,8 +3,8 @@
 export type JailArgs = {
   /** Files it may read, and where they are inside. */
   readable: readonly { path: string; at: string }[]
-  /** Device nodes it needs (`/dev/kvm`). */
-  devices: readonly string[]
+  /** Device nodes it needs (`/dev/kvm`), and where they are inside. */
+  devices: readonly { path: string; at: string }[]
   /** Folder it may write in, and where that is inside. */
   writable?: { path: string; at: string }
   /** Descriptor on which bwrap writes `{"child-pid": n}`. */
@@ -35,7 +35,7 @@ export function jailArgs({ readable, writable, devices, infoFd, user }: JailArgs
     '--dir', '/etc',
     ...['/lib', '/lib64', '/bin', '/etc/alternatives', '/etc/ld.so.cache'].flatMap((path) => ['--ro-bind-try', path, path]),
     '--dev', '/dev',
-    ...devices.flatMap((path) => ['--dev-bind-try', path, path]),
+    ...devices.flatMap(({ path, at }) => ['--dev-bind-try', path, at]),
     ...readable.flatMap(({ path, at }) => ['--ro-bind', path, at]),
     ...(writable ? ['--bind', writable.path, writable.at] : []),
     '--chdir', '/',

@@ -38,9 +38,11 @@ it('keeps a verdict for exactly this host, hypervisor and kernel', async () => {
   const dir = await mkdtemp(join(tmpdir(), 'bulkhead-probe-'))
   onTestFinished(() => rm(dir, { recursive: true, force: true }))
   const path = join(dir, 'accelerator.json')
-  const key = verdictKey('QEMU 7.2', 'image')
+  const key = verdictKey('QEMU 7.2', 'image', 'closed')
   expect(await readVerdict(path, key)).toBeNull()
   await keepVerdict(path, { key, accelerator: 'tcg', why: 'w' })
   expect(await readVerdict(path, key)).toEqual({ key, accelerator: 'tcg', why: 'w' })
-  expect(await readVerdict(path, verdictKey('QEMU 8', 'image'))).toBeNull()
+  expect(await readVerdict(path, verdictKey('QEMU 8', 'image', 'closed'))).toBeNull()
+  // Who joins the device's group is not told yesterday's verdict.
+  expect(await readVerdict(path, verdictKey('QEMU 7.2', 'image', 'open'))).toBeNull()
 })

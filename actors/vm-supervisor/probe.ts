@@ -12,9 +12,9 @@ import type { Accelerator } from './driver.ts'
 
 export type KeptVerdict = { key: string; accelerator: Accelerator; why: string }
 
-/** What a verdict depends on: host kernel, processor, hypervisor build, guest kernel. */
-export function verdictKey(hypervisorVersion: string, guestKernel: string): string {
-  const parts = [release(), version(), cpus()[0]?.model ?? '', hypervisorVersion, guestKernel]
+/** What a verdict depends on: host kernel, processor, hypervisor build, guest kernel, and who may open the device. */
+export function verdictKey(hypervisorVersion: string, guestKernel: string, access = ''): string {
+  const parts = [release(), version(), cpus()[0]?.model ?? '', hypervisorVersion, guestKernel, access]
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex')
 }
 

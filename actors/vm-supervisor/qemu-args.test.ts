@@ -91,7 +91,12 @@ describe('the accelerator probe', () => {
 
 describe('the jail', () => {
   it('shares no namespace, keeps no capability and shows only what is named', () => {
-    const args = jailArgs({ readable: [{ path: '/image/root', at: '/root' }], devices: ['/dev/kvm'], infoFd: 7, user: null })
+    const args = jailArgs({
+      readable: [{ path: '/image/root', at: '/root' }],
+      devices: [{ path: '/dev/kvm', at: '/dev/kvm' }],
+      infoFd: 7,
+      user: null,
+    })
     for (const option of ['--unshare-all', '--die-with-parent', '--new-session']) expect(args).toContain(option)
     expect(after(args, '--cap-drop')).toEqual(['ALL'])
     expect(args).not.toContain('--share-net')
@@ -102,7 +107,7 @@ describe('the jail', () => {
   })
 
   it('gives a user of its own in the place of a user namespace, and leaves it no capability', () => {
-    const args = jailArgs({ readable: [], devices: ['/dev/kvm'], user: { id: 2_100_000_001, groups: [104] } })
+    const args = jailArgs({ readable: [], devices: [{ path: '/dev/kvm', at: '/dev/kvm' }], user: { id: 2_100_000_001, groups: [104] } })
     for (const kind of ['ipc', 'pid', 'net', 'uts']) expect(args).toContain(`--unshare-${kind}`)
     expect(args).not.toContain('--unshare-all')
     expect(after(args, '--cap-add')).toEqual(['CAP_SETUID', 'CAP_SETGID', 'CAP_SETPCAP'])

@@ -4,7 +4,17 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { keptSnapshots, scratchBytes } from './limits.ts'
-import { beginSnapshot, diskFile, discardSnapshot, findSnapshot, memoryFile, publishSnapshot } from './snapshots.ts'
+import {
+  beginSnapshot,
+  diskFile,
+  discardSnapshot,
+  findSnapshot,
+  memoryFile,
+  prepareScratch,
+  publishSnapshot,
+  removeScratch,
+  scratchOf,
+} from './snapshots.ts'
 
 async function image(): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'bulkhead-snapshots-'))
@@ -93,4 +103,13 @@ describe('a saved memory', () => {
     expect(await readdir(join(imageDir, 'snapshots'))).toEqual(expect.arrayContaining([mine, other].map((path) => path.split('/').at(-1))))
     expect(existsSync(stale)).toBe(false)
   })
+})
+
+it('scratch folders of supervisors that were killed go, and nothing else does', async () => {
+  const home = await image()
+  for (const ref of ['1', '51']) await prepareScratch(scratchOf(home, ref))
+  await mkdir(join(home, 'scratch-of-mine'))
+  await writeFile(join(home, 'qemu.json'), '{}')
+  await removeScratch(home)
+  expect((await readdir(home)).toSorted()).toEqual(['qemu.json', 'scratch-of-mine'])
 })

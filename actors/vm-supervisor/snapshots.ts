@@ -60,6 +60,15 @@ export async function beginSnapshot(imageDir: string): Promise<string> {
   return dir
 }
 
+/** Of one start's VM, in the supervisor's home. */
+export const scratchOf = (home: string, ref: string): string => join(home, `scratch-${ref}`)
+
+/** Scratch folders of earlier supervisors that were killed: what their VMs had written takes room for nobody. There must be no VM. */
+export async function removeScratch(home: string): Promise<void> {
+  const left = (await readdir(home)).filter((name) => /^scratch-\d+$/.test(name))
+  await Promise.all(left.map((name) => rm(join(home, name), { recursive: true, force: true })))
+}
+
 /** An empty folder with a blank disk: sparse, so it takes what is written and no more. */
 export async function prepareScratch(dir: string): Promise<void> {
   await rm(dir, { recursive: true, force: true })

@@ -2,9 +2,11 @@
 import { spawn } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { join, relative, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { scaffold, ScaffoldError } from './scaffold.ts'
 
+const checkout = fileURLToPath(new URL('../..', import.meta.url))
 const usage = 'Usage: npm run new-actor -- NAME [--in FOLDER]\n       npm run test-actor -- FOLDER\n'
 
 function create(name: string, parent: string | undefined): number {
@@ -25,6 +27,12 @@ function create(name: string, parent: string | undefined): number {
 
 /** They run as their author's code does, with all the author may do: nothing here is a jail but what the contract puts the actor into. */
 function test(folder: string): Promise<number> {
+  if (resolve(folder).startsWith(checkout)) {
+    process.stderr.write(
+      `test-actor: it is part of the repository. Its tests: npx vitest run --project unit ${relative(checkout, resolve(folder))}\n`,
+    )
+    return Promise.resolve(2)
+  }
   const files = readdirSync(folder).flatMap((name) => (name.endsWith('.test.ts') ? [join(resolve(folder), name)] : []))
   if (files.length === 0) {
     process.stderr.write(`test-actor: there is no test in ${folder}.\n`)

@@ -24,6 +24,12 @@ test('a new actor outside the repository passes its tests as it is made', () => 
   expect(text).toContain("kind: 'door-bell'")
 })
 
+test('the tests of an actor of the repository are another command’s, which is named', () => {
+  const program = fileURLToPath(new URL('./main.ts', import.meta.url))
+  const { status, stderr } = spawnSync(process.execPath, [program, 'test', 'actors/egress'], { encoding: 'utf8' })
+  expect([status, stderr]).toEqual([2, expect.stringContaining('npx vitest run --project unit actors/egress')])
+})
+
 test('a name that is no actor’s, or is taken, makes nothing', () => {
   for (const name of ['', 'a', 'Bell', '../bell', 'bell--x', '-bell', 'b'.repeat(41)])
     expect(() => scaffold(name, parent), name).toThrow(/is no name for an actor/)

@@ -4,6 +4,9 @@
  */
 import { execFileSync } from 'node:child_process'
 import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import http from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -245,6 +248,40 @@ describe.skipIf(!canRun)('managed policy', () => {
     await decide({ coworkEgressAllowedHosts: [] })
     const later = await calls(async () => {}, [fetch('allowed.example')], [say('x')])
     expect(later.results[0]).toContain('Code: egress-denied')
+  })
+
+  test('egressProxyUrl, egressProxyPacUrl: from the next request on, what goes out goes that way, whatever the machine is set to', async () => {
+    await decide(null)
+    const asked: string[] = []
+    const company = http.createServer((request, response) => {
+      asked.push(request.url ?? '')
+      const script = `function FindProxyForURL() { return 'PROXY ${request.headers.host}' }`
+      response.end(request.url === '/proxy.pac' ? script : `by the company: ${request.url}`)
+    })
+    company.listen(0, '127.0.0.1')
+    await once(company, 'listening')
+    const url = `http://127.0.0.1:${(company.address() as AddressInfo).port}`
+    const fetch = (path: string) => [use('WebFetch', { url: `http://outside.example/${path}` })]
+    const hosts = ['--allow-host', 'outside.example']
+    try {
+      const { results } = await calls(() => decide({ egressProxyUrl: url }), fetch('before'), fetch('proxied'), hosts)
+      expect(results[0]).toContain('Code: fetch-failed')
+      expect(results[1]).toContain('by the company: http://outside.example/proxied')
+      const shownRules = await home.call(['egress', 'show'])
+      expect(shownRules.stdout).toContain(`Goes out by ${url} (managed settings, `)
+      const scripted = await calls(() => decide({ egressProxyPacUrl: `${url}/proxy.pac` }), fetch('again'), fetch('scripted'), hosts)
+      expect(scripted.results[1]).toContain('by the company: http://outside.example/scripted')
+      expect(asked).toEqual([
+        'http://outside.example/proxied',
+        'http://outside.example/again',
+        '/proxy.pac',
+        'http://outside.example/scripted',
+      ])
+      await decide(null)
+      expect((await calls(async () => {}, fetch('after'), [say('x')], hosts)).results[0]).toContain('Code: fetch-failed')
+    } finally {
+      company.close()
+    }
   })
 
   test('isLocalDevMcpEnabled: a tool of a running server is refused under a running prompt, and works again later', async () => {

@@ -223,7 +223,7 @@ describe('one prompt, with the workspace down', () => {
     expect(filesWith(home.state, 'otlp-secret').filter((path) => !path.endsWith('settings.json'))).toEqual([])
     for (const { pid } of home.processes()) expect(inEnvironment(pid, 'otlp-secret')).toBe(false)
     if (process.getuid?.() !== 0) return
-    for (const actor of ['gateway', 'conversation:zoo']) expect(inMemory(await home.actorPid(actor), 'otlp-secret'), actor).toBe(false)
+    for (const actor of ['gateway', 'conversation:zoo']) expect(inMemory(await home.actorPid(actor), ['otlp-secret']), actor).toEqual([])
   })
 })
 

@@ -5,6 +5,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { InspectReport } from '../../kernel/inspect.ts'
 import { isAlive, leftAfter } from '../harness/processes.ts'
 import { type Home, type PromptEnd } from '../harness/product.ts'
 import { openScriptedHome, type ScriptedHome } from '../harness/scripted-home.ts'
@@ -70,6 +71,14 @@ function expectTruth(run: PromptEnd): void {
   }
 }
 
+/** Each of the others is the process it was. Those that end by themselves when nobody needs them are none of them. */
+async function expectUntouched(before: InspectReport['actors'], kind: string): Promise<void> {
+  const lasting = ({ id, pid }: InspectReport['actors'][number]): boolean => pid !== null && id !== kind && id !== 'reader'
+  const processes = (actors: InspectReport['actors']) => actors.filter(lasting).map(({ id, pid }) => `${id} ${pid}`)
+  const now = processes((await home.inspect()).actors)
+  expect(processes(before).filter((one) => !now.includes(one))).toEqual([])
+}
+
 function expectRemembered({ name }: Session): void {
   const { messages = [] } = server.requests.at(-1)?.body ?? {}
   expect(JSON.stringify(messages[0]), 'the conversation remembers its first prompt').toContain(`${name} round`)
@@ -86,6 +95,7 @@ describe('between prompts', () => {
     expectTruth(await one.work())
     expectDone(one, await one.work())
     expectRemembered(one)
+    if (kind === 'egress') await expectUntouched(actors, kind)
     const again = (await home.inspect()).actors.find(({ id }) => id === victim?.id)
     expect(again).toMatchObject({ state: 'running', restarts: 1, lastExit: expect.stringMatching(/SIGKILL/) })
     expect(again?.pid).not.toBe(victim?.pid)

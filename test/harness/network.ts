@@ -3,6 +3,7 @@
  * on the internet. Only here does egress get another resolver and guard; everything else of it is what runs in production.
  */
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { isIPv6 } from 'node:net'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createEffects } from '../../actors/egress/effects.ts'
@@ -61,7 +62,11 @@ function withRoot(dir: string): void {
 
 type Part = { type: string; text?: string }
 
-export async function startWorkspace(): Promise<Workspace> {
+/** Addresses that names under `private.example` lead to: of each kind, one that is not public. */
+const inside: Readonly<Record<string, string>> = { 'six.private.example': 'fd00::1', 'nat.private.example': '64:ff9b::7f00:1' }
+
+/** `restores` false: each start of the machine is from nothing, none from a saved memory. */
+export async function startWorkspace({ restores = true } = {}): Promise<Workspace> {
   const home = mkdtempSync(join(tmpdir(), 'bulkhead-net-'))
   const guestDir = join(home, 'guest')
   withRoot(guestDir)
@@ -69,7 +74,8 @@ export async function startWorkspace(): Promise<Workspace> {
   const effects = createEffects({
     resolve: async (host) => {
       lookups.push(host)
-      return [{ address: host.endsWith('.private.example') ? '10.0.0.1' : '127.0.0.1', family: 4 }]
+      const address = inside[host] ?? (host.endsWith('.private.example') ? '10.0.0.1' : '127.0.0.1')
+      return [{ address, family: isIPv6(address) ? 6 : 4 }]
     },
     addressPolicy: () => (address) => (address === '127.0.0.1' ? 'public' : 'private'),
   })
@@ -111,6 +117,7 @@ export async function startWorkspace(): Promise<Workspace> {
       'vm-supervisor': {
         home: join(home, 'vm'),
         imageDir: join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'bulkhead', 'images'),
+        snapshots: restores ? 'on' : 'off',
         guestDir,
         nodeBinary: process.execPath,
         vm: 'auto',

@@ -3,16 +3,18 @@ import { closeSync, openSync, readdirSync, readFileSync, readSync, statSync } fr
 import { join } from 'node:path'
 
 const chunkBytes = 4 * 1024 * 1024
+/** Read into again and again. */
+const chunk = Buffer.alloc(chunkBytes)
 
-/** Whether the bytes are anywhere in memory the process can write to. Throws when its memory cannot be read at all. */
-export function inMemory(pid: number, secret: string): boolean {
+/** Which of them are anywhere in memory the process can write to. Throws when its memory cannot be read at all. */
+export function inMemory(pid: number, secrets: readonly string[]): string[] {
   const maps = readFileSync(`/proc/${pid}/maps`, 'latin1')
   const memory = openSync(`/proc/${pid}/mem`, 'r')
   try {
-    return maps.split('\n').some((line) => {
-      const [, from, to] = /^([0-9a-f]+)-([0-9a-f]+) rw/.exec(line) ?? []
-      return from !== undefined && to !== undefined && foundIn(memory, BigInt(`0x${from}`), BigInt(`0x${to}`), spellings(secret))
-    })
+    const found = new Set<string>()
+    for (const [, from = '', to = ''] of maps.matchAll(/^([0-9a-f]+)-([0-9a-f]+) rw/gm))
+      for (const one of foundIn(memory, BigInt(`0x${from}`), BigInt(`0x${to}`), secrets)) found.add(one)
+    return [...found]
   } finally {
     closeSync(memory)
   }
@@ -33,7 +35,7 @@ export function inOpenFiles(pid: number, secret: string): boolean {
   return readdirSync(`/proc/${pid}/fd`).some((fd) => {
     const path = `/proc/${pid}/fd/${fd}`
     try {
-      return statSync(path).isFile() && inFile(path, secret)
+      return statSync(path).isFile() && inFile(path, [secret])
     } catch {
       // Closed between the listing and the look, or open for writing only.
       return false
@@ -41,17 +43,17 @@ export function inOpenFiles(pid: number, secret: string): boolean {
   })
 }
 
-/** Files below a folder that hold it. */
-export function filesWith(dir: string, secret: string): string[] {
+/** Files below a folder that hold one of them. */
+export function filesWith(dir: string, ...secrets: readonly string[]): string[] {
   return readdirSync(dir, { recursive: true, encoding: 'utf8' }).filter(
-    (name) => statSync(join(dir, name)).isFile() && inFile(join(dir, name), secret),
+    (name) => statSync(join(dir, name)).isFile() && inFile(join(dir, name), secrets),
   )
 }
 
-function inFile(path: string, secret: string): boolean {
+function inFile(path: string, secrets: readonly string[]): boolean {
   const file = openSync(path, 'r')
   try {
-    return foundIn(file, 0n, BigInt(statSync(path).size), spellings(secret))
+    return foundIn(file, 0n, BigInt(statSync(path).size), secrets).length > 0
   } finally {
     closeSync(file)
   }
@@ -62,15 +64,16 @@ function spellings(secret: string): Buffer[] {
   return [Buffer.from(secret, 'latin1'), Buffer.from(secret, 'utf16le')]
 }
 
-function foundIn(fd: number, from: bigint, to: bigint, needles: readonly Buffer[]): boolean {
-  const overlap = BigInt(Math.max(...needles.map(({ length }) => length)))
-  const buffer = Buffer.alloc(chunkBytes)
-  for (let at = from; at < to; at += BigInt(chunkBytes) - overlap) {
+function foundIn(fd: number, from: bigint, to: bigint, secrets: readonly string[]): string[] {
+  const needles = secrets.map((secret) => ({ secret, spelled: spellings(secret) }))
+  const overlap = BigInt(Math.max(...needles.flatMap(({ spelled }) => spelled.map(({ length }) => length))))
+  const found = new Set<string>()
+  for (let at = from; at < to && found.size < secrets.length; at += BigInt(chunkBytes) - overlap) {
     const wanted = Number(to - at < BigInt(chunkBytes) ? to - at : BigInt(chunkBytes))
-    const length = readSome(fd, buffer, wanted, at)
-    if (needles.some((needle) => buffer.subarray(0, length).includes(needle))) return true
+    const bytes = chunk.subarray(0, readSome(fd, chunk, wanted, at))
+    for (const { secret, spelled } of needles) if (!found.has(secret) && spelled.some((needle) => bytes.includes(needle))) found.add(secret)
   }
-  return false
+  return [...found]
 }
 
 /** Pages a device maps, or that are gone by now, cannot be read; what they hold is not the process's own. */

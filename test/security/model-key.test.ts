@@ -1,9 +1,13 @@
 /**
- * The model key is in the request it belongs to and in one process of the product: egress. Searched while a turn is under way, so that
+ * The model key is in the request it belongs to and in one process of the product: egress; a secret that a member keeps for a host likewise.
+ * Searched while a turn is under way, so that
  * every actor and the VM are at work. Exempt are the commands the user gave the key to in their environment (the client, set-up around
  * it, and this test), and the daemon's descriptors: it holds the sealed file that a restarted egress reads, and never reads it itself.
  */
 import { randomBytes } from 'node:crypto'
+import { existsSync, readdirSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Home, openHome, type PromptEnd } from '../harness/product.ts'
 import { listProcesses, type Process, withDescendants } from '../harness/processes.ts'
@@ -19,8 +23,11 @@ import {
 import { filesWith, inEnvironment, inMemory, inOpenFiles, leavesNoImage } from '../harness/secrets.ts'
 
 const key = `sk-ant-made-up-${randomBytes(24).toString('hex')}`
+/** What `bulkhead secret set` keeps. */
+const kept = `tok-made-up-${randomBytes(24).toString('hex')}`
 /** Known to the conversation and the gateway but not to egress: shows that the search finds what is there. */
 const marker = `marker-${randomBytes(12).toString('hex')}`
+const secrets = [key, kept]
 const root = process.getuid?.() === 0
 
 type Holder = { title: string; where: string[] }
@@ -34,22 +41,29 @@ let bash: string
 
 beforeAll(async () => {
   server = await startScriptedServer()
-  home = openHome({ env: { ANTHROPIC_BASE_URL: server.baseUrl } })
+  home = openHome({ env: { ANTHROPIC_BASE_URL: server.baseUrl, BULKHEAD_KEYRING: 'off' } })
+  const keeping = home.start(['secret', 'set', 'api', '--host', 'api.example'], { input: true })
+  keeping.type(`${kept}\n`)
+  keeping.closeInput()
+  const keptOne = await keeping.ended
+  if (keptOne.code !== 0) throw new Error(keptOne.story)
   const folder = home.folder('work')
   const look = async (request: RecordedRequest) => {
     bash = [...toolResults(request).values()].map(({ text }) => text).join('\n')
     const daemon = await home.daemonPid()
     searched = withDescendants(listProcesses().filter(({ pid }) => pid === daemon))
+    const memories = new Map(root ? searched.map(({ pid }) => [pid, inMemory(pid, [...secrets, marker])] as const) : [])
     holders = searched.map(({ pid, title }) => ({
       title,
       where: [
-        ...(inEnvironment(pid, key) ? ['environment'] : []),
-        ...(pid !== daemon && inOpenFiles(pid, key) ? ['open files'] : []),
-        ...(root && inMemory(pid, key) ? ['memory'] : []),
+        ...secrets.filter((one) => inEnvironment(pid, one)).map(() => 'environment'),
+        ...secrets.filter((one) => pid !== daemon && inOpenFiles(pid, one)).map(() => 'open files'),
+        ...(memories.get(pid)?.includes(key) ? ['memory'] : []),
+        ...(memories.get(pid)?.includes(kept) ? ['memory, kept'] : []),
         ...(title.startsWith('bulkhead egress') && !leavesNoImage(pid) ? ['core dumps'] : []),
       ],
     }))
-    marked = root ? searched.filter(({ pid }) => inMemory(pid, marker)).map(({ title }) => title) : []
+    marked = searched.filter(({ pid }) => memories.get(pid)?.includes(marker)).map(({ title }) => title)
     return [say('done')]
   }
   server.script([[use('Bash', { command: 'env; cat /proc/*/environ /proc/*/cmdline 2>/dev/null | tr "\\0" "\\n"; true' })], look])
@@ -100,21 +114,35 @@ describe('of the daemon, its actors and the VM, no process but egress has it', (
 
   test.runIf(root)('in its memory', () => {
     expect(marked.join('\n'), 'the search finds what is there').toContain('bulkhead conversation:')
-    expect(holders.filter(({ where }) => where.includes('memory')).map(({ title }) => title)).toEqual([
-      expect.stringMatching(/^bulkhead egress/),
-    ])
+    // The memory of the guest is in QEMU's.
+    for (const what of ['memory', 'memory, kept'])
+      expect(
+        holders.filter(({ where }) => where.includes(what)).map(({ title }) => title),
+        what,
+      ).toEqual([expect.stringMatching(/^bulkhead egress/)])
   })
 
   test('in the guest', () => {
     expect(bash).toContain('HOME=')
-    expect(bash).not.toContain(key)
+    for (const one of secrets) expect(bash).not.toContain(one)
   })
 })
 
-test('it is in no file of the home, no event, no log and no answer of inspect', async () => {
-  expect(filesWith(home.dir, key)).toEqual([])
-  expect(`${run.stdout}${run.stderr}`).not.toContain(key)
-  expect(JSON.stringify(await home.inspect())).not.toContain(key)
+describe.each([
+  ['the model key', key],
+  ['a secret that is kept', kept],
+])('%s', (_what, one) => {
+  test('is in no file of the home (journals, logs, the vault), no event and no answer of inspect', async () => {
+    expect(filesWith(home.dir, one)).toEqual([])
+    expect(`${run.stdout}${run.stderr}`).not.toContain(one)
+    expect(JSON.stringify(await home.inspect())).not.toContain(one)
+  })
+})
+
+test('neither is in a saved memory of the machine', () => {
+  const images = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'bulkhead', 'images')
+  const saved = readdirSync(images).filter((name) => existsSync(join(images, name, 'snapshots')))
+  expect(saved.flatMap((name) => filesWith(join(images, name, 'snapshots'), ...secrets))).toEqual([])
 })
 
 test('a restarted egress has it again, and still nobody else', async () => {

@@ -21,11 +21,13 @@ export const bash = tool({
   plan({ command, description, timeout, run_in_background: background = false }) {
     const firstLine = command.trim().split('\n', 1)[0] ?? ''
     const shown = firstLine.length > 80 ? `${firstLine.slice(0, 79)}…` : firstLine
+    const title = `Run ${shown}${background ? ' in the background' : ''}`
     return {
       access: 'change',
-      title: `Run ${shown}${background ? ' in the background' : ''}`,
+      title,
       target: { kind: 'exec', command },
-      detail: description ? `${command}\n\n(${description})` : command,
+      // A description that only says the command again is no help to who decides.
+      detail: description && description !== title ? `${command}\n\n(${description})` : command,
       // The command's own time limit starts when it runs; the boot before it may take longer than any deadline.
       message: background
         ? { kind: 'job', body: { command, ...(timeout === undefined ? {} : { timeoutMs: timeout }) } }

@@ -12,7 +12,7 @@ export const asidePattern = '⟦\\d+⟧'
 export const filePattern = `(?:${asidePattern}|[~./\\w@%+-]*[\\w~-]\\.[A-Za-z]\\w{0,9}(?![\\w/])|(?<![\\w.~])(?:\\.{1,2}|~)?\\/[^\\s,;]+)`
 
 const verbs =
-  'use|call|invoke|list|show|display|read|open|print|cat|view|search|find|grep|look|locate|total|sum|add|tally|append|delete|analy[sz]e|inspect|count|average|calculate|compute|work|tabulate|aggregate|group|break|run|execute|exec|fetch|download|get|visit|summari[sz]e|describe|edit|replace|change|substitute|write|save|store|put|create|make|produce|generate|output|export|tell|give|what|which|how|where'
+  'use|call|invoke|list|show|display|read|open|print|cat|view|search|find|grep|look|locate|total|sum|add|tally|append|delete|remove|move|rename|analy[sz]e|inspect|count|average|calculate|compute|work|tabulate|aggregate|group|break|run|execute|exec|fetch|download|get|visit|summari[sz]e|describe|edit|replace|change|substitute|write|save|store|put|create|make|produce|generate|output|export|tell|give|what|which|how|where'
 
 const politeness =
   /^(?:please|now|then|next|first|finally|lastly|after that|also|and|ok(?:ay)?|hey|hi|hello|just|kindly|(?:can|could|would|will) you(?: please)?|i(?:'d| would) like(?: you)? to|i (?:want|need)(?: you)? to|help me(?: to)?|let'?s|let us|go ahead and|(?:do|perform|carry out|complete) (?:the following|these(?: things| steps| tasks)?|this)|(?:use|using|with) (?:python|bash|a script|the (?:vm|workspace|shell|terminal))(?: to)?|try to)\b[\s,:]*/i

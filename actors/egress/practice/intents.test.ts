@@ -113,7 +113,19 @@ test.each([
       { do: 'read', files: ['data/notes.txt'] },
     ],
   ],
-  ['Delete a.txt', [{ do: 'unknown' }]],
+  ['Delete a.txt', [{ do: 'delete', files: ['a.txt'] }]],
+  ['please remove the files a.txt, sub/b.csv and "my notes.md"', [{ do: 'delete', files: ['a.txt', 'sub/b.csv', 'my notes.md'] }]],
+  ['delete the folder drafts', [{ do: 'delete', files: ['drafts'] }]],
+  ['delete everything', [{ do: 'unknown' }]],
+  ['remove the duplicates from sales.csv', [{ do: 'unknown' }]],
+  ['Rename a.txt to b.txt', [{ do: 'move', from: 'a.txt', to: 'b.txt' }]],
+  [
+    'move sub/a.txt into archive/ and delete b.txt',
+    [
+      { do: 'move', from: 'sub/a.txt', to: 'archive/' },
+      { do: 'delete', files: ['b.txt'] },
+    ],
+  ],
   ['What is 2+2?', [{ do: 'unknown' }]],
   ['', []],
 ])('%s', (prompt, intents) => {

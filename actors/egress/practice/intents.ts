@@ -14,6 +14,8 @@ export type Intent =
   | { do: 'web-search'; query: string }
   | { do: 'summarise'; files: readonly string[] }
   | { do: 'write'; file: string; content: string }
+  | { do: 'delete'; files: readonly string[] }
+  | { do: 'move'; from: string; to: string }
   | { do: 'edit'; file: string; from: string; to: string }
   /** Write what was found into a file; `unnamed`: the member gave no name. */
   | { do: 'save'; file: string; unnamed?: true }

@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest'
 import { fakeTools, type ToolAnswer } from './testing/fake-tools.ts'
 import { practiceSession, rowsOf, sales, tools } from './testing/session.ts'
 
+const named = (name: string) => ({ name, description: name, input_schema: { type: 'object' as const } })
 const { session, converse, put, get, folder } = practiceSession()
 
 describe('what is refused or missing', () => {
@@ -58,6 +59,30 @@ describe('what is refused or missing', () => {
 })
 
 describe('plain requests', () => {
+  test('delete, each file by itself: what is refused is told, and the next is asked for all the same', async () => {
+    for (const name of ['a.txt', 'b.txt', 'c.txt']) put(name, name)
+    const tool = folder('rw', (name, { path: file }) => {
+      if (name !== 'Delete') return undefined
+      if (String(file).endsWith('b.txt')) return { text: 'The member said no.\nCode: denied', isError: true }
+      fs.rmSync(String(file))
+      return { text: 'Deleted.', isError: false }
+    })
+    const { text, calls } = await converse('delete a.txt, b.txt and c.txt', tool, [], [...tools, named('Delete')])
+    expect(calls.map(({ name }) => name)).toEqual(['Delete', 'Delete', 'Delete'])
+    expect(text).toMatch(/Deleted a\.txt, c\.txt\..*\nb\.txt was not deleted: The member said no\. \(denied\)/)
+    expect(fs.readdirSync(session.root)).toEqual(['b.txt'])
+  })
+
+  test('move, into a folder under its own name', async () => {
+    put('a.txt', 'x')
+    const tool = folder('rw', (name) => (name === 'Move' ? { text: 'Moved.', isError: false } : undefined))
+    const { text, calls } = await converse('move a.txt to old/', tool, [], [...tools, named('Move')])
+    expect(calls).toEqual([
+      { name: 'Move', input: { path: path.join(session.root, 'a.txt'), new_path: path.join(session.root, 'old/a.txt') } },
+    ])
+    expect(text).toMatch(/Moved a\.txt to old\/a\.txt\./)
+  })
+
   test('list', async () => {
     put('a.csv', 'x')
     put('sub/b.txt', 'y')

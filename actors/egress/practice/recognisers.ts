@@ -2,6 +2,7 @@
 import { type Aside, asidePattern, filePattern, onlyAside, restore } from './clauses.ts'
 import type { Intent } from './intents.ts'
 import { readQuestion } from './question.ts'
+import { rearranging } from './rearranging.ts'
 import { usingTool } from './tool-requests.ts'
 
 type Recogniser = (clause: string, asides: readonly Aside[], before: readonly Intent[]) => Intent | readonly Intent[] | null
@@ -266,6 +267,7 @@ const recognisers: readonly Recogniser[] = [
   usingTool,
   searchingWeb,
   fetching,
+  rearranging,
   editing,
   running,
   summarising,

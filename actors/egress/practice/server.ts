@@ -4,8 +4,9 @@
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import http from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { http } from '../node-http.ts'
 import { answer } from './answer.ts'
 import { checkRequest } from './request.ts'
 import { searchAnswer } from './web-search.ts'
@@ -58,7 +59,7 @@ export async function startPracticeModel(): Promise<{ baseUrl: string; key: stri
   return { baseUrl: `http://127.0.0.1:${port}`, key, close }
 }
 
-async function serve(request: http.IncomingMessage, response: http.ServerResponse, key: string): Promise<void> {
+async function serve(request: IncomingMessage, response: ServerResponse, key: string): Promise<void> {
   const { authorization, 'x-api-key': plain } = request.headers
   if (authorization !== `Bearer ${key}` && plain !== key) throw new ApiError('authentication_error', 'invalid x-api-key')
   if (!request.headers['anthropic-version']) throw new ApiError('invalid_request_error', 'anthropic-version: header is required')
@@ -102,7 +103,7 @@ function checked(parsed: unknown, purpose: 'answer' | 'count') {
   return result.request
 }
 
-async function body(request: http.IncomingMessage): Promise<unknown> {
+async function body(request: IncomingMessage): Promise<unknown> {
   const chunks: Uint8Array[] = []
   let size = 0
   for await (const chunk of request as AsyncIterable<Uint8Array>) {
@@ -117,7 +118,7 @@ async function body(request: http.IncomingMessage): Promise<unknown> {
   }
 }
 
-function json(response: http.ServerResponse, status: number, value: unknown): void {
+function json(response: ServerResponse, status: number, value: unknown): void {
   response.writeHead(status, { 'content-type': 'application/json' })
   response.end(JSON.stringify(value))
 }

@@ -1,6 +1,7 @@
 /** One prompt carried out: its requests one after the other, their results told, and written where the member wants them. */
 import { edit, list, read, search, summarise, write } from './file-skills.ts'
 import { type Intent, readIntents } from './intents.ts'
+import { relocate, remove } from './rearranging.ts'
 import { reportDocument } from './report.ts'
 import { type Batch, callOne, devicePath, failed, outputIn, reasonOf, type Section, shortPath, type Skill, workspacePath } from './skill.ts'
 import { tabulate } from './tabulate.ts'
@@ -17,7 +18,8 @@ const abilities = `I carry out plain requests with the tools of this conversatio
 - run \`ls -la\`
 - fetch https://example.com/; search the web for quinces
 - use tool NAME with text hello (any tool of this conversation)
-- write "hello" to notes.txt; replace "old" with "new" in notes.txt`
+- write "hello" to notes.txt; replace "old" with "new" in notes.txt
+- delete old.txt; rename a.txt to b.txt`
 
 export function* carryOut(prompt: string, world: World, earlier: Done | null): Generator<Batch, Done, readonly Result[]> {
   const intents = readIntents(prompt, earlier?.intents ?? [])
@@ -31,7 +33,8 @@ export function* carryOut(prompt: string, world: World, earlier: Done | null): G
         : yield* act(intent, world, sections.length > 0 ? sections : (earlier?.sections ?? []))
     if (!section) continue
     // What was written or could not be done is told, but is not itself a result to write down.
-    if (intent.do !== 'save' && intent.do !== 'write' && intent.do !== 'help') sections.push(section)
+    if (intent.do !== 'save' && intent.do !== 'write' && intent.do !== 'delete' && intent.do !== 'move' && intent.do !== 'help')
+      sections.push(section)
     told.push(section.told ?? section.body)
   }
   if (intents.every(({ do: what }) => what === 'unknown' || what === 'cannot')) told.push(abilities)
@@ -68,6 +71,10 @@ function* act(intent: Intent, world: World, sections: readonly Section[]): Skill
       return yield* write(intent, world)
     case 'edit':
       return yield* edit(intent, world)
+    case 'delete':
+      return yield* remove(intent, world)
+    case 'move':
+      return yield* relocate(intent, world)
     case 'tool':
       return yield* useTool(intent, world)
     case 'save':

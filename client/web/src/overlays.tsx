@@ -6,7 +6,7 @@ import { $keys, $overlay, $theme, type Theme } from './interface.ts'
 import { allowHost, connectFolder, restartWorkspace, $vm } from './session.ts'
 import type { Fault } from './types.ts'
 import { useStore } from './use-store.ts'
-import { workspaceText } from './workspace.tsx'
+import { workspaceText } from './workspace-text.ts'
 
 const close = (): void => $overlay.set(null)
 
@@ -144,7 +144,7 @@ function Workspace(): JSX.Element {
       <div class="buttons">
         {vm && vm.state !== 'off' && vm.state !== 'absent' && (
           <button type="button" onClick={restartWorkspace}>
-            Restart
+            {vm.state === 'stopped' ? 'Start' : 'Restart'}
           </button>
         )}
         <button type="button" class="main" onClick={close}>

@@ -1,4 +1,5 @@
 /** What the gateway tells, as far as the page shows it. Text in it is not to be trusted: it is only ever drawn as text. */
+import type { VmStatus } from '../../../actors/vm-supervisor/protocol.ts'
 import type { Fault } from '../../../kernel/index.ts'
 import type { FolderView, Opened, Question, Resolution, SessionEvent as DaemonEvent } from '../../events.ts'
 
@@ -28,13 +29,6 @@ export type ListedSession = {
 /** A tool server, as far as it is shown. */
 export type ToolServer = { name: string; state: string; network: boolean; error: Fault | null; tools: readonly { name: string }[] }
 export type Approve = 'ask' | 'edits' | 'all' | 'none'
-export type Vm = {
-  state: string
-  isolation: 'full' | 'reduced' | null
-  restarts: number
-  lastError: Fault | null
-  timings: Record<string, number>
-  progress: string | null
-}
+export type Vm = Pick<VmStatus, 'state' | 'isolation' | 'lastError' | 'timings' | 'progress'>
 /** A question with the tool call it is about. */
 export type Asked = Question & { session: string; toolCall: string; answer(option: string): void }

@@ -31,6 +31,7 @@ const machine = setup({
     attempt: (_, _params: { request: number | null; dir: string | undefined }) => {},
     stream: (_, _params: { request: number | null; parts: number }) => {},
     hoard: (_, _params: { outside: boolean }) => {},
+    breaks: () => {},
   },
 }).createMachine({
   id: 'probe',
@@ -71,6 +72,7 @@ const machine = setup({
           actions: emit(({ event }): Outgoing => ({ type: 'reply', request: event.request, body: { results: event.results } })),
         },
         hoard: { actions: { type: 'hoard', params: ({ event }) => ({ outside: event.body.outside }) } },
+        breaks: { actions: 'breaks' },
         stream: { actions: { type: 'stream', params: ({ event }) => ({ request: event.from.request, parts: event.body.parts }) } },
         'stream.done': { actions: emit(({ event }): Outgoing => ({ type: 'reply', request: event.request, body: {} })) },
         burst: {
@@ -129,6 +131,16 @@ const effects = {
     run: ({ request, parts }: { request: number; parts: number }, context: EffectContext) =>
       Effect.promise(async () => {
         for (let n = 0; n < parts; n++) await context.part(request, { n })
+        return { type: 'done' }
+      }),
+  },
+  breaks: {
+    outcomes: ['done'],
+    run: () =>
+      Effect.sync(() => {
+        setImmediate(() => {
+          throw new Error('nobody caught this')
+        })
         return { type: 'done' }
       }),
   },

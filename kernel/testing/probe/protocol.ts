@@ -27,6 +27,8 @@ export const protocol = {
   },
   /** Keeps more and more, in V8's heap or outside it, until it is ended for it. */
   hoard: { body: z.strictObject({ outside: z.boolean() }), reply: z.strictObject({}), deadlineMs: null },
+  /** Throws where nobody catches it: outside of any step and effect. */
+  breaks: { body: z.strictObject({}), reply: z.strictObject({}), deadlineMs: null },
   throws: { body: z.strictObject({}), reply: z.strictObject({}) },
   /** Sends `kind` on the accompanying capability, or on `slot`, and passes the answer back. */
   ask: { body: z.strictObject({ slot: z.string(), kind: z.string() }), reply: z.strictObject({ answer: z.unknown() }) },
