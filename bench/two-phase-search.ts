@@ -37,7 +37,7 @@ export class Apart {
         thread.off('error', reject)
         resolve(statesPerSecond)
       })
-      thread.postMessage(managers)
+      thread.postMessage(managers, [])
     })
   }
 
@@ -46,4 +46,4 @@ export class Apart {
   }
 }
 
-if (!isMainThread) parentPort?.on('message', (managers: number) => parentPort?.postMessage(searchOnce(managers)))
+if (!isMainThread) parentPort?.on('message', (managers: number) => parentPort?.postMessage(searchOnce(managers), []))

@@ -44,11 +44,11 @@ const decided = (before: View<Context>, after: View<Context>) =>
 
 const watches = ({ pending }: View<Context>, ref: string): boolean => pending.some((item) => item.what === 'request' && item.ref === ref)
 /** Requests that somebody or something is to answer. */
-const waiting = ({ asks, held, hostQuestions, histories, explains, openings, waiting: later, early }: Context): number[] => [
-  ...[asks, held, hostQuestions, histories, openings].flatMap((record) => Object.values(record).map(({ request }) => request)),
-  ...Object.values(explains),
-  ...[...later, ...early].map(({ request }) => request),
-]
+const waiting = ({ asks, held, hostQuestions, histories, explains, openings, waiting: later, early }: Context): number[] => {
+  const records: readonly Readonly<Record<string, { request: number }>>[] = [asks, held, hostQuestions, histories, openings]
+  const known = [...records.flatMap((record) => Object.values(record)), ...later, ...early]
+  return [...known.map(({ request }) => request), ...Object.values(explains)]
+}
 
 /** Another folder than the session's that has a store of changes. */
 const earlier = { root: '/home/me/earlier', name: 'earlier', key: 'e', at: 1 }

@@ -190,6 +190,8 @@ const webGate: Model = {
   stimuli: [],
   effects: { openUpstream: () => end({ type: 'openUpstream.opened' }) },
   replies: () => [],
+  // With the hosts it may reach, which are what is asked about here.
+  projectPending: (item, view) => (item.what === 'effect' && item.name === 'fetchPage' ? item : egress.projectPending?.(item, view)),
   always: {},
   sometimes: {},
   steps: {},
@@ -209,11 +211,11 @@ const elsewhere = ['mcp', 'workspace', 'reader', 'journal', 'telemetry', 'policy
 
 export function system(size: 'small' | 'full'): SystemModel {
   const full = size === 'full'
-  const web = full ? (['fetch'] as const) : []
+  const wanted: readonly Try[] = full ? ['fetch'] : ['ask', 'write as allowed', 'write once more', 'write unasked', 'read']
   return defineSystem({
-    system: `permissions, from the wish to the gate${full ? 's' : ''}`,
+    system: `permissions, from the wish to the gate ${full ? 'of the web' : 'of a folder'}`,
     actors: {
-      member: { model: member(full ? ['folder', 'fetch'] : ['folder']), grants: { consent: { to: 'consent' } } },
+      member: { model: member([full ? 'fetch' : 'folder']), grants: { consent: { to: 'consent' } } },
       consent: {
         model: consenting,
         mailbox: 4,
@@ -225,7 +227,7 @@ export function system(size: 'small' | 'full'): SystemModel {
           ...Object.fromEntries(elsewhere.map((slot) => [slot, { to: 'elsewhere' }])),
         },
       },
-      agent: { model: agent(['ask', 'write as allowed', 'write once more', 'write unasked', 'read', ...web]) },
+      agent: { model: agent(wanted) },
       folder: { model: folderGate },
       ...(full ? { egress: { model: webGate } } : {}),
     },
@@ -253,18 +255,17 @@ export function system(size: 'small' | 'full'): SystemModel {
           }
         : {}),
     },
-    sometimes: {
-      'a file is written': (view) => begun(view, 'folder', 'writeFile').length === 1,
-      'a file is read': (view) => begun(view, 'folder', 'readFile').length === 1,
-      'the folder was taken back, and that is acknowledged': (view) => memberOf(view).gone.includes('folder'),
-      ...(full
-        ? {
-            'a page of an allowed host is fetched': (view: SystemView) =>
-              begun(view, 'egress', 'fetchPage').some((effect) => hostsOf(effect).includes(host)),
-            'the hosts were taken back, and that is acknowledged': (view: SystemView) => memberOf(view).gone.includes('fetch'),
-          }
-        : {}),
-    },
+    sometimes: full
+      ? {
+          'a page of an allowed host is fetched': (view) =>
+            begun(view, 'egress', 'fetchPage').some((effect) => hostsOf(effect).includes(host)),
+          'the hosts were taken back, and that is acknowledged': (view) => memberOf(view).gone.includes('fetch'),
+        }
+      : {
+          'a file is written': (view) => begun(view, 'folder', 'writeFile').length === 1,
+          'a file is read': (view) => begun(view, 'folder', 'readFile').length === 1,
+          'the folder was taken back, and that is acknowledged': (view) => memberOf(view).gone.includes('folder'),
+        },
     mayEnd: true,
   })
 }
