@@ -4,6 +4,7 @@
  *   userland   loads the disk driver, mounts the root image, runs the image's shell, which says so on the console
  *   agent      the workspace's own first process and agent, until the agent is there; nobody talks to it
  *   port       what one program writes to a port, and nothing else runs: the most any output can reach
+ *   piped      what one program writes to a pipe and another passes on to a port: the most a command's output can, which has one of each
  */
 import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -13,6 +14,7 @@ import { findImage, type Image } from '../actors/vm-supervisor/image.ts'
 import { packAgent } from '../actors/vm-supervisor/image-agent.ts'
 import { writeCpio } from '../actors/vm-supervisor/image-cpio.ts'
 import { scratchBytes } from '../actors/vm-supervisor/limits.ts'
+import { outputPiece } from '../guest/agent/limits.ts'
 import { outputPort } from '../guest/wire.ts'
 import { checkout, imagePlace } from '../setup/places.js'
 import { fds, startMachine } from './bare-machine.ts'
@@ -43,13 +45,17 @@ $b sleep 60
 
 /** Written by the image's own \`dd\`: the kernel takes at most half of this at once. */
 const portBytes = 64 * 1024 * 1024
-const fillPort = `
+const fillPort = (write: string): string => `
 load virtio_console
 $b mount -o bind /dev /lower/dev
 for port in /sys/class/virtio-ports/*; do
   read -r name < "$port/name"
-  [ "$name" != ${outputPort} ] || $b chroot /lower /bin/dd if=/dev/zero of="/dev/\${port##*/}" bs=64k count=${portBytes / 65_536} status=none
+  [ "$name" != ${outputPort} ] || PORT="/dev/\${port##*/}" $b chroot /lower /bin/bash -c '${write}'
 done`
+const source = `dd if=/dev/zero bs=64k count=${portBytes / 65_536} status=none`
+const straight = `${source} of="$PORT"`
+/** In pieces as large as ours. */
+const throughPipe = `${source} | dd of="$PORT" bs=${outputPiece} iflag=fullblock status=none`
 
 /** Long enough for emulation on a busy machine; ends a boot that hangs, ms. */
 const hangMs = 120_000
@@ -61,6 +67,8 @@ export type BareBoot = {
   agent(accelerator: string): Promise<number>
   /** MB a second of one program that writes to a port. */
   port(accelerator: string): Promise<number>
+  /** The same of one that writes to a pipe, and another from there to the port. */
+  piped(accelerator: string): Promise<number>
   close(): Promise<void>
 }
 
@@ -77,7 +85,8 @@ export async function prepareBareBoot(): Promise<BareBoot> {
   }
   const withInit = (text: string): Buffer => writeCpio([{ path: 'init', type: 'file', mode: 0o755, data: Buffer.from(text) }])
   const userland = await initrdOf('userland', withInit(init('')))
-  const port = await initrdOf('port', withInit(init(fillPort)))
+  const port = await initrdOf('port', withInit(init(fillPort(straight))))
+  const piped = await initrdOf('piped', withInit(init(fillPort(throughPipe))))
   const agent = await initrdOf('agent', await packAgent(join(checkout, 'guest')))
   const boot = async <T>(initrd: string, accelerator: string, watch: Watch<T>): Promise<T> => {
     await writeFile(scratch, '')
@@ -95,22 +104,25 @@ export async function prepareBareBoot(): Promise<BareBoot> {
       }),
     agent: (accelerator) =>
       boot(agent, accelerator, ({ control }, begun, done) => void control.once('data', () => done(performance.now() - begun))),
-    port: (accelerator) =>
-      boot(port, accelerator, ({ output }, _, done) => {
-        let first = 0
-        let received = 0
-        output.on('data', (bytes: Buffer) => {
-          first ||= performance.now()
-          received += bytes.length
-          if (received >= portBytes) done(portBytes / 1e6 / ((performance.now() - first) / 1_000))
-        })
-      }),
+    port: (accelerator) => boot(port, accelerator, throughput),
+    piped: (accelerator) => boot(piped, accelerator, throughput),
     close: () => rm(dir, { recursive: true, force: true }),
   }
 }
 
 /** What comes out of the machine, when it was started, and what to call with the result. */
 type Watch<T> = (streams: Record<'control' | 'console' | 'output', Readable>, begun: number, done: (result: T) => void) => void
+
+/** MB a second on the output port, from the first byte on. */
+const throughput: Watch<number> = ({ output }, _, done) => {
+  let first = 0
+  let received = 0
+  output.on('data', (bytes: Buffer) => {
+    first ||= performance.now()
+    received += bytes.length
+    if (received >= portBytes) done(portBytes / 1e6 / ((performance.now() - first) / 1_000))
+  })
+}
 
 /** Starts the machine and ends it when there is a result. */
 function bootOnce<T>(image: Image, initrd: string, scratch: string, accelerator: string, watch: Watch<T>): Promise<T> {

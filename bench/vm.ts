@@ -1,5 +1,7 @@
 /** How fast the workspace is there, comes back, runs a command and passes on its output; what it costs while nobody uses it. */
 import { readFileSync } from 'node:fs'
+import { firstUid } from '../guest/wire.ts'
+import { rootMarks, withRoot } from '../test/harness/guest.ts'
 import { startVm, type Vm } from '../test/harness/vm.ts'
 import { type BareBoot, prepareBareBoot } from './bare-boot.ts'
 import { atMost, atMostTimesPeer, figure, type Figure, reported, type Samples, type Target } from './report.ts'
@@ -14,12 +16,20 @@ const sessionsInARow = 3
 /** How long a paused VM is watched, ms. */
 const watchedMs = 2_000
 const ticksPerSecond = 100
+/** Launches by hand in a row, of which each takes a share. */
+const byHand = 5
+/** What a session's command has around it, by the programs anybody would take: namespaces, a filter of system calls, another user. */
+const launch = [
+  `bwrap --ro-bind / / --proc /proc --dev /dev ${['pid', 'ipc', 'uts', 'net', 'cgroup'].map((kind) => `--unshare-${kind}`).join(' ')}`,
+  `--die-with-parent --seccomp 9 -- setpriv --reuid ${firstUid} --regid ${firstUid} --clear-groups --no-new-privs bash -lc true`,
+].join(' ')
 
 export async function vm(runs: number, told: (text: string) => void): Promise<Figure[]> {
   told('warming up: the first start saves its memory')
   const saved = await startVm({ sessions: ['one'] })
   const cold = await startVm({ sessions: ['one'], params: { snapshots: 'off' } })
   const pausing = await startVm({ sessions: ['one'], params: { timers: { pauseAfterMs: 200 } } })
+  const rooted = await startVm({ sessions: ['one'], guest: withRoot })
   let floor: BareBoot | null = null
   const floors = async (): Promise<BareBoot> => (floor ??= await prepareBareBoot())
   let session = 0
@@ -33,9 +43,11 @@ export async function vm(runs: number, told: (text: string) => void): Promise<Fi
         bare: async () => (await floors()).userland(accelerator),
         bareAgent: async () => (await floors()).agent(accelerator),
         port: async () => (await floors()).port(accelerator),
+        piped: async () => (await floors()).piped(accelerator),
         restored: () => fromNothing(saved),
         killed: () => afterKill(saved),
         warm: () => timed(() => saved.exec('true')),
+        hand: () => launchByHand(rooted),
         session: () => slowestSession(saved, [`s${++session}`]),
         sessions: async () => {
           await fromNothing(saved)
@@ -60,7 +72,13 @@ export async function vm(runs: number, told: (text: string) => void): Promise<Fi
       ms('bare QEMU boot to userland', reported, samples.bare),
       ms('nothing to first output, from the saved memory', atMost(500, 'ms'), samples.restored),
       ms('kill -9 of QEMU to the next output', atMost(1_000, 'ms'), samples.killed),
-      ms('`true` in a session that is there', atMost(300, 'ms'), samples.warm),
+      figure({
+        name: '`true` in a session that is there',
+        unit: 'ms',
+        target: atMostTimesPeer(1.3),
+        own: samples.warm,
+        peer: { name: 'bwrap with namespaces and filter, setpriv and bash, by hand in the guest', samples: samples.hand },
+      }),
       ms('new session to its first output', atMost(300, 'ms'), samples.session),
       ms(`the slowest of ${sessionsInARow} new sessions in a row`, atMost(300, 'ms'), samples.sessions),
       figure({
@@ -71,6 +89,7 @@ export async function vm(runs: number, told: (text: string) => void): Promise<Fi
         peer: { name: 'the same to another program in the guest', samples: samples.inside },
       }),
       figure({ name: '64 MiB of one program to a port of a bare machine', unit: 'MB/s', target: reported, own: samples.port }),
+      figure({ name: 'the same through a pipe and another program', unit: 'MB/s', target: reported, own: samples.piped }),
       figure({ name: 'processor of a paused VM', unit: '%', target: atMost(0, '%'), own: samples.pausedCpu }),
       figure({ name: 'memory of a paused VM', unit: 'MiB', target: atMost(1_500, 'MiB'), own: samples.pausedMemory }),
       figure({
@@ -82,12 +101,21 @@ export async function vm(runs: number, told: (text: string) => void): Promise<Fi
     ]
   } finally {
     await (floor as BareBoot | null)?.close()
-    for (const one of [saved, cold, pausing]) await one.stop()
+    for (const one of [saved, cold, pausing, rooted]) await one.stop()
   }
 }
 
 function atLeast(limit: number, unit: string): Target {
   return { text: `at least ${limit} ${unit}`, better: 'higher', keeps: (value) => value >= limit }
+}
+
+/** ms of one, by the guest's clock; the host's end of it is not counted. */
+async function launchByHand(one: Vm): Promise<number> {
+  const each = `for n in $(seq ${byHand}); do ${launch} 9< /run/bulkhead/seccomp.bpf || exit; done`
+  const command = `${rootMarks.machine}\nbegun=$(date +%s%N); ${each}; echo $(( ($(date +%s%N) - begun) / 1000 ))`
+  const { stdout, stderr } = await one.exec(command, { cwd: '/' })
+  if (!/^\d+\n$/.test(stdout)) throw new Error(`No launch by hand: ${stderr}`)
+  return Number(stdout) / 1_000 / byHand
 }
 
 async function timed(work: () => Promise<unknown>): Promise<number> {

@@ -17,6 +17,8 @@ export const eventFields = {
   name_lookup: { name: 'string' },
   /** A connection to where nothing can be. All others are the host's to allow or refuse. */
   connection_refused: { address: 'string', port: 'number' },
+  /** So many datagrams went to where nobody listens since the last time; none left the machine. */
+  datagrams_refused: { count: 'number' },
 } as const satisfies Record<string, Readonly<Record<string, 'number' | 'string' | 'boolean'>>>
 
 export type GuestEventName = keyof typeof eventFields

@@ -55,8 +55,8 @@ test('how the process of the VM is contained, found out by trying', async () => 
 test('each row that the specification calls unverified for a platform is one of the doctor’s there', () => {
   expect(unverifiedChecks('linux')).toEqual([])
   const names = (platform: string) => unverifiedChecks(platform).map(({ name }) => name)
-  expect(names('darwin')).toEqual(expect.arrayContaining(['keyring', 'managed settings', 'connected folders']))
-  expect(names('win32')).toEqual(expect.arrayContaining(['keyring', 'managed settings', 'audit log', 'connected folders']))
+  expect(names('darwin')).toEqual(expect.arrayContaining(['workspace', 'keyring', 'managed settings', 'connected folders']))
+  expect(names('win32')).toEqual(expect.arrayContaining(['workspace', 'keyring', 'managed settings', 'audit log', 'connected folders']))
   for (const platform of ['darwin', 'win32'])
     for (const check of unverifiedChecks(platform)) expect(check).toMatchObject({ ok: true, level: 'unverified' })
 })

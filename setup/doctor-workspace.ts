@@ -68,12 +68,21 @@ export function unverifiedChecks(platform: string = process.platform): DoctorChe
 
 const unverified: Readonly<Record<string, readonly { name: string; detail: string }[]>> = {
   darwin: [
+    {
+      name: 'workspace',
+      detail:
+        'the image lacks what vfkit needs: the guest’s end over vsock, and a kernel that is not compressed; with it the VM cannot start yet',
+    },
     { name: 'keyring', detail: 'the macOS keychain, by `security`: written to its documents, never run' },
     { name: 'proxy settings', detail: 'those of the system, by `scutil`: read from answers as documented, never on a Mac' },
     { name: 'managed settings', detail: 'preferences of dev.bulkhead: read from fixtures, never on a Mac' },
     { name: 'connected folders', detail: 'the gate walks by /proc/self/fd, which macOS does not have: no folder can be connected' },
   ],
   win32: [
+    {
+      name: 'workspace',
+      detail: 'the image lacks what Hyper-V needs: the guest’s end over hv_sock, and boot.vhdx; the VM cannot start here yet',
+    },
     { name: 'keyring', detail: 'Windows data protection: written to its documents, never run' },
     { name: 'proxy settings', detail: 'Internet settings of the registry: read from answers as documented, never on Windows' },
     { name: 'managed settings', detail: 'the policy key of the registry: read from fixtures, never on Windows' },

@@ -11,6 +11,7 @@ import tls from 'node:tls'
 import zlib from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type PolicyHolder, createPolicyHolder } from './access.ts'
+import type { AddressClass } from './addresses.ts'
 import { createAuthority } from './authority.ts'
 import { createDecisionLog } from './decision-log.ts'
 import type { PolicyInputs } from './egress-policy.ts'
@@ -89,7 +90,8 @@ const keep = (...secrets: Partial<Secret>[]): void =>
   holder.applySecrets(createKeyring(secrets.map((one) => ({ name: 'one', host: 'a.example', port, place: header, value, ...one }))))
 const rules = (requests: NonNullable<PolicyInputs['member']['requests']>): void =>
   holder.apply(inputsWith({ member: { mode: 'list', allow: [], deny: [], requests } }))
-const web = { resolve: async () => [{ address: '127.0.0.1', family: 4 as const }], addressPolicy: () => () => 'public' as const }
+let judged: AddressClass = 'public'
+const web = { resolve: async () => [{ address: '127.0.0.1', family: 4 as const }], addressPolicy: () => () => judged }
 
 async function tunnel(host = 'a.example', trusted = true) {
   const [near, far] = duplexPair({ allowHalfOpen: true })
@@ -391,6 +393,18 @@ describe('request rules', () => {
     expect(answer.status).toBe(status)
     expect(seen.length).toBe(status === 200 ? 1 : 0)
     line.destroy()
+  })
+  test('and the address of a connection that is kept, which may have become one of this machine', async () => {
+    const { ask, line } = await client()
+    expect((await ask('/v1/x/open')).status).toBe(200)
+    judged = 'own'
+    try {
+      expect(await ask('/v1/x/open')).toMatchObject({ status: 403, headers: { 'x-bulkhead-rule': 'address: own' } })
+      expect(seen.length).toBe(1)
+    } finally {
+      judged = 'public'
+      line.destroy()
+    }
   })
   test('each request of a connection is judged', async () => {
     const { ask, line } = await client()

@@ -84,6 +84,8 @@ async function serve(client: Duplex, greeted: Greeted, { web, access, signal, au
   origin.on('error', () => undefined)
   const until = AbortSignal.any([signal, watch.signal])
   const judge = (asked: Asked): { rule: string; reason: string } | null => {
+    const moved = noLongerVetted(target, origin, way, web)
+    if (moved) return moved
     const { verdict, rule, reason } = access.pass(target, asked)
     return verdict === 'deny' ? { rule, reason } : null
   }
@@ -102,6 +104,13 @@ async function serve(client: Duplex, greeted: Greeted, { web, access, signal, au
     watch.release()
     origin.destroy()
   }
+}
+
+/** A connection that is kept may come to lead inside: this machine's own addresses change. Judged anew for each request that is read. */
+function noLongerVetted({ host }: HostTarget, { remoteAddress }: Socket, { via }: Way, web: Web): { rule: string; reason: string } | null {
+  if (via === 'proxy' || remoteAddress === undefined) return null
+  const judged = web.addressPolicy()(remoteAddress)
+  return judged === 'public' ? null : { rule: `address: ${judged}`, reason: `What ${host} leads to may no longer be reached.` }
 }
 
 function unread({ host }: HostTarget): Fault {

@@ -115,7 +115,15 @@ const workspaceBody = z.strictObject({
   events: z
     .array(
       z.strictObject({
-        name: z.enum(['process_start', 'process_exit', 'syscall_denied', 'out_of_memory', 'name_lookup', 'connection_refused']),
+        name: z.enum([
+          'process_start',
+          'process_exit',
+          'syscall_denied',
+          'out_of_memory',
+          'name_lookup',
+          'connection_refused',
+          'datagrams_refused',
+        ]),
         attributes: z.record(z.string().max(100), scalar),
       }),
     )

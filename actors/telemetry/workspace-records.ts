@@ -16,6 +16,7 @@ const names: Readonly<Record<string, string>> = {
   name: 'dns.question.name',
   address: 'server.address',
   port: 'server.port',
+  count: 'datagrams.refused',
 }
 
 /** What members and models wrote can be in these: sent only if policy opts in to the details of tools. */

@@ -153,8 +153,13 @@ export const policyRetryMs = 500
 /** Nominal size of the disk sessions write to, bytes. It is sparse: it takes from the host what is written and no more. */
 export const scratchBytes = 8 * 1024 ** 3
 
-/** Saved memories kept for an image (each some 200 MB): of this version and of those that were used last. */
+/**
+ * Saved memories kept for an image (each some 200 MB): those that were used last. More are kept, up to the larger number, while somebody used
+ * them a short while ago: checkouts of a user share an image, and each has an agent, and so a memory, of its own.
+ */
 export const keptSnapshots = 4
+export const mostSnapshots = 12
+export const snapshotInUseMs = 2 * 60 * 60_000
 
 /**
  * Of the host's disk, what the VM leaves free: the smaller of these. Member's files, journal and undo store are on it too, and they are worth

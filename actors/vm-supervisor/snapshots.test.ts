@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readdir, rm, stat, utimes, writeFile } from 'node:fs/pr
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { keptSnapshots, scratchBytes } from './limits.ts'
+import { keptSnapshots, mostSnapshots, scratchBytes, snapshotInUseMs } from './limits.ts'
 import {
   beginSnapshot,
   diskFile,
@@ -92,6 +92,22 @@ describe('a saved memory', () => {
     expect(left).not.toContain('k0')
     await discardSnapshot(imageDir, left[0] as string)
     expect(await findSnapshot(imageDir, left[0] as string)).toBeNull()
+  })
+
+  it('stays while other checkouts use it, but there is an end to how many', async () => {
+    const imageDir = await image()
+    for (let at = 0; at < mostSnapshots + 2; at++) {
+      const dir = await save(imageDir, `k${at}`)
+      const used = new Date(Date.now() - snapshotInUseMs / 2 + at * 1000)
+      await utimes(join(dir, 'manifest.json'), used, used)
+    }
+    const left = await readdir(join(imageDir, 'snapshots'))
+    expect(left).toHaveLength(mostSnapshots)
+    expect(left).not.toContain('k0')
+    // Nobody's any more.
+    for (const name of left) await utimes(join(imageDir, 'snapshots', name, 'manifest.json'), new Date(1_000), new Date(1_000))
+    await save(imageDir, 'new')
+    expect(await readdir(join(imageDir, 'snapshots'))).toHaveLength(keptSnapshots)
   })
 
   it('in the making is removed when its process is gone', async () => {

@@ -8,7 +8,7 @@
 import { chmod, chown, mkdir, readdir, readFile, rename, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { flush } from './flush.ts'
-import { keptSnapshots, scratchBytes } from './limits.ts'
+import { keptSnapshots, mostSnapshots, scratchBytes, snapshotInUseMs } from './limits.ts'
 
 /** Names inside a snapshot's folder, and inside the scratch folder it is made from. */
 export const memoryFile = 'memory'
@@ -110,7 +110,9 @@ async function removeOld(folder: string, key: string): Promise<void> {
     others.push({ path, time })
   }
   others.sort((a, b) => b.time - a.time)
-  for (const { path } of others.slice(keptSnapshots - 1)) await rm(path, { recursive: true, force: true })
+  const inUse = others.filter(({ time }) => Date.now() - time < snapshotInUseMs).length
+  const kept = Math.min(mostSnapshots, Math.max(keptSnapshots, inUse + 1))
+  for (const { path } of others.slice(kept - 1)) await rm(path, { recursive: true, force: true })
 }
 
 /** QEMU may have made it as another user: that one, and any later one, reads it and changes nothing. */

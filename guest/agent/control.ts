@@ -2,12 +2,14 @@
 import { protocolVersion, parseHostMessage, type GuestMessage, type HostMessage } from '../wire.ts'
 import { sessionsBusy } from './cgroups.ts'
 import type { Commands } from './commands.ts'
+import type { Events } from './events.ts'
 import type { Machine } from './machine.ts'
 import type { Sessions } from './sessions.ts'
 
 export type ControlParts = {
   sessions: Sessions
   commands: Commands
+  events: Events
   machine: Machine
   /** What could not be made ready, or ''. */
   warm(): Promise<string>
@@ -75,7 +77,7 @@ export class Control {
         return send({ t: 'unsessioned', session: message.session })
       case 'exec':
         await commands.exec(message, payload)
-        return
+        return this.#tidy()
       case 'stdin':
         return commands.stdin(message.id, payload, message.end === true)
       case 'resize':
@@ -86,11 +88,20 @@ export class Control {
         return commands.credit(message.id, message.bytes)
       case 'ping':
         await machine.wake(message.ms, undefined)
-        return send({ t: 'pong', n: message.n, busy: await sessionsBusy() })
+        send({ t: 'pong', n: message.n, busy: await sessionsBusy() })
+        return this.#tidy()
       case 'shutdown':
         await sessions.removeAll()
         return machine.powerOff()
     }
+  }
+
+  /** What need not be done before an answer. */
+  async #tidy(): Promise<void> {
+    const { sessions, events } = this.#parts
+    for (const [session, count] of await sessions.newDatagrams()) if (count > 0) events.tell(session, 'datagrams_refused', { count })
+    const removed = await sessions.tidy()
+    if (removed > 0) this.#log('warn', `the disk was nearly full: ${removed} kept outputs were removed`)
   }
 
   #ready(epoch: string): void {

@@ -38,6 +38,12 @@ export async function prepareDisk(complain: (message: string) => void): Promise<
   }
 }
 
+/** Of the disk, or of what stands for it. */
+export async function freeShare(): Promise<number> {
+  const { blocks, bavail } = await statfs(scratchDir)
+  return bavail / blocks
+}
+
 async function mountDisk(): Promise<boolean> {
   // An agent that starts again finds it mounted.
   if ((await runTool('mountpoint', ['-q', scratchDir]).catch(() => null)) !== null) {

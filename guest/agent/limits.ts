@@ -46,6 +46,11 @@ export const keptAfter = 24 * 1024
 /** Such a file at most, and all of one session's together, bytes. They are the machine's, not part of the session's share of the disk. */
 export const keptFile = 64 * 1024 * 1024
 export const keptSession = 256 * 1024 * 1024
+/**
+ * Shares of the disk sessions write to: with less than the first free, kept outputs of all sessions are removed, the oldest first, until the
+ * second is. Two sessions that fill their quotas fill it; a tenth is time enough to look, for a look follows each command and each ping.
+ */
+export const diskPressure = { begins: 0.1, ends: 0.2 }
 /** Largest piece of output in one frame, bytes: large enough that what a piece costs does not matter, small enough for its neighbours' turn. */
 export const outputPiece = 512 * 1024
 /** Of a terminal's. */

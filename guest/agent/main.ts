@@ -52,7 +52,7 @@ const sessions = new Sessions(bridge, slots)
 const send = control.send.bind(control)
 const commands = new Commands({ sessions, launcher, pump: new OutputPump(fail), fifos, events, send })
 const warm = (): Promise<string> => warmUp(slots, sessions, commands)
-const link = new Control({ sessions, commands, machine: new Machine(launcher), warm, send })
+const link = new Control({ sessions, commands, events, machine: new Machine(launcher), warm, send })
 
 await control.listen({ frame: (header, payload) => link.fromHost(header, payload), lost: () => link.announce() })
 link.announce()

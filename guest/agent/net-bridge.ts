@@ -6,7 +6,7 @@ import type { Socket as UdpSocket } from 'node:dgram'
 import type { Socket } from 'node:net'
 import { Names } from './net-names.ts'
 import { openNetSockets, proxyPort } from './net-sockets.ts'
-import { maxConnections, type NetMessage, netPiece, netWindow, parseNetMessage } from './net-wire.ts'
+import { creditStep, maxConnections, type NetMessage, netPiece, netWindow, parseNetMessage } from './net-wire.ts'
 import type { Holder } from './holder.ts'
 
 export type NetSend = (message: NetMessage, payload?: Uint8Array) => void
@@ -18,6 +18,8 @@ type Connection = {
   socket: Socket
   /** Bytes the host still takes. */
   credit: number
+  /** Bytes the program's socket took that the host was not told of yet. */
+  taken: number
   waiting: Uint8Array[]
   ended: boolean
 }
@@ -58,7 +60,7 @@ export class NetBridge {
     const { n } = message
     switch (message.net) {
       case 'data':
-        connection.socket.write(payload, () => this.#connections.has(n) && this.#send({ n, net: 'credit', bytes: payload.length }))
+        connection.socket.write(payload, () => this.#took(n, connection, payload.length))
         return
       case 'end':
         connection.socket.end()
@@ -89,7 +91,7 @@ export class NetBridge {
     if (net.owner !== null && !own && host === null) this.#heard.refused(net.owner, localAddress, localPort)
     if (net.owner === null || (!own && host === null) || this.#connections.size >= maxConnections) return void socket.resetAndDestroy()
     const n = this.#next++
-    const connection: Connection = { socket, credit: netWindow, waiting: [], ended: false }
+    const connection: Connection = { socket, credit: netWindow, taken: 0, waiting: [], ended: false }
     this.#connections.set(n, connection)
     socket.setNoDelay(true)
     // The other half stays open until the host ends it.
@@ -106,6 +108,14 @@ export class NetBridge {
     socket.on('close', () => {
       if (this.#connections.delete(n)) this.#send({ n, net: 'reset' })
     })
+  }
+
+  /** What the host may not have sent for want of credit is more than what is kept back here. */
+  #took(n: number, connection: Connection, bytes: number): void {
+    connection.taken += bytes
+    if (connection.taken < creditStep || !this.#connections.has(n)) return
+    this.#send({ n, net: 'credit', bytes: connection.taken })
+    connection.taken = 0
   }
 
   #flush(n: number, connection: Connection): void {

@@ -12,6 +12,8 @@
 export const netWindow = 256 * 1024
 /** Bytes on their way to the guest: a round trip through an emulated machine takes tens of milliseconds. */
 export const netWindowIn = 1024 * 1024
+/** Consumed in the guest before it is told: a frame for each piece costs an emulated machine as much as the piece. Far less than the window. */
+export const creditStep = netWindowIn / 4
 /** Largest piece in one frame. */
 export const netPiece = 64 * 1024
 /** Connections of one guest at a time. */

@@ -4,6 +4,9 @@
  */
 import { join } from 'node:path'
 import { ninepMessageSize, type FolderMount } from '../wire.ts'
+import { refusedDatagrams } from './datagrams.ts'
+import { freeShare } from './disk.ts'
+import { relieve } from './kept-files.ts'
 import { maxSessions } from './limits.ts'
 import type { Channel, NinepBridge } from './ninep-bridge.ts'
 import type { Slot, Slots } from './slots.ts'
@@ -17,6 +20,8 @@ export type Session = {
   folders: Map<string, { mode: 'ro' | 'rw'; generation: number; channel: Channel }>
   /** Where the last command ended; null before the first. */
   cwd: string | null
+  /** Datagrams to nobody that were told of. */
+  datagrams: number
 }
 
 type Entry = { session: Session | null; uid: number; work: Promise<unknown> }
@@ -71,6 +76,24 @@ export class Sessions {
     return null
   }
 
+  /** Sessions whose programs sent datagrams to nobody since the last time, and how many. */
+  async newDatagrams(): Promise<(readonly [string, number])[]> {
+    const sessions = [...this.#entries.values()].flatMap(({ session }) => (session === null ? [] : [session]))
+    return Promise.all(
+      sessions.map(async (session) => {
+        const before = session.datagrams
+        session.datagrams = Math.max(before, await refusedDatagrams(session.slot.holder.pid))
+        return [session.name, session.datagrams - before] as const
+      }),
+    )
+  }
+
+  /** Removes what can be spared while the disk is nearly full; resolves with how many files. */
+  tidy(): Promise<number> {
+    const kept = [...this.#entries.values()].flatMap(({ session }) => (session === null ? [] : [session.slot.kept]))
+    return relieve(kept, freeShare)
+  }
+
   /** Its programs find the certificate where programs look. */
   async trust(name: string, certificate: Uint8Array): Promise<void> {
     const session = await this.get(name)
@@ -101,7 +124,7 @@ export class Sessions {
   async #make(entry: Entry, name: string): Promise<Session> {
     try {
       const slot = await this.#slots.take(name, entry.uid)
-      const session: Session = { name, uid: entry.uid, home: join('/sessions', name), slot, folders: new Map(), cwd: null }
+      const session: Session = { name, uid: entry.uid, home: join('/sessions', name), slot, folders: new Map(), cwd: null, datagrams: 0 }
       void slot.holder.gone.then(async () => {
         // Killed by the kernel; the next `session` message makes it anew.
         if (entry.session !== session) return

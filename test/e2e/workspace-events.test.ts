@@ -31,6 +31,7 @@ const command = [
   `sh -c 'sleep 0.5; exit 3' secret-word`,
   `perl -e 'syscall(${bpf}, 0, 0, 0)'`,
   'getent hosts wombat.example.com',
+  'for n in 1 2 3; do echo x > /dev/udp/192.0.2.1/5353; done',
   `perl -e '$x .= "x" x 10_000_000 while 1'`,
 ].join('; ')
 
@@ -48,7 +49,7 @@ test('programs, refused system calls, lack of memory and names are on record wit
   server.script([[use('Bash', { command, timeout: 300_000 })], [say('done')]])
   const run = await home.prompt('go', ['--session', 'watched', '--approve', 'all'], { deadlineMs: 600_000 })
   expect(run.results, run.story).toHaveLength(1)
-  const wanted = ['process_start', 'process_exit', 'syscall_denied', 'name_lookup', 'out_of_memory']
+  const wanted = ['process_start', 'process_exit', 'syscall_denied', 'name_lookup', 'out_of_memory', 'datagrams_refused']
   await expect
     .poll(async () => [...new Set((await recorded()).flatMap(({ events }) => events.map(({ name }) => name as string)))])
     .toEqual(expect.arrayContaining(wanted))
@@ -66,6 +67,7 @@ test('programs, refused system calls, lack of memory and names are on record wit
   const denied = all.filter(({ name }) => name === 'syscall_denied')
   expect(denied).toMatchObject([{ attributes: { program: 'perl', syscall: 'bpf', killed: false } }])
   expect(all.find(({ name }) => name === 'name_lookup')?.attributes).toEqual({ name: 'wombat.example.com' })
+  expect(all.filter(({ name }) => name === 'datagrams_refused')).toMatchObject([{ attributes: { count: 3 } }])
 
   await expect
     .poll(() => [...new Set(receiver.logs.map(({ name }) => name))])

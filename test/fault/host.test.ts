@@ -1,12 +1,12 @@
 /** What goes wrong on the host around a real VM: images that do not boot, a full disk, time that passed while the VM stood still. */
 import { execFile } from 'node:child_process'
-import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { findImage } from '../../actors/vm-supervisor/image.ts'
-import { imageDir, refusal, startVm } from '../harness/vm.ts'
+import { imageDir, refusal, startVm, type Vm } from '../harness/vm.ts'
 
 const run = promisify(execFile)
 
@@ -65,6 +65,56 @@ describe('an image that does not boot', () => {
     )
     expect([...new Set(booted)]).toEqual([name, before])
     expect(await vm.left()).toHaveLength(1)
+  })
+})
+
+/** Changes a saved memory's first bytes, behind the back of what is compared at a start: `edit` gets and gives back as many. */
+async function spoil(snapshot: string, edit: (head: Buffer) => void): Promise<void> {
+  const path = join(snapshot, 'memory')
+  const { atime, mtime } = await stat(path)
+  const file = await open(path, 'r+')
+  const head = Buffer.alloc(64 * 1024)
+  await file.read(head, 0, head.length, 0)
+  const before = Buffer.from(head)
+  edit(head)
+  expect(head.equals(before)).toBe(false)
+  await file.write(head, 0, head.length, 0)
+  await file.close()
+  await utimes(path, atime, mtime)
+}
+
+describe('a saved memory of another machine, under the name of this one’s', () => {
+  it('is refused by QEMU and discarded; the start is from nothing, says so, and what it saves serves the next', async () => {
+    const { images, name } = await imagesOfOwn()
+    const start = async (): Promise<Vm> => {
+      const vm = await startVm({ params: { imageDir: images, memoryMiB: 512 } })
+      onTestFinished(() => vm.stop())
+      return vm
+    }
+    const first = await start()
+    await first.exec('true')
+    await first.stop()
+    const folder = join(images, name, 'snapshots')
+    const [key = ''] = await readdir(folder)
+    const edits: Readonly<Record<string, (head: Buffer) => void>> = {
+      // The name of the machine's type, which ends with the version of QEMU.
+      'of another QEMU': (head) => void head.write('1', head.indexOf('pc-') + 'pc-q35-'.length),
+      'with other memory': (head) => void head.writeUInt32BE(256 * 1024 * 1024, head.indexOf('pc.ram') + 'pc.ram'.length + 4),
+    }
+    for (const [what, edit] of Object.entries(edits)) {
+      await spoil(join(folder, key), edit)
+      const vm = await start()
+      const states: string[] = []
+      const { stdout } = await vm.exec(`echo ${what}`, { onPart: (part) => part.state !== undefined && states.push(part.state) })
+      expect(stdout).toBe(`${what}\n`)
+      expect(states).toEqual(expect.arrayContaining(['restoring', 'booting', 'ready']))
+      expect(vm.kernel.logs.join('\n')).toMatch(/a saved memory did not work and is discarded/)
+      // What it saved anew.
+      expect(await vm.status()).toMatchObject({ state: 'ready', start: 'restored' })
+      expect(await readdir(folder)).toEqual([key])
+      expect(await vm.left()).toHaveLength(1)
+      await vm.stop()
+    }
   })
 })
 

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { actor as fsGate } from '../../actors/fs-gate/index.ts'
+import { findImage } from '../../actors/vm-supervisor/image.ts'
 import { type ExecOptions, imageDir, type Ran, refusal, startVm, type Vm } from '../harness/vm.ts'
 
 const gateEntry = {
@@ -137,6 +138,18 @@ describe('the workspace VM', () => {
     const sizes = [1, 4_095, 700_001, 4_097, 2_000_003, 65_536, 3_000_000]
     const uneven = await exec(`head -c 3000000 /dev/urandom > u; for n in ${sizes.join(' ')}; do head -c $n u; done | tee sent`)
     expect((await exec(`cmp sent ${uneven.outputFile} && stat -c %s sent; rm sent u`)).stdout).toBe(`${sizes.reduce((a, b) => a + b)}\n`)
+  })
+
+  it('has what agents need, in an image of at most 350 MB', async () => {
+    const programs = 'bash awk curl file find git grep gzip jq less node npm patch perl pip3 python3 rg rsync sed tar unzip xz zip'
+    const { stdout, stderr } = await exec(
+      `for p in ${programs}; do command -v $p > /dev/null || echo missing $p; done; python3 -m pip --version > /dev/null && python3 -m venv --without-pip ~/v && ~/v/bin/python -c 'print("ready")'`,
+    )
+    expect(stdout + stderr).toBe('ready\n')
+    const image = await findImage({ imageDir, nodeBinary: process.execPath })
+    const sizes = Object.values(image?.manifest.files ?? {}).map(({ bytes }) => bytes)
+    expect(sizes.length).toBeGreaterThan(2)
+    expect(sizes.reduce((sum, bytes) => sum + bytes, 0)).toBeLessThan(350e6)
   })
 
   it('a terminal: its size, job control, Ctrl-C, its exit code', async () => {

@@ -2,7 +2,7 @@
  * A workspace with a network, for tests and benches: the real supervisor and its VM, the real egress, and loopback standing for the hosts
  * on the internet. Only here does egress get another resolver and guard; everything else of it is what runs in production.
  */
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { isIPv6 } from 'node:net'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,12 +13,11 @@ import { protocol as consentProtocol } from '../../actors/consent/protocol.ts'
 import { protocol as policyProtocol } from '../../actors/policy/protocol.ts'
 import { seal } from '../../actors/egress/vault-format.ts'
 import type { VmStatus } from '../../actors/vm-supervisor/protocol.ts'
-import { actor as supervisor } from '../../actors/vm-supervisor/index.ts'
-import type { Actor, Permissions } from '../../kernel/index.ts'
+import type { Actor } from '../../kernel/index.ts'
 import type { InspectReport } from '../../kernel/inspect.ts'
 import { startTestKernel } from '../../kernel/testing/test-kernel.ts'
 import { fault } from '../../kernel/errors.ts'
-import { checkout } from './product.ts'
+import { copyGuest, rootMarks, supervisorOfCopy, withRoot } from './guest.ts'
 
 export type Ran = { exitCode: number | null; stdout: string; stderr: string }
 export type Workspace = {
@@ -40,26 +39,6 @@ export type Workspace = {
   stop(): Promise<void>
 }
 
-/** First line of a command that is to run as root. Only the agent of these tests knows them. */
-const rootMarks = { root: 'root', machine: 'machine' } as const
-
-/** The guest's agent, but that it also runs commands as root: what a session that broke out could do. */
-function withRoot(dir: string): void {
-  cpSync(join(checkout, 'guest'), dir, { recursive: true })
-  const file = join(dir, 'agent', 'launcher.pl')
-  let script = readFileSync(file, 'utf8')
-  const marked = (...marks: readonly string[]): string => `grep { /^#(${marks.join('|')})\\n/ } @command`
-  // Where it gives up root's rights, and where it enters the session.
-  for (const [usual, unless] of [
-    ['confine($uid);', marked(rootMarks.root, rootMarks.machine)],
-    ['join_session($holder);', marked(rootMarks.machine)],
-  ] as const) {
-    if (!script.includes(usual)) throw new Error('The agent starts commands in another way now; this has to follow.')
-    script = script.replace(usual, `${usual.slice(0, -1)} unless ${unless};`)
-  }
-  writeFileSync(file, script)
-}
-
 type Part = { type: string; text?: string }
 
 /** Addresses that names under `private.example` lead to: of each kind, one that is not public. */
@@ -69,7 +48,7 @@ const inside: Readonly<Record<string, string>> = { 'six.private.example': 'fd00:
 export async function startWorkspace({ restores = true } = {}): Promise<Workspace> {
   const home = mkdtempSync(join(tmpdir(), 'bulkhead-net-'))
   const guestDir = join(home, 'guest')
-  withRoot(guestDir)
+  copyGuest(guestDir, withRoot)
   const lookups: string[] = []
   const effects = createEffects({
     resolve: async (host) => {
@@ -80,20 +59,8 @@ export async function startWorkspace({ restores = true } = {}): Promise<Workspac
     addressPolicy: () => (address) => (address === '127.0.0.1' ? 'public' : 'private'),
   })
   const onLoopback: Actor = { ...egress, manifest: { ...egress.manifest, placement: 'inline', fds: [] }, effects }
-  const { manifest } = supervisor
-  const withSources = (params: Record<string, unknown>): Permissions => {
-    const { fsRead = [], ...others } = manifest.permissions(params) as Permissions
-    // Its own code imports the guest's half of the wire; what it packs is the copy.
-    return { ...others, fsRead: [...fsRead, `${join(checkout, 'guest')}/`] }
-  }
-  const vm = {
-    manifest: { ...manifest, permissions: withSources },
-    protocol: supervisor.protocol,
-    entry: new URL('../../actors/vm-supervisor/index.ts', import.meta.url).href,
-    load: async () => supervisor,
-  }
   const running = await startTestKernel({
-    actors: [onLoopback, vm],
+    actors: [onLoopback, supervisorOfCopy],
     placement: 'manifest',
     peers: {
       policy: {
@@ -137,7 +104,7 @@ export async function startWorkspace({ restores = true } = {}): Promise<Workspac
         if (type === 'stdout') stdout += text
         if (type === 'stderr') stderr += text
       }
-      const order = who === 'session' ? { command } : { command: `#${rootMarks[who]}\n${command}`, cwd: '/' }
+      const order = who === 'session' ? { command } : { command: `${rootMarks[who]}\n${command}`, cwd: '/' }
       const { body } = await as(session).request('vm', 'exec', { ...order, timeoutMs: 300_000 }, { onPart, deadlineMs: null })
       return { exitCode: (body as { exitCode: number | null }).exitCode, stdout, stderr }
     },

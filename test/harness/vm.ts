@@ -2,21 +2,14 @@
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
-import { actor } from '../../actors/vm-supervisor/index.ts'
 import type { ExecResult } from '../../actors/vm-supervisor/events.ts'
 import type { VmStatus } from '../../actors/vm-supervisor/protocol.ts'
 import { startTestKernel, type TestKernel } from '../../kernel/testing/test-kernel.ts'
 import type { Fault, Limits } from '../../kernel/types.ts'
+import { type Change, copyGuest, supervisorEntry, supervisorOfCopy } from './guest.ts'
 
 const root = new URL('../../', import.meta.url).pathname
 export const imageDir = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'bulkhead/images')
-
-const vmEntry = {
-  manifest: actor.manifest,
-  protocol: actor.protocol,
-  entry: new URL('../../actors/vm-supervisor/index.ts', import.meta.url).href,
-  load: async () => actor,
-}
 
 type Entry = Parameters<typeof startTestKernel>[0]['actors'][number]
 type Part = { type: string; text?: string; state?: string; progress?: string }
@@ -27,6 +20,7 @@ export type ExecOptions = {
   signal?: AbortSignal
   trace?: string
   env?: Record<string, string>
+  cwd?: string
   /** It reads input under this name. */
   handle?: string
   onPart?: (part: Part) => void
@@ -50,19 +44,30 @@ export type VmOptions = {
   grants?: readonly { name: string; target: string; limits: Limits; reason: string }[]
   /** Goes on in a home that is there. */
   home?: string
+  /** What is different in the guest. */
+  guest?: readonly Change[]
 }
 
 /** Attaches its sessions; the VM itself starts with the first command. */
-export async function startVm({ sessions = ['one'], actors = [], params = {}, grants = [], home: given }: VmOptions = {}): Promise<Vm> {
+export async function startVm({
+  sessions = ['one'],
+  actors = [],
+  params = {},
+  grants = [],
+  home: given,
+  guest,
+}: VmOptions = {}): Promise<Vm> {
   const home = given ?? (await mkdtemp(join(tmpdir(), 'bulkhead-vm-')))
+  const guestDir = guest === undefined ? join(root, 'guest') : join(home, 'guest')
+  if (guest !== undefined) copyGuest(guestDir, guest)
   const kernel = await startTestKernel({
-    actors: [vmEntry, ...actors],
+    actors: [guest === undefined ? supervisorEntry : supervisorOfCopy, ...actors],
     placement: 'process',
     params: {
       'vm-supervisor': {
         home: join(home, 'vm'),
         imageDir,
-        guestDir: join(root, 'guest'),
+        guestDir,
         nodeBinary: process.execPath,
         vm: 'auto',
         ...params,

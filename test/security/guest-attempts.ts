@@ -110,7 +110,8 @@ for file in ~/private.txt /tmp/private.txt /dev/shm/private.txt; do echo ${mark}
 perl -e 'use Socket; socket(my $s, AF_UNIX, SOCK_STREAM, 0) or die; bind($s, pack_sockaddr_un("\\0abstract")) or die $!; listen($s, 1);
   socket(my $t, AF_INET, SOCK_STREAM, 0) or die; bind($t, pack_sockaddr_in(4242, INADDR_LOOPBACK)) or die $!; listen($t, 1);
   socket(my $u, AF_UNIX, SOCK_STREAM, 0) or die; bind($u, pack_sockaddr_un("/tmp/private.sock")) or die $!; listen($u, 1); sleep 10000' ${mark} > /dev/null 2>&1 &
-ipcmk -M 4096 > /dev/null; until [ -S /tmp/private.sock ]; do sleep 0.1; done; echo settled`
+script -qfc 'sleep 10000' /dev/null > /dev/null 2>&1 < /dev/null &
+ipcmk -M 4096 -S 1 -Q > /dev/null; until [ -S /tmp/private.sock ]; do sleep 0.1; done; echo settled`
 
 const others: readonly Attempt[] = [
   attempt('names of other sessions', 'ls -A /sessions', /^attacker$/),
@@ -119,8 +120,16 @@ const others: readonly Attempt[] = [
   attempt('/tmp of another session', 'ls -A /tmp /var/tmp; cat /tmp/private.txt', refused, /sock/),
   attempt('shared memory of another session', 'ls -A /dev/shm; cat /dev/shm/private.txt'),
   attempt('System V shared memory of another session', 'ipcs -m | grep -c 4096', /^0/),
+  attempt('semaphores and message queues of another session', 'ipcs -s | grep -c 0x; ipcs -q | grep -c 0x; ls /dev/mqueue', /^0\n0\n/),
+  attempt('terminals of another session', 'ls /dev/pts; echo x > /dev/pts/0', /^ptmx\n.*(no such file|permission denied)/is),
   attempt('processes of another session', 'ps -eo args; cat /proc/*/cmdline | tr "\\0" " "', /ps -eo args/, new RegExp(mark)),
   attempt('processes that hold the session', 'ls -d /proc/[0-9]*; cat /proc/1/comm', /no such file/i),
+  attempt(
+    'environment and memory of what holds the session',
+    'cat /proc/1/environ /proc/1/maps; head -c 1 /proc/1/mem',
+    refused,
+    /PATH|bwrap/,
+  ),
   attempt('signals to processes outside', 'kill -0 1 2 3 4 5 6', /no such process|not permitted/i),
   attempt('a port another session listens on', 'exec 3<>/dev/tcp/127.0.0.1/4242', /refused/i),
   attempt(
@@ -138,6 +147,11 @@ const machine: readonly Attempt[] = [
   attempt('ports to the host', 'cat /dev/vport*; ls /dev/virtio-ports'),
   attempt('the disks', 'head -c 1 /dev/vda /dev/vdb'),
   attempt('a device of its own making', 'mknod ~/disk b 254 0'),
+  attempt('the consoles', 'for t in console ttyS0 tty0 tty1 hvc0; do echo x > /dev/$t; done', refused),
+  attempt('file systems of its own', 'head -c 1 /dev/fuse /dev/loop-control /dev/loop0'),
+  attempt('machines and networks of its own', 'head -c 1 /dev/kvm /dev/net/tun /dev/vhost-vsock'),
+  attempt('what the hypervisor told the firmware', 'ls /sys/firmware /sys/firmware/qemu_fw_cfg/by_name'),
+  attempt('more of the kernel', 'ls /lib/modules; modprobe fuse', /no such file|not found/i),
   attempt('physical memory', 'head -c 1 /dev/mem'),
   attempt('kernel memory', 'head -c 1 /proc/kcore'),
   attempt('the kernel log', 'head -c 1 /dev/kmsg; dmesg'),
@@ -159,11 +173,13 @@ const machine: readonly Attempt[] = [
   attempt('its own filter', 'echo x > /usr/local/lib/bulkhead/seccomp.bpf'),
   attempt('programs of the system', 'echo x > /usr/bin/bash; touch /etc/x; rm -f /usr/bin/env', refused),
   attempt('password hashes', 'cat /etc/shadow'),
+  attempt('password hashes, by a link of its own', 'ln /etc/shadow ~/shadow; cat ~/shadow', refused, /root:/),
 ]
 
 const rights: readonly Attempt[] = [
   attempt('setuid programs', 'find / -xdev -perm /6000 -type f 2>/dev/null | head; echo none', /^none$/),
   attempt('file capabilities', 'getcap -r /usr 2>/dev/null | head -1; echo none', /^none$/),
+  attempt('programs that make one another user', 'sudo -n id; su -c id; pkexec id; echo "still $(id -u)"', /still 2\d{4}$/, /uid=0/),
   attempt('another user', `perl -e '$> = 0; print $> == 0 ? "ROOT" : "refused: not permitted"'`),
   attempt('a setuid program of its own', 'cp /bin/id ~/id && chmod u+s ~/id && ~/id -u', /^2\d{4}$/),
   attempt('new rights', 'grep NoNewPrivs /proc/self/status', /:\s+1$/),
@@ -173,7 +189,7 @@ const rights: readonly Attempt[] = [
   attempt('a mount', 'mount -t tmpfs none /mnt'),
   attempt('a jail of its own', 'bwrap --bind / / true'),
   attempt('the namespaces of the holder', 'nsenter --target 1 --mount true'),
-  attempt('an address space without randomness', call(personality, [0x4_0000]), /^refused 1$/),
+  attempt('another personality', call(personality, [0x4_0000]), /^refused 1$/),
   attempt('clone3, whose flags no filter sees', call(clone3), /^refused 38$/),
   attempt(
     'tracing another process',

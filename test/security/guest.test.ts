@@ -138,6 +138,44 @@ describe('bombs', () => {
     await expect.poll(async () => (await vm.exec('ps -e | wc -l', { session: 'attacker' })).exitCode).toBe(0)
   })
 
+  test('processor: a session whose processes all spin leaves its neighbour its share', async () => {
+    const stop = new AbortController()
+    let said = ''
+    const running = vm.exec('for n in $(seq 24); do while :; do :; done & done; echo spinning; wait', {
+      session: 'attacker',
+      signal: stop.signal,
+      timeoutMs: 10 * 60_000,
+      onPart: (part) => {
+        if (part.type === 'stdout') said += part.text
+      },
+    })
+    await expect.poll(() => said).toBe('spinning\n')
+    await neighbourWorks()
+    stop.abort()
+    await running.catch(() => {})
+    await neighbourWorks()
+  })
+
+  test('dead processes nobody waits for: they count as the session’s, and end with their command', async () => {
+    const storm = `perl -e '$| = 1; my $n = 0; while (defined(my $p = fork)) { exit 0 if !$p; $n++ } print "$n: $!\\n"; sleep 1000'`
+    const stop = new AbortController()
+    let said = ''
+    const running = vm.exec(storm, {
+      session: 'attacker',
+      signal: stop.signal,
+      timeoutMs: 10 * 60_000,
+      onPart: (part) => {
+        if (part.type === 'stdout') said += part.text
+      },
+    })
+    await expect.poll(() => said).toMatch(/^\d+: Resource temporarily unavailable/)
+    expect(Number.parseInt(said, 10)).toBeLessThan(512)
+    await neighbourWorks()
+    stop.abort()
+    await running.catch(() => {})
+    await expect.poll(async () => (await vm.exec('ps -e | grep -c defunct', { session: 'attacker' })).stdout).toBe('0\n')
+  })
+
   test('memory: the command is ended and says why, its session goes on', async () => {
     const bomb = await vm.exec(`perl -e '$x .= "x" x 10_000_000 while 1'`, { session: 'attacker' })
     expect(bomb).toMatchObject({ exitCode: null, signal: 'SIGKILL', oom: true })
