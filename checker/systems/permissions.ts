@@ -206,6 +206,9 @@ const memberOf = (view: SystemView): MemberContext => view.actor('member').conte
 const grantOf = ({ params }: Effect) => params['grant'] as { path?: string; session?: string; kinds?: readonly string[] }
 const hostsOf = ({ params }: Effect) => (params['bearer'] as { hosts: readonly string[] }).hosts
 
+/** Fetches that may reach the host. */
+const reaching = (view: SystemView): Effect[] => begun(view, 'egress', 'fetchPage').filter((effect) => hostsOf(effect).includes(host))
+
 /** Slots of consent that lead to what is not asked about here. */
 const elsewhere = ['mcp', 'workspace', 'reader', 'journal', 'telemetry', 'policy'] as const
 
@@ -247,18 +250,13 @@ export function system(size: 'small' | 'full'): SystemModel {
               before: SystemView,
               _step: unknown,
               after: SystemView,
-            ) =>
-              !memberOf(before).gone.includes('fetch') ||
-              begun(after, 'egress', 'fetchPage').every(
-                (effect) => begun(before, 'egress', 'fetchPage').includes(effect) || !hostsOf(effect).includes(host),
-              ),
+            ) => !memberOf(before).gone.includes('fetch') || reaching(after).length <= reaching(before).length,
           }
         : {}),
     },
     sometimes: full
       ? {
-          'a page of an allowed host is fetched': (view) =>
-            begun(view, 'egress', 'fetchPage').some((effect) => hostsOf(effect).includes(host)),
+          'a page of an allowed host is fetched': (view) => reaching(view).length > 0,
           'the hosts were taken back, and that is acknowledged': (view) => memberOf(view).gone.includes('fetch'),
         }
       : {
