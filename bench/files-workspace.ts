@@ -1,6 +1,7 @@
 /**
- * Connected folders in the workspace: the same programs on a folder behind its gate and on one that QEMU exports by itself (`peer-folder.ts`), in
- * the cache mode of the product and without a cache; and how soon a change on one side is seen on the other.
+ * Connected folders in the workspace: the same programs on a folder behind its gate, on one that QEMU exports by itself (`peer-folder.ts`), in
+ * the cache mode of the product and without a cache, and on one whose gate is in this process, which is as fast as the port and what carries it in the
+ * guest let any gate be; and how soon a change on one side is seen on the other.
  */
 import { execFileSync } from 'node:child_process'
 import * as fs from 'node:fs'
@@ -8,37 +9,43 @@ import { join } from 'node:path'
 import { folderStalenessMs } from '../guest/wire.ts'
 import { openHome } from '../test/harness/product.ts'
 import { say, startScriptedServer, use } from '../test/harness/scripted-messages-server.ts'
-import { type CacheMode, type PeerFolder, startPeerFolder } from './peer-folder.ts'
-import { atLeastTimesPeer, atMost, atMostTimesPeer, figure, type Figure, type FigureSpec, type Samples } from './report.ts'
+import { type Export, type PeerFolder, startPeerFolder } from './peer-folder.ts'
+import { atLeastTimesPeer, atMost, atMostTimesPeer, figure, type Figure, reported, type Samples, type Target } from './report.ts'
 import { alternate, type Sampler } from './sampling.ts'
 
 type Size = { files: number; gitFiles: number; mib: number }
 type Work = 'small' | 'git' | 'write' | 'read'
-const cacheModes: readonly CacheMode[] = ['mmap,directio', 'none']
+const peers = {
+  'cache=mmap,directio': { by: 'qemu', cache: 'mmap,directio' },
+  'cache=none': { by: 'qemu', cache: 'none' },
+  'a gate with nothing between it and the port': { by: 'gate' },
+} as const satisfies Record<string, Export>
+type Peer = keyof typeof peers
+const peerNames = Object.keys(peers) as Peer[]
 const deadlineMs = 590_000
 
 export async function inWorkspace(size: Size, told: (text: string) => void): Promise<Figure[]> {
   const server = await startScriptedServer()
   const home = openHome({ env: { ANTHROPIC_BASE_URL: server.baseUrl, ANTHROPIC_API_KEY: 'sk-ant-made-up' } })
   const folder = home.folder('work')
-  const peers = new Map<CacheMode, Promise<PeerFolder>>()
+  const machines = new Map<Peer, Promise<PeerFolder>>()
   const ours = async (command: string): Promise<string> => {
     server.script([[use('Bash', { command, timeout: deadlineMs }, 'toolu_bench')], [say('done')]])
     const run = await home.prompt('go', ['--folder', folder, '--approve', 'all'], { deadlineMs: deadlineMs + 50_000 })
     const said = run.results.find(({ id }) => id === 'toolu_bench')?.output
     return typeof said === 'string' ? said : run.story
   }
-  const peer = (cache: CacheMode): Promise<PeerFolder> => {
-    const known = peers.get(cache)
+  const machineOf = (peer: Peer): Promise<PeerFolder> => {
+    const known = machines.get(peer)
     if (known) return known
     const started = (async () => {
       // Emulated, if the product's own machine is.
       const { accelerator } = await home.vmStatus()
-      const machine = await startPeerFolder(cache, accelerator ?? 'tcg')
+      const machine = await startPeerFolder(peers[peer], accelerator ?? 'tcg')
       plantRepository(machine.folder, size.gitFiles)
       return machine
     })()
-    peers.set(cache, started)
+    machines.set(peer, started)
     return started
   }
   const programs = programsFor(size)
@@ -47,26 +54,30 @@ export async function inWorkspace(size: Size, told: (text: string) => void): Pro
   plantRepository(folder, size.gitFiles)
   for (const work of works) {
     samplers[work] = async () => tookOf(await ours(programs[work]))
-    for (const cache of cacheModes)
-      samplers[`${work} ${cache}`] = async () => tookOf(await (await peer(cache)).run(programs[work], deadlineMs))
+    for (const peer of peerNames)
+      samplers[`${work} ${peer}`] = async () => tookOf(await (await machineOf(peer)).run(programs[work], deadlineMs))
   }
   try {
     const samples = await alternate(1, samplers, told)
     const of = (name: string): Samples => samples[name] ?? { values: [], why: 'not asked' }
-    const rows = (name: string, work: Work, spec: Pick<FigureSpec, 'unit' | 'target'>): Figure[] =>
-      cacheModes.map((cache) =>
-        figure({
-          name: `in the workspace: ${name}, against cache=${cache}`,
-          ...spec,
-          own: of(work),
-          peer: { name: `QEMU's virtio-9p, cache=${cache}`, samples: of(`${work} ${cache}`) },
-        }),
-      )
+    const rows = (name: string, work: Work, unit: string, target: Target): Figure[] =>
+      peerNames.map((peer) => {
+        const own = of(work)
+        const theirs = of(`${work} ${peer}`)
+        const ofQemu = peers[peer].by === 'qemu'
+        return figure({
+          name: `in the workspace: ${name}, against ${peer}`,
+          unit,
+          target: ofQemu ? target : { ...reported, better: target.better },
+          own,
+          peer: { name: ofQemu ? `QEMU's virtio-9p, ${peer}` : peer, samples: theirs },
+        })
+      })
     return [
-      ...rows(`create, read and delete ${size.files} small files`, 'small', { unit: 'ms', target: atMostTimesPeer(2) }),
-      ...rows(`git status of ${size.gitFiles} files`, 'git', { unit: 'ms', target: atMostTimesPeer(2) }),
-      ...rows(`write ${size.mib} MiB`, 'write', { unit: 'MiB/s', target: atLeastTimesPeer(0.5) }),
-      ...rows(`read ${size.mib} MiB`, 'read', { unit: 'MiB/s', target: atLeastTimesPeer(0.3) }),
+      ...rows(`create, read and delete ${size.files} small files`, 'small', 'ms', atMostTimesPeer(2)),
+      ...rows(`git status of ${size.gitFiles} files`, 'git', 'ms', atMostTimesPeer(2)),
+      ...rows(`write ${size.mib} MiB`, 'write', 'MiB/s', atLeastTimesPeer(0.5)),
+      ...rows(`read ${size.mib} MiB`, 'read', 'MiB/s', atLeastTimesPeer(0.3)),
       figure({
         name: 'a change on the device seen in the workspace, and its answer on the device',
         unit: 'ms',
@@ -75,7 +86,7 @@ export async function inWorkspace(size: Size, told: (text: string) => void): Pro
       }),
     ]
   } finally {
-    for (const started of peers.values()) await started.then((machine) => machine.close()).catch(() => {})
+    for (const started of machines.values()) await started.then((machine) => machine.close()).catch(() => {})
     await home.close()
     await server.close()
   }

@@ -2,19 +2,20 @@
  * Files through the gate: tools against plain node:fs, undo against a copy, what is kept for undo, and folders in the workspace. The gate's own
  * functions are timed in this process, so that nothing but their work is compared; what the workspace does is timed inside it.
  */
-import { createHash, randomBytes } from 'node:crypto'
+import { createHash, hash, randomBytes } from 'node:crypto'
 import * as fs from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { writeFile } from '../actors/fs-gate/change-tools.ts'
 import { closeGate, type Gate, openGate } from '../actors/fs-gate/gate.ts'
+import { close, openHeld, openPlace, openRoot, whereIs } from '../actors/fs-gate/handles.ts'
 import { markCall, undoChanges } from '../actors/fs-gate/history-tools.ts'
 import { NinepConnections } from '../actors/fs-gate/ninep-connections.ts'
 import { readFile } from '../actors/fs-gate/read-tools.ts'
 import { rootFid, TestClient } from '../actors/fs-gate/test-client.ts'
 import { treeOf } from '../test/harness/tree.ts'
 import { inWorkspace } from './files-workspace.ts'
-import { atMostTimesPeer, figure, type Figure, type Target } from './report.ts'
+import { atMostTimesPeer, figure, type Figure, reported } from './report.ts'
 import { alternate, type Sampler } from './sampling.ts'
 
 /** Those of the targets, and smaller ones that show the same ratios within some minutes. */
@@ -31,8 +32,6 @@ const piece = 'a'
   .repeat(63)
   .concat('\n')
   .repeat(pieceBytes / 64)
-
-const reported: Target = { text: 'reported', better: 'lower', keeps: () => true }
 
 export async function files(runs: number, told: (text: string) => void, full: boolean): Promise<Figure[]> {
   const size = full ? sizes.full : sizes.small
@@ -63,6 +62,13 @@ export async function files(runs: number, told: (text: string) => void, full: bo
         target: atMostTimesPeer(2),
         own: host.read,
         peer: { name: 'node:fs', samples: host.plainRead },
+      }),
+      figure({
+        name: `read ${smallFiles} small files, against the system calls it takes`,
+        unit: 'ms',
+        target: reported,
+        own: host.read,
+        peer: { name: 'node:fs, each folder looked up and each file found, opened, read and hashed by handles', samples: host.handleRead },
       }),
       figure({
         name: `write ${largeMiB} MiB in files of 4 MiB`,
@@ -160,6 +166,7 @@ function hostSamplers(base: string, { smallFiles, largeMiB }: Size) {
     plainWriteOver: plainWrite(theirs, numbers, `${small}more\n`, true),
     read: read('ours', numbers),
     plainRead: () => timed(async () => numbers.forEach((index) => fs.readFileSync(join(ours, pathOf(index)), 'utf8'))),
+    handleRead: () => timed(async () => readByHandles(ours, numbers.map(pathOf))),
     writeLarge: write('large', pieces, piece),
     plainWriteLarge: plainWrite(join(base, 'large-plain'), pieces, piece),
     readLarge: read('large', pieces),
@@ -191,6 +198,29 @@ function hostSamplers(base: string, { smallFiles, largeMiB }: Size) {
       return taken
     },
   }
+}
+
+/**
+ * What no containment by handles can do without, in Node's calls and nothing else: where a known folder is now, what the name in it is, its content, and
+ * the hash that a later edit is compared by.
+ */
+function readByHandles(root: string, paths: readonly string[]): void {
+  const folders = new Map<string, number>()
+  for (const path of paths) {
+    const [folder = '', name = ''] = path.split('/')
+    let held = folders.get(folder)
+    if (held === undefined) folders.set(folder, (held = openRoot(join(root, folder))))
+    if (whereIs(held) !== `${root}/${folder}`) throw new Error(folder)
+    const place = openPlace(held, name)
+    const { size } = fs.fstatSync(place)
+    const fd = openHeld(place)
+    const bytes = Buffer.allocUnsafe(size + 1)
+    const content = bytes.subarray(0, fs.readSync(fd, bytes, 0, size + 1, 0))
+    content.toString('utf8')
+    hash('sha256', content, 'hex')
+    for (const open of [fd, place]) close(open)
+  }
+  for (const fd of folders.values()) close(fd)
 }
 
 async function timed(work: () => Promise<unknown>): Promise<number> {

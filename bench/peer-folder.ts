@@ -1,21 +1,30 @@
 /**
- * What connected folders in the workspace are compared with: the same QEMU, machine, kernel and programs, and a folder exported by QEMU's own
- * virtio-9p, with nothing of the product in between. Programs lie in the folder itself; the console says which is to run.
+ * What connected folders in the workspace are compared with: the same QEMU, machine, kernel and programs, and a folder exported
+ *
+ *   by QEMU's own virtio-9p, with nothing of the product in between;
+ *   by a gate in the bench's own process, over the product's port and what carries it in the guest: what is left then is the rest of the product.
+ *
+ * Programs lie in the folder itself; the console says which is to run.
  */
 import type { ChildProcess } from 'node:child_process'
 import { mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
+import { closeGate, openGate } from '../actors/fs-gate/gate.ts'
+import { NinepConnections } from '../actors/fs-gate/ninep-connections.ts'
 import { findImage, type Image } from '../actors/vm-supervisor/image.ts'
 import { writeCpio } from '../actors/vm-supervisor/image-cpio.ts'
 import { scratchBytes } from '../actors/vm-supervisor/limits.ts'
-import { ninepMessageSize } from '../guest/wire.ts'
-import { imagePlace } from '../setup/places.js'
+import { FilesLink } from '../actors/vm-supervisor/link-files.ts'
+import { maxFrame } from '../guest/frames.ts'
+import { channelName, filesPort, ninepMessageSize, silentTag } from '../guest/wire.ts'
+import { checkout, imagePlace } from '../setup/places.js'
 import { fds, startMachine } from './bare-machine.ts'
 
 /** As in the product, and none. */
 export type CacheMode = 'mmap,directio' | 'none'
+export type Export = { by: 'qemu'; cache: CacheMode } | { by: 'gate' }
 export type PeerFolder = {
   /** The exported folder, on the device. */
   readonly folder: string
@@ -28,12 +37,35 @@ const tag = 'peer'
 const ready = 'bench: ready'
 const ended = 'bench: ended'
 
-const init = (cache: CacheMode) => `#!/bin/sh
+/** The one client of the port, and how its frames are called. */
+const socket = '/run/9p'
+const hex = (op: 'msg' | 'close') => Buffer.from(JSON.stringify({ c: channelName(tag, tag, 1), op })).toString('hex')
+const pump = `perl /run/files-pump.pl /dev/\${port##*/} ${[maxFrame, ninepMessageSize, 7, silentTag].join(' ')}`
+
+const common = `version=9p2000.L,msize=${ninepMessageSize}`
+const mounts = {
+  qemu: (cache: CacheMode) => `$b mount -t 9p -o trans=virtio,${common},cache=${cache} ${tag} /lower/mnt`,
+  // As the agent does it (guest/agent/sessions.ts, ninep-bridge.ts). Nothing comes from the agent's side, which stays open.
+  gate: `
+$b mount -t tmpfs run /lower/run
+$b mkfifo /lower/run/orders /lower/run/agent /lower/run/said
+$b cp /files-pump.pl /lower/run/
+for port in /sys/class/virtio-ports/*; do
+  read -r name < "$port/name"
+  [ "$name" != ${filesPort} ] || $b chroot /lower /bin/sh -c "exec ${pump} < /run/orders > /run/said 3<> /run/agent" &
+done
+exec 5<> /lower/run/orders 6<> /lower/run/said
+echo "open 1 ${socket} ${hex('msg')} ${hex('close')}" >&5
+read -r made <&6
+$b chroot /lower /bin/mount -i -t 9p -o trans=unix,${common},cache=mmap,directio,access=any ${socket} /mnt`,
+}
+
+const init = (exported: Export) => `#!/bin/sh
 b=/bin/busybox
 $b mount -t proc proc /proc
 $b mount -t sysfs sys /sys
 $b mount -t devtmpfs dev /dev
-for wanted in virtio_pci virtio_blk squashfs 9pnet_virtio 9p; do
+for wanted in virtio_pci virtio_blk virtio_console squashfs 9pnet_virtio 9pnet_fd 9p; do
   while read -r module; do
     [ -e "/sys/module/$module" ] || $b insmod "/modules/$module.ko"
   done < "/modules/$wanted.order"
@@ -44,7 +76,7 @@ $b mount -t squashfs -o ro /dev/vda /lower
 $b mount -t proc proc /lower/proc
 $b mount -t devtmpfs dev /lower/dev
 $b mount -t tmpfs tmp /lower/tmp
-$b mount -t 9p -o trans=virtio,version=9p2000.L,msize=${ninepMessageSize},cache=${cache} ${tag} /lower/mnt
+${exported.by === 'qemu' ? mounts.qemu(exported.cache) : mounts.gate}
 $b stty -echo < /dev/console
 echo "${ready}"
 while read -r number < /dev/console; do
@@ -57,13 +89,13 @@ done
 const startMs = 180_000
 
 /** Starts the machine. Rejects when there is no image, or the kernel has not what it takes. */
-export async function startPeerFolder(cache: CacheMode, accelerator: string): Promise<PeerFolder> {
+export async function startPeerFolder(exported: Export, accelerator: string): Promise<PeerFolder> {
   const image = await findImage({ imageDir: imagePlace(process.env), nodeBinary: process.execPath })
   if (!image) throw new Error('The workspace image is not there; `npm start -- setup` builds it.')
   const dir = await mkdtemp(join(tmpdir(), 'bulkhead-bench-'))
   const folder = join(dir, 'work')
   await mkdir(join(folder, '.bench'), { recursive: true })
-  const machine = await boot(image, dir, folder, cache, accelerator)
+  const machine = await boot(image, dir, folder, exported, accelerator)
   let programs = 0
   return {
     folder,
@@ -81,16 +113,21 @@ export async function startPeerFolder(cache: CacheMode, accelerator: string): Pr
 
 type Machine = { child: ChildProcess; say(line: string, until: string, deadlineMs: number): Promise<string> }
 
-async function boot(image: Image, dir: string, folder: string, cache: CacheMode, accelerator: string): Promise<Machine> {
+async function boot(image: Image, dir: string, folder: string, exported: Export, accelerator: string): Promise<Machine> {
   const initrd = join(dir, 'initrd.img')
   const scratch = join(dir, 'disk.raw')
-  const own = writeCpio([{ path: 'init', type: 'file', mode: 0o755, data: Buffer.from(init(cache)) }])
+  const own = writeCpio([
+    { path: 'init', type: 'file', mode: 0o755, data: Buffer.from(init(exported)) },
+    { path: 'files-pump.pl', type: 'file', mode: 0o644, data: await readFile(join(checkout, 'guest', 'agent', 'files-pump.pl')) },
+  ])
   await writeFile(initrd, Buffer.concat([await readFile(image.initrd), own]))
   await writeFile(scratch, '')
   await truncate(scratch, scratchBytes)
-  const shared = ['-fsdev', `local,id=${tag},path=${folder},security_model=none`, '-device', `virtio-9p-pci,fsdev=${tag},mount_tag=${tag}`]
-  const child = startMachine(image, initrd, scratch, accelerator, shared)
-  const console = (child.stdio as readonly unknown[])[fds.console] as Duplex
+  const byQemu = ['-fsdev', `local,id=${tag},path=${folder},security_model=none`, '-device', `virtio-9p-pci,fsdev=${tag},mount_tag=${tag}`]
+  const child = startMachine(image, initrd, scratch, accelerator, exported.by === 'qemu' ? byQemu : [])
+  const ports = child.stdio as unknown as Record<number, Duplex>
+  const console = ports[fds.console] as Duplex
+  if (exported.by === 'gate') serve(ports[fds.files] as Duplex, folder, join(dir, 'store'), child)
   let heard = ''
   let stderr = ''
   child.stderr?.on('data', (bytes: Buffer) => void (stderr += bytes.toString()))
@@ -121,4 +158,20 @@ async function boot(image: Image, dir: string, folder: string, cache: CacheMode,
     throw error
   }
   return { child, say }
+}
+
+/** What the product does with the port, less the way to another process and back. */
+function serve(port: Duplex, folder: string, store: string, child: ChildProcess): void {
+  const gate = openGate(folder, tag, 'rw', store)
+  const connections = new NinepConnections(gate)
+  const ask = async (conn: string, frame: Uint8Array): Promise<Uint8Array> => {
+    const answer = connections.answer({ conn, uid: 0, frame, ahead: true }, {}, tag)
+    if ('code' in answer) throw answer
+    return answer
+  }
+  void new FilesLink(port, tag, () => ({ ask, close: (conn) => connections.close(conn, tag) }))
+  child.once('close', () => {
+    connections.closeAll()
+    closeGate(gate)
+  })
 }

@@ -30,6 +30,8 @@ const maxVariables = 256
 const maxVariableChars = 32 * 1024
 /** 9P message size the guest's kernel asks for: payload limit of the files port with room to spare. */
 export const ninepMessageSize = 256 * 1024
+/** A 9P message of this tag gets no answer: whoever sent it has given one already. No client has so many messages under way that it would use it. */
+export const silentTag = 0xfffe
 /**
  * How long a change on either side of a connected folder may take to be seen on the other, ms, by who opens or looks at the file after it. Nothing is
  * kept beyond that; the bound is for the way there on a busy emulated machine.

@@ -92,7 +92,7 @@ export const effects = {
   redoChanges: change(redoChanges),
   serveNinep: {
     outcomes: ['done', 'failed'],
-    run: ({ gate, body, grant, from }: TaskParams<{ conn: string; uid: number; frame: Uint8Array }>) =>
+    run: ({ gate, body, grant, from }: TaskParams<{ conn: string; uid: number; frame: Uint8Array; ahead?: boolean | undefined }>) =>
       Effect.sync((): Outcome => {
         const served = open.get(gate)
         if (!served) return { type: 'failed', error: notOpen() }

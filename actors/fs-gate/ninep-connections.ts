@@ -22,9 +22,13 @@ export class NinepConnections {
     this.#places = places
   }
 
-  /** The answer's frame; a fault when there are too many connections. Never throws. */
-  answer(message: { conn: string; uid: number; frame: Uint8Array }, grant: Limits, from: string): Buffer | Fault {
-    const { conn, uid, frame } = message
+  /** The answer's frame, with `ahead` perhaps another one behind it; a fault when there are too many connections. Never throws. */
+  answer(
+    message: { conn: string; uid: number; frame: Uint8Array; ahead?: boolean | undefined },
+    grant: Limits,
+    from: string,
+  ): Buffer | Fault {
+    const { conn, uid, frame, ahead = false } = message
     const key = keyOf(conn, from, grant.path)
     let server = this.#servers.get(key)
     if (!server) {
@@ -36,7 +40,7 @@ export class NinepConnections {
     try {
       if (frame.length > server.msize && server.msize > 0) throw new NinepError('EMSGSIZE')
       const request = decodeRequest(frame)
-      return server.handle(request, { uid, mode: modeFor(this.#gate, grant) })
+      return server.handle(request, { uid, mode: modeFor(this.#gate, grant), ahead })
     } catch (error) {
       const number = error instanceof NameEncodingError ? errno.EILSEQ : error instanceof CodecError ? errno.EINVAL : errnoOf(error)
       return errorAnswer(tagOf(frame), number)

@@ -75,6 +75,22 @@ describe('files and folders', () => {
     expect(client.error('clunk', { fid: 50 })).toBe('EBADF')
   })
 
+  test('the attributes that are asked for next come with a walk, if wished: those of a getattr, and only for a fid that is made', () => {
+    fs.mkdirSync(path('a'))
+    fs.writeFileSync(path('a/f'), 'content')
+    const answers = (names: string[], newfid: number) => {
+      const frame = encodeRequest('walk', 1, { fid: rootFid, newfid, names })
+      const answer = connections.answer({ conn: 'test#1', uid, frame, ahead: true }, {}, 'vm-supervisor') as Buffer
+      return [answer.subarray(0, answer.readUInt32LE(0)), answer.subarray(answer.readUInt32LE(0))] as const
+    }
+    const [walked, ahead] = answers(['a', 'f'], 70)
+    expect(walked.readUInt16LE(7)).toBe(2)
+    expect(ahead.subarray(7)).toEqual(client.ask('getattr', { fid: 70, mask: 0n }))
+    expect([ahead.readUInt32LE(0), ahead[4]]).toEqual([ahead.length, 25])
+    // Nothing new was found, less than all was found, nothing was found.
+    for (const names of [[], ['a', 'x'], ['x']]) expect(answers(names, 71)[1]).toHaveLength(0)
+  })
+
   test('unlink and rename, also of what is open', () => {
     const a = client.create('', 'a')
     client.write(a, 'old')

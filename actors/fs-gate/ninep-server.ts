@@ -25,7 +25,8 @@ const unlocked = 2
 
 export type OpenFile = { fd: number; reads: boolean; writes: boolean; vet: 'gitdir' | null }
 export type Fid = { place: Place; file: OpenFile | null; names: string[] | null }
-export type Caller = { uid: number; mode: Mode }
+/** `ahead`: whether attributes may follow a walk's answer. */
+export type Caller = { uid: number; mode: Mode; ahead?: boolean }
 type Request<K extends NinepRequest['name']> = { tag: number; body: BodyOfRequest<K> }
 
 export class NinepServer {
@@ -56,7 +57,7 @@ export class NinepServer {
       case 'attach':
         return this.#attach(request)
       case 'walk':
-        return this.#walk(request)
+        return this.#walk(request, caller)
       case 'lopen':
         return this.#open(request, caller)
       case 'read':
@@ -197,7 +198,7 @@ export class NinepServer {
   }
 
   /** All names, or as many as lead somewhere; a new fid only when all do. Links are not followed: that is the guest's business. */
-  #walk({ tag, body }: Request<'walk'>): Buffer {
+  #walk({ tag, body }: Request<'walk'>, caller: Caller): Buffer {
     const start = this.fid(body.fid)
     if (body.newfid !== body.fid && this.#fids.has(body.newfid)) throw new NinepError('EBADF')
     for (const name of body.names) requireName(name)
@@ -223,7 +224,9 @@ export class NinepServer {
       return walkAnswer(tag, qids)
     }
     this.#set(body.newfid, { place, file: null, names: null })
-    return walkAnswer(tag, qids)
+    const answer = walkAnswer(tag, qids)
+    if (!caller.ahead || qids.length === 0) return answer
+    return Buffer.concat([answer, this.#getattr({ tag, body: { fid: body.newfid, mask: 0n } }, caller)])
   }
 
   #step(from: Place, name: string): { place: Place; qid: Qid } {

@@ -268,6 +268,8 @@ export const protocol = {
       conn: connection,
       uid: z.int().min(0).max(0xffff_fffe),
       frame: z.instanceof(Uint8Array).refine((frame) => frame.length <= limits.msizeMax),
+      /** The answer to a walk may be followed by the attributes of what was found, which a client asks for next. */
+      ahead: z.boolean().optional(),
     }),
     reply: z.strictObject({ frame: z.instanceof(Uint8Array) }),
   },

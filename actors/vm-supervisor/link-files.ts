@@ -9,9 +9,9 @@ import type { Duplex } from 'node:stream'
 import { asFault } from '../../kernel/index.ts'
 import type { NetMessage } from '../../guest/agent/net-wire.ts'
 import { encodeFrame, FrameDecoder } from '../../guest/frames.ts'
-import { channelName, parseChannelName, parseFilesMessage } from '../../guest/wire.ts'
+import { channelName, parseChannelName, parseFilesMessage, silentTag } from '../../guest/wire.ts'
 import { maxFilesInFlight } from './limits.ts'
-import { errnoOf, errorFrame, tagOf } from './ninep.ts'
+import { errnoOf, errorFrame, tagOf, tagOfAnswer } from './ninep.ts'
 
 const EACCES = 13
 /** Longest proof the host ever sends, bytes. */
@@ -22,7 +22,7 @@ const EIO = 5
 const echoChannel = channelName('echo', 'echo', 0)
 
 export type Gate = {
-  /** The answer to one 9P message. Rejects with a fault. */
+  /** The answer to one 9P message, and one more that the client is likely to ask for. Rejects with a fault. */
   ask(conn: string, frame: Uint8Array): Promise<Uint8Array>
   close(conn: string): void
 }
@@ -118,15 +118,15 @@ export class FilesLink {
     const name = parseChannelName(c)
     if (tag === null || name === null) return this.#closeFromHere(c)
     const gate = this.#gateOf(name.session, name.folder)
-    if (!gate) return this.#answer(c, errorFrame(tag, EACCES))
+    if (!gate) return tag === silentTag ? undefined : this.#answer(c, errorFrame(tag, EACCES))
     const conn = this.#connOf(c)
     this.#open.set(conn, gate)
     this.#inFlight++
     try {
       const answer = await gate.ask(conn, frame)
-      this.#answer(c, tagOf(answer) === tag ? answer : errorFrame(tag, EIO))
+      if (tag !== silentTag) this.#answer(c, tagOfAnswer(answer) === tag ? answer : errorFrame(tag, EIO))
     } catch (error) {
-      this.#answer(c, errorFrame(tag, errnoOf(asFault(error))))
+      if (tag !== silentTag) this.#answer(c, errorFrame(tag, errnoOf(asFault(error))))
     } finally {
       this.#inFlight--
       this.#pace()

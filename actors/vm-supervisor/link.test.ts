@@ -6,6 +6,7 @@ import {
   creditPiece,
   type GuestMessage,
   type HostMessage,
+  silentTag,
   initialCredit,
   inputWindow,
   type OutputMessage,
@@ -368,6 +369,25 @@ describe('files link', () => {
     ask('s/data#1', message(5))
     await turn()
     expect(heard[0]?.payload.slice(4)).toEqual([7, 5, 0, 5, 0, 0, 0])
+  })
+
+  it('passes on what follows an answer, if that is a message; and no answer to what was answered in the guest', async () => {
+    const follows: number[][] = [[...message(8)], [1, 2, 3], []]
+    const { ask, heard } = files({ ask: async (_conn, frame) => new Uint8Array([...frame, ...(follows.shift() ?? [])]) })
+    for (const tag of [1, 2, 3]) ask('s/data#1', message(tag))
+    const unanswered = new Uint8Array(message(0))
+    new DataView(unanswered.buffer).setUint16(5, silentTag, true)
+    ask('s/data#1', unanswered)
+    ask('s/else#1', unanswered)
+    ask('s/data#1', message(4))
+    await turn()
+    const said = heard.map(({ payload }) => payload)
+    expect(said.slice(0, 1)).toEqual([[...message(1), ...message(8)]])
+    expect(said.slice(1).map((payload) => ({ type: payload[4], tag: payload[5] }))).toEqual([
+      { type: 7, tag: 2 },
+      { type: 100, tag: 3 },
+      { type: 100, tag: 4 },
+    ])
   })
 
   it('closes a connection that sends what is no 9P message', async () => {

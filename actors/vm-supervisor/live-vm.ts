@@ -334,7 +334,12 @@ export class LiveVm {
     const context = this.#context
     return {
       async ask(conn, frame) {
-        const request = context.request(folder.slot, 'ninep', { conn, uid: served.uid, frame }, { deadlineMs: ninepDeadlineMs })
+        const request = context.request(
+          folder.slot,
+          'ninep',
+          { conn, uid: served.uid, frame, ahead: true },
+          { deadlineMs: ninepDeadlineMs },
+        )
         const { body } = await Effect.runPromise(request)
         const answer = (body as { frame?: unknown } | null)?.frame
         if (!(answer instanceof Uint8Array)) throw fault('malformed', 'The gate did not answer with a 9P message.')

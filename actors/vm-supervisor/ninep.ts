@@ -16,6 +16,14 @@ export function tagOf(frame: Uint8Array): number | null {
   return view.getUint16(5, true)
 }
 
+/** The same for an answer, which another whole message may follow: one the client is likely to ask for next (`Gate.ask`). */
+export function tagOfAnswer(answer: Uint8Array): number | null {
+  if (answer.length < headerBytes) return null
+  const size = new DataView(answer.buffer, answer.byteOffset, answer.length).getUint32(0, true)
+  const ahead = answer.subarray(size)
+  return ahead.length > 0 && tagOf(ahead) === null ? null : tagOf(answer.subarray(0, size))
+}
+
 /** An `Rlerror` message for that tag. */
 export function errorFrame(tag: number, errno: number): Uint8Array {
   const frame = new Uint8Array(headerBytes + 4)

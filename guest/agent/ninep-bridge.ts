@@ -6,7 +6,7 @@
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { encodeFrame, FrameDecoder, maxFrame } from '../frames.ts'
-import { channelName, type FilesMessage, filesPort, ninepMessageSize, parseFilesMessage } from '../wire.ts'
+import { channelName, type FilesMessage, filesPort, ninepMessageSize, parseFilesMessage, silentTag } from '../wire.ts'
 import { type Carrier, startCarrier } from './carrier.ts'
 import type { NetMessage } from './net-wire.ts'
 
@@ -38,7 +38,7 @@ export class NinepBridge {
 
   constructor(events: FilesEvents) {
     this.#events = events
-    const limits = [maxFrame, ninepMessageSize, smallestMessage].map(String)
+    const limits = [maxFrame, ninepMessageSize, smallestMessage, silentTag].map(String)
     this.#carrier = startCarrier({
       script: 'files-pump.pl',
       args: [`/dev/virtio-ports/${filesPort}`, ...limits],
