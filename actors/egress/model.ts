@@ -301,6 +301,10 @@ const modelOf = (more: boolean) =>
     },
     // Sessions and hosts by number are this model's own; in production `fetch` may come without an answer wanted, or find egress full.
     onlyHere: [
+      'only the word of policy’s actor is policy',
+      'told to stop, it closes the way to the API',
+      'a way to the API that opened is open',
+      'while the way to the API is closed it is known why',
       'what runs is for the session and the hosts its message was stamped with',
       'pages are fetched whether or not the way to the API is open',
       'while the way to the API is closed, who asks is told so at once',

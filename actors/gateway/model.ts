@@ -278,6 +278,7 @@ const modelOf = (called: readonly Call[]) =>
     fairness: { 'effect serve': 'none' },
     // Calls and their answers by number are this model's own.
     onlyHere: [
+      'told to stop, it stops',
       'who hung up is no client',
       'a shell is known as long as it runs',
       'a prompt that its client takes back is given up',
