@@ -300,6 +300,7 @@ export const model = defineModel<Context>({
   // Policy may stay, and nobody knows when it goes.
   fairness: { 'reply watch': 'none' },
   onlyHere: [
+    'told to stop, it stops',
     'whoever asks for anything is known to wait',
     'policy and restarts are watched, or asked for again in a moment',
     'hosts that are taken back cannot be used from that step on',
