@@ -1,6 +1,7 @@
 /**
  * A disk that fills up in the middle of a change, at every point where it can: what the change was to replace is there whole, or what it was to
- * become, never a mix, and what was kept can be given back once there is room. The disk is a tmpfs of 2 MB that bwrap makes for a child process.
+ * become, never a mix, and what was kept can be given back once there is room. The disk is a tmpfs of 2 MB that bwrap makes for a child
+ * process; on it lie the folder, what is kept of its changes, or both.
  */
 import { execFile } from 'node:child_process'
 import * as fs from 'node:fs'
@@ -14,7 +15,9 @@ const program = `
 import * as fs from 'node:fs'
 import { randomBytes } from 'node:crypto'
 import { pathToFileURL } from 'node:url'
-const [here, storeOn] = process.argv.slice(2)
+const [here, full] = process.argv.slice(2)
+const folder = full === 'store' ? '/other/work' : '/full/work'
+const stores = full === 'folder' ? '/other/store/' : '/full/store/'
 const load = (name) => import(pathToFileURL(here + '/' + name).href)
 const { openGate, closeGate } = await load('gate.ts')
 const { writeFile, editFile } = await load('change-tools.ts')
@@ -45,8 +48,8 @@ async function squeezed(room, work) {
     fs.rmSync('/full/filler')
   }
 }
-const at = (name) => fs.readFileSync('/full/work/' + name, 'utf8')
-const there = (name) => fs.existsSync('/full/work/' + name)
+const at = (name) => fs.readFileSync(folder + '/' + name, 'utf8')
+const there = (name) => fs.existsSync(folder + '/' + name)
 
 const kinds = {
   write: { work: (gate) => writeFile(gate, { path: 'f', content: fresh }, {}, never), ends: () => [at('f')], either: [[old], [fresh]] },
@@ -112,12 +115,12 @@ for (const [kind, { before, work, ends, either }] of Object.entries(kinds)) {
   tried[kind] = { full: 0, done: 0 }
   for (const room of [0, 4_096, 16_384, 49_152, 90_112, 114_688, 131_072, 163_840, 229_376, 360_448, 1_300_000]) {
     count += 1
-    fs.rmSync('/full/work', { recursive: true, force: true })
-    fs.rmSync('/full/store', { recursive: true, force: true })
-    fs.mkdirSync('/full/work')
-    fs.writeFileSync('/full/work/f', old)
-    fs.writeFileSync('/full/work/other', 'other')
-    const gate = openGate('/full/work', 'work', 'rw', (storeOn === 'same' ? '/full/store/' : '/other/') + count)
+    fs.rmSync(folder, { recursive: true, force: true })
+    fs.rmSync(stores, { recursive: true, force: true })
+    fs.mkdirSync(folder)
+    fs.writeFileSync(folder + '/f', old)
+    fs.writeFileSync(folder + '/other', 'other')
+    const gate = openGate(folder, 'work', 'rw', stores + count)
     await markCall(gate, { turn: 't', call: 'c', title: '' }, { session: 's' })
     await before?.(gate)
     const failure = await squeezed(room, () => work(gate))
@@ -126,7 +129,7 @@ for (const [kind, { before, work, ends, either }] of Object.entries(kinds)) {
     const end = JSON.stringify(ends())
     if (!either.some((one) => JSON.stringify(one) === end)) said('a mix')
     if (failure !== '' && !/ENOSPC|no space left|store-full|failed/.test(failure)) said('another failure')
-    const temps = fs.readdirSync('/full/work').filter((name) => name.includes('.bulkhead-'))
+    const temps = fs.readdirSync(folder).filter((name) => name.includes('.bulkhead-'))
     if (temps.length > 0) said('left ' + temps)
     // With room again all of it is taken back.
     try {
@@ -141,20 +144,21 @@ for (const [kind, { before, work, ends, either }] of Object.entries(kinds)) {
 console.log(JSON.stringify({ tried, wrong }))
 `
 
-test.each(['same', 'another'])('old or new, never a mix; what is kept lies on the %s disk', async (where) => {
+test.each(['both', 'folder', 'store'] as const)('old or new, never a mix; on the full disk: %s', async (full) => {
   const dir = fs.mkdtempSync(join(tmpdir(), 'full-disk-'))
   try {
     fs.writeFileSync(join(dir, 'program.mjs'), program)
     const jail = ['--bind', '/', '/', '--dev', '/dev', '--size', '2000000', '--tmpfs', '/full', '--tmpfs', '/other', '--bind', dir, '/tmp']
-    const run = [process.execPath, '/tmp/program.mjs', import.meta.dirname, where]
+    const run = [process.execPath, '/tmp/program.mjs', import.meta.dirname, full]
     const { stdout } = await promisify(execFile)('bwrap', [...jail, ...run], { maxBuffer: 1024 * 1024 })
     const { tried, wrong } = JSON.parse(stdout) as { tried: Record<string, { full: number; done: number }>; wrong: string[] }
     expect(wrong).toEqual([])
     expect(Object.keys(tried)).toHaveLength(9)
     // Each was stopped by the full disk, and got through once there was room.
-    for (const [kind, { full, done }] of Object.entries(tried)) {
-      // What takes away, or truncates first, needs room for what is kept, and for nothing else.
-      if (where === 'same' || /^(write$|write something|edit|undo)/.test(kind)) expect(full, kind).toBeGreaterThan(0)
+    for (const [kind, { full: stopped, done }] of Object.entries(tried)) {
+      // What takes away, or truncates first, needs room for what is kept, and for nothing else; what makes something new needs none for that.
+      const needsRoom = { both: true, folder: /^(write$|write something|edit|undo)/.test(kind), store: kind !== 'write something new' }
+      if (needsRoom[full]) expect(stopped, kind).toBeGreaterThan(0)
       expect(done, kind).toBeGreaterThan(0)
     }
   } finally {
