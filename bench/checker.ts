@@ -2,17 +2,18 @@
 import { compose } from '../checker/compose.ts'
 import { check } from '../checker/explore.ts'
 import { twoPhase } from '../checker/published/two-phase.ts'
-import { search } from '../checker/search.ts'
-import { createTables } from '../checker/tables.ts'
 import { Pool } from '../checker/workers/pool.ts'
-import { atLeastTimesPeer, atMostTimesPeer, type Figure, figure } from './report.ts'
+import { atLeastTimesPeer, atMostTimesPeer, type Figure, figure, reported } from './report.ts'
 import { alternate } from './sampling.ts'
+import { Apart, searchOnce } from './two-phase-search.ts'
 import { buildPan } from './two-phase-spin.ts'
 import { xstateGraph } from './two-phase-xstate.ts'
 
 const managers = 7
 const workers = 2
 const states = 296_448
+/** A search of seconds, where starting and asking front ends count for little. */
+const larger = { managers: 8, states: 1_745_408, warm: 1, runs: 3 }
 /** These compile the engine, as Spin's verifier was compiled before. */
 const warmSearches = 6
 /** xstate's graph takes minutes for 50,816 states: this is the largest size it does in a bench. */
@@ -24,35 +25,45 @@ export async function checker(runs: number, told: (text: string) => void): Promi
   let ownBytes = 0
   let panBytes = 0
   const own = (count: number): number => {
-    const tables = createTables(compose(twoPhase(count)))
-    const started = performance.now()
-    const found = search(tables)
-    const seconds = (performance.now() - started) / 1000
-    if (!found.complete || found.violations.length > 0) throw new Error('the search did not end as it must')
-    if (count === managers) ownBytes = found.arena.bytesPerState
-    return found.states / seconds
+    const { statesPerSecond, bytesPerState } = searchOnce(count)
+    if (count === managers) ownBytes = bytesPerState
+    return statesPerSecond
   }
   const pool = new Pool(workers)
-  const shared = async (): Promise<number> => {
-    const reference = { module: new URL('../checker/published/two-phase.ts', import.meta.url).href, name: 'twoPhase', args: [managers] }
+  const apart = new Apart(workers)
+  const shared = async (count: number, expected: number): Promise<number> => {
+    const reference = { module: new URL('../checker/published/two-phase.ts', import.meta.url).href, name: 'twoPhase', args: [count] }
     const { states: counted, violations, ms } = await pool.check(reference)
-    if (counted !== states || violations.length > 0) throw new Error(`${workers} workers count ${counted}`)
+    if (counted !== expected || violations.length > 0) throw new Error(`${workers} workers count ${counted}`)
     return counted / (ms / 1000)
   }
   try {
-    for (let round = 0; round < warmSearches; round++) told(`warm, ${workers} workers: ${(await shared()).toFixed(0)} states/s`)
+    for (let round = 0; round < warmSearches; round++)
+      told(`warm, ${workers} workers: ${(await shared(managers, states)).toFixed(0)} states/s`)
+    for (let round = 0; round < warmSearches; round++) told(`warm, apart: ${(await apart.search(managers)).toFixed(0)} states/s`)
     for (let round = 0; round < warmSearches; round++) told(`warm: ${own(managers).toFixed(0)} states/s`)
     const samples = await alternate(
       runs,
       {
         own: async () => own(managers),
-        shared,
+        shared: async () => shared(managers, states),
+        apart: async () => apart.search(managers),
         spin: async () => {
           const { seconds, states: counted, bytesPerState } = pan.run()
           if (counted !== states) throw new Error(`Spin counts ${counted}`)
           panBytes = bytesPerState
           return counted / seconds
         },
+      },
+      told,
+    )
+    for (let round = 0; round < larger.warm; round++) await shared(larger.managers, larger.states)
+    const large = await alternate(
+      Math.min(runs, larger.runs),
+      {
+        own: async () => own(larger.managers),
+        shared: async () => shared(larger.managers, larger.states),
+        apart: async () => apart.search(larger.managers),
       },
       told,
     )
@@ -85,6 +96,27 @@ export async function checker(runs: number, told: (text: string) => void): Promi
         target: atLeastTimesPeer(1.5),
       }),
       figure({
+        name: `two-phase commit N=${managers}, ${workers} searches at once that share nothing: what the machine gives`,
+        unit: 'distinct states/s, together',
+        own: samples.apart,
+        peer: { name: 'one worker', samples: samples.own },
+        target: reported,
+      }),
+      figure({
+        name: `two-phase commit N=${larger.managers}, ${workers} workers`,
+        unit: 'distinct states/s',
+        own: large.shared,
+        peer: { name: 'one worker', samples: large.own },
+        target: atLeastTimesPeer(1.5),
+      }),
+      figure({
+        name: `two-phase commit N=${larger.managers}, ${workers} searches at once that share nothing: what the machine gives`,
+        unit: 'distinct states/s, together',
+        own: large.apart,
+        peer: { name: 'one worker', samples: large.own },
+        target: reported,
+      }),
+      figure({
         name: `two-phase commit N=${managersForGraph}`,
         unit: 'distinct states/s',
         own: graphs.own,
@@ -108,5 +140,6 @@ export async function checker(runs: number, told: (text: string) => void): Promi
   } finally {
     pan.remove()
     await pool.close()
+    await apart.close()
   }
 }

@@ -14,15 +14,21 @@ export type Wire = { holder: string; slot: string; target: string; limits: Limit
 type Call =
   | { do: 'grant'; wire: Wire }
   | { do: 'derive'; from: string; slot: number | string; limits: Limits; reason: string }
-  | { do: 'install'; holder: string; cap: number }
+  | { do: 'install'; holder: string; cap: number; name?: string }
   | { do: 'use'; cap: number }
   | { do: 'revoke'; holder: string; slot: string }
+  | { do: 'mint'; target: string; limits: Limits; reason: string }
+  | { do: 'derive again'; cap: number; by: string }
+  | { do: 'revoke grant'; cap: number }
 
 type Value = { calls: readonly Call[]; shown: unknown }
 
 export type Routed =
   | { ok: true; target: string; cap: number; badge: Badge; state: number; caps: readonly number[] }
   | { ok: false; error: Fault }
+
+/** What the kernel is asked as an actor (kernel/control.ts), and what it does about it at once. */
+export type Controlled = { state: number; body: unknown; caps: readonly number[] }
 
 export type CapabilityStates = ReturnType<typeof createCapabilityStates>
 
@@ -104,7 +110,7 @@ export function createCapabilityStates(wires: readonly Wire[]) {
       rechecked.set(key, refused)
       return refused
     },
-    holds: (state: number, holder: string, slot: number): boolean => lookup(tablesOf(state), holder, slot) !== null,
+    holds: (state: number, holder: string, slot: number | string): boolean => lookup(tablesOf(state), holder, slot) !== null,
     install(state: number, holder: string, caps: readonly number[]): { state: number; slots: readonly number[] } {
       if (caps.length === 0) return { state, slots: [] }
       const done = after(
@@ -112,6 +118,59 @@ export function createCapabilityStates(wires: readonly Wire[]) {
         caps.map((cap) => ({ do: 'install', holder, cap })),
       )
       return { state: done.state, slots: done.results as number[] }
+    },
+    /**
+     * A request to the kernel itself, with the capabilities that came with it.
+     * @param instances who stands for an instance that is spawned, by kind
+     */
+    control(
+      state: number,
+      holder: string,
+      { kind, body, caps }: { kind: string; body: Readonly<Record<string, unknown>>; caps: readonly number[] },
+      instances: Readonly<Record<string, string>>,
+    ): Controlled | Fault {
+      const none = { code: 'no-capability', message: '', remedy: '' }
+      const [given] = caps
+      switch (kind) {
+        case 'spawn': {
+          const {
+            kind: spawned,
+            instance,
+            session,
+            grants,
+          } = body as {
+            kind: string
+            instance: string
+            session: string | null
+            grants: readonly { name: string }[]
+          }
+          const target = instances[spawned]
+          if (target === undefined) return none
+          const done = after(state, [
+            { do: 'mint', target, limits: session === null ? {} : { session }, reason: `spawned ${spawned}` },
+            ...grants.map(({ name }, i): Call => ({ do: 'install', holder: target, cap: caps[i] as number, name })),
+          ])
+          return { state: done.state, body: { id: `${spawned}:${instance}` }, caps: [done.results[0] as number] }
+        }
+        case 'endow': {
+          const { id, name } = body as { id: string; name: string }
+          const target = instances[id.split(':')[0] as string]
+          if (target === undefined || given === undefined) return none
+          return { state: after(state, [{ do: 'install', holder: target, cap: given, name }]).state, body: {}, caps: [] }
+        }
+        case 'derive': {
+          if (given === undefined) return none
+          const done = after(state, [{ do: 'derive again', cap: given, by: holder }])
+          return { state: done.state, body: { grant: given }, caps: [done.results[0] as number] }
+        }
+        case 'revoke': {
+          const done = after(state, [{ do: 'revoke grant', cap: body['grant'] as number }])
+          return { state: done.state, body: { revoked: done.results[0] }, caps: [] }
+        }
+        // An instance that ends takes nothing more; one that goes on is the harder case.
+        default:
+          return { state, body: {}, caps: [] }
+      }
     },
     /** Null when the holder has no such slot, or it is revoked already. */
     revoke(state: number, holder: string, slot: string): number | null {
@@ -146,7 +205,7 @@ function perform(tables: Tables, call: Call): unknown {
     }
     case 'install': {
       const cap = tables.caps.get(call.cap)
-      return cap ? install(tables, call.holder, cap, null) : -1
+      return cap ? install(tables, call.holder, cap, call.name ?? null) : -1
     }
     case 'use': {
       const cap = tables.caps.get(call.cap)
@@ -155,6 +214,17 @@ function perform(tables: Tables, call: Call): unknown {
     }
     case 'revoke': {
       const cap = lookup(tables, call.holder, call.slot)
+      return cap ? revoke(tables, cap) : 0
+    }
+    case 'mint':
+      return mint(tables, call.target, call.limits, call.reason).id
+    case 'derive again': {
+      const given = tables.caps.get(call.cap)
+      const cap = given ? derive(tables, given, {}, given.reason, call.by) : null
+      return cap && !('code' in cap) ? cap.id : -1
+    }
+    case 'revoke grant': {
+      const cap = tables.caps.get(call.cap)
       return cap ? revoke(tables, cap) : 0
     }
     default:

@@ -50,6 +50,8 @@ export type Composition = {
   keep(member: Member, local: Local): number
   group(member: Member, source: string, certain: boolean): number
   deadlines: boolean
+  /** Who is spawned, by kind; null: the kernel is around the system. */
+  instances: Readonly<Record<string, string>> | null
 }
 
 /** Components 0 and 1 are shared: the capability tables and the faults that happened. */
@@ -96,6 +98,7 @@ export function compose(system: SystemModel, options: ComposeOptions = {}): Prod
     requests: new Interner(),
     groups,
     deadlines: system.faults?.deadlines === true,
+    instances: system.instances ?? null,
     keep: (member, local) => member.locals.add(keyOf(member.part.model, local), () => local),
     group(member, source, certain) {
       const name = `${member.id}: ${source}`

@@ -1,6 +1,7 @@
 /** What leaves an actor in one step, turned into operations on mailboxes: what the kernel does with an actor's messages. */
 import type { Fault, Outgoing } from '../kernel/types.ts'
 import type { Item } from './channels.ts'
+import type { Routed } from './capability-states.ts'
 import type { Composition, Member } from './compose.ts'
 import type { Local } from './local.ts'
 import type { Event, Pending } from './model.ts'
@@ -8,6 +9,9 @@ import type { Operation, SentInfo } from './product.ts'
 
 type Request = Extract<Pending, { what: 'request' }>
 const failure = (code: string): Fault => ({ code, message: '', remedy: '' })
+
+/** The kernel as an actor that others hold a capability to. */
+const kernelId = 'kernel'
 
 /** Numbers of requests inside the composition start here; below are those of stimuli. */
 export const firstRequest = 100_000
@@ -83,7 +87,7 @@ export class Outbox {
   #send(message: Extract<Outgoing, { type: 'send' }>): void {
     const { to, kind, body, ref, caps = [] } = message
     const member = this.#member
-    if (typeof to === 'string' && member.part.grants?.[to] === undefined) {
+    if (typeof to === 'string' && !this.#leadsInside(to)) {
       this.sent.push({ to: `(${to})`, kind, what: 'send' })
       return
     }
@@ -93,6 +97,7 @@ export class Outbox {
       return
     }
     const routed = this.#composition.capabilities.send(this.state, member.id, to, kind, caps)
+    if (routed.ok && routed.target === kernelId) return this.#control(message, routed)
     const request = ref === undefined ? null : this.#open(ref, kind)
     if (!routed.ok) {
       if (request !== null) this.#claim(ref as string, request, member.id)
@@ -118,7 +123,32 @@ export class Outbox {
     this.operations.push({ component: target.mailbox, op: channels.append(item), orElse })
   }
 
-  #holds(slot: number): boolean {
+  /** A name that was not wired may have been given later. */
+  #leadsInside(slot: string): boolean {
+    const wired = this.#member.part.grants?.[slot]?.to
+    if (wired === undefined) return this.#holds(slot)
+    return wired === kernelId ? this.#composition.instances !== null : this.#composition.members.has(wired)
+  }
+
+  /** The kernel does what it is asked before anything else happens, and answers. */
+  #control({ kind, body, ref }: Extract<Outgoing, { type: 'send' }>, routed: Extract<Routed, { ok: true }>): void {
+    const { capabilities, instances, requests, channels } = this.#composition
+    const { id, mailbox } = this.#member
+    const asked = { kind, body: body as Readonly<Record<string, unknown>>, caps: routed.caps }
+    const done = capabilities.control(routed.state, id, asked, instances ?? {})
+    this.state = 'code' in done ? routed.state : done.state
+    this.sent.push({ to: kernelId, kind, what: 'send' })
+    if (ref === undefined) return
+    // Answered before it can be given up, so that one number is enough.
+    const request = firstRequest + requests.add(`${id}\n${ref}`, () => ({ from: id, ref }))
+    this.#claim(ref, request, kernelId)
+    if ('code' in done) return this.#answerOwn(request, ref, kind, done)
+    const installed = capabilities.install(this.state, id, done.caps)
+    this.state = installed.state
+    this.#push(mailbox, channels.append({ what: 'replied', request, ref, kind, body: done.body, slots: installed.slots }))
+  }
+
+  #holds(slot: number | string): boolean {
     return this.#composition.capabilities.holds(this.state, this.#member.id, slot)
   }
 

@@ -48,6 +48,11 @@ export type SystemModel = {
   /** Default 2 messages a mailbox: enough to have one overtaken, refused or withdrawn while another waits. */
   mailbox?: number
   faults?: Faults
+  /**
+   * The kernel answers what is sent to it over slots wired to `kernel`, at once, as kernel/control.ts does: derivations and revocations are
+   * real, and who is spawned is, by kind, an actor of the system that is there from the start. Without it kernel requests lead outside.
+   */
+  instances?: Readonly<Record<string, string>>
   always?: Readonly<Record<string, Holds>>
   sometimes?: Readonly<Record<string, Holds>>
   /** Must hold across every step. */

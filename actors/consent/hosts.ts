@@ -179,8 +179,11 @@ export function hostRefused(context: Context, ref: string, error: Fault): Step {
   return stay({ ...context, hostQuestions: without(context.hostQuestions, ref) }, refuse(question.request, error))
 }
 
-/** Egress does not want to know any more: the question is taken off the member's screen. */
+/** Egress does not want to know any more: the question is taken off the member's screen. Nor does who asked what egress says. */
 export function hostWithdrawn(context: Context, request: number): Step {
+  const explaining = Object.keys(context.explains).find((ref) => context.explains[ref] === request)
+  if (explaining !== undefined)
+    return stay({ ...context, explains: without(context.explains, explaining) }, { type: 'cancel', ref: explaining })
   const found = Object.entries(context.hostQuestions).find(([, question]) => question.request === request)
   if (!found) return stay(context)
   return stay({ ...context, hostQuestions: without(context.hostQuestions, found[0]) }, { type: 'cancel', ref: found[0] })

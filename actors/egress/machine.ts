@@ -188,7 +188,9 @@ const egress = base.extend({
   },
 })
 
+/** Of what is counted while it runs. */
 const settled = { actions: ['answer', 'settle'] } as const
+const answered = { actions: 'answer' } as const
 
 export const machine = egress.createMachine({
   id: 'egress',
@@ -210,24 +212,24 @@ export const machine = egress.createMachine({
     'searchWeb.crashed': settled,
     'explain.done': settled,
     'explain.crashed': settled,
-    'saveRules.done': settled,
-    'saveRules.failed': settled,
-    'saveRules.crashed': settled,
-    'tunnel.done': settled,
-    'tunnel.failed': settled,
-    'tunnel.crashed': settled,
-    'tunnelWrite.done': settled,
-    'tunnelWrite.crashed': settled,
-    'loadSecrets.done': settled,
-    'loadSecrets.failed': settled,
-    'loadSecrets.crashed': settled,
-    'showAuthority.done': settled,
-    'showAuthority.failed': settled,
-    'showAuthority.crashed': settled,
-    'readLog.done': settled,
-    'readLog.crashed': settled,
-    'showRules.done': { actions: ['advancePolicy', 'answer', 'settle'] },
-    'showRules.crashed': settled,
+    'saveRules.done': answered,
+    'saveRules.failed': answered,
+    'saveRules.crashed': answered,
+    'tunnel.done': answered,
+    'tunnel.failed': answered,
+    'tunnel.crashed': answered,
+    'tunnelWrite.done': answered,
+    'tunnelWrite.crashed': answered,
+    'loadSecrets.done': answered,
+    'loadSecrets.failed': answered,
+    'loadSecrets.crashed': answered,
+    'showAuthority.done': answered,
+    'showAuthority.failed': answered,
+    'showAuthority.crashed': answered,
+    'readLog.done': answered,
+    'readLog.crashed': answered,
+    'showRules.done': { actions: ['advancePolicy', 'answer'] },
+    'showRules.crashed': answered,
     'loadPolicy.loaded': { actions: 'advancePolicy' },
     part: { guard: 'fromPolicy', actions: 'advancePolicy' },
     // Policy's actor went down: asked again, in a moment; what it said last stays in force.

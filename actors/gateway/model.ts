@@ -2,7 +2,7 @@
  * What the checker plays around the gateway: a terminal and a page that come, prove themselves, open the same session, prompt, give up and
  * go; consent that asks the member and takes questions back; members who answer, decline, or answer what was not offered.
  */
-import { defineModel, type Pending, type View } from '../../checker/model.ts'
+import { defineModel, type Event, type Pending, type Stimulus, stopping, type View } from '../../checker/model.ts'
 import { machine } from './machine.ts'
 import type { Context } from './state.ts'
 
@@ -45,6 +45,17 @@ const underway = (view: View<Context>, conn: number, call: number): boolean => {
   )
 }
 
+/** What comes once it has stopped finds nobody. */
+const whileServing = (stimuli: readonly Stimulus<Context>[]): Stimulus<Context>[] =>
+  stimuli.map(({ when, ...stimulus }) => ({ ...stimulus, when: (view) => serving(view) && when?.(view) !== false }))
+
+/** Calls of clients that are there and have had no answer. */
+const unanswered = (view: View<Context>, called: readonly Call[]): Call[] =>
+  called.filter((name) => {
+    const { conn, call } = calls[name]
+    return view.sent[name] !== undefined && answers(view, conn, call) === 0 && view.context.clients.includes(conn)
+  })
+
 /** Whose call a ref stands for; undefined when nobody waits for it any more. */
 const purposeOf = (view: View<Context>, ref: string): string | undefined => {
   const turn = turnOf(view)
@@ -58,7 +69,7 @@ const modelOf = (called: readonly Call[]) =>
     actor: 'gateway',
     machine,
     input: undefined,
-    stimuli: [
+    stimuli: whileServing([
       {
         name: 'the terminal connects',
         request: false,
@@ -89,6 +100,27 @@ const modelOf = (called: readonly Call[]) =>
         event: () => ({ type: 'serve.withdrawn', conn: terminal, call: calls['the terminal prompts'].call }),
       },
       {
+        name: 'the terminal opens a shell',
+        request: false,
+        when: (view) =>
+          connected(view, terminal) && view.sent['the terminal opens'] === undefined && view.sent['the page connects'] === undefined,
+        event: () => ({
+          type: 'serve.called',
+          style: 'bulkhead',
+          conn: terminal,
+          call: 9,
+          asked: { method: 'shell/open', params: { shell: 'sh', session, cols: 80, rows: 24 } },
+        }),
+      },
+      {
+        name: 'the conversation says what it thinks',
+        request: false,
+        times: Number.POSITIVE_INFINITY,
+        when: (view) => turnOf(view) !== null,
+        event: (view): Event => ({ type: 'part', ref: turnOf(view)?.ref, kind: 'prompt', body: { type: 'thinking', text: 'hm' } }),
+      },
+      { ...stopping, when: (view) => view.open.length === 0 && turnOf(view) === null && Object.keys(view.context.pending).length === 0 },
+      {
         name: 'consent asks',
         event: (_, request) => ({
           type: 'ask-member',
@@ -102,9 +134,10 @@ const modelOf = (called: readonly Call[]) =>
         when: ({ open }) => open.length > 0,
         event: ({ open }) => ({ type: 'cancelled', request: open[0] }),
       },
-    ],
+    ]),
     effects: {
       serve: ({ conn }: { conn: number }) => [end({ type: 'serve.closed', conn })],
+      shell: () => [end({ type: 'shell.closed' }), end({ type: 'shell.crashed' })],
       recall: () => [end({ type: 'recall.done', seq: 3 })],
       question: ({ question, conn }: { question: string; conn: number }) => [
         end({ type: 'question.answered', question, conn, option: 'allow', by: `client ${conn}` }),
@@ -143,6 +176,7 @@ const modelOf = (called: readonly Call[]) =>
         const { conn, call, ref } = item.params
         if (item.name === 'answer') return [item.name, conn, call, answers(view, conn, call)]
         if (item.name === 'recall') return [item.name, purposeOf(view, String(ref))]
+        if (item.name === 'shell') return [item.name]
         return item.name === 'serve' ? [item.name, conn] : item.name === 'question' ? [item.name, ref] : undefined
       }
       const purpose = purposeOf(view, item.ref)
@@ -156,6 +190,10 @@ const modelOf = (called: readonly Call[]) =>
           const { conn, call } = calls[name]
           return view.sent[name] === undefined || answers(view, conn, call) > 0 || underway(view, conn, call)
         }),
+      'who hung up is no client': (view) => !serving(view) || view.context.clients.every((conn) => connected(view, conn)),
+      'a shell is known as long as it runs': (view) =>
+        !serving(view) ||
+        Object.keys(view.context.shells).every((ref) => effects(view, 'shell').some(({ params }) => params['ref'] === ref)),
       'who watches a session is a client': ({ context }) =>
         Object.values(context.sessions).every(({ watchers }) =>
           Object.keys(watchers).every((conn) => context.clients.includes(Number(conn))),
@@ -192,6 +230,20 @@ const modelOf = (called: readonly Call[]) =>
       'both are asked': ({ context }) => Object.values(context.questions).some(({ asked }) => asked.length === 2),
     },
     steps: {
+      'a prompt that its client takes back is given up': (before, event, after) => {
+        const turn = turnOf(before)
+        if (event.type !== 'serve.withdrawn' || turn?.conn !== event['conn'] || turn?.call !== event['call']) return true
+        return after.pending.some((item) => item.what === 'request' && item.ref === turn?.ref && item.cancelled === true)
+      },
+      'what the conversation says reaches everybody who watches': (before, event, after) => {
+        const { watchers = {} } = before.context.sessions[session] ?? {}
+        if (event.type !== 'part' || event['ref'] !== turnOf(before)?.ref) return true
+        const told = effects(after, 'publish').at(-1)
+        return (
+          told !== undefined && told !== effects(before, 'publish').at(-1) && String(told.params['conns']) === Object.keys(watchers).join()
+        )
+      },
+      'told to stop, it stops': (_before, event, { value }) => event.type !== 'stopping' || value === 'stopping',
       'the first answer wins, and is one that was offered': (before, event, _after, out) =>
         out.every(
           (message) =>
@@ -212,17 +264,32 @@ const modelOf = (called: readonly Call[]) =>
       },
     },
     leadsTo: {
+      'a call is answered, if its client stays': {
+        from: (view) => serving(view) && unanswered(view, called).length > 0,
+        to: (view) => !serving(view) || unanswered(view, called).length === 0,
+      },
+      'whoever asks the member is answered, if somebody is asked': {
+        from: ({ open }) => open.length > 0,
+        to: ({ open, context }) => open.length === 0 || Object.values(context.questions).every(({ asked }) => asked.length === 0),
+      },
       'a prompt ends, or is given up': { from: (view) => turnOf(view) !== null, to: (view) => turnOf(view) === null },
     },
+    // A client may stay.
+    fairness: { 'effect serve': 'none' },
     // Calls and their answers by number are this model's own.
     onlyHere: [
+      'told to stop, it stops',
+      'who hung up is no client',
+      'a shell is known as long as it runs',
+      'a prompt that its client takes back is given up',
+      'what the conversation says reaches everybody who watches',
       'a call is answered once at most',
       'a call is answered, or somebody works on it',
       'who came through the page and has not proved itself is no client',
       'the first answer wins, and is one that was offered',
       'one turn at a time in a session',
     ],
-    mayEnd: (view) => serving(view) && (view.open.length === 0 || Object.keys(view.context.questions).length > 0),
+    mayEnd: (view) => !serving(view) || view.open.length === 0 || Object.keys(view.context.questions).length > 0,
   })
 
 export const model = modelOf(['the terminal opens', 'the terminal prompts', 'the page opens'])

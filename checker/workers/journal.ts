@@ -97,13 +97,16 @@ export class Journal implements Asking {
     })
   }
 
+  /** Values and the bits they need are made known at once: who read of the one without the other would pack states wrongly. */
   #write(entry: readonly number[]): void {
     this.#append(entry)
     const sizes = this.#sizes()
-    if (sizes.every((size, i) => size <= 2 ** (this.bits[i] as number))) return
-    const bits = bitsFor(sizes, this.#before)
-    this.#append([kinds.layout, ...bits])
-    this.#keepLayout(bits)
+    if (!sizes.every((size, i) => size <= 2 ** (this.bits[i] as number))) {
+      const bits = bitsFor(sizes, this.#before)
+      this.#append([kinds.layout, ...bits])
+      this.#keepLayout(bits)
+    }
+    Atomics.store(this.#control.numbers, journalLengthAt, this.#read)
   }
 
   #append(entry: readonly number[]): void {
@@ -115,7 +118,6 @@ export class Journal implements Asking {
     }
     this.#entries.set([length, ...entry, this.#values()], this.#read)
     this.#read += length
-    Atomics.store(this.#control.numbers, journalLengthAt, this.#read)
   }
 
   #keepLayout(bits: Int32Array): void {
