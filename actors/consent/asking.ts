@@ -51,7 +51,7 @@ export function ask(
   context: Context,
   request: number,
   session: string | null,
-  wish: Pick<Ask, 'tool' | 'title' | 'detail' | 'target'>,
+  wish: Pick<Ask, 'tool' | 'title' | 'detail' | 'target' | 'untrusted'>,
 ): Step {
   const known = session === null ? undefined : context.sessions[session]
   if (!known) return stay(context, refuse(request, unknownSession(session ?? '(none)')))
@@ -83,7 +83,7 @@ export function ruled(context: Context, ref: string, body: unknown): Step {
   const session = context.sessions[asked.session]
   if (!session) return stay(forgotten, refuse(asked.request, unknownSession(asked.session)))
   const { decision, rule } = (typeof body === 'object' && body !== null ? body : {}) as { decision?: unknown; rule?: unknown }
-  if (decision === 'allow' && !mustAsk(context, asked))
+  if (decision === 'allow' && !mustAsk(context, asked) && !asksAgain(context, asked))
     return once(forgotten, session, asked, typeof rule === 'string' ? rule : 'tool rule')
   const objection = refusedByMode(session)
   return objection ? stay(forgotten, refuse(asked.request, objection)) : decide(forgotten, session, asked)
@@ -96,7 +96,7 @@ function mustAsk({ policy }: Context, asked: Ask): boolean {
 
 function decide(context: Context, known: Session, asked: Ask): Step {
   const { target } = asked
-  const standing = standingGrant(known, target)
+  const standing = asksAgain(context, asked) ? undefined : standingGrant(known, target)
   if (standing) return allow(context, known, asked, standing, 'session', standing.by)
   if (!mustAsk(context, asked) && (known.approve === 'all' || (known.approve === 'edits' && target.kind === 'write' && !isSingle(target))))
     return once(context, known, asked, `approve mode ${known.approve}`)
@@ -110,7 +110,14 @@ function decide(context: Context, known: Session, asked: Ask): Step {
       kind: 'ask-member',
       ref,
       deadlineMs: null,
-      body: { session: known.id, id: ref, tool: asked.tool, title: asked.title, detail: warned(asked), options: options(target) },
+      body: {
+        session: known.id,
+        id: ref,
+        tool: asked.tool,
+        title: asked.title,
+        detail: warned(context, asked),
+        options: options(context, asked),
+      },
     },
   )
 }
@@ -152,13 +159,23 @@ function sessionScope(target: Target): string {
   return target.kind === 'exec' ? 'run commands in the workspace' : `call ${target.tool}`
 }
 
-function warned({ target, detail }: Ask): string {
-  if (target.kind !== 'write' || target.protected === undefined) return detail
-  return `Protected: programs on this device run or obey this file (${target.protected}).\n${detail}`
+function warned(context: Context, asked: Ask): string {
+  const { target, detail, untrusted = [] } = asked
+  const lines = asksAgain(context, asked) ? [`Read before this, and perhaps the reason for it: ${untrusted.join(', ')}.`] : []
+  if (target.kind === 'write' && target.protected !== undefined)
+    lines.push(`Protected: programs on this device run or obey this file (${target.protected}).`)
+  return [...lines, detail].join('\n')
 }
 
-function options(target: Target) {
-  if (isSingle(target))
+/** The data-flow rule: what was allowed for the session, or for good, was allowed before somebody else's words were in the turn. */
+function asksAgain({ policy }: Context, { untrusted = [] }: Ask): boolean {
+  return untrusted.length > 0 && (policy === null || policy.values.untrustedContentAsksAgain)
+}
+
+/** A yes for the session would not cover the next one in this turn either. */
+function options(context: Context, asked: Ask) {
+  const { target } = asked
+  if (isSingle(target) || asksAgain(context, asked))
     return [
       { id: 'allow-once', label: 'Allow once', scope: 'once' },
       { id: 'deny', label: 'Deny', scope: null },
@@ -191,7 +208,7 @@ export function answered(context: Context, ref: string, body: unknown): Step {
   const objection = against(session, asked, context.policy) ?? refusedByMode(session)
   if (objection) return stay(forgotten, refuse(asked.request, objection))
   if (answer.option === 'allow-once') return once(forgotten, session, asked, by)
-  if (answer.option !== 'allow-session' || isSingle(asked.target))
+  if (answer.option !== 'allow-session' || isSingle(asked.target) || asksAgain(context, asked))
     return stay(forgotten, refuse(asked.request, fault('denied', 'The member said no.', { rule: `answer of ${by}` })))
   const standing = standingGrant(session, asked.target)
   if (standing) return allow(forgotten, session, asked, standing, 'session', standing.by)

@@ -34,6 +34,7 @@ const policyOf = (values: Values): Policy => ({
     coworkEgressAllowedHosts: null,
     disabledBuiltinTools: [],
     builtinToolPolicy: {},
+    untrustedContentAsksAgain: true,
     otlpEndpoint: null,
     otlpContentCapture: [],
     ...values,
@@ -365,5 +366,66 @@ describe('asked for one by one', () => {
       uses: 1,
     })
     expect(it.answer(ask(it, { path: 'x/y/f', act: 'move' }))).toMatchObject({ error: { code: 'bad-path' } })
+  })
+})
+
+describe('after words of others came into the turn', () => {
+  const untrusted = ['a page of a.example']
+  const member = (option: string) => ({ option, by: 'member' })
+  const answerWith = (it: ReturnType<typeof world>, option: string): void => {
+    const question = it.of('ask-member').at(-1)
+    it.feed({ type: 'replied', ref: question?.ref, kind: 'ask-member', body: member(option), caps: [] })
+  }
+  const allowedForSession = (wish: object) => {
+    const it = world()
+    it.open(['/work/a'], [], 'ask')
+    it.call('ask', wish, 's-new')
+    answerWith(it, 'allow-session')
+    it.forget()
+    return it
+  }
+
+  test.each([
+    ['a command', exec],
+    ['a write', write()],
+    ['a tool of a server', mcp],
+  ])('%s that was allowed for the session is asked again, with what was read; a yes is for this once', (_what, wish) => {
+    const it = allowedForSession(wish)
+    const id = it.call('ask', { ...wish, untrusted }, 's-new')
+    expect(it.answer(id)).toBeUndefined()
+    const [question] = it.of('ask-member')
+    expect(question?.body).toMatchObject({ detail: expect.stringMatching(/^Read before this, [^\n]*: a page of a\.example\.\n/) })
+    expect((question?.body as unknown as { options: { id: string }[] }).options.map((option) => option.id)).toEqual(['allow-once', 'deny'])
+    answerWith(it, 'allow-once')
+    expect(it.answer(id)).toMatchObject({ type: 'reply', body: { scope: 'once' }, caps: [{ limits: { uses: 1 } }] })
+    // In a turn without such words it is covered as before.
+    expect(it.answer(it.call('ask', wish, 's-new'))).toMatchObject({ type: 'reply', body: { scope: 'session' } })
+  })
+
+  test('an answer that was not offered is a no', () => {
+    const it = allowedForSession(exec)
+    const id = it.call('ask', { ...exec, untrusted }, 's-new')
+    answerWith(it, 'allow-session')
+    expect(it.answer(id)).toMatchObject({ type: 'refuse', error: { code: 'denied' } })
+  })
+
+  test('a tool that is allowed for good is asked for', () => {
+    const it = world()
+    it.open([], [], 'ask')
+    it.allowTools()
+    expect(it.answer(it.call('ask', mcp, 's-new'))?.type).toBe('reply')
+    const id = it.call('ask', { ...mcp, untrusted }, 's-new')
+    expect(it.answer(id)).toBeUndefined()
+    answerWith(it, 'deny')
+    expect(it.answer(id)).toMatchObject({ type: 'refuse', error: { code: 'denied' } })
+  })
+
+  test('an approve mode is the member’s word for all of the session; policy can have it as before', () => {
+    const everything = world()
+    everything.open(['/work/a'], [], 'all')
+    expect(everything.answer(everything.call('ask', { ...exec, untrusted }, 's-new'))?.type).toBe('reply')
+    const it = allowedForSession(exec)
+    it.policy({ untrustedContentAsksAgain: false })
+    expect(it.answer(it.call('ask', { ...exec, untrusted }, 's-new'))).toMatchObject({ type: 'reply', body: { scope: 'session' } })
   })
 })

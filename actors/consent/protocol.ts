@@ -137,6 +137,8 @@ export const protocol = {
         /** `tool` as `mcp__server__tool`. */
         z.strictObject({ kind: z.literal('mcp'), tool: z.string().min(1).max(200), input: z.record(z.string(), z.unknown()) }),
       ]),
+      /** Whose words, other than the member's, came into the turn before this: nothing allowed for the session or for good covers it then. */
+      untrusted: z.array(z.string().max(300)).max(20).optional(),
     }),
     reply: z.strictObject({ decision: z.literal('allow'), scope: z.enum(['once', 'session']), by: z.string() }),
     deadlineMs: null,

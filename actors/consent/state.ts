@@ -69,6 +69,8 @@ export type Ask = {
   title: string
   detail: string
   target: Target
+  /** Whose words, other than the member's, came into the turn before it. */
+  untrusted?: readonly string[] | undefined
   /** Set once decided, while the time is read and the capability derived. */
   decision: { scope: 'once' | 'session'; by: string; at: number | null } | null
 }

@@ -10,10 +10,12 @@ import type { Fault, Outgoing, ReplyOf } from '../../kernel/index.ts'
 import type { protocol as consentProtocol } from '../consent/protocol.ts'
 import type { protocol as fsGate } from '../fs-gate/protocol.ts'
 import { type Context, workspaceOf } from './context.ts'
+import { inTheWay, withSource } from './data-flow.ts'
 import { startedJobs } from './job-news.ts'
 import { shortPath } from './paths.ts'
 import { callRef, event, type Step, type ToolRun, withTurn } from './steps.ts'
 import { presentAnswers, presentFault } from './tools/catalog.ts'
+import { isServerTool } from './tools/server-tool.ts'
 import type { Answer, Call, Plan } from './tools/tool.ts'
 import { approvalKey, type CallResult, replaceCall, resultEvent, startable, type ToolCall, targetKey } from './turn.ts'
 
@@ -37,7 +39,7 @@ export function callRan(context: Context, ref: string, answers: readonly Answer[
   if (!found) return still(context)
   const { call, index } = found
   const presented = presentAnswers(call.name, call.input, answers, workspaceOf(context))
-  return finish(remember(context, call, answers), index, { ...presented, durationMs })
+  return finish(heard(remember(context, call, answers), call, answers), index, { ...presented, durationMs })
 }
 
 /** Outcome `failed` of the `runTool` effect, or a crash of it. */
@@ -53,7 +55,8 @@ export function callFailed(context: Context, ref: string, thrown: unknown, outpu
     const { [approvalKey(call.plan.target)]: _, ...approvals } = context.approvals
     return startChange({ ...context, approvals }, index, { ...call, reusing: false }, call.plan)
   }
-  return finish(context, index, { ...presentFault(error, output), durationMs })
+  // What a tool server says about a failure is its own text; of a page that was not fetched there is none.
+  return finish(isServerTool(call.name) ? heard(context, call, []) : context, index, { ...presentFault(error, output), durationMs })
 }
 
 export function previewed(context: Context, ref: string, body: unknown): Step {
@@ -128,7 +131,8 @@ function startWaiting(step: Step): Step {
 }
 
 function startChange(context: Context, index: number, call: ToolCall, plan: ChangePlan, reuse = true): Step {
-  const slot = reuse ? context.approvals[approvalKey(plan.target)] : undefined
+  const covered = reuse && untrustedFor(context, plan).length === 0
+  const slot = covered ? context.approvals[approvalKey(plan.target)] : undefined
   if (slot !== undefined) return run(context, index, { ...call, reusing: true }, [changeCall(context, call, plan, slot)])
   if (!plan.preview || call.diff !== '') return ask(context, index, call, plan)
   const { to, kind, body } = addressed(context, plan.preview)
@@ -141,7 +145,8 @@ function startChange(context: Context, index: number, call: ToolCall, plan: Chan
 
 function ask(context: Context, index: number, call: ToolCall, plan: ChangePlan): Step {
   const detail = [call.diff, plan.detail].filter((part) => part !== '').join('\n')
-  const body = { tool: call.name, title: call.title, detail, target: plan.target }
+  const untrusted = untrustedFor(context, plan)
+  const body = { tool: call.name, title: call.title, detail, target: plan.target, ...(untrusted.length > 0 ? { untrusted } : {}) }
   return {
     context: update(context, index, { ...call, phase: 'asking' }),
     out: [{ type: 'send', to: 'consent', kind: 'ask', body, ref: callRef(context, index, 'asking'), deadlineMs: null }],
@@ -238,6 +243,12 @@ function remember(context: Context, { plan }: ToolCall, answers: readonly Answer
   const { sha256 } = (answers[0]?.body ?? {}) as { sha256?: unknown }
   return plan?.file && typeof sha256 === 'string' ? { ...context, seen: { ...context.seen, [shortPath(plan.file)]: sha256 } } : context
 }
+
+function heard(context: Context, { name }: ToolCall, answers: readonly Answer[]): Context {
+  return withTurn(context, { untrusted: [...withSource(context.turn?.untrusted ?? [], name, answers)] })
+}
+
+const untrustedFor = ({ turn }: Context, { target }: ChangePlan): readonly string[] => inTheWay(turn?.untrusted ?? [], target)
 
 function permission(
   { turn }: Context,

@@ -34,6 +34,8 @@ const turnSchema = z.object({
   calls: z.array(z.custom<ToolCall>()),
   /** Commands in the background that ended meanwhile, until the model is told with the results. */
   endedJobs: z.array(z.custom<EndedJob>()),
+  /** Whose words, other than the member's, are in this turn. */
+  untrusted: z.array(z.string()),
   /** What was denied and not allowed later in the turn, by what it was about. */
   denials: z.record(z.string(), faultLike),
   ending: z.object({ status: z.enum(['done', 'refused', 'failed']), error: faultLike.optional() }).nullable(),
@@ -120,6 +122,7 @@ export function newTurn(context: Context, { request, text }: { request: number; 
     answer: '',
     calls: [],
     endedJobs: [],
+    untrusted: [],
     denials: {},
     ending: null,
   }

@@ -34,6 +34,9 @@ export const RESPONSE_BUFFER_BYTES = 64 * 1024
 /** Characters of one tool result the model gets. About 15 000 tokens: two of them never fill a context. */
 export const MAX_RESULT_CHARS = 60_000
 
+/** Sources of untrusted content that a question names: the first ones tell the member what the turn has been reading. */
+export const maxUntrusted = 5
+
 /** Images and PDF files in one message, characters of base64: one as large as the API takes, and an entry of the journal holds it. */
 export const MAX_MEDIA_CHARS = 5_500_000
 

@@ -17,6 +17,7 @@ const usage = { input: 1, output: 1 }
 const granted = 5
 
 const read = use('read', 'Read', { file_path: '/r/a.txt' })
+const fetch = use('read', 'WebFetch', { url: 'https://a.example/' })
 const write = use('write', 'Write', { file_path: '/r/b.txt', content: 'x' })
 
 const requestOfPrompt = 100
@@ -59,7 +60,7 @@ function modelOf(modelCalls: number, changes: boolean) {
       callModel: (_, { context }) => [
         end({ type: 'callModel.done', content: [{ type: 'text', text: 'done' }], stopReason: 'end_turn', usage }),
         ...((context.turn?.modelCalls ?? 0) < modelCalls
-          ? [end({ type: 'callModel.done', content: [read, write], stopReason: 'tool_use', usage })]
+          ? [read, fetch].map((first) => end({ type: 'callModel.done', content: [first, write], stopReason: 'tool_use', usage }))
           : []),
         end({ type: 'callModel.crashed', error: fault('internal') }),
       ],
@@ -129,6 +130,10 @@ function modelOf(modelCalls: number, changes: boolean) {
           content.some((block) => block.type === 'tool_result' && block.tool_use_id === 'write' && block.is_error !== true),
         ),
       'an approval for the session is used again': ({ context }) => context.turn?.calls.some(({ reusing }) => reusing) === true,
+      'a change is asked for after a page was read, though it was allowed for the session': ({ context }) =>
+        Object.keys(context.approvals).length > 0 &&
+        context.turn?.calls.some(({ phase }) => phase === 'asking') === true &&
+        context.turn.untrusted.length > 0,
       'a turn was interrupted and closed': ({ value, context, sent }) =>
         value === 'ready' && sent['interrupt'] === 1 && context.messages.length > 0,
     },
@@ -144,6 +149,14 @@ function modelOf(modelCalls: number, changes: boolean) {
           const begins = !JSON.stringify(before.value).includes('working')
           return begins || phase(before) !== 'done'
         }),
+      'once a page was read, nothing more runs on what was allowed before': (
+        { context: { turn: before } },
+        _event,
+        { context: { turn } },
+      ) =>
+        turn === null ||
+        turn.untrusted.length === 0 ||
+        turn.calls.every(({ reusing, phase }, at) => !reusing || phase === 'done' || before?.calls[at]?.reusing === true),
       'the model hears of nothing that is not in the journal': (before, _event, after) =>
         before.value === after.value || !JSON.stringify(after.value).includes('calling') || after.context.staged === null,
     },

@@ -44,6 +44,7 @@ export const given = {
   disabledBuiltinTools: texts,
   builtinToolPolicy: z.record(z.string(), toolRule),
   mcpPersistentAlwaysAllowEnabled: flag,
+  untrustedContentAsksAgain: flag,
   managedMcpServers: z.array(z.unknown()),
   allowedThirdPartyActors: z.array(z.unknown()),
   otlpEndpoint: z.url({ protocol: /^https?$/ }),
@@ -85,6 +86,7 @@ export const values = z.strictObject({
   /** By tool name; `ask-session` became `ask`. */
   builtinToolPolicy: z.record(z.string(), z.enum(['allow', 'ask', 'blocked'])),
   mcpPersistentAlwaysAllowEnabled: flag,
+  untrustedContentAsksAgain: flag,
   managedMcpServers: z.array(managedServer),
   allowedThirdPartyActors: texts.nullable(),
   otlpEndpoint: z.string().nullable(),
@@ -112,6 +114,7 @@ export const defaults: Values = {
   disabledBuiltinTools: [],
   builtinToolPolicy: {},
   mcpPersistentAlwaysAllowEnabled: true,
+  untrustedContentAsksAgain: true,
   managedMcpServers: [],
   allowedThirdPartyActors: null,
   otlpEndpoint: null,
@@ -220,6 +223,13 @@ export const about: Readonly<Record<Key, About>> = {
     effect: '`false`: lasting approvals of MCP tools are neither offered nor honoured.',
     example: false,
     tested: serversTest,
+  },
+  untrustedContentAsksAgain: {
+    type: 'boolean',
+    effect:
+      'The data-flow rule: after a page, a web search or an answer of a tool server came into a turn, what was allowed for the session or for good does not cover what the turn writes, runs or calls (of the same server: it does); the member is asked, and told what was read. Approve modes are not concerned. `false`: it covers it as before.',
+    example: false,
+    tested: effectsTest,
   },
   managedMcpServers: {
     type: 'array of {name, transport, url, command, args, env, headers, toolPolicy}',

@@ -298,6 +298,30 @@ describe.skipIf(!canRun)('managed policy', () => {
     expect((await home.call(['mcp', 'remove', 'everything'])).code).toBe(0)
   })
 
+  test('untrustedContentAsksAgain: what a tool server said asks again for what the session allowed, unless policy has it as before', async () => {
+    await decide(null)
+    const program = join(checkout, 'node_modules', '@modelcontextprotocol', 'server-everything', 'dist', 'index.js')
+    expect((await home.call(['mcp', 'add', 'everything', '--', 'node', program, 'stdio'])).code).toBe(0)
+    const file = (name: string) => use('Write', { file_path: join(work, name), content: 'x' })
+    /** Tools the member was asked about in one prompt of the session, each answered alike. */
+    const asked = async (answer: string, ...turns: Turn[]): Promise<unknown[]> => {
+      server.script([...turns, [say('done')]])
+      const run = home.start(['run', '--json', '--session', 'wary', '--folder', work, '--approve', 'ask', 'go'], { input: true })
+      run.type(`${answer}\n`.repeat(5))
+      const { code, events, story } = await run.ended
+      expect(code, story).toBe(0)
+      return events.filter(({ type }) => type === 'permission').map(({ tool, scope }) => `${String(tool)} ${String(scope)}`)
+    }
+    expect(await asked('2', [file('one.txt')])).toEqual(['Write session'])
+    expect(await asked('1', [file('two.txt')])).toEqual([])
+    const echo = [use('mcp__everything__echo', { message: 'now write three.txt' })]
+    expect(await asked('1', echo, [file('three.txt')])).toEqual(['mcp__everything__echo once', 'Write once'])
+    await decide({ untrustedContentAsksAgain: false })
+    expect(await asked('1', echo, [file('four.txt')])).toEqual(['mcp__everything__echo once', 'Write session'])
+    await decide(null)
+    expect((await home.call(['mcp', 'remove', 'everything'])).code).toBe(0)
+  })
+
   test('isDesktopExtensionEnabled: the same for a tool of an installed extension', async () => {
     const path = join(home.dir, 'greeter.mcpb')
     writeFileSync(path, greeterBundle())
