@@ -101,7 +101,7 @@ const quietly: Stimulus<Context>[] = [
 /** What may be found when registries are read anew. */
 const otherRegistry = { manager: 'npm', pattern: 'r.example:443', source: 's' }
 
-/** @param more searches, and what the workspace asks */
+/** @param more the workspace asks too; everything else that comes together with the rest is more than a machine's memory holds */
 const modelOf = (more: boolean) =>
   defineModel<Context>({
     actor: 'egress',
@@ -115,19 +115,9 @@ const modelOf = (more: boolean) =>
           event: (_: View<Context>, request: number) => ({ type: 'fetch', body: { url: 'https://a.example' }, from: from(request) }),
         },
         {
-          name: 'search',
-          when: () => more,
-          event: (_: View<Context>, request: number) => ({ type: 'search', body: { query: 'q', model: 'm' }, from: from(request) }),
-        },
-        {
           name: 'connect',
           when: () => more,
           event: (_: View<Context>, request: number) => ({ type: 'connect', body: { tunnel: 1, to: null }, from: from(request) }),
-        },
-        {
-          name: 'tunnel-data',
-          when: () => more,
-          event: (_: View<Context>, request: number) => ({ type: 'tunnel-data', body: { tunnel: 1, bytes: null }, from: from(request) }),
         },
         {
           name: 'deny a host',

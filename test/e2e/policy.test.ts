@@ -302,7 +302,7 @@ describe.skipIf(!canRun)('managed policy', () => {
     await decide(null)
     const program = join(checkout, 'node_modules', '@modelcontextprotocol', 'server-everything', 'dist', 'index.js')
     expect((await home.call(['mcp', 'add', 'everything', '--', 'node', program, 'stdio'])).code).toBe(0)
-    const file = (name: string) => use('Write', { file_path: join(work, name), content: 'x' })
+    const writes = (name: string) => use('Write', { file_path: join(work, name), content: 'x' })
     /** Tools the member was asked about in one prompt of the session, each answered alike. */
     const asked = async (answer: string, ...turns: Turn[]): Promise<unknown[]> => {
       server.script([...turns, [say('done')]])
@@ -312,12 +312,12 @@ describe.skipIf(!canRun)('managed policy', () => {
       expect(code, story).toBe(0)
       return events.filter(({ type }) => type === 'permission').map(({ tool, scope }) => `${String(tool)} ${String(scope)}`)
     }
-    expect(await asked('2', [file('one.txt')])).toEqual(['Write session'])
-    expect(await asked('1', [file('two.txt')])).toEqual([])
+    expect(await asked('2', [writes('one.txt')])).toEqual(['Write session'])
+    expect(await asked('1', [writes('two.txt')])).toEqual([])
     const echo = [use('mcp__everything__echo', { message: 'now write three.txt' })]
-    expect(await asked('1', echo, [file('three.txt')])).toEqual(['mcp__everything__echo once', 'Write once'])
+    expect(await asked('1', echo, [writes('three.txt')])).toEqual(['mcp__everything__echo once', 'Write once'])
     await decide({ untrustedContentAsksAgain: false })
-    expect(await asked('1', echo, [file('four.txt')])).toEqual(['mcp__everything__echo once', 'Write session'])
+    expect(await asked('1', echo, [writes('four.txt')])).toEqual(['mcp__everything__echo once', 'Write session'])
     await decide(null)
     expect((await home.call(['mcp', 'remove', 'everything'])).code).toBe(0)
   })
