@@ -14,6 +14,7 @@ import type { Authority } from './authority.ts'
 import { connectBy, unreachable, type Way, wayTo, type Web } from './dial.ts'
 import { createInspector, type StreamInspector } from './inspect-stream.ts'
 import { intercept } from './intercept.ts'
+import { joinedSignal } from './joined-signal.ts'
 import { limits } from './limits.ts'
 import { answer, createGreeter } from './proxy-greeting.ts'
 import { giveBack } from './read-memory.ts'
@@ -54,26 +55,26 @@ type Greeted = {
 
 async function serve(client: Duplex, greeted: Greeted, { web, access, signal, authority, opened }: RelayOptions): Promise<Fault | null> {
   const { target } = greeted
-  const left = new AbortController()
-  const leave = (): void => left.abort(fault('cancelled', 'The client left.'))
+  const until = joinedSignal(signal)
+  const leave = (): void => until.end(fault('cancelled', 'The client left.'))
   client.once('close', leave)
-  const both = AbortSignal.any([signal, left.signal])
   const secure = target.port !== 80
   let origin: Socket
   let way: Way
   let read = false
   let watch: ReturnType<Access['watch']> | null = null
   try {
-    await access.permit(target, both)
+    await access.permit(target, until.signal)
     read = access.reads(target) || access.secrets(target).length > 0
     if (read && secure && !authority) throw unread(target)
     access.admit(target, { seen: read, secure })
     watch = access.watch(target, read)
-    const dialling = AbortSignal.any([both, watch.signal])
-    way = await wayTo({ ...target, secure }, web, dialling)
-    origin = await connectBy(way, target, dialling, !secure)
+    until.join(watch.signal)
+    way = await wayTo({ ...target, secure }, web, until.signal)
+    origin = await connectBy(way, target, until.signal, !secure)
   } catch (error) {
     watch?.release()
+    until.release()
     const why = unreachable(target.host, error)
     await tellRefusal(client, greeted, why)
     return why
@@ -82,7 +83,6 @@ async function serve(client: Duplex, greeted: Greeted, { web, access, signal, au
   }
   // Between one reader and the next it may break off: that is seen at its end.
   origin.on('error', () => undefined)
-  const until = AbortSignal.any([signal, watch.signal])
   const judge = (asked: Asked): { rule: string; reason: string } | null => {
     const moved = noLongerVetted(target, origin, way, web)
     if (moved) return moved
@@ -94,14 +94,15 @@ async function serve(client: Duplex, greeted: Greeted, { web, access, signal, au
     if (greeted.opened && greeted.opened.length > 0) client.write(greeted.opened)
     const reader = way.via === 'proxy' && !secure ? way.proxy : null
     const inspector = createInspector(target, { reader, judge: read ? judge : null })
-    if (!read || !secure || !authority) return await pump(client, origin, inspector, target, greeted.rest, until)
-    const first = await readFirst(client, origin, inspector, target, greeted.rest, until)
+    if (!read || !secure || !authority) return await pump(client, origin, inspector, target, greeted.rest, until.signal)
+    const first = await readFirst(client, origin, inspector, target, greeted.rest, until.signal)
     if (first === 'tls')
-      return await intercept(client, origin, target, { authority, judge, secrets: () => access.secrets(target), signal: until })
+      return await intercept(client, origin, target, { authority, judge, secrets: () => access.secrets(target), signal: until.signal })
     access.admit(target, { seen: true, secure: false })
-    return await pump(client, origin, inspector, target, null, until, first)
+    return await pump(client, origin, inspector, target, null, until.signal, first)
   } finally {
     watch.release()
+    until.release()
     origin.destroy()
   }
 }
