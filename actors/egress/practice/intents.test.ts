@@ -28,6 +28,11 @@ describe('one job in many words', () => {
   })
 })
 
+test('a name that could be cut into names in many ways is looked at once, not in all of them', () => {
+  for (const piece of ['.a-.a', 'a.a-/a', 'a.b~c.d', 'a.a/'])
+    expect(readIntents(`delete ${piece.repeat(40)} (all)`, [])).toMatchObject([{ do: 'unknown' }])
+})
+
 test.each([
   [
     'Total the amount_eur by cost_center and write out/report.md',

@@ -6,19 +6,18 @@ import type { World } from './transcript.ts'
 
 /** A file, or a folder when the member says that it is one. */
 const thing = `(?:the\\s+)?(?:(?:file|folder|directory)\\s+)?(${filePattern}|(?<=(?:folder|directory)\\s)[\\w.-]+)`
-const removal = new RegExp(
-  `^(?:delete|remove|erase|trash)\\s+(?:the\\s+files?\\s+|files?\\s+)?((?:(?:\\s*,\\s*|\\s+and\\s+)*${thing})+)$`,
-  'i',
-)
+const only = new RegExp(`^${thing}$`, 'i')
+const removal = /^(?:delete|remove|erase|trash)\s+(?:the\s+files?\s+|files?\s+)?(.+)$/i
+const between = /\s*,\s*(?:and\s+)?|\s+and\s+/
 const move = new RegExp(`^(?:move|rename)\\s+${thing}\\s+(?:to|into|as)\\s+(?:the\\s+)?(?:folder\\s+|directory\\s+)?(\\S+)$`, 'i')
 
 /** Nothing but files may follow: "remove the duplicates from a.csv" deletes nothing. */
 export function rearranging(clause: string, asides: readonly Aside[]): Intent | null {
-  const [, list] = removal.exec(clause) ?? []
-  if (list !== undefined) {
-    const named = list.matchAll(new RegExp(thing, 'gi'))
-    return { do: 'delete', files: [...named].map(([, name = '']) => restore(name, asides)) }
-  }
+  const files = removal
+    .exec(clause)?.[1]
+    ?.split(between)
+    .map((part) => only.exec(part)?.[1])
+  if (files?.every((name) => name !== undefined)) return { do: 'delete', files: files.map((name) => restore(name, asides)) }
   const [, from, to] = move.exec(clause) ?? []
   if (from === undefined || to === undefined) return null
   return { do: 'move', from: restore(from, asides), to: restore(to, asides) }
