@@ -118,11 +118,11 @@ describe('bombs', () => {
   /** What must still work, for the neighbour, while and after somebody misbehaves. */
   const neighbourWorks = async () => expect((await vm.exec('echo works', { session: 'neighbour' })).stdout).toBe('works\n')
 
-  test('forks: the session runs out of processes, its neighbour does not', async () => {
-    const bomb = `perl -e '$| = 1; my $n = 0; while (defined(my $p = fork)) { if (!$p) { sleep 1000 } $n++ } print "$n: $!\\n"; sleep 1000'`
+  /** A command of the attacker's that goes on until it is ended. */
+  function misbehave(command: string): { said(): string; end(): Promise<unknown> } {
     const stop = new AbortController()
     let said = ''
-    const running = vm.exec(bomb, {
+    const running = vm.exec(command, {
       session: 'attacker',
       signal: stop.signal,
       timeoutMs: 10 * 60_000,
@@ -130,49 +130,40 @@ describe('bombs', () => {
         if (part.type === 'stdout') said += part.text
       },
     })
-    await expect.poll(() => said).toMatch(/^\d+: Resource temporarily unavailable/)
-    expect(Number.parseInt(said, 10)).toBeLessThan(512)
+    return {
+      said: () => said,
+      end() {
+        stop.abort()
+        return running.catch(() => {})
+      },
+    }
+  }
+
+  test('forks: the session runs out of processes, its neighbour does not', async () => {
+    const bomb = `perl -e '$| = 1; my $n = 0; while (defined(my $p = fork)) { if (!$p) { sleep 1000 } $n++ } print "$n: $!\\n"; sleep 1000'`
+    const attack = misbehave(bomb)
+    await expect.poll(attack.said).toMatch(/^\d+: Resource temporarily unavailable/)
+    expect(Number.parseInt(attack.said(), 10)).toBeLessThan(512)
     await neighbourWorks()
-    stop.abort()
-    await running.catch(() => {})
+    await attack.end()
     await expect.poll(async () => (await vm.exec('ps -e | wc -l', { session: 'attacker' })).exitCode).toBe(0)
   })
 
   test('processor: a session whose processes all spin leaves its neighbour its share', async () => {
-    const stop = new AbortController()
-    let said = ''
-    const running = vm.exec('for n in $(seq 24); do while :; do :; done & done; echo spinning; wait', {
-      session: 'attacker',
-      signal: stop.signal,
-      timeoutMs: 10 * 60_000,
-      onPart: (part) => {
-        if (part.type === 'stdout') said += part.text
-      },
-    })
-    await expect.poll(() => said).toBe('spinning\n')
+    const attack = misbehave('for n in $(seq 24); do while :; do :; done & done; echo spinning; wait')
+    await expect.poll(attack.said).toBe('spinning\n')
     await neighbourWorks()
-    stop.abort()
-    await running.catch(() => {})
+    await attack.end()
     await neighbourWorks()
   })
 
   test('dead processes nobody waits for: they count as the session’s, and end with their command', async () => {
     const storm = `perl -e '$| = 1; my $n = 0; while (defined(my $p = fork)) { exit 0 if !$p; $n++ } print "$n: $!\\n"; sleep 1000'`
-    const stop = new AbortController()
-    let said = ''
-    const running = vm.exec(storm, {
-      session: 'attacker',
-      signal: stop.signal,
-      timeoutMs: 10 * 60_000,
-      onPart: (part) => {
-        if (part.type === 'stdout') said += part.text
-      },
-    })
-    await expect.poll(() => said).toMatch(/^\d+: Resource temporarily unavailable/)
-    expect(Number.parseInt(said, 10)).toBeLessThan(512)
+    const attack = misbehave(storm)
+    await expect.poll(attack.said).toMatch(/^\d+: Resource temporarily unavailable/)
+    expect(Number.parseInt(attack.said(), 10)).toBeLessThan(512)
     await neighbourWorks()
-    stop.abort()
-    await running.catch(() => {})
+    await attack.end()
     await expect.poll(async () => (await vm.exec('ps -e | grep -c defunct', { session: 'attacker' })).stdout).toBe('0\n')
   })
 
