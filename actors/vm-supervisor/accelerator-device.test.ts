@@ -31,6 +31,11 @@ it('a device that is open to its group takes the group, and one open to all take
   expect(await deviceFor(at, qemu, '/nowhere', environment.PATH)).toEqual({ path: at, at, groups: [104] })
 })
 
+it('a device that is not there is asked for as it is', async () => {
+  const at = join(await folder(), 'kvm')
+  expect(await deviceFor(at, qemu, '/nowhere', environment.PATH)).toEqual({ path: at, at, groups: [] })
+})
+
 it.runIf(root)('root’s alone, it is made anew for the user; where none can be made it stays as it is', async () => {
   const home = await folder()
   const at = join(home, 'kvm')

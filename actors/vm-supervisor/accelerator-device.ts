@@ -15,8 +15,10 @@ export type Device = { path: string; at: string; groups: readonly number[] }
  */
 export async function deviceFor(at: string, uid: number | null, home: string, path: string): Promise<Device> {
   const theirs = { path: at, at, groups: [] }
-  if (uid === null) return theirs
-  const { gid, mode, rdev } = await stat(at)
+  const there = uid === null ? null : await stat(at).catch(() => null)
+  // What it is like to miss it is the hypervisor's to say.
+  if (uid === null || there === null) return theirs
+  const { gid, mode, rdev } = there
   if ((mode & 0o006) === 0o006) return theirs
   if ((mode & 0o060) === 0o060 && gid !== 0) return { ...theirs, groups: [gid] }
   // Root's alone, as the kernel makes it where no udev runs. Root's group would open more than this, and the system's node is not ours to
