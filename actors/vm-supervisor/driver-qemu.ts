@@ -17,6 +17,7 @@ import { childOf, mark, reap, unmark } from './orphans.ts'
 import { keepVerdict, readVerdict, verdictKey, watchBoot } from './probe.ts'
 import { type Architecture, type BootArgs, bootArgs, controlDevice, probeArgs, type QemuAccelerator, qemuAccelerator } from './qemu-args.ts'
 import { QmpClient } from './qmp.ts'
+import { leaveOutUnwritten, savedFormat } from './saved-memory.ts'
 import { diskFile, memoryFile } from './snapshots.ts'
 
 /** Where a jailed QEMU sees the one folder it may write in, and the files it may read. */
@@ -135,7 +136,7 @@ function snapshotKey(spec: Omit<LaunchSpec, 'begin' | 'scratchDir' | 'on'>): str
   const files = [basename(spec.imageDir), basename(spec.initrd)]
   const model = processors()[0]?.model ?? ''
   const processor = spec.accelerator === 'tcg' ? [model] : [model, release()]
-  const parts = [spec.hypervisor.version, machine, files, processor, scratchBytes]
+  const parts = [spec.hypervisor.version, machine, files, processor, scratchBytes, savedFormat]
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 24)
 }
 
@@ -226,10 +227,11 @@ async function launch(spec: LaunchSpec, pidFile: string, path: string): Promise<
       await qmp.execute('migrate', { uri: `exec:exec cat > ${quoted(join(scratchSeen, memoryFile))}` })
       for (;;) {
         const { status, 'error-desc': why } = (await qmp.execute('query-migrate')) as { status?: string; 'error-desc'?: string }
-        if (status === 'completed') return
+        if (status === 'completed') break
         if (status === 'failed' || status === 'cancelled') throw new Error(why ?? `saving the memory ${status}`)
         await new Promise((resolve) => setTimeout(resolve, savePollMs))
       }
+      await leaveOutUnwritten(join(scratchDir, memoryFile), spec.memoryMiB * 1024 * 1024)
     },
     async quit() {
       await qmp.execute('quit')
