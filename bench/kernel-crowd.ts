@@ -4,7 +4,7 @@ import { startInline } from '../kernel/placement-inline.ts'
 import { startProcess } from '../kernel/placement-process.ts'
 import { startThread } from '../kernel/placement-thread.ts'
 import { actor as probe } from '../kernel/testing/probe/index.ts'
-import { atMostTimesPeer, figure, type Figure, reported } from './report.ts'
+import { atMostTimesPeer, figure, type Figure, reported, type Samples } from './report.ts'
 import { alternate } from './sampling.ts'
 import { invalid } from '../kernel/validation.ts'
 
@@ -77,7 +77,6 @@ export async function crowdFigures(runs: number, told: (text: string) => void): 
       own: all,
       peer: { name: 'function call into each of 10 bounded queues in turn, same validation', samples: floor },
     }),
-    // What an actor is made of is no longer in the processor's caches when its turn comes, and neither is what a queue is made of, which is less.
     figure({
       name: 'a message to handled, each of 10,000 actors in turn',
       unit: 'ns',
@@ -85,7 +84,24 @@ export async function crowdFigures(runs: number, told: (text: string) => void): 
       own: allOf,
       peer: { name: 'function call into each of 10,000 bounded queues in turn, same validation', samples: floorOf },
     }),
+    // What has waited for 9,999 others is in no cache of the processor any more, of a queue's memory as of an actor's, which is more.
+    figure({
+      name: 'each of 10,000 actors in turn, against each of 10',
+      unit: '×',
+      target: atMostTimesPeer(2),
+      own: growth(all, allOf),
+      peer: { name: 'the same of the queues', samples: growth(floor, floorOf) },
+    }),
   ]
+}
+
+/** How many times as much it costs among many, round by round. */
+function growth(few: Samples, many: Samples): Samples {
+  const rounds = Math.min(few.values.length, many.values.length)
+  return {
+    values: many.values.slice(0, rounds).map((value, round) => value / (few.values[round] as number)),
+    why: few.why ?? many.why,
+  }
 }
 
 /** That many inline actors in one kernel, and for each a sender that holds a capability to it. */

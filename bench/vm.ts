@@ -91,7 +91,7 @@ export async function vm(runs: number, told: (text: string) => void): Promise<Fi
       figure({ name: '64 MiB of one program to a port of a bare machine', unit: 'MB/s', target: reported, own: samples.port }),
       figure({ name: 'the same through a pipe and another program', unit: 'MB/s', target: reported, own: samples.piped }),
       figure({ name: 'processor of a paused VM', unit: '%', target: atMost(0, '%'), own: samples.pausedCpu }),
-      figure({ name: 'memory of a paused VM', unit: 'MiB', target: atMost(1_500, 'MiB'), own: samples.pausedMemory }),
+      figure({ name: 'memory of a paused VM', unit: 'MiB', target: atMost(750, 'MiB'), own: samples.pausedMemory }),
       figure({
         name: `recoveries of ${stormKills} kills at random moments`,
         unit: '',

@@ -103,9 +103,11 @@ async function desktop(): Promise<NodeJS.ProcessEnv> {
   return { ...env, DBUS_SESSION_BUS_ADDRESS: String(line).trim() }
 }
 const programs = { bus: '/usr/bin/dbus-run-session', keyring: '/usr/bin/gnome-keyring-daemon', client: '/usr/bin/secret-tool' }
-const hasDesktop = Object.values(programs).every((path) => existsSync(path))
 
-test.runIf(hasDesktop)('with the keyring of a GNOME desktop: the key is there, under its home, and found again', async () => {
+test('with the keyring of a GNOME desktop: the key is there, under its home, and found again', async ({ skip }) => {
+  // Tests do not install it: it would become the keyring of whoever's machine this is.
+  const missing = Object.values(programs).filter((path) => !existsSync(path))
+  skip(missing.length > 0, `needs ${missing.join(', ')}`)
   const env = await desktop()
   expect(await keepSecret(places, env, owner, value)).toContain('libsecret')
   expect(readdirSync(egressDir())).toEqual(['vault.json'])

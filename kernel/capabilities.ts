@@ -23,21 +23,22 @@ export type Budget = { [K in keyof Quota]: number }
 /** Token bucket of a rate: `tokens` as of `at` (epoch ms). */
 export type Bucket = { tokens: number; at: number }
 
+/** What is asked of it with every message comes first: it lies together. */
 export type Capability = {
+  revoked: boolean
+  /** Whether it may allow something else the next time it is asked, without having been revoked: it is metered, or ends at a time. */
+  changes: boolean
+  /** Whether anything is counted at it or at one it was derived from. */
+  metered: boolean
   id: number
   target: ActorId
   limits: Limits
   parent: number | null
   children: Set<number>
-  revoked: boolean
   /** Messages still allowed on it, null = no limit. Counted at this capability and at each it was derived from. */
   usesLeft: number | null
   budget: Budget | null
   bucket: Bucket | null
-  /** Whether anything is counted at it or at one it was derived from. */
-  metered: boolean
-  /** Whether it may allow something else the next time it is asked, without having been revoked: it is metered, or ends at a time. */
-  changes: boolean
   /** Slots that lead to it. */
   held: number
   reason: string
@@ -52,12 +53,12 @@ export type Slot = { cap: number; name: string | null }
  * about it. All of it follows from the tables; it saves looking it up with every message.
  */
 export class Held {
-  readonly cap: Capability
-  readonly badge: Badge
-  private readonly ways = new Map<string, Way>()
   /** The one that was asked for last: messages come in runs. */
   private lastKind: string | null = null
   private lastWay: Way | undefined = undefined
+  readonly cap: Capability
+  readonly badge: Badge
+  private readonly ways = new Map<string, Way>()
   constructor(cap: Capability, holder: ActorId) {
     this.cap = cap
     this.badge = Object.freeze({ from: holder, session: cap.limits.session ?? null, limits: cap.limits })
@@ -108,26 +109,40 @@ export class CList extends Map<number, Slot> {
 
 /** Tables by holder. */
 export class CLists extends Map<ActorId, CList> {
-  private lastHolder: ActorId | null = null
-  private last: CList | undefined = undefined
-
-  /** As `get`, quicker when the same holder is asked for again. */
-  of(holder: ActorId): CList | undefined {
-    if (holder !== this.lastHolder) {
-      this.lastHolder = holder
-      this.last = this.get(holder)
-    }
-    return this.last
-  }
+  /** Counts tables that came or went: while it stays the same, whoever found its table has it still. */
+  changed = 0
 
   override set(holder: ActorId, clist: CList): this {
-    this.lastHolder = null
+    this.changed++
     return super.set(holder, clist)
   }
 
   override delete(holder: ActorId): boolean {
-    this.lastHolder = null
+    this.changed++
     return super.delete(holder)
+  }
+}
+
+/** Someone who sends again and again, and remembers where its table is. */
+export class Holder {
+  readonly id: ActorId
+  private clist: CList | undefined = undefined
+  private asOf = -1
+  private readonly tables: Tables
+
+  constructor(tables: Tables, id: ActorId) {
+    this.id = id
+    this.tables = tables
+  }
+
+  /** What it has in a slot, by number or by name. */
+  find(slot: number | string): Held | null {
+    const { tables } = this
+    if (this.asOf !== tables.clists.changed) {
+      this.clist = tables.clists.get(this.id)
+      this.asOf = tables.clists.changed
+    }
+    return this.clist === undefined ? null : (this.clist.foundAs(slot) ?? look(tables, this.clist, this.id, slot))
   }
 }
 
@@ -165,17 +180,17 @@ function add(tables: Tables, target: ActorId, limits: Limits, parent: Capability
   const { uses, rate, quota } = limits
   const metered = uses !== undefined || quota !== undefined || rate !== undefined || parent?.metered === true
   const cap: Capability = {
+    revoked: false,
+    changes: metered || limits.expiresAt !== undefined,
+    metered,
     id: tables.nextCap++,
     target,
     limits,
     parent: parent?.id ?? null,
     children: new Set(),
-    revoked: false,
     usesLeft: uses ?? null,
     budget: quota && quotaNames.some((name) => quota[name] !== undefined) ? { ...quota } : null,
     bucket: rate ? { tokens: rate.messages, at: 0 } : null,
-    metered,
-    changes: metered || limits.expiresAt !== undefined,
     held: 0,
     reason,
     by,
@@ -237,7 +252,7 @@ export function lookup(tables: Tables, holder: ActorId, slot: number | string): 
 
 /** What `holder` has in a slot, by number or by name. A slot keeps its capability in the tables, so that what was found once stays true until it is dropped. */
 export function find(tables: Tables, holder: ActorId, slot: number | string): Held | null {
-  const clist = tables.clists.of(holder)
+  const clist = tables.clists.get(holder)
   return clist === undefined ? null : (clist.foundAs(slot) ?? look(tables, clist, holder, slot))
 }
 

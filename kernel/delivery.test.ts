@@ -2,7 +2,15 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { type Delivery, Unacknowledged } from './delivery.ts'
 
-const delivery = (n: number): Delivery => ({ way: {} as never, event: { type: 'x', body: n, from: {} as never }, n, extra: null })
+const delivery = (n: number): Delivery => ({
+  way: {} as never,
+  cap: {} as never,
+  event: { type: 'x', body: n, from: {} as never },
+  request: null,
+  n,
+  extra: null,
+  next: null,
+})
 
 test('an acknowledgement is of all up to its number, once, and of none that was not sent', () => {
   const act = fc.oneof(

@@ -7,12 +7,18 @@ import type { From } from './types.ts'
 
 export type Delivery = {
   way: Way
+  /** That of the way: it is asked again when the message is handed over. */
+  cap: Capability
   /** What the receiver's machine gets. `from.caps` is filled in when it is handed over. */
   event: { type: string; body: unknown; from: From }
+  /** The request's number; null when no answer is expected. */
+  request: number | null
   /** Given when it is handed over: the next of this actor. */
   n: number
   /** What few messages have. */
   extra: { caps: readonly Capability[]; handle: { conn: number; socket: Socket } | null; trace: string | null } | null
+  /** What waits behind it in its mailbox. */
+  next: Delivery | null
 }
 
 /** As it travels to an actor that is not in this thread. */

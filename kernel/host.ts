@@ -6,8 +6,6 @@
  *   msg, reply, part  ----->   event queue  ---- step --->   (snapshot, commands)
  *   step {ack, out}   <-----   commit       <------------    emit / effect / timer
  *                              effect outcome -> event
- *
- * A step that throws leaves no trace: its commands are dropped, the snapshot stays, and the request that caused it is refused `internal`.
  */
 import type { Socket } from 'node:net'
 import * as Cause from 'effect/Cause'
@@ -19,14 +17,12 @@ import { hold, mayBegin, noHolds, release, withdraw } from './holds.ts'
 import { createLedger } from './ledger.ts'
 import { createRecorder } from './recorder.ts'
 import { soon } from './soon.ts'
-import { type Command, createStepper } from './stepper.ts'
+import { type Command, createStepper, type Snapshot } from './stepper.ts'
+import { describe, Steps, type Work } from './steps.ts'
 import type { Actor, Delegation, EffectContext, Fault, Outgoing } from './types.ts'
 import type { Withdrawn } from './withdrawal.ts'
 
-type Event = { type: string; [key: string]: unknown }
 type Message = Extract<ToActor, { t: 'msg' }>['event']
-/** `trace`: what the step, and all it leads to, is part of. */
-type Work = { event: Event; trace: string | null; ack?: number; request?: number | null; after?: () => void }
 /** An effect that waits for its step to be durable. */
 type Held = { name: string; params: Record<string, unknown>; trace: string | null }
 type Running = { abort: AbortController; ref: unknown; request: unknown }
@@ -38,14 +34,13 @@ export type HostChannel = {
 }
 export type Host = {
   receive(frame: ToActor): void
-  /** A `msg` frame that has nothing but these. True: the step is taken and has nothing to say, so that no acknowledgement follows. */
-  deliver(n: number, event: Message): boolean
+  /** A `msg` frame that has nothing but these, when nothing waits behind a socket. True: it is taken, and no acknowledgement follows. */
+  deliver(n: number, event: Message, request: number | null): boolean
+  /** The same for one that is no request, without going through here. */
+  readonly steps: Steps
   /** Hands over a socket whose `msg` frame names it. */
   handle(conn: number, socket: Socket): void
 }
-
-const nothingOut: Out[] = Object.freeze([]) as never
-const nothingWanted: readonly Command[] = Object.freeze([])
 
 /**
  * @param options.freeze deep-freeze snapshots' context, so that a mutating assign throws. On in development and tests.
@@ -54,14 +49,18 @@ const nothingWanted: readonly Command[] = Object.freeze([])
 export function createHost(actor: Actor, channel: HostChannel, options: { freeze: boolean; withdrawn: Withdrawn }): Host {
   const stepper = createStepper(actor.machine)
   const recorder = createRecorder(stepper)
-  let snapshot: ReturnType<typeof stepper.initial>['snapshot'] | null = null
+  const steps = new Steps(stepper, options.freeze, {
+    kind: actor.manifest.kind,
+    recorder,
+    translated,
+    refused,
+    commit,
+    perform,
+    silent: acknowledgeSoon,
+  })
   let params: Record<string, unknown> = {}
   let slots: Record<string, number> = {}
   let stopping = false
-  /** Whether each step is told to the message log. */
-  let noting = false
-  const work: Work[] = []
-  let stepping = false
   let outside: Out[] = []
   /** The last delivery that was handled without anything to say, until the kernel is told. */
   let acknowledging = 0
@@ -94,70 +93,8 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
     acknowledging = 0
   }
 
-  function enqueue(item: Work): void {
-    if (stepping) work.push(item)
-    else take(item.event, item.trace, item.ack, item.request, item.after)
-  }
-
-  /** Steps at once, and then through what that brought. Whether the first step said nothing. */
-  function take(event: Event, trace: string | null, ack?: number, request?: number | null, after?: () => void): boolean {
-    stepping = true
-    const silent = run(event, trace, ack, request, after)
-    while (work.length > 0) {
-      const next = work.shift() as Work
-      if (run(next.event, next.trace, next.ack, next.request, next.after) && next.ack !== undefined) acknowledgeSoon(next.ack)
-    }
-    stepping = false
-    return silent
-  }
-
-  /** True: nothing leaves, not even an acknowledgement. */
-  function run(event: Event, trace: string | null, ack?: number, request?: number | null, after?: () => void): boolean {
-    let out: Out[] = nothingOut
-    let commands: readonly Command[] = nothingWanted
-    let failure: string | null = null
-    try {
-      if (snapshot === null) throw new Error('not started')
-      const next = stepper.stepQuietly(snapshot, event)
-      if (next === null) {
-        const step = stepper.step(snapshot, event)
-        if (step.commands.length > 0) {
-          commands = step.commands
-          out = translated(commands, trace)
-        }
-        if (options.freeze) deepFreeze(step.snapshot.context)
-        snapshot = step.snapshot
-        if (!step.handled && typeof request === 'number') out = refusedNow(request, event, out)
-      } else {
-        if (options.freeze) deepFreeze(next.context)
-        snapshot = next
-      }
-    } catch (error) {
-      commands = nothingWanted
-      failure = error instanceof Error ? error.message : String(error)
-      out = failed(error, event, request)
-    }
-    const silent = !noting && out.length === 0
-    if (!silent) tell(event, out, ack, commands, failure)
-    if (commands.length > 0) perform(commands, trace)
-    if (after !== undefined) after()
-    return silent
-  }
-
-  function refusedNow(request: number, { type }: Event, before: readonly Out[]): Out[] {
-    const out = [...before]
-    refuseHere(request, notNow(actor.manifest.kind, snapshot?.value, type), out)
-    return out
-  }
-
-  function failed(error: unknown, { type }: Event, request: number | null | undefined): Out[] {
-    const out: Out[] = [{ t: 'log', level: 'error', message: `step on ${type} failed: ${describe(error)}` }]
-    if (typeof request === 'number') refuseHere(request, asFault(error), out)
-    return out
-  }
-
-  function tell(event: Event, out: Out[], ack: number | undefined, commands: readonly Command[], failure: string | null): void {
-    commit(out, ack, noting ? recorder.step(ack === undefined ? event : null, snapshot, commands, failure) : null, commands)
+  function enqueue({ event, trace, after }: Work): void {
+    steps.take(event, trace, undefined, null, after)
   }
 
   function translated(commands: readonly Command[], trace: string | null): Out[] {
@@ -185,9 +122,9 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
     channel.send(frame)
   }
 
-  function refuseHere(request: number, error: Fault, out: Out[]): void {
+  function refused(request: number, error: Fault): Out {
     traces.delete(request)
-    out.push({ t: 'refuse', request, error })
+    return { t: 'refuse', request, error }
   }
 
   function translate(message: Outgoing, out: Out[], trace: string | null): void {
@@ -341,31 +278,28 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
     params = frame.params
     slots = frame.slots
     const input = { params, slots: Object.keys(slots) }
-    const step = stepper.initial(input)
-    snapshot = step.snapshot
-    if (options.freeze) deepFreeze(snapshot.context)
-    const out = translated(step.commands, null)
-    noting = frame.transcript !== null
-    const note = frame.transcript === null ? null : recorder.start(input, snapshot, step.commands, frame.transcript)
-    if (out.length > 0 || note) commit(out, undefined, note, step.commands)
-    perform(step.commands, null)
+    const commands = steps.start(input)
+    const out = translated(commands, null)
+    steps.noting = frame.transcript !== null
+    const note = frame.transcript === null ? null : recorder.start(input, steps.snapshot as Snapshot, commands, frame.transcript)
+    if (out.length > 0 || note) commit(out, undefined, note, commands)
+    perform(commands, null)
   }
 
   /** Frames wait behind a `msg` whose socket has not arrived yet: the two travel on different channels. */
   const waiting: ToActor[] = []
 
   function receive(frame: ToActor): void {
-    if (waiting.length > 0 || (frame.t === 'msg' && frame.handle !== undefined && !handles.has(frame.handle))) waiting.push(frame)
-    else accept(frame)
+    if (waiting.length > 0 || (frame.t === 'msg' && frame.handle !== undefined && !handles.has(frame.handle))) {
+      waiting.push(frame)
+      steps.blocked = true
+    } else accept(frame)
   }
 
-  function handle(n: number, event: Message, trace: string | null): boolean {
-    const { request } = event.from
+  function handle(n: number, event: Message, request: number | null, trace: string | null): boolean {
     if (request !== null) ledger.accept(request)
     if (request !== null && trace !== null) traces.set(request, trace)
-    if (!stepping) return take(event, trace, n, request)
-    work.push({ event, trace, ack: n, request })
-    return false
+    return steps.take(event, trace, n, request)
   }
 
   /** It was revoked on its way: not begun, and the kernel tells whoever sent it. */
@@ -383,7 +317,7 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
         return start(frame)
       case 'msg':
         if (frame.revocable && options.withdrawn(frame.n)) return giveBack(frame)
-        if (handle(frame.n, frame.event, frame.trace ?? null)) acknowledgeSoon(frame.n)
+        if (handle(frame.n, frame.event, frame.event.from.request, frame.trace ?? null)) acknowledgeSoon(frame.n)
         return
       case 'reply':
         return ledger.replied(frame.ref, frame.body, frame.caps)
@@ -408,7 +342,7 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
         return
       case 'stop':
         stopping = true
-        if (snapshot) enqueue({ event: { type: 'stopping' }, trace: null })
+        if (steps.snapshot) enqueue({ event: { type: 'stopping' }, trace: null })
         return finishStopping()
       default:
         frame satisfies never
@@ -428,8 +362,9 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
 
   return {
     receive,
-    deliver(n, event) {
-      if (waiting.length === 0) return handle(n, event, null)
+    steps,
+    deliver(n, event, request) {
+      if (waiting.length === 0) return handle(n, event, request, null)
       waiting.push({ t: 'msg', n, event, revocable: true })
       return false
     },
@@ -437,25 +372,11 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
       handles.set(conn, socket)
       while (waiting[0] && !(waiting[0].t === 'msg' && waiting[0].handle !== undefined && !handles.has(waiting[0].handle)))
         accept(waiting.shift() as ToActor)
+      steps.blocked = waiting.length > 0
     },
   }
 }
 
-function notNow(kind: string, state: unknown, message: string): Fault {
-  return fault('not-now', `${kind} does not accept "${message}" now.`, { cause: `state ${JSON.stringify(state)}` })
-}
-
-function describe(error: unknown): string {
-  if (error instanceof Error) return error.stack ?? error.message
-  return JSON.stringify(error)
-}
-
 function mutable<T>(value: T): { -readonly [K in keyof T]: T[K] extends readonly (infer I)[] | undefined ? I[] : T[K] } {
   return value as never
-}
-
-function deepFreeze(value: unknown): void {
-  if (typeof value !== 'object' || value === null || Object.isFrozen(value) || ArrayBuffer.isView(value)) return
-  Object.freeze(value)
-  for (const item of Object.values(value)) deepFreeze(item)
 }

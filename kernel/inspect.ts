@@ -54,11 +54,7 @@ export type InspectReport = {
 }
 
 /** Around it only when its process, too, found nothing of the host there. */
-function jailOf({
-  port,
-  facts,
-  permissions,
-}: Pick<Live<unknown>, 'port' | 'facts' | 'permissions'>): { ok: boolean; why: string | null } | null {
+function jailOf({ port, facts, permissions }: Pick<Live, 'port' | 'facts' | 'permissions'>): { ok: boolean; why: string | null } | null {
   if (!port?.pid) return null
   if (port.jail !== null) return { ok: false, why: port.jail ?? 'unknown' }
   const holes = ['signal', 'host', ...(permissions.net ? [] : ['interfaces'])].filter((name) => facts[name])
@@ -79,7 +75,7 @@ export function inspect(kernel: Kernel): InspectReport {
       startedAt: live.startedAt || null,
       restarts: live.incarnation - 1,
       lastExit: live.lastExit,
-      mailbox: { waiting: live.queue.length, unacknowledged: live.outstanding.size, limit: manifest.mailbox ?? 1024 },
+      mailbox: { waiting: live.receiver.length, unacknowledged: live.outstanding.size, limit: manifest.mailbox ?? 1024 },
       permissions: { fsRead, fsWrite, net, childProcess, wasi, reasons: manifest.permissionReasons },
       jail: jailOf(live),
       memory: live.port?.memory && live.port.pid ? { ...live.port.memory, heldMiB: residentMiB(live.port.pid) } : null,

@@ -8,10 +8,10 @@
  *
  * Requests: exactly one answer reaches the requester. Whoever closes the entry in `requests` answers; nobody can close it twice.
  */
-import { type ActorId, type Capability, createTables, derive, discard, install, mint, removeActor, revoke } from './capabilities.ts'
+import { type ActorId, type Capability, createTables, derive, discard, Holder, install, mint, removeActor, revoke } from './capabilities.ts'
 import { createDeadLetters } from './dead-letters.ts'
 import type { Delivery } from './delivery.ts'
-import { type Answer, createEndpoint, type Endpoint, type SendOptions } from './endpoint.ts'
+import { type Answer, Endpoint, type SendOptions, type Wires } from './endpoint.ts'
 import { asFault, fault } from './errors.ts'
 import { deliveryWindow, partWindow } from './limits.ts'
 import { type Live, createSupervisor } from './lifecycle.ts'
@@ -55,49 +55,49 @@ export type KernelOptions = {
   onHop?: (hop: Hop) => void
 }
 
-type Item = Delivery
 const noCaps: readonly Capability[] = Object.freeze([])
 const noSlots: readonly number[] = Object.freeze([])
 const noDelegations: readonly Delegation[] = Object.freeze([])
 
-export type { Endpoint }
+export type { Endpoint } from './endpoint.ts'
 export type Kernel = ReturnType<typeof createKernel>
 
 export function createKernel(options: KernelOptions) {
   const tables = createTables()
   const requests = createRequests(tables, giveUp)
-  const natives = new Map(options.natives?.map((native) => [native.id, Receiver.ofNative<Item>(native)]))
-  const world: World<Receiver<Item>> = { tables, targetOf, sizeOf, clock: Date.now }
+  const natives = new Map(options.natives?.map((native) => [native.id, Receiver.ofNative(native)]))
+  const world: World<Receiver> = { tables, targetOf, sizeOf, clock: Date.now }
   /** Actors with messages that may be handed over, in the order they became so. */
-  let ready: Live<Item>[] = []
+  let ready: Receiver[] = []
   const entries = [...options.entries]
   const aborts = new Map<number, AbortController>()
   const deadLetters = createDeadLetters()
   const watchers = new Set<(id: ActorId) => void>()
-  const supervisor = createSupervisor<Item>({
+  const supervisor = createSupervisor({
     ...options,
+    holderOf: (id) => new Holder(tables, id),
     deliver: schedule,
     started: (live) => live.incarnation > 1 && announce(live.id),
     ended(live) {
-      if (live.receiver && actors.get(live.id) !== live) live.receiver.gone = true
+      if (actors.get(live.id) !== live) live.receiver.gone = true
       const left = onDemand.leftBy(live)
       abandon(live, left)
       if (left.length === 0) return
       const next = onDemand.wake(live.entry)
-      for (const item of left) put(next, item)
+      for (const item of left) put(next.receiver, item)
     },
     outgoing: (live, out) => perform(live, out),
     untaken: (_, item) => refuseUntaken(item),
-    ...recording<Item>(options.messageLog ?? null),
+    ...recording(options.messageLog ?? null),
   })
   const { actors } = supervisor
-  const onDemand = createOnDemand<Item>({
+  const onDemand = createOnDemand({
     supervisor,
     params: (kind) => options.params?.[kind] ?? {},
     slots: namedSlots,
     asked: (id) => [...requests.all()].some(({ to }) => to === id),
   })
-  const perform = createOutgoing<Item>({
+  const perform = createOutgoing({
     tables,
     requests,
     deadLetters,
@@ -109,33 +109,42 @@ export function createKernel(options: KernelOptions) {
     log: options.log,
   })
 
+  /** What endpoints need of the kernel. */
+  const wires: Wires = {
+    send,
+    post,
+    install: (holder, cap, name) => void install(tables, holder, cap, name),
+    cancel: (request) => giveUp(request, fault('cancelled', 'The requester cancelled.')),
+    consumed: (request) => returnCredit(request, 1),
+  }
+
   /** Takes a message on its way that expects no answer and has nothing with it. */
-  function post(from: ActorId, slot: number | string, kind: string, body: unknown): void {
+  function post(from: Holder, slot: number | string, kind: string, body: unknown): void {
     const way = decide(world, from, slot, kind, body, false, noDelegations)
-    if (way.ok && !way.cap.metered) take(way, { type: kind, body, from: way.plain }, null)
+    if (way.ok && !way.cap.metered) take(way, { type: kind, body, from: way.plain }, null, null)
     else postElse(way, from, slot, kind, body)
   }
 
-  function postElse(way: Decision<Receiver<Item>>, from: ActorId, slot: number | string, kind: string, body: unknown): void {
-    if (!way.ok) return turnDown(from, slot, kind, way.error)
+  function postElse(way: Decision<Receiver>, from: Holder, slot: number | string, kind: string, body: unknown): void {
+    if (!way.ok) return turnDown(from.id, slot, kind, way.error)
     pay(tables, way.cap, way.bytes, Date.now())
-    take(way, { type: kind, body, from: way.plain }, null)
+    take(way, { type: kind, body, from: way.plain }, null, null)
   }
 
   /** Takes a message on its way. `answer` is called once if it is a request, never otherwise. */
-  function send(from: ActorId, slot: number | string, kind: string, body: unknown, more: SendOptions): number | null {
+  function send(from: Holder, slot: number | string, kind: string, body: unknown, more: SendOptions): number | null {
     const { answer, delegations = noDelegations } = more
     const way = decide(world, from, slot, kind, body, answer !== undefined, delegations)
     if (!way.ok) {
-      turnDown(from, slot, kind, way.error)
+      turnDown(from.id, slot, kind, way.error)
       answer?.({ error: way.error })
       return null
     }
     const { cap, handovers } = way
     if (cap.metered) pay(tables, cap, way.bytes, Date.now())
-    const caps = handovers.length === 0 ? noCaps : handOver(from, handovers)
+    const caps = handovers.length === 0 ? noCaps : handOver(from.id, handovers)
     if (answer) return ask(way, kind, body, caps, more, answer)
-    take(way, { type: kind, body, from: way.plain }, extraOf(caps, more.handle, more.trace))
+    take(way, { type: kind, body, from: way.plain }, null, extraOf(caps, more.handle, more.trace))
     return null
   }
 
@@ -143,14 +152,7 @@ export function createKernel(options: KernelOptions) {
     deadLetters.add({ from, slot, kind, error })
   }
 
-  function ask(
-    way: Way<Receiver<Item>>,
-    kind: string,
-    body: unknown,
-    caps: readonly Capability[],
-    more: SendOptions,
-    answer: Answer,
-  ): number {
+  function ask(way: Way<Receiver>, kind: string, body: unknown, caps: readonly Capability[], more: SendOptions, answer: Answer): number {
     const { cap, badge, schema } = way
     const from = badge.from
     const to = cap.target
@@ -164,41 +166,46 @@ export function createKernel(options: KernelOptions) {
       part: more.part,
       deadlineMs: more.deadlineMs === undefined ? schema.deadlineMs : more.deadlineMs,
     })
-    take(way, { type: kind, body, from: { request, badge, caps: noSlots } }, extraOf(caps, more.handle, span?.trace))
+    take(way, { type: kind, body, from: { request, badge, caps: noSlots } }, request, extraOf(caps, more.handle, span?.trace))
     return request
   }
 
-  function take(way: Way<Receiver<Item>>, event: Delivery['event'], extra: Delivery['extra']): void {
-    const { live } = way.target
-    const item: Item = { way, event, n: 0, extra }
-    if (live !== null) put(live, item)
-    else takeElsewhere(way.target, item)
+  function take(way: Way<Receiver>, event: Delivery['event'], request: number | null, extra: Delivery['extra']): void {
+    const { target } = way
+    const item: Delivery = { way, cap: way.cap, event, request, n: 0, extra, next: null }
+    if (target.live !== null) put(target, item)
+    else takeElsewhere(target, item)
   }
 
-  function takeElsewhere({ native, dormant }: Receiver<Item>, item: Item): void {
+  function takeElsewhere({ native, dormant }: Receiver, item: Delivery): void {
     if (native !== null) runNative(native, item)
-    else put(onDemand.wake(dormant as ActorEntry), item)
+    else put(onDemand.wake(dormant as ActorEntry).receiver, item)
   }
 
-  function put(live: Live<Item>, item: Item): void {
-    live.queue.push(item)
-    if (!live.ready) schedule(live)
+  /** Whether the actor can take it is asked when its turn comes: until then only what the router asked about is touched. */
+  function put(receiver: Receiver, item: Delivery): void {
+    receiver.push(item)
+    if (!receiver.ready) getReady(receiver)
   }
 
   /** Messages are handed over after what runs now, and all that its promises led to before: one turn for all that was sent meanwhile. */
-  function schedule(live: Live<Item>): void {
-    if (live.ready || live.queue.length === 0 || live.state !== 'running' || live.outstanding.size >= deliveryWindow) return
-    live.ready = true
+  function getReady(receiver: Receiver): void {
+    receiver.ready = true
     if (ready.length === 0) soon(handOverReady)
-    ready.push(live)
+    ready.push(receiver)
+  }
+
+  function schedule({ receiver, state, outstanding }: Live): void {
+    if (receiver.ready || receiver.length === 0 || state !== 'running' || outstanding.size >= deliveryWindow) return
+    getReady(receiver)
   }
 
   function handOverReady(): void {
-    const lives = ready
+    const receivers = ready
     ready = []
-    for (const live of lives) {
-      live.ready = false
-      pump(live)
+    for (const receiver of receivers) {
+      receiver.ready = false
+      pump(receiver, receiver.live as Live)
     }
   }
 
@@ -211,9 +218,9 @@ export function createKernel(options: KernelOptions) {
     }
   }
 
-  function targetOf(id: ActorId): Receiver<Item> | null {
+  function targetOf(id: ActorId): Receiver | null {
     const live = actors.get(id)
-    if (live) return (live.receiver ??= Receiver.ofActor(live))
+    if (live) return live.receiver
     const dormant = onDemand.of(entryOf(id))
     return natives.get(id) ?? (dormant && Receiver.ofDormant(dormant))
   }
@@ -230,24 +237,24 @@ export function createKernel(options: KernelOptions) {
     const count = revoke(tables, cap)
     const live = actors.get(cap.target)
     if (!live) return count
-    for (const item of live.queue.take(({ way }) => way.cap.revoked))
+    for (const item of live.receiver.take(({ cap: queued }) => queued.revoked))
       refuseQueued(item, check(item.way.cap, item.event.type, Date.now()) as Fault)
     for (const { way, n } of live.outstanding) if (way.cap.revoked) live.port?.withdraw(n)
     return count
   }
 
   /** Only what was taken back can be given back: of anything else, not answering is the actor's own doing. */
-  function refuseUntaken(item: Item): void {
+  function refuseUntaken(item: Delivery): void {
     if (item.way.cap.revoked) refuseOnItsWay(item, check(item.way.cap, item.event.type, Date.now()) as Fault)
   }
 
   /** What was handed over with it ends. */
-  function refuseOnItsWay(item: Item, error: Fault): void {
+  function refuseOnItsWay(item: Delivery, error: Fault): void {
     for (const cap of item.extra?.caps ?? []) revoke(tables, cap)
     refuseQueued(item, error)
   }
 
-  function refuseQueued(item: Item, error: Fault): void {
+  function refuseQueued(item: Delivery, error: Fault): void {
     const { way, event, extra } = item
     const { request } = event.from
     deadLetters.add({ from: way.badge.from, slot: '(queued)', kind: event.type, error })
@@ -261,7 +268,7 @@ export function createKernel(options: KernelOptions) {
     if (!request) return
     aborts.get(id)?.abort()
     const live = actors.get(request.to)
-    const waited = live?.queue.take(({ event }) => event.from.request === id) ?? []
+    const waited = live?.receiver.take(({ request: waiting }) => waiting === id) ?? []
     if (live && waited.length === 0) {
       live.port?.send({ t: 'cancel', request: id })
       if (error.code === 'deadline' && onDemand.of(live.entry)) live.port?.kill()
@@ -270,13 +277,13 @@ export function createKernel(options: KernelOptions) {
     request.answer({ error })
   }
 
-  function pump(live: Live<Item>): void {
-    const { queue, outstanding } = live
+  function pump(receiver: Receiver, live: Live): void {
+    const { outstanding } = live
     // Others get their turn after as many as may be on their way to an actor elsewhere.
     for (let left = deliveryWindow; left > 0 && live.state === 'running' && outstanding.size < deliveryWindow; left--) {
-      const item = queue.shift()
+      const item = receiver.shift()
       if (item === undefined) return
-      const { cap } = item.way
+      const { cap } = item
       const error = cap.revoked || cap.changes ? check(cap, item.event.type, Date.now()) : null
       if (error !== null) {
         refuseQueued(item, error)
@@ -290,11 +297,11 @@ export function createKernel(options: KernelOptions) {
         refuseUnsendable(live, item, thrown)
       }
     }
-    schedule(live)
+    if (receiver.length > 0) schedule(live)
   }
 
   /** Larger with what the kernel adds to it than a frame may be. */
-  function refuseUnsendable(live: Live<Item>, item: Item, thrown: unknown): void {
+  function refuseUnsendable(live: Live, item: Delivery, thrown: unknown): void {
     const error = unsendable(() => {
       throw thrown
     })
@@ -304,12 +311,12 @@ export function createKernel(options: KernelOptions) {
   }
 
   /** What travels with a message goes before it. */
-  function handOverWith({ id, port }: Live<Item>, { event }: Item, { caps, handle }: NonNullable<Item['extra']>): void {
+  function handOverWith({ id, port }: Live, { event }: Delivery, { caps, handle }: NonNullable<Delivery['extra']>): void {
     if (caps.length > 0) event.from = { ...event.from, caps: caps.map((cap) => install(tables, id, cap, null)) }
     if (handle) port?.sendHandle(handle.conn, handle.socket)
   }
 
-  function runNative(native: Native, item: Item): void {
+  function runNative(native: Native, item: Delivery): void {
     const { event, way, extra } = item
     const { request } = event.from
     const abort = new AbortController()
@@ -342,18 +349,18 @@ export function createKernel(options: KernelOptions) {
   }
 
   /** An actor ended: the kernel answers for it, and cancels what it had asked of others. `left` waits for its next life. */
-  function abandon(live: Live<Item>, left: readonly Item[]): void {
-    const { id, state, degraded, queue, retryAfterMs } = live
+  function abandon(live: Live, left: readonly Delivery[]): void {
+    const { id, state, degraded, receiver, retryAfterMs } = live
     const cause = live.lastExit ?? 'stopped'
     const comesBack = state === 'down' && !degraded
-    for (const item of comesBack ? [] : queue.take(() => true))
+    for (const item of comesBack ? [] : receiver.take(() => true))
       deadLetters.add({
         from: item.way.badge.from,
         slot: '(queued)',
         kind: item.event.type,
         error: fault('actor-down', `${id} ended.`, { cause }),
       })
-    const waiting = new Set([...left, ...queue].map(({ event }) => event.from.request))
+    const waiting = new Set([...left, ...receiver].map(({ request }) => request))
     for (const request of requests.all()) {
       if (request.to === id && !waiting.has(request.id))
         requests.close(request.id)?.answer({
@@ -402,13 +409,7 @@ export function createKernel(options: KernelOptions) {
     /** Gives an endpoint of the daemon or a test the capabilities named, and a way to use them. */
     endpoint(id: ActorId, grants: readonly Grant[]): Endpoint {
       for (const { name, target, limits, reason } of grants) grant(id, name, target, limits, reason)
-      return createEndpoint({
-        send: (slot, kind, body, more) => send(id, slot, kind, body, more),
-        post: (slot, kind, body) => post(id, slot, kind, body),
-        install: (cap, name) => void install(tables, id, cap, name),
-        cancel: (request) => giveUp(request, fault('cancelled', 'The requester cancelled.')),
-        consumed: (request) => returnCredit(request, 1),
-      })
+      return new Endpoint(wires, new Holder(tables, id))
     },
     /** Starts every singleton in manifest order, after all their grants stand. */
     async start(): Promise<void> {

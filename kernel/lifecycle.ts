@@ -1,29 +1,32 @@
 /** Actors as the kernel sees them alive: started, watched, restarted, stopped. Groups decide (supervisor.ts); this file carries it out. */
 import { z } from 'zod'
-import type { ActorId } from './capabilities.ts'
+import type { ActorId, Holder } from './capabilities.ts'
 import { type Delivery, Unacknowledged } from './delivery.ts'
 import { fromActor, type FromActor, type Note, type Out } from './frames.ts'
 import { createGroup, type Group } from './group.ts'
 import { defaultIntensity, defaultPeriodMs, stopMs } from './limits.ts'
-import { Mailbox } from './mailbox.ts'
 import type { ActorEntry, Port, StartActor } from './placement.ts'
-import type { Receiver } from './receiver.ts'
+import { Receiver } from './receiver.ts'
 import type { Strategy } from './supervisor.ts'
 import type { Permissions, Placement } from './types.ts'
 
-export type Live<Item> = {
+/** What is asked of it with every message comes first: it lies together. */
+export type Live = {
+  state: 'starting' | 'running' | 'down' | 'stopping' | 'stopped'
+  port: Port | null
+  outstanding: Unacknowledged
+  nextDelivery: number
+  /** As the router sees it, with what waits for it. */
+  receiver: Receiver
   id: ActorId
+  /** It as a sender. */
+  holder: Holder
   entry: ActorEntry
   params: Record<string, unknown>
   permissions: Permissions
-  state: 'starting' | 'running' | 'down' | 'stopping' | 'stopped'
   degraded: boolean
-  port: Port | null
   /** Counts starts, so that answers to an earlier life are not delivered to a later one. */
   incarnation: number
-  queue: Mailbox<Item>
-  outstanding: Unacknowledged
-  nextDelivery: number
   /** The actor's own request refs, of this incarnation, to kernel request ids. */
   refs: Map<number, number>
   slots(): Record<string, number>
@@ -35,29 +38,26 @@ export type Live<Item> = {
   /** What the process itself says it may do, after lock-down. */
   facts: Record<string, boolean>
   startedAt: number
-  /** As the router sees it; made when it is first asked about. */
-  receiver: Receiver<Item> | null
-  /** It waits for its turn to be handed what is in its mailbox. */
-  ready: boolean
 }
 
 const checked = z.compile(fromActor)
 
-export type ChildSpec<Item> = Pick<Live<Item>, 'id' | 'entry' | 'params' | 'slots'>
+export type ChildSpec = Pick<Live, 'id' | 'entry' | 'params' | 'slots'>
 
-function dormant<Item>(entry: ActorEntry, id: ActorId, params: Record<string, unknown>, slots: () => Record<string, number>): Live<Item> {
-  return {
+function dormant({ entry, id, params, slots }: ChildSpec, holder: Holder): Live {
+  const live: Omit<Live, 'receiver'> & { receiver: Receiver | null } = {
+    state: 'starting',
+    port: null,
+    outstanding: new Unacknowledged(),
+    nextDelivery: 1,
+    receiver: null,
     id,
+    holder,
     entry,
     params,
     permissions: entry.manifest.permissions(params),
-    state: 'starting',
     degraded: false,
-    port: null,
     incarnation: 0,
-    queue: new Mailbox(),
-    outstanding: new Unacknowledged(),
-    nextDelivery: 1,
     refs: new Map(),
     slots,
     deadline: null,
@@ -66,47 +66,48 @@ function dormant<Item>(entry: ActorEntry, id: ActorId, params: Record<string, un
     retryAfterMs: 0,
     facts: {},
     startedAt: 0,
-    receiver: null,
-    ready: false,
   }
+  live.receiver = Receiver.ofActor(live as Live)
+  return live as Live
 }
 
-export type SupervisorOptions<Item> = {
+export type SupervisorOptions = {
+  holderOf(id: ActorId): Holder
   placements: Readonly<Record<Placement, StartActor>>
   fds?: Readonly<Record<string, number>>
   log(level: string, source: string, message: string, data?: Record<string, unknown>): void
   /** The actor can take messages. */
-  deliver(live: Live<Item>): void
+  deliver(live: Live): void
   /** The actor runs; `live.incarnation` above 1: again. Told before anything is delivered to it. */
-  started(live: Live<Item>): void
+  started(live: Live): void
   /** The actor ended; `live` says whether it will be back. */
-  ended(live: Live<Item>): void
-  outgoing(live: Live<Item>, out: Out): void
+  ended(live: Live): void
+  outgoing(live: Live, out: Out): void
   /** It gave a delivery back unhandled. */
-  untaken(live: Live<Item>, delivery: Delivery): void
+  untaken(live: Live, delivery: Delivery): void
   /** The salt with which actors are to say what their steps are made of; `noted` gets it, and `whenDurable` calls back once it is safe. */
   transcript: string | null
-  noted(live: Live<Item>, note: Note, delivery: Delivery | undefined): void
+  noted(live: Live, note: Note, delivery: Delivery | undefined): void
   whenDurable(tell: () => void): void
 }
 
-export function createSupervisor<Item>(options: SupervisorOptions<Item>) {
-  const actors = new Map<ActorId, Live<Item>>()
+export function createSupervisor(options: SupervisorOptions) {
+  const actors = new Map<ActorId, Live>()
   const groupOf = new Map<ActorId, Group>()
   let groups: Group[] = []
 
   /** Resolves when each child is running or has failed its first start; from then on the group looks after them. */
-  async function startGroup(strategy: Strategy, children: readonly ChildSpec<Item>[]): Promise<void> {
-    const lives = children.map(({ entry, id, params, slots }) => {
-      const live = dormant<Item>(entry, id, params, slots)
-      actors.set(id, live)
+  async function startGroup(strategy: Strategy, children: readonly ChildSpec[]): Promise<void> {
+    const lives = children.map((child) => {
+      const live = dormant(child, options.holderOf(child.id))
+      actors.set(child.id, live)
       return live
     })
     const { intensity = defaultIntensity, periodMs = defaultPeriodMs } = children[0]?.entry.manifest.restart ?? {}
     const group = createGroup(
       { strategy, intensity, periodMs, children: lives.map(({ id, entry }) => ({ id, restart: entry.manifest.restart.strategy })) },
       {
-        launch: (id) => launch(actors.get(id) as Live<Item>, group),
+        launch: (id) => launch(actors.get(id) as Live, group),
         terminate: (id) => terminate(actors.get(id)),
         report(degraded, delayMs) {
           for (const live of lives) {
@@ -127,7 +128,7 @@ export function createSupervisor<Item>(options: SupervisorOptions<Item>) {
   const start = (entry: ActorEntry, id: ActorId, params: Record<string, unknown>, slots: () => Record<string, number>): Promise<void> =>
     startGroup('one-for-one', [{ entry, id, params, slots }])
 
-  function launch(live: Live<Item>, group: Group): void {
+  function launch(live: Live, group: Group): void {
     const { id, entry } = live
     live.incarnation++
     live.state = 'starting'
@@ -197,7 +198,7 @@ export function createSupervisor<Item>(options: SupervisorOptions<Item>) {
     )
   }
 
-  function onExit(live: Live<Item>, reason: string, clean: boolean, group: Group): void {
+  function onExit(live: Live, reason: string, clean: boolean, group: Group): void {
     live.port = null
     live.lastExit = reason
     const asked = live.state === 'stopping'
@@ -222,7 +223,7 @@ export function createSupervisor<Item>(options: SupervisorOptions<Item>) {
   }
 
   /** Asks it to stop; after its deadline it is killed. */
-  function terminate(live: Live<Item> | undefined): void {
+  function terminate(live: Live | undefined): void {
     if (!live || live.state === 'stopping') return
     const { port } = live
     live.state = 'stopping'
@@ -259,7 +260,7 @@ export function createSupervisor<Item>(options: SupervisorOptions<Item>) {
   }
 
   return {
-    actors: actors as ReadonlyMap<ActorId, Live<Item>>,
+    actors: actors as ReadonlyMap<ActorId, Live>,
     start,
     startGroup,
     stop,

@@ -2,6 +2,8 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { Mailbox } from './mailbox.ts'
 
+type Message = { n: number; next: Message | null }
+
 test('whatever is put in, taken and picked out, it is a list in order', () => {
   const act = fc.oneof(
     { weight: 4, arbitrary: fc.record({ push: fc.integer({ min: 1, max: 700 }) }) },
@@ -10,13 +12,13 @@ test('whatever is put in, taken and picked out, it is a list in order', () => {
   )
   fc.assert(
     fc.property(fc.array(act, { maxLength: 20 }), (acts) => {
-      const mailbox = new Mailbox<{ n: number }>()
-      let list: { n: number }[] = []
+      const mailbox = new Mailbox<Message>()
+      let list: Message[] = []
       let next = 0
       for (const step of acts) {
         if ('push' in step)
           for (let count = 0; count < step.push; count++) {
-            const item = { n: next++ }
+            const item: Message = { n: next++, next: null }
             mailbox.push(item)
             list.push(item)
           }

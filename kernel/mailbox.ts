@@ -1,50 +1,43 @@
-/** Messages that wait, first in first out. Taking one costs the same however many wait. */
-export class Mailbox<Item> {
-  private items: (Item | undefined)[] = []
-  private head = 0
-  private tail = 0
+/** What can wait in a mailbox: it says itself what waits behind it, so that a mailbox is no more than its two ends. In one mailbox at a time. */
+export type Waiting<Item> = { next: Item | null }
+
+/** Messages that wait, first in first out. Putting one in and taking one cost the same however many wait, and an empty one holds nothing. */
+export class Mailbox<Item extends Waiting<Item>> {
   /** How many wait. A field and not computed when asked: it is asked with every message. Written here only. */
   length = 0
+  private first: Item | null = null
+  private last: Item | null = null
 
   push(item: Item): void {
-    this.items[this.tail++] = item
+    if (this.last === null) this.first = item
+    else this.last.next = item
+    this.last = item
     this.length++
   }
 
   shift(): Item | undefined {
-    if (this.length === 0) return undefined
+    const item = this.first
+    if (item === null) return undefined
     this.length--
-    const item = this.items[this.head]
-    this.items[this.head++] = undefined
-    if (this.length === 0) this.clear()
-    // What was taken is let go now and then, at a cost that spreads over the takes.
-    else if (this.head >= 1_024 && this.head * 2 >= this.tail) this.hold(this.items.slice(this.head, this.tail))
+    this.first = item.next
+    if (item.next === null) this.last = null
+    // One that got old would keep all that came after it, handled or not, until the whole heap is looked through.
+    else item.next = null
     return item
   }
 
   /** Takes out everything that fits, in order. */
   take(fits: (item: Item) => boolean): Item[] {
-    const all = [...this]
-    const taken = all.filter(fits)
-    if (taken.length > 0) this.hold(all.filter((item) => !fits(item)))
+    const taken: Item[] = []
+    for (let left = this.length; left > 0; left--) {
+      const item = this.shift() as Item
+      if (fits(item)) taken.push(item)
+      else this.push(item)
+    }
     return taken
   }
 
   *[Symbol.iterator](): Generator<Item> {
-    for (let at = this.head; at < this.tail; at++) yield this.items[at] as Item
-  }
-
-  private hold(items: (Item | undefined)[]): void {
-    this.items = items
-    this.head = 0
-    this.tail = items.length
-    this.length = items.length
-  }
-
-  /** A small list is kept for what comes next. */
-  private clear(): void {
-    if (this.items.length > 64) this.items = []
-    this.head = 0
-    this.tail = 0
+    for (let item = this.first; item !== null; item = item.next) yield item
   }
 }

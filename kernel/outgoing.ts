@@ -1,5 +1,5 @@
 /** What an actor's committed step asks for, carried out one by one. Whatever it names that is not its own is refused and counted. */
-import { type ActorId, type Capability, install, revoke, type Tables } from './capabilities.ts'
+import { type ActorId, type Capability, type Holder, install, revoke, type Tables } from './capabilities.ts'
 import type { DeadLetters } from './dead-letters.ts'
 import type { SendOptions } from './endpoint.ts'
 import { fault } from './errors.ts'
@@ -16,7 +16,7 @@ type Wires = {
   tables: Tables
   requests: Requests
   deadLetters: DeadLetters
-  send(from: ActorId, slot: number | string, kind: string, body: unknown, more: SendOptions): number | null
+  send(from: Holder, slot: number | string, kind: string, body: unknown, more: SendOptions): number | null
   handOver(from: ActorId, handovers: readonly Handover[]): Capability[]
   /** Answers in the receiver's stead, and tells it. */
   giveUp(request: number, error: Fault): void
@@ -25,10 +25,10 @@ type Wires = {
   log(level: string, source: string, message: string, data?: Record<string, unknown>): void
 }
 
-export function createOutgoing<Item>(wires: Wires) {
+export function createOutgoing(wires: Wires) {
   const { tables, requests, deadLetters, send, handOver, giveUp, returnCredit, protocolOf, log } = wires
 
-  function perform(live: Live<Item>, out: Out): void {
+  function perform(live: Live, out: Out): void {
     const self = live.id
     switch (out.t) {
       case 'send':
@@ -76,11 +76,12 @@ export function createOutgoing<Item>(wires: Wires) {
     }
   }
 
-  function sendFor(live: Live<Item>, { ref, slot, kind, body, caps, trace, deadlineMs }: Extract<Out, { t: 'send' }>): void {
+  function sendFor(live: Live, { ref, slot, kind, body, caps, trace, deadlineMs }: Extract<Out, { t: 'send' }>): void {
     const self = live.id
+    const { holder } = live
     const delegations = (caps ?? []) as Delegation[]
     if (ref === undefined) {
-      send(self, slot, kind, body, { delegations, trace })
+      send(holder, slot, kind, body, { delegations, trace })
       return
     }
     const { incarnation } = live
@@ -88,7 +89,7 @@ export function createOutgoing<Item>(wires: Wires) {
     let id: number | null = null
     /** Of a part that came while the request was being sent: targets in this process may answer at once. */
     let unsent: Fault | null = null
-    id = send(self, slot, kind, body, {
+    id = send(holder, slot, kind, body, {
       delegations,
       trace,
       ...(deadlineMs === undefined ? {} : { deadlineMs }),

@@ -1,4 +1,5 @@
-/** An actor, one that is started on demand, or a target inside the kernel process, as the router sees it. One for each life. */
+/** An actor, one that is started on demand, or a target inside the kernel process, as the router sees it, with what waits for it. One for each life. */
+import type { Delivery } from './delivery.ts'
 import type { Native } from './kernel.ts'
 import type { Live } from './lifecycle.ts'
 import { defaultMailbox } from './limits.ts'
@@ -7,18 +8,19 @@ import type { ActorEntry } from './placement.ts'
 import type { Target } from './router.ts'
 import type { Protocol } from './types.ts'
 
-export class Receiver<Item> implements Target {
-  readonly live: Live<Item> | null
-  readonly native: Native | null
-  readonly dormant: ActorEntry | null
-  readonly queue: Mailbox<Item>
-  readonly protocol: Protocol
+export class Receiver extends Mailbox<Delivery> implements Target {
   readonly mailbox: number
   gone: boolean
+  /** It waits for its turn to be handed what is in its mailbox. */
+  ready = false
+  readonly live: Live | null
+  readonly native: Native | null
+  readonly dormant: ActorEntry | null
+  readonly protocol: Protocol
 
-  private constructor(live: Live<Item> | null, native: Native | null, dormant: ActorEntry | null, protocol: Protocol, mailbox = 1) {
+  private constructor(live: Live | null, native: Native | null, dormant: ActorEntry | null, protocol: Protocol, mailbox = 1) {
+    super()
     this.live = live
-    this.queue = live?.queue ?? new Mailbox()
     this.native = native
     this.dormant = dormant
     this.protocol = protocol
@@ -27,19 +29,19 @@ export class Receiver<Item> implements Target {
     this.gone = dormant !== null
   }
 
-  static ofActor<Item>(live: Live<Item>): Receiver<Item> {
+  static ofActor(live: Live): Receiver {
     const { protocol, manifest } = live.entry
-    return new Receiver<Item>(live, null, null, protocol, manifest.mailbox ?? defaultMailbox)
+    return new Receiver(live, null, null, protocol, manifest.mailbox ?? defaultMailbox)
   }
 
   /** Answers at once, so that nothing ever waits for it. */
-  static ofNative<Item>(native: Native): Receiver<Item> {
-    return new Receiver<Item>(null, native, null, native.protocol)
+  static ofNative(native: Native): Receiver {
+    return new Receiver(null, native, null, native.protocol)
   }
 
   /** Starts when something is sent to it. */
-  static ofDormant<Item>(entry: ActorEntry): Receiver<Item> {
-    return new Receiver<Item>(null, null, entry, entry.protocol)
+  static ofDormant(entry: ActorEntry): Receiver {
+    return new Receiver(null, null, entry, entry.protocol)
   }
 
   get failing(): Target['failing'] {

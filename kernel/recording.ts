@@ -7,21 +7,21 @@ import type { MessageLog } from './message-log.ts'
 import { maxSpanChars } from './limits.ts'
 import { encode } from './transcript.ts'
 
-type Recording<Item> = {
+type Recording = {
   transcript: string | null
-  noted(live: Live<Item>, note: Note, delivery: Delivery | undefined): void
+  noted(live: Live, note: Note, delivery: Delivery | undefined): void
   whenDurable(tell: () => void): void
 }
 
 /** Where an actor's lines go now; `id` null once its log broke off. */
 type Current = { incarnation: number; id: number | null; n: number; chars: number }
 
-export function recording<Item>(log: MessageLog | null): Recording<Item> {
+export function recording(log: MessageLog | null): Recording {
   if (!log) return { transcript: null, noted: () => {}, whenDurable: (tell) => tell() }
   const salt = randomBytes(16).toString('base64url')
   const spans = new WeakMap<object, Current>()
 
-  function begin(live: Live<Item>, begins: string): Current {
+  function begin(live: Live, begins: string): Current {
     const { session } = live.params
     const span = {
       incarnation: live.incarnation,

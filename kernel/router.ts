@@ -18,7 +18,7 @@
  *
  * `deadline` and `cancelled` come later, from time and from the requester (kernel.ts).
  */
-import { type ActorId, type Capability, derivable, find, type Held, lookup, type Tables } from './capabilities.ts'
+import { type ActorId, type Capability, derivable, find, type Held, type Holder, lookup, type Tables } from './capabilities.ts'
 import { fault } from './errors.ts'
 import { unpayable } from './metering.ts'
 import type { Badge, Delegation, Fault, From, KindSchema, Limits, Protocol } from './types.ts'
@@ -63,8 +63,8 @@ export function check(cap: Capability, kind: string, now: number): Fault | null 
 /** The receiver as the router sees it. */
 export type Target = {
   protocol: Protocol
-  /** What waits for it. */
-  queue: { readonly length: number }
+  /** How many messages wait for it. */
+  readonly length: number
   /** How many may. */
   mailbox: number
   /** Why requests are not taken on, when it keeps failing. */
@@ -91,10 +91,10 @@ export type Way<To extends Target = Target> = {
   ok: true
   cap: Capability
   target: To
-  badge: Badge
+  schema: KindSchema
   /** What a message says of itself that expects no answer and hands nothing over. */
   plain: From
-  schema: KindSchema
+  badge: Badge
   handovers: readonly Handover[]
   /** Of the body, when something counts them. */
   bytes: number
@@ -110,21 +110,20 @@ const noSlots: readonly number[] = Object.freeze([])
  */
 export function decide<To extends Target>(
   world: World<To>,
-  from: ActorId,
+  from: Holder,
   slot: number | string,
   kind: string,
   body: unknown,
   request: boolean,
   delegations: readonly Delegation[],
 ): Decision<To> {
-  const held = find(world.tables, from, slot)
-  if (held === null) return refused(unheld(from, slot))
+  const held = from.find(slot)
+  if (held === null) return refused(unheld(from.id, slot))
   const known = held.wayOf(kind) as Way<To> | undefined
   if (known === undefined || known.cap.revoked || known.cap.changes || known.target.gone || delegations.length > 0)
     return decideAnew(world, held, kind, body, request, delegations)
   const { target, schema } = known
-  if (target.queue.length >= target.mailbox || request || invalid(schema.body, body) !== null)
-    return decideSlowly(known, kind, body, request)
+  if (target.length >= target.mailbox || request || invalid(schema.body, body) !== null) return decideSlowly(known, kind, body, request)
   return known
 }
 
@@ -165,7 +164,7 @@ function unfit({ cap, schema }: Way, kind: string, body: unknown): Refused | nul
 
 function crowded(way: Way, request: boolean): Refused | null {
   const { target } = way
-  if (target.queue.length >= target.mailbox) return full(way)
+  if (target.length >= target.mailbox) return full(way)
   return request && target.failing !== null ? failing(way) : null
 }
 
@@ -182,7 +181,7 @@ function findWay<To extends Target>(held: Held, world: World<To>, kind: string):
   const schema = Object.hasOwn(target.protocol, kind) ? target.protocol[kind] : undefined
   if (!schema) return refused(malformed(cap, kind, `${cap.target} knows no message "${kind}"`))
   const plain: From = { request: null, badge, caps: noSlots }
-  const way: Way<To> = { ok: true, cap, target, badge, plain, schema, handovers: nothing, bytes: 0 }
+  const way: Way<To> = { ok: true, cap, target, schema, plain, badge, handovers: nothing, bytes: 0 }
   // Kinds come from senders; those kept are of the receiver's protocol, which has few.
   held.keep(kind, way)
   return way

@@ -138,7 +138,7 @@ async function play(moves: readonly Move[]): Promise<readonly Noted[]> {
       case 'revoke':
         if (!grant) break
         for (const other of grants) if (lineage(other).includes(grant)) other.revokedAt ??= n
-        for (const { event } of kernel.actors.get(grant.target)?.queue ?? [])
+        for (const { event } of kernel.actors.get(grant.target)?.receiver ?? [])
           waiting.push({ grant, n: (event.body as { n?: number }).n ?? -1 })
         await me.request('kernel', 'revoke', { grant: grant.kernelGrant }).catch((error: Fault) => expect(error.code).toBe('no-capability'))
         break

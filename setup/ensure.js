@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { asSetupFault } from './failure.js'
+import { asSetupFault, faultText } from './failure.js'
 import { acquireLock } from './lock.js'
 import { installNpmPackages, npmFingerprint, npmPackagesComplete } from './npm-packages.js'
 import { buildPage, pageFingerprint, pageReady } from './page.js'
@@ -155,7 +155,9 @@ async function inStep(request, lock, part, work) {
     progress.done(text)
   } catch (thrown) {
     const fault = asSetupFault(thrown, title)
-    progress.fail(request.signal?.aborted ? 'interrupted; it is resumed at the next start' : `${fault.message} [${fault.code}]`)
+    // Whoever asked tells the whole of the others'; without the page everything goes on, and nobody else says a word.
+    const text = part === 'page' ? faultText(fault) : `${fault.message} [${fault.code}]`
+    progress.fail(request.signal?.aborted ? 'interrupted; it is resumed at the next start' : text)
     throw thrown
   }
 }

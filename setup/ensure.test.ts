@@ -153,6 +153,19 @@ describe('npm packages', () => {
   })
 })
 
+test('a page that cannot be built is told whole, because everything else goes on', async () => {
+  program('npm', workingNpm())
+  await ensureReady(request())
+  const binary = pinnedNode(root)?.path ?? ''
+  writeFileSync(binary, '#!/bin/sh\necho "main.tsx: Expected an identifier" >&2; exit 1\n', { mode: 0o755 })
+  chmodSync(binary, 0o755)
+  expect(await ensureReady(request({ page: true }))).toEqual({ workspace: { ok: true } })
+  const told = notes.join('\n')
+  expect(told).toContain('The page could not be built. [setup-failed]')
+  expect(told).toContain('main.tsx: Expected an identifier')
+  expect(told).toMatch(/What to do: .*page\.log/)
+})
+
 describe.skipIf(process.platform !== 'linux')('Debian packages', () => {
   beforeEach(() => {
     program('npm', workingNpm())

@@ -3,8 +3,10 @@
  */
 import { join } from 'node:path'
 import { buildImage } from '../actors/vm-supervisor/image.ts'
+import { diskFull, noSpace } from '../actors/vm-supervisor/image-commands.ts'
 import { profileOf, profiles } from '../guest/image/recipe.ts'
 import { asFault, fault } from '../kernel/errors.ts'
+import type { Fault } from '../kernel/types.ts'
 import { pinnedNode } from './pinned-node.js'
 import { checkout, imagePlace } from './places.js'
 
@@ -31,11 +33,13 @@ try {
   })
   report({ type: 'done', dir })
 } catch (thrown) {
-  const known = asFault(thrown)
-  report({
-    type: 'failed',
-    fault:
-      known.code === 'internal' ? fault('image-failed', 'The workspace image could not be built.', { cause: known.cause ?? '' }) : known,
-  })
+  report({ type: 'failed', fault: imageFault(asFault(thrown)) })
   process.exitCode = 1
+}
+
+function imageFault(known: Fault): Fault {
+  if (known.code !== 'internal') return known
+  const cause = known.cause ?? ''
+  const message = 'The workspace image could not be built.'
+  return noSpace.test(cause) ? diskFull(message, cause) : fault('image-failed', message, { cause })
 }

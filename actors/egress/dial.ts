@@ -70,10 +70,9 @@ export function fixedLookup(dial: readonly Address[]): LookupFunction {
 
 function connect({ host, port }: HostTarget, dial: readonly Address[], signal: AbortSignal): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const bare = host.replace(/^\[(.*)\]$/, '$1')
-    const socket = quickReader((reading) =>
-      net.connect({ host: bare, port, lookup: fixedLookup(dial), allowHalfOpen: true, noDelay: true, ...reading }),
-    )
+    // With one to choose from there is nothing to look up or to try in turn, which costs as much as the call that connects.
+    const at = dial[0] !== undefined && dial.length === 1 ? { host: dial[0].address } : { host: bare(host), lookup: fixedLookup(dial) }
+    const socket = quickReader((reading) => net.connect({ ...at, port, allowHalfOpen: true, noDelay: true, ...reading }))
     const timer = setTimeout(() => socket.destroy(new Error('no connection in time')), limits.tunnelConnectMs)
     const abort = (): void => void socket.destroy(new Error('given up'))
     const settled = (): void => {
@@ -92,6 +91,10 @@ function connect({ host, port }: HostTarget, dial: readonly Address[], signal: A
       reject(unreachable(host, signal.aborted ? signal.reason : error))
     })
   })
+}
+
+function bare(host: string): string {
+  return host.replace(/^\[(.*)\]$/, '$1')
 }
 
 export function unreachable(host: string, error: unknown): Fault {

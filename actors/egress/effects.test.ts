@@ -9,6 +9,7 @@ import * as Effect from 'effect/Effect'
 import * as Fiber from 'effect/Fiber'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { EffectContext } from '../../kernel/index.ts'
+import type { Web } from './dial.ts'
 import { createEffects } from './effects.ts'
 import { inputsWith } from './testing/access.ts'
 
@@ -44,7 +45,7 @@ afterAll(() => {
   fs.rmSync(dir, { recursive: true })
 })
 
-function setUp(fd = secrets) {
+function setUp(fd = secrets, proxy: Pick<Web, 'proxyFor'> = { proxyFor: async () => null }) {
   const parts: unknown[] = []
   const logged: unknown[] = []
   const sent: unknown[] = []
@@ -57,7 +58,7 @@ function setUp(fd = secrets) {
   const effects = createEffects({
     resolve: async () => [{ address: '127.0.0.1', family: 4 }],
     addressPolicy: () => () => 'public',
-    proxyFor: async () => null,
+    ...proxy,
   })
   return { effects, parts, logged, sent, context }
 }
@@ -124,6 +125,28 @@ test('fetch and explain', async () => {
   ).toMatchObject({
     reply: { allowed: true },
   })
+})
+
+test('a managed policy that cannot be read leaves no way out but to this machine, in running sessions too; a readable one opens it again', async () => {
+  const { effects, context, sent } = setUp(secrets, {})
+  const port = new URL(baseUrl).port
+  let pages = 0
+  // Each another one: none is in the cache.
+  const fetched = (host: string) =>
+    Effect.runPromise(
+      effects.fetchPage.run({ request: 1, url: `http://${host}:${port}/${++pages}`, bearer: bearer([host]), maxBytes: undefined }, context),
+    )
+  const managed = (failedClosed: boolean) =>
+    Effect.runPromise(
+      effects.applyPolicy.run({ inputs: inputsWith({ managed: { hosts: null, decidedBy: 'default', failedClosed } }) }, context),
+    )
+  await managed(false)
+  expect(await fetched('page.test')).toMatchObject({ type: 'done' })
+  await managed(true)
+  expect(await fetched('page.test')).toMatchObject({ type: 'failed', error: { code: 'egress-denied', rule: 'policy-unreadable' } })
+  expect(sent.at(-1)).toMatchObject({ action: 'egress.denied', data: { rule: 'policy-unreadable' } })
+  await managed(false)
+  expect(await fetched('page.test')).toMatchObject({ type: 'done' })
 })
 
 test('the practice model starts without key and address, and stops', async () => {

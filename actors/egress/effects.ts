@@ -193,7 +193,7 @@ export function createEffects(outside: Web = realWeb) {
       run: ({ inputs }: { inputs: PolicyInputs }, context) =>
         Effect.sync(() => {
           io = context
-          if (way.manage(inputs.managed.proxy ?? noManagedProxy))
+          if (way.manage(inputs.managed.failedClosed ? null : (inputs.managed.proxy ?? noManagedProxy)))
             policy.end(fault('egress-denied', 'The way out changed while it was open.', { rule: 'proxy' }))
           policy.apply(inputs)
           for (const warning of policy.warnings()) context.log('warn', warning)

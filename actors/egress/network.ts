@@ -36,8 +36,22 @@ export function createProxyFor(variables: ProxyVariables, remedy = ownRemedy, no
   }
 }
 
-/** This machine's own settings until policy has spoken, and where it says nothing; what is not loopback waits for its first word. */
-export function createManagedWay(): { proxyFor: ProxyFor; own(variables: ProxyVariables): void; manage(managed: ManagedProxy): boolean } {
+/** Which proxy a policy that cannot be read requires is not known, and straight out may be past it. */
+const noWay: ProxyFor = () => {
+  const cause = 'Managed policy is there but cannot be read, so whether it requires a proxy is not known.'
+  const remedy = 'Whoever manages this device can mend it; `bulkhead policy show` says what is wrong.'
+  return Promise.reject(fault('egress-denied', 'Nothing leaves this machine.', { cause, rule: 'policy-unreadable', remedy }))
+}
+
+/**
+ * This machine's own settings where policy says nothing; what is not loopback waits for its first word. Managed by null: by a policy that cannot be
+ * read.
+ */
+export function createManagedWay(): {
+  proxyFor: ProxyFor
+  own(variables: ProxyVariables): void
+  manage(managed: ManagedProxy | null): boolean
+} {
   let own = createProxyFor({})
   let managed: { text: string; proxyFor: ProxyFor | null } | null = null
   let told: () => void = () => {}
@@ -51,12 +65,12 @@ export function createManagedWay(): { proxyFor: ProxyFor; own(variables: ProxyVa
     own: (variables) => void (own = createProxyFor(variables)),
     /** Whether that is another way than before. */
     manage(next) {
-      const variables = managedVariables(next)
-      const text = JSON.stringify(variables)
+      const variables = next && managedVariables(next)
+      const text = next === null ? 'unreadable' : JSON.stringify(variables)
       if (managed?.text === text) return false
       const first = managed === null
-      const remedy = `Whoever manages this device decided it (${next.decidedBy}).`
-      managed = { text, proxyFor: variables && createProxyFor(variables, remedy) }
+      const remedy = `Whoever manages this device decided it (${next?.decidedBy}).`
+      managed = { text, proxyFor: next === null ? noWay : variables && createProxyFor(variables, remedy) }
       told()
       return !first
     },

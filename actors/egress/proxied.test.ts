@@ -205,6 +205,26 @@ describe('a proxy that policy names', () => {
       scripts.close()
     }
   })
+  test('and that cannot be read, with what else a policy says, leaves no way past it: only this machine itself is reached', async () => {
+    const way = createManagedWay()
+    way.own({ http: via, https: via })
+    expect(way.manage({ ...noManagedProxy, url: plainProxy(), decidedBy: 'm' })).toBe(false)
+    // What is open ends.
+    expect(way.manage(null)).toBe(true)
+    expect(way.manage(null)).toBe(false)
+    for (const url of ['http://a.example/', 'https://a.example/'])
+      await expect(page(way, url)).rejects.toMatchObject({ code: 'egress-denied', rule: 'policy-unreadable', remedy: expect.anything() })
+    const access = await accessTo(['a.example'])
+    const target = { host: 'a.example', port: 443 }
+    const [near, far] = duplexPair()
+    near.on('error', () => undefined)
+    const refused = await relay(far, target, { web: { ...web({}), proxyFor: way.proxyFor }, access, signal: signal() })
+    expect(refused).toMatchObject({ code: 'egress-denied', rule: 'policy-unreadable' })
+    expect(asked).toEqual([])
+    expect(await way.proxyFor({ host: '127.0.0.1', port: 80, secure: false })).toBeNull()
+    way.manage({ ...noManagedProxy, url: plainProxy(), decidedBy: 'm' })
+    expect(await page(way, 'http://a.example/again')).toContain('proxied')
+  })
   test('changes nothing about what is allowed', async () => {
     const way = createManagedWay()
     way.manage({ ...noManagedProxy, url: plainProxy(), decidedBy: 'm' })

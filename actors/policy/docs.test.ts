@@ -47,7 +47,8 @@ with a settings file; \`bulkhead policy explain KEY\` explains one key. All take
 
 1. A managed source that is there wins as a whole: local settings are not looked at, also not for keys it does not have.
 2. A managed file and its folder must be real (no symbolic link), owned by root and not writable by group or others. A file
-   that fails this, or cannot be parsed, makes policy *managed but unreadable*: **nothing applies and local settings are off**.
+   that fails this, or cannot be parsed, makes policy *managed but unreadable*: **nothing applies and local settings are off**,
+   and nothing leaves this machine, because it may be required to go by a proxy.
    \`policy show\`, the daemon's log and \`policy explain\` say why. A file that is unreadable for less than about a second, because
    somebody is writing it, changes nothing.
 3. On macOS the user's profile decides a key before the device's. On Windows any value directly under the machine's key hides

@@ -17,6 +17,7 @@ import { childOf, mark, reap, unmark } from './orphans.ts'
 import { keepVerdict, readVerdict, verdictKey, watchBoot } from './probe.ts'
 import { type Architecture, type BootArgs, bootArgs, controlDevice, probeArgs, type QemuAccelerator, qemuAccelerator } from './qemu-args.ts'
 import { QmpClient } from './qmp.ts'
+import { leaveOutUnwritten, savedFormat } from './saved-memory.ts'
 import { diskFile, memoryFile } from './snapshots.ts'
 
 /** Where a jailed QEMU sees the one folder it may write in, and the files it may read. */
@@ -127,7 +128,7 @@ function snapshotKey(spec: Omit<LaunchSpec, 'begin' | 'scratchDir' | 'on'>): str
     initrd: 'initrd',
     root: 'root',
     scratch: { path: 'scratch', temporary: false },
-    fds: { control: 3, files: 4, qmp: 5, console: 6, output: 7 },
+    fds: { control: 3, files: 4, qmp: 5, console: 6, output: 7, connections: 8 },
     saving: false,
   })
   // The names of the image and of the initrd are hashes of their content. Real processors differ; an emulated one does not, but counts the
@@ -135,7 +136,7 @@ function snapshotKey(spec: Omit<LaunchSpec, 'begin' | 'scratchDir' | 'on'>): str
   const files = [basename(spec.imageDir), basename(spec.initrd)]
   const model = processors()[0]?.model ?? ''
   const processor = spec.accelerator === 'tcg' ? [model] : [model, release()]
-  const parts = [spec.hypervisor.version, machine, files, processor, scratchBytes]
+  const parts = [spec.hypervisor.version, machine, files, processor, scratchBytes, savedFormat]
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 24)
 }
 
@@ -160,10 +161,10 @@ async function launch(spec: LaunchSpec, pidFile: string, path: string): Promise<
     initrd: seen.initrd,
     root: seen.root,
     scratch: { path: restored === null ? join(scratchSeen, diskFile) : (seen.disk ?? ''), temporary: restored !== null },
-    fds: { control: 3, files: 4, qmp: 5, console: 6, output: 7, ...(memory === null ? {} : { incoming: 8 }) },
+    fds: { control: 3, files: 4, qmp: 5, console: 6, output: 7, connections: 8, ...(memory === null ? {} : { incoming: 9 }) },
     saving: begin.how === 'boot-and-save',
   })
-  const infoFd = memory === null ? 8 : 9
+  const infoFd = memory === null ? 9 : 10
   let child: ChildProcess
   try {
     child = start(hypervisor, {
@@ -172,7 +173,7 @@ async function launch(spec: LaunchSpec, pidFile: string, path: string): Promise<
       readable: Object.entries(files).map(([name, file]) => ({ path: file, at: inside[name as keyof typeof inside] })),
       writable: { path: scratchDir, at: scratchInside },
       args,
-      stdio: ['pipe', 'pipe', 'pipe', 'pipe', 'pipe', ...(memory === null ? [] : [memory]), ...(jailed ? (['pipe'] as const) : [])],
+      stdio: ['pipe', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe', ...(memory === null ? [] : [memory]), ...(jailed ? (['pipe'] as const) : [])],
       ...(jailed ? { infoFd } : {}),
       // Where a temporary disk is made.
       env: { PATH: path, TMPDIR: scratchSeen },
@@ -208,6 +209,7 @@ async function launch(spec: LaunchSpec, pidFile: string, path: string): Promise<
     control: pipeOf(child, 3),
     files: pipeOf(child, 4),
     output: pipeOf(child, 7),
+    connections: pipeOf(child, 8),
     console: pipeOf(child, 6),
     agentGone: gone,
     async progress() {
@@ -226,10 +228,11 @@ async function launch(spec: LaunchSpec, pidFile: string, path: string): Promise<
       await qmp.execute('migrate', { uri: `exec:exec cat > ${quoted(join(scratchSeen, memoryFile))}` })
       for (;;) {
         const { status, 'error-desc': why } = (await qmp.execute('query-migrate')) as { status?: string; 'error-desc'?: string }
-        if (status === 'completed') return
+        if (status === 'completed') break
         if (status === 'failed' || status === 'cancelled') throw new Error(why ?? `saving the memory ${status}`)
         await new Promise((resolve) => setTimeout(resolve, savePollMs))
       }
+      await leaveOutUnwritten(join(scratchDir, memoryFile), spec.memoryMiB * 1024 * 1024)
     },
     async quit() {
       await qmp.execute('quit')

@@ -1,10 +1,12 @@
 /** Runs the host's packaging tools for the image builder: bounded output, cancel of the whole process group, failures as faults. */
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
-import { fault } from '../../kernel/index.ts'
+import { type Fault, fault } from '../../kernel/index.ts'
 
 /** Lines of a failed tool's messages that go into the fault. */
 const keptLines = 12
+/** As the C library words it in the locale the tools run in, and as Node names it. */
+export const noSpace = /No space left on device|ENOSPC/
 /** How long a cancelled tool may tidy up (mmdebstrap unmounts and removes its tree) before it is killed. */
 const tidyMs = 10_000
 
@@ -19,7 +21,7 @@ export type CommandOptions = {
   remedy?: string
 }
 
-/** Standard output of the tool as bytes. Rejects with `image-failed`, or `cancelled`. */
+/** Standard output of the tool as bytes. Rejects with `image-failed`, `disk-full`, or `cancelled`. */
 export function runCommand(command: string, args: readonly string[], options: CommandOptions): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     if (options.signal?.aborted) return reject(cancelled())
@@ -71,10 +73,17 @@ export function runCommand(command: string, args: readonly string[], options: Co
       if (options.signal?.aborted) return reject(cancelled())
       if (code === 0) return resolve(Buffer.concat(stdout))
       const cause = last.length > 0 ? last.join('\n') : `${command} ended with ${signal ?? `code ${code}`}.`
-      reject(
-        fault('image-failed', `Could not ${options.step}.`, { cause, ...(options.remedy === undefined ? {} : { remedy: options.remedy }) }),
-      )
+      const message = `Could not ${options.step}.`
+      if (noSpace.test(cause)) return reject(diskFull(message, cause))
+      reject(fault('image-failed', message, { cause, ...(options.remedy === undefined ? {} : { remedy: options.remedy }) }))
     })
+  })
+}
+
+export function diskFull(message: string, cause: string): Fault {
+  return fault('disk-full', message, {
+    cause,
+    remedy: 'Free some space where images are kept, or set XDG_CACHE_HOME to a larger disk; then repeat: finished steps are kept.',
   })
 }
 
