@@ -239,7 +239,9 @@ export class ChangeLog {
     store.transaction(() => {
       for (const change of open) {
         const { stamp, mtimeMs, same } = look(placeOf(change))
-        if (change.op === 'put' && same(change.before)) store.forget(change.id)
+        // A move was not made while what it moves has its old name, whatever is under the new one.
+        const made = change.op === 'rename' && look(change.path).stamp === 'absent'
+        if (!made && same(change.before)) store.forget(change.id)
         else if (mtimeMs <= change.at + limits.recoverMs) store.settle(change.id, stamp)
       }
     })
