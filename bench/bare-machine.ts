@@ -6,7 +6,7 @@ import { maxCpus, memoryMiB } from '../actors/vm-supervisor/limits.ts'
 import { type Architecture, bootArgs, qemuAccelerator } from '../actors/vm-supervisor/qemu-args.ts'
 
 /** Descriptors of the machine, as ours are. */
-export const fds = { control: 3, files: 4, qmp: 5, console: 6, output: 7 }
+export const fds = { control: 3, files: 4, qmp: 5, console: 6, output: 7, connections: 8 }
 
 /** @param more arguments of QEMU beside the product's */
 export function startMachine(
@@ -31,6 +31,6 @@ export function startMachine(
     fds,
     sandbox: process.platform === 'linux',
   })
-  const pipes = Array.from({ length: 5 }, () => 'pipe' as const)
+  const pipes = Array.from({ length: 6 }, () => 'pipe' as const)
   return spawn(`qemu-system-${arch}`, [...args, ...more], { stdio: ['ignore', 'ignore', 'pipe', ...pipes] })
 }

@@ -75,8 +75,13 @@ export class Arena extends StateSet {
     return this.#kept(parent, last)
   }
 
-  touch(hash: number): number {
-    return this.#slots[(this.width <= inlined ? 3 : 2) * (hash >>> this.#shift)] as number
+  touch(hashes: Int32Array, count: number): number {
+    const slots = this.#slots
+    const shift = this.#shift
+    const stride = this.width <= inlined ? 3 : 2
+    let seen = 0
+    for (let k = 0; k < count; k++) seen |= slots[stride * ((hashes[k] as number) >>> shift)] as number
+    return seen
   }
 
   /** `add` for states of one or two words. The table holds the words themselves: one place in memory is looked at, not two. */

@@ -90,17 +90,25 @@ export class Expansion {
     this.#judgeState(index)
   }
 
-  /** Finds all successors of a state. */
-  expand(at: number): void {
+  /**
+   * Finds all successors of states that follow one another, of a few of them at once where the tables know them: which one comes next.
+   * What is found is what would be found one by one, in the same order.
+   */
+  expand(from: number, to: number): number {
     if (this.#seen !== this.#tables.counters.misses) this.adjust()
-    if (!this.#sweep || !this.#take(at, this.#sweep)) this.#takeCarefully(at)
-    const { mayEnd } = this.#tables.product
-    if (this.#successors === 0 && mayEnd) {
-      this.arena.unpack(at, this.#ids)
-      if (!mayEnd(this.#look(this.#ids)))
-        this.#sight({ kind: 'deadlock', property: 'no deadlock', at, detail: 'nothing can happen any more' })
+    const sweep = this.#sweep
+    if (sweep === null) {
+      this.#takeCarefully(from)
+      return from + 1
     }
-    this.edges?.end()
+    sweep.begin()
+    let next = from
+    let isKnown = true
+    while (isKnown && next < to && !sweep.isFull) if ((isKnown = sweep.take(next))) next++
+    this.#addAll(sweep)
+    // At once: what was noted of it on the way counts as added.
+    if (!isKnown) this.#takeCarefully(next++)
+    return next
   }
 
   /** Before states are taken that others have judged: what their properties looked at is looked at here as well. */
@@ -143,23 +151,37 @@ export class Expansion {
     for (const property of this.#judge.broken(index)) this.#sight({ kind: 'always', property, at: index })
   }
 
-  /** All successors of a state, where the tables know them. */
-  #take(at: number, sweep: Sweep): boolean {
-    if (!sweep.of(at)) return false
-    const { count, outcomes, flat } = sweep
+  /** Adds what the states taken lead to. */
+  #addAll(sweep: Sweep): void {
+    const { taken, count, outcomes, flat } = sweep
     const { edges } = this
-    for (let k = 0; k < count; k++) {
-      sweep.note(k)
-      const index = sweep.add(k, at)
-      if (index >= 0) {
-        if (this.#options.onNew) this.#options.onNew(index)
-        if (this.#mayMatter(outcomes[k] as number, flat.outcomes) || this.#tables.hasBroken()) this.#judgeState(index)
+    sweep.reach()
+    let k = 0
+    for (let one = 0; one < taken; one++) {
+      const at = sweep.states[one] as number
+      const end = sweep.ends[one] as number
+      const idle = sweep.idle[one] as number
+      if (end === k && idle === 0) this.#judgeEnd(at)
+      for (; k < end; k++) {
+        const index = sweep.add(k, at)
+        if (index >= 0) {
+          if (this.#options.onNew) this.#options.onNew(index)
+          if (this.#mayMatter(outcomes[k] as number, flat.outcomes) || this.#tables.hasBroken()) this.#judgeState(index)
+        }
+        if (edges !== null) edges.add(index >= 0 ? index : -1 - index, (flat.outcomes[outcomes[k] as number] as Compiled).group)
       }
-      if (edges !== null) edges.add(index >= 0 ? index : -1 - index, (flat.outcomes[outcomes[k] as number] as Compiled).group)
+      edges?.end()
+      this.transitions += idle
     }
-    this.#successors = count + sweep.idle
-    this.transitions += count + sweep.idle
-    return true
+    this.transitions += count
+  }
+
+  #judgeEnd(at: number): void {
+    const { mayEnd } = this.#tables.product
+    if (!mayEnd) return
+    this.arena.unpack(at, this.#ids)
+    if (!mayEnd(this.#look(this.#ids)))
+      this.#sight({ kind: 'deadlock', property: 'no deadlock', at, detail: 'nothing can happen any more' })
   }
 
   #mayMatter(outcome: number, outcomes: readonly Compiled[]): boolean {
@@ -196,6 +218,8 @@ export class Expansion {
       }
     }
     this.transitions += this.#successors
+    if (this.#successors === 0) this.#judgeEnd(at)
+    this.edges?.end()
   }
 
   #follow(compiled: Compiled): void {

@@ -63,20 +63,21 @@ export function search(tables: Tables, options: SearchOptions = {}): Found {
     if (options.stopAtFirst && sightings.length > 0) stopped = 'violation'
     else if (stack ? stack.length === 0 : expanded === arena.count) break
     else if (arena.count >= maxStates) stopped = 'states'
-    else if (arena.bytes > maxBytes || (sinceHeap === heapEvery && isHeapFull())) stopped = 'memory'
+    else if (arena.bytes > maxBytes || (sinceHeap >= heapEvery && isHeapFull())) stopped = 'memory'
     if (stopped !== null) break
     const at = stack ? (stack.pop() as number) : expanded
     if (!stack && expanded === levelEnd) {
       depth++
       levelEnd = arena.count
     }
-    sinceHeap = sinceHeap === heapEvery ? 0 : sinceHeap + 1
-    if (++sinceProgress === progressEvery) {
+    const took = expansion.expand(at, stack ? at + 1 : levelEnd) - at
+    expanded += took
+    sinceHeap = sinceHeap >= heapEvery ? 0 : sinceHeap + took
+    sinceProgress += took
+    if (sinceProgress >= progressEvery) {
       sinceProgress = 0
       options.onProgress?.(arena.count, depth)
     }
-    expanded++
-    expansion.expand(at)
   }
   const trace = (index: number, last?: Compiled): Trace => traceTo(tables, arena, index, canonical, last)
   return {

@@ -39,8 +39,8 @@ export abstract class StateSet implements Layout {
   /** Adds the state at `from` in `packed`, whose hash is given: its index when it is new, otherwise -1 - index. */
   abstract addAt(packed: Int32Array, from: number, hash: number, parent: number): number
 
-  /** What the table holds where a hash is looked for: touching several before any is added lets memory work on them at once. */
-  abstract touch(hash: number): number
+  /** Looks where so many hashes will be looked for, with nothing else between: memory works on them at once. */
+  abstract touch(hashes: Int32Array, count: number): number
 
   add(packed: Int32Array, parent: number): number {
     return this.addAt(packed, 0, this.hashOf(packed, 0), parent)

@@ -1,7 +1,7 @@
 /**
- * The inner loop: all successors of a state, as packed words, from the tables' code (flat.ts). It allocates nothing and asks nobody. All
- * successors are worked out before the first is added, so that memory works on many of them at once; and as soon as anything is not known
- * yet, nothing has been done, and the search takes the state the careful way.
+ * The inner loop: all successors of a few states, as packed words, from the tables' code (flat.ts). It allocates nothing and asks nobody.
+ * All successors are worked out, and then looked for in one go, before the first is added, so that memory works on many of them at once; and
+ * as soon as anything is not known yet of a state, nothing has been done for it, and the search takes it the careful way.
  */
 import { entryHeader, Flat, header, notFlat, operationStride, unknown } from './flat.ts'
 import { hashAt, hashPair, type StateSet } from './state-set.ts'
@@ -13,15 +13,22 @@ const firstRoom = 64
  * close together in a search, so that three of four successors are found here and the table, which no cache holds, is not looked at.
  */
 const recentBits = 14
+/** States taken before what they lead to is added: memory that no cache holds is asked for some thirty places at once instead of four. */
+const atOnce = 8
+/** No more are taken then: what they lead to is to stay in the nearest cache. */
+const enough = 256
 
 export class Sweep {
-  /** Successors found for the last state: outcome, hash, and words from `room * k`. */
+  /** States taken, how many steps of each change nothing or lead to a state noted, and before which successor those of the next begin. */
+  taken = 0
+  readonly states = new Int32Array(atOnce)
+  readonly idle = new Int32Array(atOnce)
+  readonly ends = new Int32Array(atOnce)
+  /** Successors found for them: outcome, hash, and words from `room * k`. */
   count = 0
   outcomes = new Int32Array(firstRoom)
   hashes = new Int32Array(firstRoom)
   words = new Int32Array(2 * firstRoom)
-  /** Steps that change nothing, or lead to one of the states noted last. */
-  idle = 0
   readonly flat: Flat
   readonly #results: Results
   readonly #arena: StateSet
@@ -41,13 +48,35 @@ export class Sweep {
     this.#recent = keepIdle ? null : new Int32Array(0)
   }
 
-  /** Whether the successors of a state could be told. */
-  of(state: number): boolean {
+  begin(): void {
+    this.taken = 0
+    this.count = 0
+  }
+
+  get isFull(): boolean {
+    return this.taken === atOnce || this.count >= enough
+  }
+
+  /**
+   * Whether the successors of a state could be told. What they are is noted, so that it need not be given again until states are packed
+   * otherwise: it is to be added in any case.
+   */
+  take(state: number): boolean {
     const flat = this.flat
     flat.follow()
     if (!flat.usable) return false
     if (this.#recentOf !== this.#arena.layout) this.#forget()
-    return this.#arena.width <= 2 ? this.#pairs(state) : this.#wide(state)
+    const idle = this.#arena.width <= 2 ? this.#pairs(state) : this.#wide(state)
+    if (idle < 0) return false
+    this.states[this.taken] = state
+    this.idle[this.taken] = idle
+    this.ends[this.taken++] = this.count
+    return true
+  }
+
+  /** Looks ahead at where successors will be looked for. */
+  reach(): void {
+    this.touched |= this.#arena.touch(this.hashes, this.count)
   }
 
   /** Numbers in `words` for each successor. */
@@ -55,7 +84,8 @@ export class Sweep {
     return Math.max(2, this.#arena.width)
   }
 
-  #pairs(state: number): boolean {
+  /** How many steps are idle; -1: not all are known. */
+  #pairs(state: number): number {
     const flat = this.flat
     const { heads } = flat
     const results = this.#results
@@ -66,9 +96,8 @@ export class Sweep {
     let { code } = flat
     let { outcomes, hashes, words } = this
     const recent = this.#recent
-    let count = 0
+    let { count } = this
     let idle = 0
-    let touched = 0
     for (let b = 0; b < heads.length; b++) {
       const { fields, starts } = heads[b] as Flat['heads'][number]
       let index = 0
@@ -78,7 +107,7 @@ export class Sweep {
       let place = starts[index] as number
       if (place <= 0) {
         if (place === unknown) place = this.#find(b, index, state)
-        if (place <= 0) return false
+        if (place <= 0) return -1
         code = flat.code
       }
       idle += code[place + 1] as number
@@ -109,7 +138,7 @@ export class Sweep {
               before = ((word[component] === 0 ? one : two) >>> right) & (mask[component] as number)
               after = results.known(component, before, code[program + 3] as number)
             }
-            if (after === neverAsked) return false
+            if (after === neverAsked) return -1
             if (after === -1) {
               possible = false
               break
@@ -123,32 +152,32 @@ export class Sweep {
           const spot = 2 * (hash >>> (32 - recentBits))
           if (recent !== null && recent[spot] === one && recent[spot + 1] === two) idle++
           else {
+            if (recent !== null) {
+              recent[spot] = one
+              recent[spot + 1] = two
+            }
             outcomes[count] = code[at] as number
             words[2 * count] = one
             words[2 * count + 1] = two
             hashes[count++] = hash
-            touched |= this.#arena.touch(hash)
           }
         }
         at += entryHeader + width
       }
     }
-    this.touched |= touched
     this.count = count
-    this.idle = idle
-    return true
+    return idle
   }
 
   /** The same for states of more words. */
-  #wide(state: number): boolean {
+  #wide(state: number): number {
     const flat = this.flat
     const { heads } = flat
     const results = this.#results
     const { width, words: states, word, shift, mask } = this.#arena
     const base = width * state
     const recent = this.#recent
-    let touched = 0
-    let count = 0
+    let { count } = this
     let idle = 0
     for (let b = 0; b < heads.length; b++) {
       const { fields, starts } = heads[b] as Flat['heads'][number]
@@ -159,7 +188,7 @@ export class Sweep {
           (fields[i + 3] as number)
       let place = starts[index] as number
       if (place === unknown) place = this.#find(b, index, state)
-      if (place === unknown || place === notFlat) return false
+      if (place === unknown || place === notFlat) return -1
       const { code } = flat
       idle += code[place + 1] as number
       this.#widen(count + (code[place] as number))
@@ -185,7 +214,7 @@ export class Sweep {
               before = ((words[field] as number) >>> right) & (mask[component] as number)
               after = results.known(component, before, code[program + 3] as number)
             }
-            if (after === neverAsked) return false
+            if (after === neverAsked) return -1
             if (after === -1) {
               possible = false
               break
@@ -195,29 +224,19 @@ export class Sweep {
         }
         if (possible) {
           const hash = hashAt(words, to, width)
-          if (recent !== null && isSame(recent, width * (hash >>> (32 - recentBits)), words, to, width)) idle++
+          const spot = width * (hash >>> (32 - recentBits))
+          if (recent !== null && isSame(recent, spot, words, to, width)) idle++
           else {
+            if (recent !== null) for (let i = 0; i < width; i++) recent[spot + i] = words[to + i] as number
             outcomes[count] = code[at] as number
             hashes[count++] = hash
-            touched |= this.#arena.touch(hash)
           }
         }
         at += entryHeader + width
       }
     }
-    this.touched |= touched
     this.count = count
-    this.idle = idle
-    return true
-  }
-
-  /** Remembers successor `k`, which was added or sent: until states are packed otherwise it need not be given again. */
-  note(k: number): void {
-    const recent = this.#recent
-    if (recent === null) return
-    const { room, words } = this
-    const place = room * ((this.hashes[k] as number) >>> (32 - recentBits))
-    for (let i = 0; i < room; i++) recent[place + i] = words[room * k + i] as number
+    return idle
   }
 
   #forget(): void {

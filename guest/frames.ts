@@ -27,12 +27,21 @@ type Message = HostMessage | GuestMessage | FilesMessage | NetMessage | OutputOr
 
 /** One frame ready to be written. Throws a RangeError if header or payload is over its limit. */
 export function encodeFrame(message: Message, payload: Uint8Array = nothing): Uint8Array {
+  return encode(message, payload.length, payload)
+}
+
+/** A frame up to its payload, for one that is written without being copied. Throws as `encodeFrame`. */
+export function encodeHead(message: Message, payloadLength: number): Uint8Array {
+  return encode(message, payloadLength, nothing)
+}
+
+function encode(message: Message, length: number, payload: Uint8Array): Uint8Array {
   const header = utf8.encode(JSON.stringify(message))
   if (header.length > maxHeader) throw new RangeError(`frame header of ${header.length} bytes`)
-  if (payload.length > maxPayload) throw new RangeError(`frame payload of ${payload.length} bytes`)
+  if (length > maxPayload) throw new RangeError(`frame payload of ${length} bytes`)
   const frame = new Uint8Array(6 + header.length + payload.length)
   const view = new DataView(frame.buffer)
-  view.setUint32(0, frame.length - 4)
+  view.setUint32(0, 2 + header.length + length)
   view.setUint16(4, header.length)
   frame.set(header, 6)
   frame.set(payload, 6 + header.length)

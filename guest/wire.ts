@@ -1,19 +1,20 @@
 /**
- * The language of the link between the host's supervisor and the guest's agent: messages in frames (`frames.ts`) on three virtio-serial ports.
+ * The language of the link between the host's supervisor and the guest's agent: messages in frames (`frames.ts`) on four virtio-serial ports.
  *
- *   control port: sessions, commands, terminals             files port: 9P2000.L messages, one a frame;
- *   output port: what commands write                                    connections of sessions (agent/net-wire.ts)
+ *   control port: sessions, commands, terminals       files port: 9P2000.L messages, one a frame
+ *   output port: what commands write                  connections port: what programs connect to (agent/net-wire.ts)
  *
  * Used on both sides, so it depends on nothing else. Each side believes nothing of the other: sizes are checked before anything is
  * kept, headers are rebuilt field by field from what the JSON said, unknown ones are dropped by the parsers (null).
  */
 import { type GuestEvent, parseGuestEvent } from './events.ts'
 
-export const protocolVersion = 5
+export const protocolVersion = 6
 
 export const controlPort = 'bulkhead.control'
 export const filesPort = 'bulkhead.files'
 export const outputPort = 'bulkhead.output'
+export const connectionsPort = 'bulkhead.connections'
 
 /** Bytes of output a command may send before the first `credit` message, both streams together. */
 export const initialCredit = 1024 * 1024

@@ -91,7 +91,7 @@ function hears(stream: Readable, wanted: string): Promise<string> {
 }
 
 /** What is written before the guest is there may be lost: said until it answers, as the supervisor greets. */
-async function converse(vm: RunningVm, port: 'control' | 'files' | 'output', text: string): Promise<void> {
+async function converse(vm: RunningVm, port: 'control' | 'files' | 'output' | 'connections', text: string): Promise<void> {
   const answer = hears(vm[port], text)
   const again = setInterval(() => vm[port].write(text), 20)
   await answer.finally(() => clearInterval(again))
@@ -112,7 +112,8 @@ describe.each(kinds)('$name', (kind) => {
     const { vm } = await running(kind)
     const printed = hears(vm.console, 'bulkhead: agent')
     expect(vm.pid).toBeGreaterThan(0)
-    await Promise.all([converse(vm, 'control', 'to control'), converse(vm, 'files', 'to files'), converse(vm, 'output', 'to output')])
+    const ports = ['control', 'files', 'output', 'connections'] as const
+    await Promise.all(ports.map((port) => converse(vm, port, `to ${port}`)))
     await printed
     // More than any buffer on the way, in order and whole.
     const long = Array.from({ length: 20_000 }, (_, at) => `${at};`).join('')

@@ -65,16 +65,18 @@ async function launch(spec: LaunchSpec, name: string, path: string, pipes: strin
   const control = bridge(id, vsockPorts.control, path)
   const files = bridge(id, vsockPorts.files, path)
   const output = bridge(id, vsockPorts.output, path)
+  const connections = bridge(id, vsockPorts.connections, path)
   const console = new PassThrough()
   let seen = 0
   const remove = async (): Promise<void> => {
     control.end()
     files.end()
     output.end()
+    connections.end()
     await ask(scripts.removeScript(name), path).catch(() => {})
   }
   try {
-    await Promise.all([control.listening, files.listening, output.listening])
+    await Promise.all([control.listening, files.listening, output.listening, connections.listening])
     await ask(scripts.startScript(name), path)
   } catch (error) {
     await remove()
@@ -84,7 +86,7 @@ async function launch(spec: LaunchSpec, name: string, path: string, pipes: strin
     seen += bytes.length
     console.write(bytes)
   })
-  for (const { stream } of [control, files, output]) void stream.attached.then(() => seen++)
+  for (const { stream } of [control, files, output, connections]) void stream.attached.then(() => seen++)
   const waiting = start(scripts.waitScript(name), path)
   let killed = false
   return {
@@ -93,6 +95,7 @@ async function launch(spec: LaunchSpec, name: string, path: string, pipes: strin
     control: control.stream,
     files: files.stream,
     output: output.stream,
+    connections: connections.stream,
     console,
     agentGone: control.stream.attached.then(() => new Promise((resolve) => void control.stream.once('close', resolve))),
     async progress() {

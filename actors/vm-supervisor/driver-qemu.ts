@@ -128,7 +128,7 @@ function snapshotKey(spec: Omit<LaunchSpec, 'begin' | 'scratchDir' | 'on'>): str
     initrd: 'initrd',
     root: 'root',
     scratch: { path: 'scratch', temporary: false },
-    fds: { control: 3, files: 4, qmp: 5, console: 6, output: 7 },
+    fds: { control: 3, files: 4, qmp: 5, console: 6, output: 7, connections: 8 },
     saving: false,
   })
   // The names of the image and of the initrd are hashes of their content. Real processors differ; an emulated one does not, but counts the
@@ -161,10 +161,10 @@ async function launch(spec: LaunchSpec, pidFile: string, path: string): Promise<
     initrd: seen.initrd,
     root: seen.root,
     scratch: { path: restored === null ? join(scratchSeen, diskFile) : (seen.disk ?? ''), temporary: restored !== null },
-    fds: { control: 3, files: 4, qmp: 5, console: 6, output: 7, ...(memory === null ? {} : { incoming: 8 }) },
+    fds: { control: 3, files: 4, qmp: 5, console: 6, output: 7, connections: 8, ...(memory === null ? {} : { incoming: 9 }) },
     saving: begin.how === 'boot-and-save',
   })
-  const infoFd = memory === null ? 8 : 9
+  const infoFd = memory === null ? 9 : 10
   let child: ChildProcess
   try {
     child = start(hypervisor, {
@@ -173,7 +173,7 @@ async function launch(spec: LaunchSpec, pidFile: string, path: string): Promise<
       readable: Object.entries(files).map(([name, file]) => ({ path: file, at: inside[name as keyof typeof inside] })),
       writable: { path: scratchDir, at: scratchInside },
       args,
-      stdio: ['pipe', 'pipe', 'pipe', 'pipe', 'pipe', ...(memory === null ? [] : [memory]), ...(jailed ? (['pipe'] as const) : [])],
+      stdio: ['pipe', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe', ...(memory === null ? [] : [memory]), ...(jailed ? (['pipe'] as const) : [])],
       ...(jailed ? { infoFd } : {}),
       // Where a temporary disk is made.
       env: { PATH: path, TMPDIR: scratchSeen },
@@ -209,6 +209,7 @@ async function launch(spec: LaunchSpec, pidFile: string, path: string): Promise<
     control: pipeOf(child, 3),
     files: pipeOf(child, 4),
     output: pipeOf(child, 7),
+    connections: pipeOf(child, 8),
     console: pipeOf(child, 6),
     agentGone: gone,
     async progress() {

@@ -83,13 +83,19 @@ async function launch(spec: LaunchSpec, pidFile: string, path: string): Promise<
   const root = join(scratchDir, 'root')
   await copyFile(join(imageDir, 'root.squashfs'), root, constants.COPYFILE_FICLONE)
   // Short names: a socket's path has some 100 bytes.
-  const sockets = { control: join(scratchDir, 'c'), files: join(scratchDir, 'f'), output: join(scratchDir, 'o') }
+  const sockets = {
+    control: join(scratchDir, 'c'),
+    files: join(scratchDir, 'f'),
+    output: join(scratchDir, 'o'),
+    connections: join(scratchDir, 'n'),
+  }
   const rest = join(scratchDir, 'r')
   const consoleFile = join(scratchDir, 'console')
-  const [control, files, output] = await Promise.all([
+  const [control, files, output, connections] = await Promise.all([
     firstConnection(sockets.control),
     firstConnection(sockets.files),
     firstConnection(sockets.output),
+    firstConnection(sockets.connections),
   ])
   const disks = [
     { path: root, id: 'root' },
@@ -104,6 +110,7 @@ async function launch(spec: LaunchSpec, pidFile: string, path: string): Promise<
     control.destroy()
     files.destroy()
     output.destroy()
+    connections.destroy()
     throw new Error(lastLine((await exited).stderr) ?? 'vfkit did not start')
   }
   await mark(pidFile, pid)
@@ -114,7 +121,7 @@ async function launch(spec: LaunchSpec, pidFile: string, path: string): Promise<
     seen += bytes.length
     console.write(bytes)
   })
-  for (const port of [control, files, output]) void port.attached.then(() => seen++)
+  for (const port of [control, files, output, connections]) void port.attached.then(() => seen++)
   let over = false
   void exited.then(() => (over = true))
   const serving = answers(rest, () => over)
@@ -128,6 +135,7 @@ async function launch(spec: LaunchSpec, pidFile: string, path: string): Promise<
     control,
     files,
     output,
+    connections,
     console,
     agentGone: control.attached.then(() => new Promise((resolve) => void control.once('close', resolve))),
     async progress() {
@@ -148,6 +156,7 @@ async function launch(spec: LaunchSpec, pidFile: string, path: string): Promise<
       control.destroy()
       files.destroy()
       output.destroy()
+      connections.destroy()
       await unmark(pidFile, pid).catch(() => {})
       return exit
     }),

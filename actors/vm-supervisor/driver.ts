@@ -45,6 +45,7 @@ export type RunningVm = {
   control: Duplex
   files: Duplex
   output: Duplex
+  connections: Duplex
   /** What the guest prints: stages of its boot, last words of its kernel. */
   console: Readable
   /** Resolves when the guest's agent closed its end of the control port. */

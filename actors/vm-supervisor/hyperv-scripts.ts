@@ -28,7 +28,7 @@ const serviceId = (port: number): string => `${port.toString(16).padStart(8, '0'
 const registered = (port: number): string =>
   `HKLM:\\SOFTWARE\\Microsoft\\Windows NT\\CurrentVersion\\Virtualization\\GuestCommunicationServices\\${serviceId(port)}`
 
-/** Allows connections from guests to the two ports. Needs an administrator, once. */
+/** Allows connections from guests to our ports. Needs an administrator, once. */
 export const registerScript = Object.entries(vsockPorts)
   .map(([what, port]) => {
     return `New-Item -Path ${quoted(registered(port))} -Force | New-ItemProperty -Name ElementName -Value ${quoted(`Bulkhead ${what}`)} | Out-Null`

@@ -33,6 +33,9 @@ export const maxWatchers = 64
 /** Connections of the guest at a time, whatever it claims: egress bounds each session below that. */
 export const connectionsPerGuest = 4_096
 
+/** Bytes of words about connections (credit, ends, resets) that wait for the guest before it is not read any more: some hundreds of them. */
+export const maxRepliesQueued = 16 * 1024
+
 /** Sessions that may be attached at a time. */
 export const maxSessions = 256
 
@@ -238,7 +241,7 @@ export const qemuUids = [
 export const childPollMs = 2
 
 /** Ports the guest connects to where it has no serial ports by name (vsock). Above those that need a privilege; no registered service's. */
-export const vsockPorts = { control: 19_101, files: 19_102, output: 19_103 }
+export const vsockPorts = { control: 19_101, files: 19_102, output: 19_103, connections: 19_104 }
 
 /** What vfkit's service gets to answer, ms: it is on this machine and only asks the framework. */
 export const restLimitMs = 10_000

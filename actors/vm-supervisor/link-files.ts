@@ -7,7 +7,6 @@
  */
 import type { Duplex } from 'node:stream'
 import { asFault } from '../../kernel/index.ts'
-import type { NetMessage } from '../../guest/agent/net-wire.ts'
 import { encodeFrame, FrameDecoder } from '../../guest/frames.ts'
 import { channelName, parseChannelName, parseFilesMessage, silentTag } from '../../guest/wire.ts'
 import { maxFilesInFlight } from './limits.ts'
@@ -32,8 +31,6 @@ export class FilesLink {
   readonly #decoder = new FrameDecoder()
   readonly #gateOf: (session: string, folder: string) => Gate | null
   readonly #epoch: string
-  /** Takes frames that are not about folders. */
-  readonly #other: (header: unknown, payload: Uint8Array) => void
   /** Nothing that comes after it can be understood. */
   readonly #onNonsense: (reason: string) => void
   /** Connections a gate has heard of. */
@@ -48,10 +45,8 @@ export class FilesLink {
     stream: Duplex,
     epoch: string,
     gateOf: (session: string, folder: string) => Gate | null,
-    other: (header: unknown, payload: Uint8Array) => void = () => {},
     onNonsense: (reason: string) => void = () => {},
   ) {
-    this.#other = other
     this.#onNonsense = onNonsense
     this.#stream = stream
     this.#epoch = epoch
@@ -69,11 +64,6 @@ export class FilesLink {
       this.#echoes.set(Buffer.from(nonce).toString('hex'), { resolve, reject })
       this.#stream.write(encodeFrame({ c: echoChannel, op: 'echo' }, nonce))
     })
-  }
-
-  /** For what else travels on the port. */
-  send(message: NetMessage, payload?: Uint8Array): void {
-    if (!this.#ended) this.#stream.write(encodeFrame(message, payload))
   }
 
   end(): void {
@@ -95,10 +85,7 @@ export class FilesLink {
         return
       }
       const message = parseFilesMessage(decoded.frame.header)
-      if (!message) {
-        this.#other(decoded.frame.header, decoded.frame.payload)
-        continue
-      }
+      if (!message) continue
       if (message.op === 'msg') void this.#serve(message.c, decoded.frame.payload)
       else if (message.op === 'echo') this.#echoed(decoded.frame.payload)
       else this.#closeConn(message.c)

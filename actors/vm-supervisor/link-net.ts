@@ -5,12 +5,13 @@
  * The session is the guest's claim, as with folders: only attached sessions that have a network are served, so what all of them together
  * may reach is the outer bound; between sessions the guest's own kernel stands.
  */
+import type { Duplex } from 'node:stream'
 import * as Effect from 'effect/Effect'
 import type { Delegation, EffectContext, Fault } from '../../kernel/index.ts'
 import { maxConnections, type NetMessage, netPiece, netWindow, netWindowIn, parseNetMessage } from '../../guest/agent/net-wire.ts'
-import { connectionsPerGuest } from './limits.ts'
+import { encodeFrame, encodeHead, FrameDecoder } from '../../guest/frames.ts'
+import { connectionsPerGuest, maxRepliesQueued } from './limits.ts'
 
-export type NetSend = (message: NetMessage, payload?: Uint8Array) => void
 /** Egress as the session may use it; null: it has no network. */
 export type NetworkOf = (session: string) => Delegation['slot'] | null
 
@@ -32,39 +33,102 @@ type Connection = {
 /** Tunnels are numbered for good: one of an earlier VM may still be ending. */
 let nextTunnel = 1
 
+export type NetEvents = {
+  /** What policy did not let through: a program only sees its connection end. */
+  refused(session: string, to: string, error: Fault): void
+  /** Nothing that comes after it can be understood. */
+  nonsense(reason: string): void
+}
+
 export class NetLink {
-  readonly #send: NetSend
+  readonly #stream: Duplex
+  readonly #decoder = new FrameDecoder()
   readonly #networkOf: NetworkOf
   readonly #context: EffectContext
-  readonly #refused: (session: string, to: string, error: Fault) => void
+  readonly #events: NetEvents
   readonly #connections = new Map<number, Connection>()
+  readonly #echoes = new Map<number, { resolve: () => void; reject: (error: Error) => void }>()
+  #nextEcho = 1
+  /** Bytes of what is said about connections, not in them, that have not left. */
+  #replies = 0
+  #ended = false
 
-  /** `refused` hears of what policy did not let through: a program only sees its connection end. */
-  constructor(send: NetSend, networkOf: NetworkOf, context: EffectContext, refused: (session: string, to: string, error: Fault) => void) {
-    this.#send = send
+  constructor(stream: Duplex, networkOf: NetworkOf, context: EffectContext, events: NetEvents) {
+    this.#stream = stream
     this.#networkOf = networkOf
     this.#context = context
-    this.#refused = refused
+    this.#events = events
+    stream.on('data', (bytes: Uint8Array) => this.#receive(bytes))
+    for (const event of ['error', 'end', 'close']) stream.on(event, () => this.end())
   }
 
-  /** Whether the frame was one of these; others on the port are not looked at. */
-  receive(header: unknown, payload: Uint8Array): boolean {
-    const message = parseNetMessage(header)
-    if (message === null) return false
-    if (message.net === 'open') this.#open(message)
-    else this.#about(message, payload)
-    return true
+  /** Resolves when the guest has answered over this port. Rejects when the link ends first. */
+  echo(): Promise<void> {
+    if (this.#ended) return Promise.reject(new Error('the connections port is closed'))
+    const n = this.#nextEcho++
+    return new Promise((resolve, reject) => {
+      this.#echoes.set(n, { resolve, reject })
+      this.#say({ n, net: 'echo' })
+    })
   }
 
   end(): void {
-    for (const { abort } of this.#connections.values()) abort.abort()
+    if (this.#ended) return
+    this.#ended = true
+    for (const { reject } of this.#echoes.values()) reject(new Error('the connections port closed'))
+    this.#echoes.clear()
+    this.#stream.destroy()
+    for (const { abort, room } of this.#connections.values()) {
+      abort.abort()
+      room?.open()
+    }
     this.#connections.clear()
+  }
+
+  #receive(bytes: Uint8Array): void {
+    for (const decoded of this.#decoder.push(bytes)) {
+      if (!decoded.ok) {
+        if (!decoded.fatal) continue
+        this.end()
+        return this.#events.nonsense(decoded.reason)
+      }
+      const message = parseNetMessage(decoded.frame.header)
+      if (message === null) continue
+      if (message.net === 'open') this.#open(message)
+      else if (message.net === 'echo') this.#echoed(message.n)
+      else this.#about(message, decoded.frame.payload)
+    }
+    this.#pace()
+  }
+
+  #echoed(n: number): void {
+    this.#echoes.get(n)?.resolve()
+    this.#echoes.delete(n)
+  }
+
+  #say(message: NetMessage): void {
+    if (this.#ended) return
+    const frame = encodeFrame(message)
+    this.#replies += frame.length
+    this.#stream.write(frame, () => {
+      this.#replies -= frame.length
+      this.#pace()
+    })
+  }
+
+  /** Bytes in connections have credit. A guest that asks without listening is not listened to: memory here stays bounded. */
+  #pace(): void {
+    if (this.#ended) return
+    const busy = this.#replies > maxRepliesQueued
+    if (busy === this.#stream.isPaused()) return
+    if (busy) this.#stream.pause()
+    else this.#stream.resume()
   }
 
   #open({ n, session, to }: Extract<NetMessage, { net: 'open' }>): void {
     const slot = this.#networkOf(session)
     const wrong = this.#connections.has(n) || this.#connections.size >= Math.min(maxConnections, connectionsPerGuest)
-    if (slot === null || wrong) return this.#send({ n, net: 'reset' })
+    if (slot === null || wrong) return this.#say({ n, net: 'reset' })
     const connection: Connection = {
       slot,
       session,
@@ -93,14 +157,14 @@ export class NetLink {
     this.#connections.delete(n)
     // Over in good order when egress said so: both ends were told. Anything else breaks off.
     if (error === null) return
-    this.#send({ n, net: 'reset' })
-    this.#refused(connection.session, to === null ? 'a proxy request' : `${to.host}:${to.port}`, error)
+    this.#say({ n, net: 'reset' })
+    this.#events.refused(connection.session, to === null ? 'a proxy request' : `${to.host}:${to.port}`, error)
   }
 
   async #fromEgress(n: number, connection: Connection, part: unknown): Promise<void> {
     const { type, bytes } = part as { type?: unknown; bytes?: unknown }
     if (this.#connections.get(n) !== connection) return
-    if (type === 'end') return this.#send({ n, net: 'end' })
+    if (type === 'end') return this.#say({ n, net: 'end' })
     if (type !== 'data' || !(bytes instanceof Uint8Array)) return
     while (connection.credit < bytes.length) {
       connection.room ??= opening()
@@ -108,10 +172,14 @@ export class NetLink {
       if (this.#connections.get(n) !== connection) return
     }
     connection.credit -= bytes.length
-    this.#send({ n, net: 'data' }, bytes)
+    if (this.#ended) return
+    this.#stream.cork()
+    this.#stream.write(encodeHead({ n, net: 'data' }, bytes.length))
+    this.#stream.write(bytes)
+    this.#stream.uncork()
   }
 
-  #about(message: Exclude<NetMessage, { net: 'open' }>, payload: Uint8Array): void {
+  #about(message: Exclude<NetMessage, { net: 'open' | 'echo' }>, payload: Uint8Array): void {
     const { n } = message
     const connection = this.#connections.get(n)
     if (connection === undefined) return
@@ -144,7 +212,7 @@ export class NetLink {
       if (!ok) return this.#break(n, connection)
       if (bytes === null) return
       connection.unread -= bytes.length
-      this.#send({ n, net: 'credit', bytes: bytes.length })
+      this.#say({ n, net: 'credit', bytes: bytes.length })
     })
   }
 
@@ -152,7 +220,7 @@ export class NetLink {
     this.#connections.delete(n)
     connection.abort.abort()
     connection.room?.open()
-    this.#send({ n, net: 'reset' })
+    this.#say({ n, net: 'reset' })
   }
 }
 

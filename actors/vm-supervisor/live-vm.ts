@@ -89,18 +89,16 @@ export class LiveVm {
     vm.console.setEncoding('utf8')
     vm.console.on('data', (text: string) => this.#hear(text))
     vm.console.on('error', () => {})
-    this.#net = new NetLink(
-      (message, payload) => this.#files.send(message, payload),
-      networkOf,
-      context,
-      (session, to, error) => this.#tell(session, to, error),
-    )
+    this.#net = new NetLink(vm.connections, networkOf, context, {
+      refused: (session, to, error) => this.#tell(session, to, error),
+      // Without the port no connection works, and there is no way to begin anew on it.
+      nonsense: (reason) => this.kill(`the guest sent what is no frame on its connections port: ${reason}`),
+    })
     this.#files = new FilesLink(
       vm.files,
       epoch,
       (session, folder) => this.#gateOf(session, folder),
-      (header, payload) => void this.#net.receive(header, payload),
-      // Without the port no folder and no connection works, and there is no way to begin anew on it.
+      // Without the port no folder works, and there is no way to begin anew on it.
       (reason) => this.kill(`the guest sent what is no frame on its files port: ${reason}`),
     )
   }
@@ -179,7 +177,7 @@ export class LiveVm {
   /** Gives it the time and a seed of its own, and sees that all ports carry. Rejects when it is not to be used. */
   async prove(): Promise<void> {
     const awake = this.control.wake(Date.now(), randomBytes(64).toString('hex'))
-    await Promise.all([awake, this.#files.echo(randomBytes(32)), this.#outputs.echo()])
+    await Promise.all([awake, this.#files.echo(randomBytes(32)), this.#outputs.echo(), this.#net.echo()])
   }
 
   /** Leaves it stopped, and of no more use. */

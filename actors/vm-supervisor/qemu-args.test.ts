@@ -14,7 +14,7 @@ const boot = (over: Partial<Parameters<typeof bootArgs>[0]> = {}) =>
     scratch: { path: '/s/disk.raw', temporary: false },
     saving: false,
     append: [],
-    fds: { control: 3, files: 4, qmp: 5, console: 6, output: 7 },
+    fds: { control: 3, files: 4, qmp: 5, console: 6, output: 7, connections: 8 },
     sandbox: true,
     ...over,
   })
@@ -41,17 +41,17 @@ describe('the VM that is booted', () => {
     expect(root).toBe('file=/i/root.squashfs,format=raw,if=none,id=root,readonly=on,cache=writeback,aio=threads')
     expect(scratch).toMatch(/^file=\/s\/disk\.raw,format=raw,if=none,id=scratch,.*werror=enospc,rerror=report/)
     const sockets = after(args, '-chardev')
-    expect(sockets).toHaveLength(5)
-    for (const socket of sockets) expect(socket).toMatch(/^socket,id=\w+,fd=[3-7]$/)
+    expect(sockets).toHaveLength(6)
+    for (const socket of sockets) expect(socket).toMatch(/^socket,id=\w+,fd=[3-8]$/)
   })
 
   it('leaves the disk as it is when it begins from a saved memory, and may start a program only when it is to be saved', () => {
     const restored = boot({
       scratch: { path: '/s/disk.raw', temporary: true },
-      fds: { control: 3, files: 4, qmp: 5, console: 6, output: 7, incoming: 8 },
+      fds: { control: 3, files: 4, qmp: 5, console: 6, output: 7, connections: 8, incoming: 9 },
     })
     expect(after(restored, '-drive')[1]).toMatch(/,snapshot=on$/)
-    expect(after(restored, '-incoming')).toEqual(['fd:8'])
+    expect(after(restored, '-incoming')).toEqual(['fd:9'])
     expect(after(restored, '-sandbox')[0]).toContain('spawn=deny')
     expect(after(boot(), '-incoming')).toEqual([])
     expect(after(boot({ saving: true }), '-sandbox')).toEqual(['on,obsolete=deny,elevateprivileges=deny,spawn=allow,resourcecontrol=deny'])

@@ -1,6 +1,6 @@
 /** QEMU's command line, as data. Pure: what the VM may do is readable, and tested, here. */
 import { emulatedProcessors, translationCacheMiB } from './limits.ts'
-import { controlPort, filesPort, outputPort } from '../../guest/wire.ts'
+import { connectionsPort, controlPort, filesPort, outputPort } from '../../guest/wire.ts'
 
 export type QemuAccelerator = 'kvm' | 'hvf' | 'whpx' | 'tcg'
 /** Another hypervisor's is none of QEMU's: throws. */
@@ -23,7 +23,7 @@ export type BootArgs = MachineArgs & {
   /** What the image asks for on the kernel's command line besides the defaults. */
   append: readonly string[]
   /** Numbers of the inherited descriptors: one end of a socket pair each; `incoming`: a saved memory, opened for reading. */
-  fds: { control: number; files: number; qmp: number; console: number; output: number; incoming?: number }
+  fds: { control: number; files: number; qmp: number; console: number; output: number; connections: number; incoming?: number }
   /**
    * The memory of this machine will be saved: QEMU may start the program that writes it. Such a machine runs nothing but its own system and
    * ends when it is saved.
@@ -62,13 +62,15 @@ export function bootArgs(args: BootArgs): string[] {
     '-device', 'virtio-blk-pci,drive=scratch,serial=scratch',
     '-object', 'rng-builtin,id=rng',
     '-device', 'virtio-rng-pci,rng=rng',
-    '-device', 'virtio-serial-pci,id=ports,max_ports=4',
+    '-device', 'virtio-serial-pci,id=ports,max_ports=5',
     '-chardev', `socket,id=control,fd=${fds.control}`,
     '-device', `virtserialport,bus=ports.0,nr=1,chardev=control,name=${controlPort},id=${controlDevice}`,
     '-chardev', `socket,id=files,fd=${fds.files}`,
     '-device', `virtserialport,bus=ports.0,nr=2,chardev=files,name=${filesPort}`,
     '-chardev', `socket,id=output,fd=${fds.output}`,
     '-device', `virtserialport,bus=ports.0,nr=3,chardev=output,name=${outputPort}`,
+    '-chardev', `socket,id=connections,fd=${fds.connections}`,
+    '-device', `virtserialport,bus=ports.0,nr=4,chardev=connections,name=${connectionsPort}`,
     '-chardev', `socket,id=console,fd=${fds.console}`,
     '-serial', 'chardev:console',
     '-chardev', `socket,id=qmp,fd=${fds.qmp}`,

@@ -9,8 +9,8 @@ export type VfkitArgs = {
   append: readonly string[]
   /** Raw images, by what the guest calls them. */
   disks: readonly { path: string; id: string }[]
-  /** Unix sockets here that the guest's connections to our two ports come out at. */
-  sockets: { control: string; files: string; output: string } | null
+  /** Unix sockets here that the guest's connections to our ports come out at. */
+  sockets: { control: string; files: string; output: string; connections: string } | null
   /** File the guest's console is written to: a pipe would have to be a terminal. */
   console: string
   /** Unix socket of its HTTP service. */
@@ -25,7 +25,9 @@ export function vfkitArgs({ cpus, memoryMiB, kernel, initrd, append, disks, sock
   const devices = [
     ...disks.map(({ path, id }) => `virtio-blk,path=${plain(path)},deviceId=${id}`),
     'virtio-rng',
-    ...(sockets === null ? [] : (['control', 'files', 'output'] as const).map((port) => vsock(vsockPorts[port], sockets[port]))),
+    ...(sockets === null
+      ? []
+      : (['control', 'files', 'output', 'connections'] as const).map((port) => vsock(vsockPorts[port], sockets[port]))),
     `virtio-serial,logFilePath=${plain(console)}`,
   ]
   // biome-ignore format: one option a line

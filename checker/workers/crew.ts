@@ -70,9 +70,9 @@ export function searchPart(tables: Tables, memory: SharedMemory, workers: number
     expansion.heed()
     while (control.take() && mayGoOn()) {
       const { from, to } = control.range
-      for (let state = from; state < to; state++) {
+      for (let state = from; state < to; ) {
         states.makeReady()
-        expansion.expand(state)
+        state = expansion.expand(state, to)
       }
       states.tell()
       sinceHeap += to - from
@@ -120,10 +120,10 @@ export function begin(
   expansion.start()
   let expanded = 0
   for (let depth = 0; ; depth++) {
-    for (const end = arena.count; expanded < end; expanded++) {
+    for (const end = arena.count; expanded < end; ) {
       if (stopAtFirst && sightings.length > 0) return { done: true, stopped: 'violation', expanded, depth }
       if (arena.count >= maxStates) return { done: true, stopped: 'states', expanded, depth }
-      expansion.expand(expanded)
+      expanded = expansion.expand(expanded, end)
     }
     if (stopAtFirst && sightings.length > 0) return { done: true, stopped: 'violation', expanded, depth }
     if (expanded === arena.count) return { done: true, stopped: null, expanded, depth }

@@ -8,7 +8,7 @@
  * do not write to one line of memory. Packing anew and growing is done by all together while they meet (control.ts), each its part.
  */
 import { layoutOf } from '../layout.ts'
-import { inlined, StateSet } from '../state-set.ts'
+import { hashPair, inlined, StateSet } from '../state-set.ts'
 import { chunkStates, type Control, type StatesMemory } from './control.ts'
 import type { Journal } from './journal.ts'
 
@@ -18,6 +18,10 @@ const firstSlots = 1 << 16
 /** A table this large is outside the nearest caches whatever one does: smaller ones grow in larger strides. */
 const smallTable = 1 << 18
 const fullest = 0.7
+/** Slots that one worker moves alone when a table grows. */
+const fewSlots = 1 << 13
+/** Beyond every slot. */
+const beyond = 2 ** 31
 /** Words are kept in slots with these bits turned, because words are often 0. One that is 0 then is asked for as if it were not there. */
 const turned = 0x5a5a5a5a
 /** Room kept for what workers add on their way to a meeting: the successors of the state in hand, and the rest of a chunk. */
@@ -37,6 +41,8 @@ export class SharedStates extends StateSet {
   /** Up to two words: the words, turned, and 1 + index. More: the hash, made odd, and 1 + index. */
   #slots: Int32Array = new Int32Array(0)
   #last = 0
+  /** Kept so that looking ahead is not optimised away. */
+  touched = 0
   #shift = 0
   #next = 0
   #end = 0
@@ -117,7 +123,7 @@ export class SharedStates extends StateSet {
     let slots = this.#last + 1
     const states = this.#control.chunks * chunkStates + reserve * this.#workers
     while (states > fullest * slots) slots *= slots < smallTable ? 4 : 2
-    const each = [4 * stride(width) * slots, 4 * width * roomFor(slots), 4 * roomFor(slots)]
+    const each = [4 * strideOf(width) * slots, 4 * width * roomFor(slots), 4 * roomFor(slots)]
     const bytes = each.reduce((sum, one) => sum + one, 0)
     if (isSame && (bytes > this.#maxBytes || each.some((one) => one > mostBytes))) {
       this.#control.stop('memory')
@@ -128,7 +134,7 @@ export class SharedStates extends StateSet {
   }
 
   #makeRoom(slots: number, width: number): void {
-    grow(this.#memory.slots, 4 * stride(width) * slots)
+    grow(this.#memory.slots, 4 * strideOf(width) * slots)
     grow(this.#memory.words, 4 * width * roomFor(slots))
     grow(this.#memory.parents, 4 * roomFor(slots))
   }
@@ -138,36 +144,106 @@ export class SharedStates extends StateSet {
     const { words, parents, slots } = this.#memory
     this.words = new Int32Array(words, 0, words.byteLength / 4)
     this.parents = new Int32Array(parents, 0, parents.byteLength / 4)
-    const size = 2 ** Math.floor(Math.log2(slots.byteLength / (4 * stride(this.width))))
-    this.#slots = new Int32Array(slots, 0, stride(this.width) * size)
+    const size = 2 ** Math.floor(Math.log2(slots.byteLength / (4 * strideOf(this.width))))
+    this.#slots = new Int32Array(slots, 0, strideOf(this.width) * size)
     this.#last = size - 1
     this.#shift = 32 - Math.log2(size)
     this.#most = Math.floor(Math.min(this.words.length / this.width, this.parents.length, fullest * size) / chunkStates)
     this.#enough = this.#most - Math.ceil((reserve * this.#workers) / chunkStates)
   }
 
-  /** Packs states in the last layout and makes the table anew: each worker its part of both. */
+  /** Packs states in the last layout, where there is another, and makes the table anew: each worker its part of both. */
   #rebuild(): void {
-    const control = this.#control
-    const journal = this.#journal
-    journal.catchUp()
-    const { chunks } = control
-    const from = Math.floor((chunks * this.#me) / this.#workers)
-    const to = Math.floor((chunks * (this.#me + 1)) / this.#workers)
-    if (journal.layouts === this.layout) this.#view()
-    else {
-      const before = this.words.slice(from * chunkStates * this.width, to * chunkStates * this.width)
-      const packed = this.layOut(journal.bits, journal.layouts)
-      this.#view()
-      control.meet()
-      const mine = this.words.subarray(from * chunkStates * this.width, to * chunkStates * this.width)
-      packed(before, (to - from) * chunkStates, mine.fill(0))
+    this.#journal.catchUp()
+    if (this.#journal.layouts === this.layout) this.#widen()
+    else this.#repack()
+    this.#control.meet()
+  }
+
+  /** Where this worker's part of so many begins and ends. */
+  #part(count: number): [number, number] {
+    return [Math.floor((count * this.#me) / this.#workers), Math.floor((count * (this.#me + 1)) / this.#workers)]
+  }
+
+  /**
+   * A larger table with what the present one holds, which is in the order of hashes already. Memory that was added holds zeros, and a page of
+   * it costs more the first time than what is done there later: so nothing is copied elsewhere. The upper half goes to places above all that
+   * there were, each worker writing its part from front to back; then the half of what is left, which goes to places that are free by now.
+   */
+  #widen(): void {
+    const before = this.#last + 1
+    this.#view()
+    const growth = (this.#last + 1) / before
+    // Asked for by one who had not seen yet that there is room again.
+    if (growth === 1) return
+    // What does not belong to the half in hand was moved on from elsewhere, and waits until every other has its place.
+    const late: number[] = []
+    let end = before
+    for (; end > fewSlots; end /= growth) {
+      const begin = end / growth
+      const [from, to] = this.#part(end - begin)
+      this.#move(begin + from, begin + to, begin * growth, end * growth, late)
+      this.#control.meet()
     }
+    if (this.#me === 0) this.#move(0, end, beyond, 0, late)
+    this.#control.meet()
+    for (let i = 0; i < late.length; i += 3) this.#put(late[i] as number, late[i + 1] as number, late[i + 2] as number, 0, beyond)
+  }
+
+  /** Moves what is between two places of the smaller table to where it belongs in the larger one, if that is between `low` and `high`. */
+  #move(from: number, to: number, low: number, high: number, late: number[]): void {
     const slots = this.#slots
-    slots.fill(0, Math.floor((slots.length * this.#me) / this.#workers), Math.floor((slots.length * (this.#me + 1)) / this.#workers))
+    const stride = strideOf(this.width)
+    for (let place = stride * from; place < stride * to; place += stride) {
+      const found = slots[place + stride - 1] as number
+      if (found === 0) continue
+      const first = slots[place] as number
+      const second = stride === 3 ? (slots[place + 1] as number) : 0
+      slots[place] = 0
+      slots[place + 1] = 0
+      slots[place + stride - 1] = 0
+      if (!this.#put(first, second, found, low, high)) late.push(first, second, found)
+    }
+  }
+
+  /** Puts what a slot held where it belongs, if there is a place for it between these. */
+  #put(first: number, second: number, found: number, low: number, high: number): boolean {
+    const slots = this.#slots
+    const last = this.#last
+    const stride = strideOf(this.width)
+    // Of a hash that was made odd, what is left after the shift is the same.
+    let at = (stride === 3 ? hashPair(first ^ turned, second ^ turned) : first) >>> this.#shift
+    if (at < low) return false
+    for (;;) {
+      if (at >= high) return false
+      if (Atomics.compareExchange(slots, stride * at + stride - 1, 0, found) === 0) break
+      at = (at + 1) & last
+    }
+    slots[stride * at] = first
+    if (stride === 3) slots[stride * at + 1] = second
+    return true
+  }
+
+  #repack(): void {
+    const control = this.#control
+    const { bits, layouts } = this.#journal
+    const [from, to] = this.#part(control.chunks)
+    const { width, words } = this
+    const packed = this.layOut(bits, layouts)
+    // States that keep their places are packed where they are.
+    const kept = width === this.width
+    const before = kept ? new Int32Array(chunkStates * width) : words.slice(from * chunkStates * width, to * chunkStates * width)
+    this.#view()
+    control.meet()
+    for (let chunk = from; chunk < to; chunk++) {
+      const mine = this.words.subarray(chunk * chunkStates * this.width, (chunk + 1) * chunkStates * this.width)
+      const first = kept ? 0 : (chunk - from) * chunkStates * width
+      if (kept) before.set(mine)
+      packed(before.subarray(first, first + chunkStates * width), chunkStates, mine.fill(0))
+    }
+    this.#slots.fill(0, ...this.#part(this.#slots.length))
     control.meet()
     for (let chunk = from; chunk < to; chunk++) this.#index(chunk * chunkStates, chunk * chunkStates + control.filled(chunk))
-    control.meet()
   }
 
   #index(from: number, to: number): void {
@@ -175,8 +251,11 @@ export class SharedStates extends StateSet {
     const slots = this.#slots
     const last = this.#last
     const shift = this.#shift
+    const hashes = new Int32Array(to - from)
+    for (let state = from; state < to; state++) hashes[state - from] = this.hashOf(words, state * width)
+    this.touched |= this.touch(hashes, hashes.length)
     for (let state = from; state < to; state++) {
-      const hash = this.hashOf(words, state * width)
+      const hash = hashes[state - from] as number
       let at = hash >>> shift
       if (width > inlined) {
         while (Atomics.compareExchange(slots, 2 * at + 1, 0, state + 1) !== 0) at = (at + 1) & last
@@ -196,8 +275,13 @@ export class SharedStates extends StateSet {
     return this.#addPair(packed[from] as number, width === 2 ? (packed[from + 1] as number) : 0, hash, parent)
   }
 
-  touch(hash: number): number {
-    return this.#slots[(this.width <= inlined ? 3 : 2) * (hash >>> this.#shift)] as number
+  touch(hashes: Int32Array, count: number): number {
+    const slots = this.#slots
+    const shift = this.#shift
+    const stride = strideOf(this.width)
+    let seen = 0
+    for (let k = 0; k < count; k++) seen |= slots[stride * ((hashes[k] as number) >>> shift)] as number
+    return seen
   }
 
   #addPair(first: number, second: number, hash: number, parent: number): number {
@@ -287,7 +371,7 @@ export class SharedStates extends StateSet {
   }
 }
 
-const stride = (width: number): number => (width <= inlined ? 3 : 2)
+const strideOf = (width: number): number => (width <= inlined ? 3 : 2)
 /** Places of states for a table with so many slots. */
 const roomFor = (slots: number): number => Math.ceil((fullest * slots) / chunkStates) * chunkStates
 

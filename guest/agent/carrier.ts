@@ -1,5 +1,5 @@
 /**
- * A process that carries a port's bytes without the agent (`output-pump.pl`, `files-pump.pl`): it takes orders on its input and tells what
+ * A process that carries a port's bytes without the agent (`output-pump.pl`, `files-pump.pl`, `net-pump.pl`): it takes orders on its input and tells what
  * happened on its output, one line each, in words.
  */
 import { type ChildProcess, spawn } from 'node:child_process'

@@ -10,6 +10,7 @@ import { Fifos } from './fifos.ts'
 import { Launcher } from './launcher.ts'
 import { Machine } from './machine.ts'
 import { NetBridge } from './net-bridge.ts'
+import { NetPump } from './net-pump.ts'
 import { resolver } from './net-sockets.ts'
 import { NinepBridge } from './ninep-bridge.ts'
 import { OutputPump } from './output-pump.ts'
@@ -33,15 +34,11 @@ const [disk, filters] = await Promise.all([prepareDisk((message) => complaints.p
 const launcher = new Launcher(filters, fail)
 const fifos = new Fifos((paths) => launcher.makePipes(paths))
 await fifos.prepare()
-const bridge = new NinepBridge({
-  frame: (header, payload) => nets.fromHost(header, payload),
-  lost: () => nets.closeAll(),
-  end: fail,
-})
+const bridge = new NinepBridge(fail)
 const events = new Events({ ofSlot: (id) => sessions.ofSlot(id), ofUser: (uid) => sessions.ofUser(uid) }, (message) =>
   control.send(message),
 )
-const nets = new NetBridge((message, payload) => bridge.send(message, payload), {
+const nets = new NetBridge(new NetPump(fail), {
   name: (session, name) => events.tell(session, 'name_lookup', { name }),
   refused: (session, address, port) => events.tell(session, 'connection_refused', { address, port }),
 })

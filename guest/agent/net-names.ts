@@ -114,6 +114,14 @@ function bitsOf(address: string): number | null {
   return plain.split('.').reduce((sum, part) => (sum << 8) | Number(part), 0) >>> 0
 }
 
+/** An address as the kernel has it, 4 or 16 bytes, in its usual spelling. */
+export function addressOf(bytes: Uint8Array): string {
+  if (bytes.length === 4) return bytes.join('.')
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const groups = Array.from({ length: 8 }, (_, at) => view.getUint16(2 * at).toString(16))
+  return new URL(`http://[${groups.join(':')}]/`).hostname.slice(1, -1)
+}
+
 function bytesOf(bits: number): Uint8Array {
   return Uint8Array.of(bits >>> 24, (bits >>> 16) & 255, (bits >>> 8) & 255, bits & 255)
 }

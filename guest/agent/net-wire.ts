@@ -1,8 +1,10 @@
 /**
- * Connections of sessions over the files port: one message a frame, told from the others on it by `n`.
+ * Connections of sessions, over a port of their own: one message a frame.
  *
- *   guest -> host   open (where to), data, end, reset, credit
- *   host -> guest   data, end, reset, credit
+ *   guest -> host   open (where to), data, end, reset, credit; echo
+ *   host -> guest   data, end, reset, credit; echo: a question whether the port works, whose number comes back
+ *
+ * The guest's side reads headers as `JSON.stringify` spells these, in this order of their fields.
  *
  * Each direction of a connection has credit to begin with, `netWindow` bytes to the host and `netWindowIn` to the guest; what was consumed
  * is given back. The host believes none of it: an unknown number, bytes beyond the credit, a session that is not attached end the connection.
@@ -23,6 +25,7 @@ export const maxConnections = 4_096
 export type NetMessage =
   | { n: number; net: 'open'; session: string; to: { host: string; port: number } | null }
   | { n: number; net: 'data' | 'end' | 'reset' }
+  | { n: number; net: 'echo' }
   | { n: number; net: 'credit'; bytes: number }
 
 export function parseNetMessage(header: unknown): NetMessage | null {
@@ -30,6 +33,7 @@ export function parseNetMessage(header: unknown): NetMessage | null {
   const o = header as Record<string, unknown>
   const { n, net } = o
   if (!isCount(n)) return null
+  if (net === 'echo') return { n, net }
   if (net === 'data' || net === 'end' || net === 'reset') return { n, net }
   if (net === 'credit') return isCount(o['bytes']) && o['bytes'] <= netWindowIn ? { n, net, bytes: o['bytes'] } : null
   if (net !== 'open' || typeof o['session'] !== 'string' || !/^[a-z0-9][a-z0-9_-]{0,63}$/i.test(o['session'])) return null

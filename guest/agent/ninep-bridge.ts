@@ -1,14 +1,12 @@
 /**
  * The agent's hold on the process at the files port (`files-pump.pl`): the guest's 9P clients connect to sockets it makes, and each of their
- * messages goes to the host and each answer comes back without the agent. What a message may do is decided on the host. All else on the port
- * passes through here. Without it there are no folders: its end is the agent's.
+ * messages goes to the host and each answer comes back without the agent. What a message may do is decided on the host. Without it there are no folders: its end is the agent's.
  */
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { encodeFrame, FrameDecoder, maxFrame } from '../frames.ts'
 import { channelName, type FilesMessage, filesPort, ninepMessageSize, parseFilesMessage, silentTag } from '../wire.ts'
 import { type Carrier, startCarrier } from './carrier.ts'
-import type { NetMessage } from './net-wire.ts'
 
 /** Where the sockets are; only root may enter. Each slot sees its own folder of it, at `insideDir`. */
 export const socketsDir = '/run/bulkhead/9p'
@@ -20,24 +18,14 @@ const smallestMessage = 7
 /** One mount's connection. `socket`: its path inside the session, good for one client. */
 export type Channel = { socket: string; close(): void }
 
-export type FilesEvents = {
-  /** What is not about folders. */
-  frame(header: unknown, payload: Uint8Array): void
-  /** The host went away; what follows is a new beginning. */
-  lost(): void
-  /** The process is no more, or what it says makes no sense. */
-  end(why: string): void
-}
-
 export class NinepBridge {
   readonly #carrier: Carrier
   readonly #frames: Duplex
-  readonly #events: FilesEvents
   readonly #made = new Map<number, () => void>()
   #next = 1
 
-  constructor(events: FilesEvents) {
-    this.#events = events
+  /** `onEnd`: the process is no more, or what it says makes no sense. */
+  constructor(onEnd: (why: string) => void) {
     const limits = [maxFrame, ninepMessageSize, smallestMessage, silentTag].map(String)
     this.#carrier = startCarrier({
       script: 'files-pump.pl',
@@ -45,7 +33,7 @@ export class NinepBridge {
       streams: ['pipe'],
       what: 'the folders’ carrier',
       hear: (words) => this.#hear(words),
-      end: (why) => events.end(why),
+      end: onEnd,
     })
     this.#frames = this.#carrier.child.stdio[3] as Duplex
     const decoder = new FrameDecoder()
@@ -53,13 +41,13 @@ export class NinepBridge {
     this.#frames.on('data', (bytes: Buffer) => {
       for (const decoded of decoder.push(bytes)) {
         if (decoded.ok) this.#fromHost(decoded.frame.header, decoded.frame.payload)
-        else if (decoded.fatal) events.end(decoded.reason)
+        else if (decoded.fatal) onEnd(decoded.reason)
       }
     })
   }
 
   /** Queues a frame. What bounds the queue is the sender's business (credit). */
-  send(message: FilesMessage | NetMessage, payload?: Uint8Array): void {
+  send(message: FilesMessage, payload?: Uint8Array): void {
     this.#frames.write(encodeFrame(message, payload))
   }
 
@@ -77,13 +65,12 @@ export class NinepBridge {
 
   #fromHost(header: unknown, payload: Uint8Array): void {
     const message = parseFilesMessage(header)
-    if (message === null) return this.#events.frame(header, payload)
     // Of a connection that has ended meanwhile, the rest comes here.
-    if (message.op === 'echo') this.send(message, payload)
+    if (message?.op === 'echo') this.send(message, payload)
   }
 
   #hear([what, n]: readonly (string | undefined)[]): void {
-    if (what === 'lost') return this.#events.lost()
+    if (what !== 'made') return
     const made = this.#made.get(Number(n))
     this.#made.delete(Number(n))
     made?.()

@@ -48,6 +48,7 @@ describe('kill -9 in the guest', () => {
   it.each([
     ['the process that carries output', 'output-pump.pl'],
     ['the process that carries files', 'files-pump.pl'],
+    ['the process that carries connections', 'net-pump.pl'],
     ['the process that starts commands', 'launcher.pl'],
     ['the agent', 'agent/main.js'],
   ])('%s: what ran is refused with the reason, the next command works, status says so', async (_, name) => {

@@ -16,6 +16,7 @@ type Guest = {
   control: Duplex
   files: Duplex
   output: Duplex
+  connections: Duplex
   console: PassThrough
   /** Closes the agent's end of the control port, as QEMU reports it. */
   agentGoes(): void
@@ -32,6 +33,7 @@ async function readyGuest(): Promise<Guest> {
   const [control, guestControl] = duplexPair()
   const [files, guestFiles] = duplexPair()
   const [output, guestOutput] = duplexPair()
+  const [connections, guestConnections] = duplexPair()
   const console = new PassThrough()
   let exit!: (how: { code: number | null; signal: string | null; stderr: string }) => void
   let agentGoes!: () => void
@@ -41,6 +43,7 @@ async function readyGuest(): Promise<Guest> {
     control,
     files,
     output,
+    connections,
     console,
     agentGone,
     progress: async () => 0,
@@ -95,12 +98,14 @@ async function readyGuest(): Promise<Guest> {
   })
   guestFiles.on('data', () => {})
   guestOutput.on('data', () => {})
+  guestConnections.on('data', () => {})
   await expect.poll(() => raised.some(({ type }) => type === 'vm.handshake')).toBe(true)
   const held = (): LiveVm => {
     if (live === null) throw new Error('no VM')
     return live
   }
-  return { control: guestControl, files: guestFiles, output: guestOutput, console, agentGoes, ended, live: held, logs, raised, told }
+  const ports = { control: guestControl, files: guestFiles, output: guestOutput, connections: guestConnections }
+  return { ...ports, console, agentGoes, ended, live: held, logs, raised, told }
 }
 
 const say = (port: Duplex, message: GuestMessage): boolean => port.write(encodeFrame(message))
@@ -126,7 +131,7 @@ describe('a guest that floods', () => {
       Buffer.concat(Array.from({ length: 500 }, () => encodeFrame({ c: 's/data#1', op: 'msg' }, version()))),
     ],
     [
-      'files',
+      'connections',
       'connections of sessions that are not there',
       frames({ net: 'open', n: 1, session: 's', to: { host: 'a.example', port: 80 } }, 1_000),
     ],
@@ -147,18 +152,21 @@ describe('a guest that floods', () => {
     expect(process.memoryUsage().rss - rss).toBeLessThan(200 * mebibytes)
   })
 
-  it.each(['control', 'files', 'output'] as const)('%s with what is no frame: the VM is ended, with the reason', async (port) => {
-    const guest = await readyGuest()
-    for (let at = 0; at < 64; at++) guest[port].write(Buffer.alloc(64 * 1024, 0xff))
-    expect(await guest.ended).toMatchObject({ signal: 'SIGKILL', detail: expect.stringContaining('no frame') })
-  })
+  it.each(['control', 'files', 'output', 'connections'] as const)(
+    '%s with what is no frame: the VM is ended, with the reason',
+    async (port) => {
+      const guest = await readyGuest()
+      for (let at = 0; at < 64; at++) guest[port].write(Buffer.alloc(64 * 1024, 0xff))
+      expect(await guest.ended).toMatchObject({ signal: 'SIGKILL', detail: expect.stringContaining('no frame') })
+    },
+  )
 
-  it('files with connections that are refused: its command hears of some, and that there were more', async () => {
+  it('connections that are refused: its command hears of some, and that there were more', async () => {
     const guest = await readyGuest()
     const told: string[] = []
     guest.live().listen('networked', (text) => told.push(text))
     const to = { host: 'a.example', port: 80 }
-    for (let n = 1; n <= 1_000; n++) guest.files.write(encodeFrame({ net: 'open', n, session: 'networked', to }))
+    for (let n = 1; n <= 1_000; n++) guest.connections.write(encodeFrame({ net: 'open', n, session: 'networked', to }))
     await expect.poll(() => told.length).toBe(maxRefusalsTold + 1)
     await guest.live().control.ping(Date.now())
     expect([told.length, told.at(-1)]).toEqual([maxRefusalsTold + 1, expect.stringContaining('more connections were refused')])

@@ -242,7 +242,7 @@ for host in ("a.example:80", "198.51.100.53:53"):
     attempt("proxy to " + host, proxied(b"CONNECT " + host.encode() + b" HTTP/1.1\\r\\n\\r\\n"))
 attempt("tun", lambda: os.open("/dev/net/tun", os.O_RDWR))
 # Root of the guest owns these; what it could write there is the host's to disbelieve (link.test.ts).
-for path in [] if os.getuid() == 0 else ["/dev/vport1p0", "/dev/vport1p1", "/dev/vport1p2", "/dev/vport1p3", "/dev/hvc0", "/dev/ttyS0", "/dev/mem", "/dev/port", "/dev/vda", "/dev/vdb", "/dev/fuse", "/dev/vhost-vsock", "/sys/firmware/qemu_fw_cfg/by_name"]:
+for path in [] if os.getuid() == 0 else ["/dev/vport1p0", "/dev/vport1p1", "/dev/vport1p2", "/dev/vport1p3", "/dev/vport1p4", "/dev/hvc0", "/dev/ttyS0", "/dev/mem", "/dev/port", "/dev/vda", "/dev/vdb", "/dev/fuse", "/dev/vhost-vsock", "/sys/firmware/qemu_fw_cfg/by_name"]:
     attempt(path, lambda: os.open(path, os.O_RDWR if path.startswith("/dev") else os.O_RDONLY))
 # Each port of the machine to the host has one who holds it: its agent.
 def port_of_machine(path):

@@ -16,7 +16,8 @@ function host() {
   const [control, guestControl] = duplexPair()
   const [files, guestFiles] = duplexPair()
   const [output, guestOutput] = duplexPair()
-  const ports: Record<Port, Duplex> = { control: guestControl, files: guestFiles, output: guestOutput }
+  const [connections, guestConnections] = duplexPair()
+  const ports: Record<Port, Duplex> = { control: guestControl, files: guestFiles, output: guestOutput, connections: guestConnections }
   const asked: { t: string; id: number; n: number; bytes: number }[] = []
   for (const port of Object.values(ports)) {
     const decoder = new FrameDecoder()
@@ -24,10 +25,11 @@ function host() {
     port.on('data', (bytes: Uint8Array) => {
       for (const decoded of decoder.push(bytes)) {
         if (!decoded.ok) continue
-        const header = decoded.frame.header as { t: string; id: number; n: number; op?: string }
+        const header = decoded.frame.header as { t: string; id: number; n: number; op?: string; net?: string }
         asked.push({ ...header, bytes: decoded.frame.payload.length })
         if (header.t === 'ping') port.write(framed(`{"t":"pong","n":${header.n},"busy":false}`))
-        if (header.op === 'echo' || header.t === 'echo') port.write(framed(JSON.stringify(header), decoded.frame.payload))
+        if (header.op === 'echo' || header.t === 'echo' || header.net === 'echo')
+          port.write(framed(JSON.stringify(header), decoded.frame.payload))
       }
     })
   }
@@ -43,23 +45,12 @@ function host() {
     throw new Error('asked on behalf of nobody')
   }
   const context = { request: asks, send: asks } as unknown as EffectContext
-  const nets: NetLink = new NetLink(
-    (message, payload) => filesLink.send(message, payload),
-    () => null,
-    context,
-    () => {},
-  )
-  const filesLink: FilesLink = new FilesLink(
-    files,
-    '1',
-    () => null,
-    (header, payload) => void nets.receive(header, payload),
-    end,
-  )
+  const nets = new NetLink(connections, () => null, context, { refused: () => {}, nonsense: end })
+  const filesLink: FilesLink = new FilesLink(files, '1', () => null, end)
   let said = ''
   const order = { session: 's', command: 'victim', cwd: null, timeoutMs: 5, stdin: true }
   const victim = link.exec(order, { onText: async (_, text) => void (said += text) })
-  return { ports, asked, link, outputs, filesLink, victim, said: () => said }
+  return { ports, asked, link, outputs, filesLink, nets, victim, said: () => said }
 }
 
 async function victimId({ asked }: ReturnType<typeof host>): Promise<number> {
@@ -72,6 +63,7 @@ async function goesOn(all: ReturnType<typeof host>, id: number): Promise<void> {
   await all.link.ping(1)
   await all.outputs.echo()
   await all.filesLink.echo(new Uint8Array(32))
+  await all.nets.echo()
   all.ports.output.write(framed(`{"t":"out","id":${id},"stream":"stdout"}`, Buffer.from('mine')))
   const exit = { t: 'exit', id, code: 7, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/x', piped: 4 }
   all.ports.control.write(framed(JSON.stringify(exit)))

@@ -1,11 +1,11 @@
 /**
- * What a guest in other hands may send to the host on its three ports. A command `victim` (id `victim` of the link) runs meanwhile, and the host asks
+ * What a guest in other hands may send to the host on its four ports. A command `victim` (id `victim` of the link) runs meanwhile, and the host asks
  * for a sign of life after it. Bytes as they are: nothing here is made by the code that will read it, but for the frame around a header.
  */
 import { maxFrame, maxPayload } from '../../guest/frames.ts'
 import { protocolVersion } from '../../guest/wire.ts'
 
-export type Port = 'control' | 'files' | 'output'
+export type Port = 'control' | 'files' | 'output' | 'connections'
 export type Hostile = {
   what: string
   ports: readonly Port[]
@@ -14,7 +14,7 @@ export type Hostile = {
   contained: 'ended' | 'ignored'
 }
 
-const every: readonly Port[] = ['control', 'files', 'output']
+const every: readonly Port[] = ['control', 'files', 'output', 'connections']
 const words: readonly Port[] = ['control', 'output']
 
 /** A frame that says its sizes, whatever they are. */
@@ -122,9 +122,9 @@ const claims: readonly Hostile[] = [
   ignored('a channel with no number', framed('{"c":"s/data","op":"msg"}', Buffer.alloc(7)), ['files']),
   ignored('the end of a channel that never was', says({ c: 's/data#7', op: 'close' }), ['files']),
   ignored('a connection of a session there is not', says({ net: 'open', n: 1, session: 'theirs', to: { host: 'a.example', port: 80 } }), [
-    'files',
+    'connections',
   ]),
-  ignored('bytes of a connection that never was', framed('{"net":"data","n":7}', Buffer.from('x')), ['files']),
+  ignored('bytes of a connection that never was', framed('{"net":"data","n":7}', Buffer.from('x')), ['connections']),
 ]
 
 export const hostile: readonly Hostile[] = [...borders, ...headers, ...claims]

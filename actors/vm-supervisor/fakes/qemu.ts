@@ -24,7 +24,7 @@ for (const option of ['-nodefaults', '-no-user-config']) if (!args.includes(opti
 if (args.includes('/missing/vmlinuz')) fail(`could not load kernel '/missing/vmlinuz': No such file or directory`)
 
 const qmp = portOf('qmp')
-const ports = [portOf('control'), portOf('files'), portOf('output')]
+const ports = [portOf('control'), portOf('files'), portOf('output'), portOf('connections')]
 const serial = portOf('console')
 const guest = new FakeGuest()
 const incoming = args.includes('-incoming')
