@@ -4,7 +4,7 @@
 #   port      frames (frames.ts)   of folders: one 9P message each; others are the agent's
 #   stdin     from the agent       open N SOCKET HEADER CLOSING    makes the socket, for one client; headers of its frames, in hex
 #                                  drop N      its client is cut off
-#   stdout    to the agent         made N      lost      the host has gone
+#   stdout    to the agent         made N
 #   fd 3      both ways            the agent's frames
 #
 # Two kinds of message are answered here, because the way to the host takes longer than all else: a clunk of what was only looked up, which the host
@@ -188,7 +188,6 @@ sub heard_host {
     ($connected, $quiet) = (0, 0);
     ($from_host, $to_host) = ('', '');
     cut_off($_) for values %channels;
-    report('lost');
   }
 }
 

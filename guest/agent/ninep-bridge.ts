@@ -69,8 +69,7 @@ export class NinepBridge {
     if (message?.op === 'echo') this.send(message, payload)
   }
 
-  #hear([what, n]: readonly (string | undefined)[]): void {
-    if (what !== 'made') return
+  #hear([, n]: readonly (string | undefined)[]): void {
     const made = this.#made.get(Number(n))
     this.#made.delete(Number(n))
     made?.()
