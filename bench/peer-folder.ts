@@ -17,6 +17,7 @@ import { findImage, type Image } from '../actors/vm-supervisor/image.ts'
 import { writeCpio } from '../actors/vm-supervisor/image-cpio.ts'
 import { scratchBytes } from '../actors/vm-supervisor/limits.ts'
 import { FilesLink } from '../actors/vm-supervisor/link-files.ts'
+import { tagOf } from '../actors/vm-supervisor/ninep.ts'
 import { maxFrame } from '../guest/frames.ts'
 import { channelName, filesPort, ninepMessageSize, silentTag } from '../guest/wire.ts'
 import { checkout, imagePlace } from '../setup/places.js'
@@ -57,7 +58,7 @@ done
 exec 5<> /lower/run/orders 6<> /lower/run/said
 echo "open 1 ${socket} ${hex('msg')} ${hex('close')}" >&5
 read -r made <&6
-$b chroot /lower /bin/mount -i -t 9p -o trans=unix,${common},cache=mmap,directio,access=any ${socket} /mnt`,
+$b chroot /lower /bin/mount -i -t 9p -o trans=unix,${common},cache=mmap,directio,noxattr,access=any ${socket} /mnt`,
 }
 
 const init = (exported: Export) => `#!/bin/sh
@@ -165,7 +166,7 @@ function serve(port: Duplex, folder: string, store: string, child: ChildProcess)
   const gate = openGate(folder, tag, 'rw', store)
   const connections = new NinepConnections(gate)
   const ask = async (conn: string, frame: Uint8Array): Promise<Uint8Array> => {
-    const answer = connections.answer({ conn, uid: 0, frame, ahead: true }, {}, tag)
+    const answer = connections.answer({ conn, uid: 0, frame, ahead: tagOf(frame) !== silentTag }, {}, tag)
     if ('code' in answer) throw answer
     return answer
   }

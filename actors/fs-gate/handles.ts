@@ -53,28 +53,29 @@ export type SharedHandle = { readonly fd: number; users: number }
 
 /** Closes everything opened in it, in every way out of the function. */
 export class Scope {
-  readonly #open = new Set<number>()
+  /** A handful: an array costs less than a set. */
+  #open: number[] = []
   #borrowed: { handle: SharedHandle; giveBack: (handle: SharedHandle) => void }[] = []
 
   /** Takes charge of a descriptor. */
   own(fd: number): number {
-    this.#open.add(fd)
+    this.#open.push(fd)
     return fd
   }
 
   /** Closes one early. */
   release(fd: number): void {
-    if (this.#open.delete(fd)) close(fd)
+    if (this.#remove(fd)) close(fd)
   }
 
   /** Gives a descriptor away: the caller closes it. */
   disown(fd: number): number {
-    this.#open.delete(fd)
+    this.#remove(fd)
     return fd
   }
 
   owns(fd: number): boolean {
-    return this.#open.has(fd)
+    return this.#open.includes(fd)
   }
 
   /** Uses a descriptor that stays somebody else's. */
@@ -84,10 +85,17 @@ export class Scope {
   }
 
   closeAll(): void {
-    for (const fd of this.#open) close(fd)
-    this.#open.clear()
-    for (const { handle, giveBack } of this.#borrowed) giveBack(handle)
+    const [open, borrowed] = [this.#open, this.#borrowed]
+    this.#open = []
     this.#borrowed = []
+    for (const fd of open) close(fd)
+    for (const { handle, giveBack } of borrowed) giveBack(handle)
+  }
+
+  #remove(fd: number): boolean {
+    const index = this.#open.lastIndexOf(fd)
+    if (index !== -1) this.#open.splice(index, 1)
+    return index !== -1
   }
 }
 

@@ -81,6 +81,14 @@ export const limits = {
   openFiles: 1_024,
   /** Files of a connection whose size is remembered as the client was told it. */
   toldSizes: 65_536,
+  /** Bytes of a file that are sent along when it is opened for reading: most of a project's files. */
+  contentAhead: 8 * 1024,
+  /** Files told of along with one that is looked up: with theirs, an answer still comes in one page of the port. */
+  siblingsAhead: 16,
+  /** How many files of a folder in a row make up for one elsewhere, at most. */
+  siblingStreak: 4,
+  /** A folder's names are read again after this: only the order comes from them. */
+  listingMs: 1_000,
   /** Names in one 9P walk, by the protocol. */
   walkNames: 16,
 

@@ -27,7 +27,7 @@ const regular = 0o100000
 export function change(server: NinepServer, request: NinepRequest, caller: Caller): Buffer {
   switch (request.name) {
     case 'lcreate':
-      return create(server, request)
+      return create(server, request, caller)
     case 'write':
       return write(server, request)
     case 'setattr': {
@@ -58,7 +58,7 @@ export function change(server: NinepServer, request: NinepRequest, caller: Calle
       requireName(name)
       const { fd } = server.folder(fid)
       unlink(server, { folder: fd, name, parts: [...server.places.whereabouts(server.fid(fid).place), name] }, (flags & removeFolder) !== 0)
-      return server.done(request)
+      return server.withAttributes(server.done(request), request.tag, caller, [server.fid(fid)])
     }
     case 'renameat':
       return renameAt(server, request)
@@ -91,7 +91,7 @@ function whereaboutsOrNull(server: NinepServer, place: Place): string[] | null {
 }
 
 /** The fid, a folder before, stands for the new open file after. */
-function create(server: NinepServer, { tag, body }: Request<'lcreate'>): Buffer {
+function create(server: NinepServer, { tag, body }: Request<'lcreate'>, caller: Caller): Buffer {
   requireName(body.name)
   const fid = server.fid(body.fid)
   const { fd: folder, place: before } = server.folder(body.fid)
@@ -122,8 +122,12 @@ function create(server: NinepServer, { tag, body }: Request<'lcreate'>): Buffer 
     const stat = fs.fstatSync(file.fd, { bigint: true })
     server.sizes.told(stat, Number(stat.size))
     fid.place = server.places.adopt(scope.disown(fd), stat)
-    server.places.release(before)
-    return new Answer('lcreate', tag, qidBytes + 4).qid(server.qid(stat)).u32(0).frame
+    const answer = new Answer('lcreate', tag, qidBytes + 4).qid(server.qid(stat)).u32(0).frame
+    try {
+      return server.withAttributes(answer, tag, caller, [fid, { place: before, file: null, names: null }])
+    } finally {
+      server.places.release(before)
+    }
   })
 }
 

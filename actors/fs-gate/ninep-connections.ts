@@ -22,7 +22,7 @@ export class NinepConnections {
     this.#places = places
   }
 
-  /** The answer's frame, with `ahead` perhaps another one behind it; a fault when there are too many connections. Never throws. */
+  /** The answer's frame, with `ahead` perhaps others behind it; a fault when there are too many connections. Never throws. */
   answer(
     message: { conn: string; uid: number; frame: Uint8Array; ahead?: boolean | undefined },
     grant: Limits,

@@ -2,6 +2,7 @@ import * as fs from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { limits } from './limits.ts'
 import { encodeRequest } from './ninep-codec.ts'
 import { NinepConnections } from './ninep-connections.ts'
 import { Places } from './ninep-places.ts'
@@ -89,6 +90,32 @@ describe('files and folders', () => {
     expect([ahead.readUInt32LE(0), ahead[4]]).toEqual([ahead.length, 25])
     // Nothing new was found, less than all was found, nothing was found.
     for (const names of [[], ['a', 'x'], ['x']]) expect(answers(names, 71)[1]).toHaveLength(0)
+  })
+
+  test('what is read next comes with an opening: attributes and content, of a small file that is only read', () => {
+    fs.writeFileSync(path('f'), 'content')
+    fs.writeFileSync(path('large'), 'x'.repeat(limits.contentAhead + 1))
+    const opened = (name: string, flags: number, ahead = true) => {
+      const frame = encodeRequest('lopen', 1, { fid: client.walk(name), flags })
+      const all = connections.answer({ conn: 'test#1', uid, frame, ahead }, {}, 'vm-supervisor') as Buffer
+      return messagesIn(all).map((message) => [message[4], message.subarray(11).toString()] as const)
+    }
+    const types = (name: string, flags: number, ahead = true) => opened(name, flags, ahead).map(([type]) => type)
+    expect(types('f', 0)).toEqual([13, 25, 117])
+    expect(opened('f', 0).at(-1)?.[1]).toBe('content')
+    expect([types('f', 2), types('f', 0o1000), types('f', 0, false), types('large', 0)]).toEqual([[13], [13], [13], [13]])
+  })
+
+  test('why a fid was not made is told by what needs it: who asked for it may have gone on', () => {
+    expect(client.error('walk', { fid: rootFid, newfid: 80, names: ['gone'] })).toBe('ENOENT')
+    expect(client.error('lopen', { fid: 80, flags: 0 })).toBe('ENOENT')
+    expect(client.error('getattr', { fid: 80, mask: 0n })).toBe('ENOENT')
+    expect(client.error('clunk', { fid: 80 })).toBe('EBADF')
+    expect(client.error('getattr', { fid: 80, mask: 0n })).toBe('EBADF')
+    expect(client.error('walk', { fid: rootFid, newfid: 80, names: ['gone'] })).toBe('ENOENT')
+    fs.writeFileSync(path('gone'), 'here')
+    client.ask('walk', { fid: rootFid, newfid: 80, names: ['gone'] })
+    expect(client.error('getattr', { fid: 80, mask: 0n })).toBe('')
   })
 
   test('unlink and rename, also of what is open', () => {
@@ -425,6 +452,12 @@ test('a client that believes a file to be longer than it is, is told so when it 
   one.ask('setattr', { fid, valid: 8, mode: 0, uid, gid: uid, size: 2n, atimeSec: 0n, atimeNsec: 0n, mtimeSec: 0n, mtimeNsec: 0n })
   expect(read(2)).toBe(0)
 })
+
+function messagesIn(bytes: Buffer): Buffer[] {
+  const messages: Buffer[] = []
+  for (let at = 0; at < bytes.length; at += bytes.readUInt32LE(at)) messages.push(bytes.subarray(at, at + bytes.readUInt32LE(at)))
+  return messages
+}
 
 /** Node's own recursive listing follows links. */
 function linksBelow(at: string): { name: string; text: string }[] {

@@ -11,6 +11,7 @@ import { NinepError } from './ninep-errors.ts'
 import { requireMayOpen } from './ninep-protected.ts'
 import { nameProblem } from './names.ts'
 import { kindOf, type Place, type Places } from './ninep-places.ts'
+import { Siblings } from './ninep-siblings.ts'
 import { ToldSizes } from './told-sizes.ts'
 import { resolveExisting } from './walk.ts'
 
@@ -25,7 +26,7 @@ const unlocked = 2
 
 export type OpenFile = { fd: number; reads: boolean; writes: boolean; vet: 'gitdir' | null }
 export type Fid = { place: Place; file: OpenFile | null; names: string[] | null }
-/** `ahead`: whether attributes may follow a walk's answer. */
+/** `ahead`: whether answers may be followed by those to what a client is likely to ask next. */
 export type Caller = { uid: number; mode: Mode; ahead?: boolean }
 type Request<K extends NinepRequest['name']> = { tag: number; body: BodyOfRequest<K> }
 
@@ -36,8 +37,11 @@ export class NinepServer {
   msize = 0
   readonly rootDev: bigint
   readonly sizes = new ToldSizes()
+  readonly #siblings = new Siblings()
   readonly #grant: Limits
   readonly #fids = new Map<number, Fid>()
+  /** Why a walk did not make a fid: its client may have gone on before it was answered, and is to be told by whatever needs the fid. */
+  readonly #unmade = new Map<number, unknown>()
   readonly #openFiles: { count: number }
 
   constructor(gate: Gate, places: Places, grant: Limits, openFiles: { count: number }) {
@@ -57,9 +61,14 @@ export class NinepServer {
       case 'attach':
         return this.#attach(request)
       case 'walk':
-        return this.#walk(request, caller)
+        try {
+          return this.#walk(request, caller)
+        } catch (error) {
+          if (!this.#fids.has(request.body.newfid)) this.#noteUnmade(request.body.newfid, error)
+          throw error
+        }
       case 'lopen':
-        return this.#open(request, caller)
+        return this.#openAhead(request, caller)
       case 'read':
         return this.#read(request)
       case 'readdir':
@@ -73,6 +82,7 @@ export class NinepServer {
       case 'fsync':
         return changes.fsync(this, request)
       case 'clunk':
+        this.#unmade.delete(request.body.fid)
         this.fid(request.body.fid)
         this.drop(request.body.fid)
         return this.done(request)
@@ -112,7 +122,7 @@ export class NinepServer {
 
   fid(number: number): Fid {
     const fid = this.#fids.get(number)
-    if (!fid) throw new NinepError('EBADF')
+    if (!fid) throw this.#unmade.get(number) ?? new NinepError('EBADF')
     return fid
   }
 
@@ -171,7 +181,18 @@ export class NinepServer {
       throw new NinepError(number === noFid ? 'EBADF' : 'EMFILE')
     }
     this.drop(number)
+    this.#unmade.delete(number)
     this.#fids.set(number, fid)
+  }
+
+  #noteUnmade(number: number, error: unknown): void {
+    if (this.#unmade.size >= limits.fidsPerConn) this.#unmade.clear()
+    this.#unmade.set(number, error)
+  }
+
+  /** An answer, and what a getattr of these would be answered. */
+  withAttributes(answer: Buffer, tag: number, caller: Caller, fids: readonly Fid[]): Buffer {
+    return caller.ahead ? Buffer.concat([answer, ...fids.map((fid) => this.#attributesOf(tag, fid, caller))]) : answer
   }
 
   #version({ tag, body }: Request<'version'>): Buffer {
@@ -225,8 +246,26 @@ export class NinepServer {
     }
     this.#set(body.newfid, { place, file: null, names: null })
     const answer = walkAnswer(tag, qids)
-    if (!caller.ahead || qids.length === 0) return answer
-    return Buffer.concat([answer, this.#getattr({ tag, body: { fid: body.newfid, mask: 0n } }, caller)])
+    if (qids.length === 0) return answer
+    const siblings = qids.length === 1 && place.kind === 'file' ? this.#siblingsOf(tag, start.place, body.names[0] as string, caller) : []
+    return Buffer.concat([this.withAttributes(answer, tag, caller, [this.fid(body.newfid)]), ...siblings])
+  }
+
+  /** Each as the entry of a folder's listing, and its attributes. */
+  #siblingsOf(tag: number, folder: Place, name: string, caller: Caller): Buffer[] {
+    if (!caller.ahead) {
+      this.#siblings.known(folder.ino)
+      return []
+    }
+    const fd = this.places.fd(folder)
+    return this.#siblings.next(folder.ino, fd, name).flatMap((sibling) => {
+      const stat = statIfThere(fd, sibling)
+      if (!stat?.isFile()) return []
+      this.sizes.told(stat, Number(stat.size))
+      const size = entryBytes(sibling)
+      const entry = putEntry(new Answer('readdir', tag, 4 + size).u32(size), this.qid(stat), 0, 'file', sibling)
+      return [entry.frame, attributesAnswer(tag, stat, this.rootDev, caller.uid)]
+    })
   }
 
   #step(from: Place, name: string): { place: Place; qid: Qid } {
@@ -239,6 +278,25 @@ export class NinepServer {
       const link = kindOf(stat) === 'symlink' ? fs.readlinkSync(at(folder, name)) : null
       return { place: this.places.adopt(scope.disown(fd), stat, link), qid: this.qid(stat) }
     })
+  }
+
+  /** With all of a small file: who opens it reads it. */
+  #openAhead(request: Request<'lopen'>, caller: Caller): Buffer {
+    const { tag, body } = request
+    const answer = this.#open(request, caller)
+    const fid = this.fid(body.fid)
+    if (!caller.ahead || !fid.file || fid.file.writes || (body.flags & truncate) !== 0) return answer
+    const { size } = this.stat(fid)
+    if (size > limits.contentAhead) return answer
+    try {
+      const known = this.withAttributes(answer, tag, caller, [fid])
+      const content = this.#read({ tag, body: { fid: body.fid, offset: 0n, count: limits.contentAhead + 1 } })
+      // Otherwise it changed in between.
+      return content.length - dataOverhead === Number(size) ? Buffer.concat([known, content]) : answer
+    } catch {
+      // Whoever reads it will be told.
+      return answer
+    }
   }
 
   #open({ tag, body }: Request<'lopen'>, caller: Caller): Buffer {
@@ -265,7 +323,11 @@ export class NinepServer {
   }
 
   #getattr({ tag, body }: Request<'getattr'>, caller: Caller): Buffer {
-    const stat = this.stat(this.fid(body.fid))
+    return this.#attributesOf(tag, this.fid(body.fid), caller)
+  }
+
+  #attributesOf(tag: number, fid: Fid, caller: Caller): Buffer {
+    const stat = this.stat(fid)
     if (stat.isFile()) this.sizes.told(stat, Number(stat.size))
     return attributesAnswer(tag, stat, this.rootDev, caller.uid)
   }
@@ -288,14 +350,18 @@ export class NinepServer {
     const fid = this.fid(body.fid)
     if (!fid.names) throw new NinepError('EBADF')
     const fd = this.places.fd(fid.place)
-    if (body.offset === 0n) fid.names = ['.', '..', ...fs.readdirSync(self(fd))]
+    if (body.offset === 0n) {
+      const names = fs.readdirSync(self(fd))
+      this.#siblings.listed(fid.place.ino, names)
+      fid.names = ['.', '..', ...names]
+    }
     const own = this.qid(this.stat(fid))
     const room = Math.min(body.count, this.msize - dataOverhead)
     const answer = new Answer('readdir', tag, 4 + room).u32(0)
     let used = 0
     for (let index = toNumber(body.offset); index < fid.names.length; index += 1) {
       const name = fid.names[index] as string
-      const size = qidBytes + 8 + 1 + 2 + Buffer.byteLength(name)
+      const size = entryBytes(name)
       if (used + size > room) {
         if (used === 0) throw new NinepError('EINVAL')
         break
@@ -303,11 +369,7 @@ export class NinepServer {
       // `..` too says where it is itself: what lies above is not looked at.
       const entry = name === '.' || name === '..' ? { qid: own, kind: 'folder' as const } : this.#entry(fd, name)
       if (!entry) continue
-      answer
-        .qid(entry.qid)
-        .u64(BigInt(index + 1))
-        .u8(direntTypes[entry.kind])
-        .str(name)
+      putEntry(answer, entry.qid, index + 1, entry.kind, name)
       used += size
     }
     const frame = answer.cut(0)
@@ -317,7 +379,7 @@ export class NinepServer {
 
   /** null: gone since the folder was read, or its name is not UTF-8. */
   #entry(folder: number, name: string): { qid: Qid; kind: Place['kind'] } | null {
-    const stat = fs.lstatSync(at(folder, name), { bigint: true, throwIfNoEntry: false })
+    const stat = statIfThere(folder, name)
     return stat ? { qid: this.qid(stat), kind: kindOf(stat) } : null
   }
 
@@ -333,6 +395,18 @@ export class NinepServer {
     const answer = new Answer('statfs', tag, 4 + 4 + 6 * 8 + 4).u32(v9fsMagic).u32(Number(bsize))
     return answer.u64(blocks).u64(bfree).u64(bavail).u64(files).u64(ffree).u64(0n).u32(limits.nameBytes).frame
   }
+}
+
+function statIfThere(folder: number, name: string): fs.BigIntStats | undefined {
+  return fs.lstatSync(at(folder, name), { bigint: true, throwIfNoEntry: false })
+}
+
+function entryBytes(name: string): number {
+  return qidBytes + 8 + 1 + 2 + Buffer.byteLength(name)
+}
+
+function putEntry(answer: Answer, qid: Qid, offset: number, kind: Place['kind'], name: string): Answer {
+  return answer.qid(qid).u64(BigInt(offset)).u8(direntTypes[kind]).str(name)
 }
 
 /**

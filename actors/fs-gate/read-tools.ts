@@ -23,7 +23,7 @@ export async function readFile(gate: Gate, body: BodyOf<P, 'read'>, grant: Limit
   const shown = body.media ? await readMedia(gate, body, grant, signal) : null
   if (shown) return shown
   try {
-    return await readUtf8(gate, body, grant, signal)
+    return readSmall(gate, body, grant) ?? (await readUtf8(gate, body, grant, signal))
   } catch (error) {
     if (!isFault(error) || error.code !== 'not-text') throw error
     return readOther(gate, body, grant, signal)
@@ -71,6 +71,23 @@ function readOther(gate: Gate, body: BodyOf<P, 'read'>, grant: Limits, signal: A
   })
 }
 
+/** In one go: a small file takes no longer than to give way would. null: it is none. */
+function readSmall(gate: Gate, body: BodyOf<P, 'read'>, grant: Limits): ReplyOf<P, 'read'> | null {
+  return scoped((scope) => {
+    const found = resolveExisting(gate.root, body.path, scope)
+    requireCovered(gate, found.parts, grant)
+    const bytes = smallFile(openFile(found, scope, limits.readBytes), found.stat.size)
+    if (!bytes) return null
+    const window = new LineWindow(body.offset ?? 1, body.limit ?? limits.windowLines, limits.windowBytes)
+    const text = isUtf8(bytes) ? bytes.toString('utf8') : null
+    if (text === null || text.includes('\0')) throw notText(body.path)
+    window.add(text)
+    const sha256 = sha256Of(bytes)
+    gate.recent.remember(sha256, text)
+    return { ...window.result(), sha256, size: bytes.length }
+  })
+}
+
 function readUtf8(gate: Gate, body: BodyOf<P, 'read'>, grant: Limits, signal: AbortSignal): Promise<ReplyOf<P, 'read'>> {
   return scoped(async (scope) => {
     const found = resolveExisting(gate.root, body.path, scope)
@@ -81,13 +98,6 @@ function readUtf8(gate: Gate, body: BodyOf<P, 'read'>, grant: Limits, signal: Ab
       if (text === null || text.includes('\0')) throw notText(body.path)
       window.add(text)
       return text
-    }
-    const whole = smallFile(fd, found.stat.size)
-    if (whole) {
-      const text = take(isUtf8(whole) ? whole.toString('utf8') : null)
-      const sha256 = sha256Of(whole)
-      gate.recent.remember(sha256, text)
-      return { ...window.result(), sha256, size: whole.length }
     }
     const hash = createHash('sha256')
     const utf8 = new Utf8Pieces()

@@ -37,6 +37,7 @@ export class LineWindow {
   }
 
   add(piece: string): void {
+    if (this.#offset <= 1 && this.#fits(piece)) return
     let start = 0
     while (start < piece.length) {
       if (this.#full || this.#line >= this.#offset + this.#limit) return this.#pass(piece, start)
@@ -47,6 +48,27 @@ export class LineWindow {
       if (newline !== -1) this.#line += 1
       start = end
     }
+  }
+
+  /** Keeps a piece that lies wholly in the window as one: most files do, and to cut them into lines costs as much as to read them. */
+  #fits(piece: string): boolean {
+    if (this.#full || piece.length > this.#maxBytes) return false
+    const last = this.#offset + this.#limit - 1
+    let line = this.#line
+    let ended = 0
+    for (let at = piece.indexOf('\n'); at !== -1; at = piece.indexOf('\n', ended)) {
+      ended = at + 1
+      line += 1
+    }
+    const whole = ended === piece.length
+    if ((whole ? line - 1 : line) > last) return false
+    const bytes = this.#bytes + Buffer.byteLength(piece)
+    if (bytes > this.#maxBytes) return false
+    this.#kept.push(piece)
+    this.#bytes = bytes
+    this.#line = line
+    if (piece !== '') this.#atLineStart = whole
+    return true
   }
 
   /** Behind the window lines are only counted. */

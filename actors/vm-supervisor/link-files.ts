@@ -21,7 +21,7 @@ const EIO = 5
 const echoChannel = channelName('echo', 'echo', 0)
 
 export type Gate = {
-  /** The answer to one 9P message, and one more that the client is likely to ask for. Rejects with a fault. */
+  /** The answer to one 9P message, and those that the client is likely to ask for next. Rejects with a fault. */
   ask(conn: string, frame: Uint8Array): Promise<Uint8Array>
   close(conn: string): void
 }
@@ -64,6 +64,14 @@ export class FilesLink {
       this.#echoes.set(Buffer.from(nonce).toString('hex'), { resolve, reject })
       this.#stream.write(encodeFrame({ c: echoChannel, op: 'echo' }, nonce))
     })
+  }
+
+  /** What the guest was told of this session's folders is not to be said again there (a message without content). */
+  forget(session: string): void {
+    for (const conn of this.#open.keys()) {
+      const c = conn.slice(this.#epoch.length + 1)
+      if (parseChannelName(c)?.session === session) this.#answer(c, new Uint8Array())
+    }
   }
 
   end(): void {

@@ -371,8 +371,8 @@ describe('files link', () => {
     expect(heard[0]?.payload.slice(4)).toEqual([7, 5, 0, 5, 0, 0, 0])
   })
 
-  it('passes on what follows an answer, if that is a message; and no answer to what was answered in the guest', async () => {
-    const follows: number[][] = [[...message(8)], [1, 2, 3], []]
+  it('passes on what follows an answer, if that is messages; and no answer to what was answered in the guest', async () => {
+    const follows: number[][] = [[...message(8), ...message(9)], [...message(8), 1, 2, 3], []]
     const { ask, heard } = files({ ask: async (_conn, frame) => new Uint8Array([...frame, ...(follows.shift() ?? [])]) })
     for (const tag of [1, 2, 3]) ask('s/data#1', message(tag))
     const unanswered = new Uint8Array(message(0))
@@ -382,7 +382,7 @@ describe('files link', () => {
     ask('s/data#1', message(4))
     await turn()
     const said = heard.map(({ payload }) => payload)
-    expect(said.slice(0, 1)).toEqual([[...message(1), ...message(8)]])
+    expect(said.slice(0, 1)).toEqual([[...message(1), ...message(8), ...message(9)]])
     expect(said.slice(1).map((payload) => ({ type: payload[4], tag: payload[5] }))).toEqual([
       { type: 7, tag: 2 },
       { type: 100, tag: 3 },

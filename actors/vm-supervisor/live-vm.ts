@@ -4,6 +4,7 @@
 import { randomBytes } from 'node:crypto'
 import * as Effect from 'effect/Effect'
 import { type EffectContext, type Fault, fault } from '../../kernel/index.ts'
+import { silentTag } from '../../guest/wire.ts'
 import type { Driver, LaunchSpec, RunningVm } from './driver.ts'
 import {
   clockStepMs,
@@ -25,6 +26,7 @@ import { ControlLink } from './link-control.ts'
 import { FilesLink, type Gate } from './link-files.ts'
 import { NetLink, type NetworkOf } from './link-net.ts'
 import { OutputLink } from './link-output.ts'
+import { tagOf } from './ninep.ts'
 import { dropBallast, isLow, roomOn } from './room.ts'
 import { publishSnapshot } from './snapshots.ts'
 import { deathFault, type Folder } from './state.ts'
@@ -166,6 +168,7 @@ export class LiveVm {
   /** Makes or changes the session in the guest. Its folders are served from now on, also while the guest mounts them. */
   async admit(session: string, uid: number, folders: readonly Folder[]): Promise<void> {
     this.#sessions.set(session, { uid, folders: new Map(folders.map((folder) => [folder.name, folder])) })
+    this.#files.forget(session)
     await this.control.session(
       session,
       uid,
@@ -335,7 +338,7 @@ export class LiveVm {
         const request = context.request(
           folder.slot,
           'ninep',
-          { conn, uid: served.uid, frame, ahead: true },
+          { conn, uid: served.uid, frame, ahead: tagOf(frame) !== silentTag },
           { deadlineMs: ninepDeadlineMs },
         )
         const { body } = await Effect.runPromise(request)

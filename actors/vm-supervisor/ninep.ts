@@ -16,12 +16,18 @@ export function tagOf(frame: Uint8Array): number | null {
   return view.getUint16(5, true)
 }
 
-/** The same for an answer, which another whole message may follow: one the client is likely to ask for next (`Gate.ask`). */
+/** The same for an answer, which other whole messages may follow: those the client is likely to ask for next (`Gate.ask`). */
 export function tagOfAnswer(answer: Uint8Array): number | null {
-  if (answer.length < headerBytes) return null
-  const size = new DataView(answer.buffer, answer.byteOffset, answer.length).getUint32(0, true)
-  const ahead = answer.subarray(size)
-  return ahead.length > 0 && tagOf(ahead) === null ? null : tagOf(answer.subarray(0, size))
+  let tag: number | null = null
+  for (let at = 0; at < answer.length; ) {
+    if (answer.length - at < headerBytes) return null
+    const size = new DataView(answer.buffer, answer.byteOffset + at, 4).getUint32(0, true)
+    const own = tagOf(answer.subarray(at, at + size))
+    if (own === null) return null
+    tag ??= own
+    at += size
+  }
+  return tag
 }
 
 /** An `Rlerror` message for that tag. */

@@ -7,23 +7,35 @@
 #   stdout    to the agent         made N
 #   fd 3      both ways            the agent's frames
 #
-# Two kinds of message are answered here, because the way to the host takes longer than all else: a clunk of what was only looked up, which the host
-# gets with the tag of those it does not answer; and attributes that came ahead with a walk's answer, for as long as nothing else happens on that
-# connection, a moment at most.
+# The way to the host takes longer than all else, so some messages are answered here:
+#
+#   what the host has just said, for a moment (`good_for`): what a name stands for, attributes, the content of a small file. Answers bring it along
+#   (`keep_ahead`). What is changed through a connection is forgotten there before the change is passed on, and the change's answer says what is now.
+#
+#   what cannot fail, or whose failure is told by what follows: another fid for a place, one for a name that is known, the end of one that nothing was
+#   written by. The host gets these with the tag of those it does not answer, and before whatever it is asked next.
 #
 # Nothing here waits for a reader: what cannot be written is kept, and its source is not read meanwhile. Whatever cannot be is a defect and ends
 # this process, and the agent with it.
 use strict;
 use warnings;
-use Time::HiRes qw(time);
+use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC);
 use Fcntl qw(O_RDWR O_NONBLOCK F_GETFL F_SETFL);
 use Errno qw(EAGAIN EINTR);
 
 my ($port_path, $largest_frame, $largest_message, $smallest_message, $silent_tag) = @ARGV;
 my ($AF_UNIX, $SOCK_STREAM) = (1, 1);
-my ($LOPEN, $LCREATE, $GETATTR, $WALK, $CLUNK) = (12, 14, 24, 110, 120);
-# A look-up asks for attributes once, and whoever looked once more. Seconds that they are good for.
-my ($times_good, $good_for) = (2, 0.02);
+my ($LERROR, $LOPEN, $LCREATE, $GETATTR, $SETATTR, $UNLINKAT) = (7, 12, 14, 24, 26, 76);
+my ($VERSION, $ATTACH, $WALK, $READ, $WRITE, $CLUNK) = (100, 104, 110, 116, 118, 120);
+# Besides those above: statfs, readlink, xattrwalk, readdir, fsync, lock, getlock, flush. All others change something.
+my %looks = map { $_ => 1 } 8, 22, 30, 40, 50, 52, 54, 108;
+# Flags of an open: reading only, and not cut short.
+my $changing_flags = 3 | 01000;
+my $remove_folder = 0x200;
+# Seconds that what the host said is good for, and the most of it that is kept of one connection.
+my ($good_for, $most_known) = (0.05, 2000);
+# Seconds and bytes that messages without an answer may wait for one that has one.
+my ($held_for, $held_most) = (0.02, 1 << 16);
 # More than this waiting to be written, and its source is not read.
 my $enough = 1 << 20;
 my $piece = 1 << 18;
@@ -31,12 +43,17 @@ my $piece = 1 << 18;
 my $page = 4096;
 
 $SIG{PIPE} = 'IGNORE';
-sysopen(my $port, $port_path, O_RDWR | O_NONBLOCK) or die "$port_path: $!";
+# A number is a descriptor.
+my $port;
+if ($port_path =~ /^\d+$/) { open($port, '+<&=', $port_path) or die "port: $!"; unblock($port) }
+else { sysopen($port, $port_path, O_RDWR | O_NONBLOCK) or die "$port_path: $!" }
 open(my $agent, '+<&=', 3) or die "agent: $!";
 unblock($agent);
 my ($port_fd, $agent_fd) = (fileno $port, fileno $agent);
 # What came and is no whole frame yet; what is still to be written.
 my ($from_host, $to_host, $from_agent, $to_agent, $orders) = ('', '', '', '', '');
+# Frames that get no answer.
+my $held = '';
 my $connected = 1;
 # Connections by number, by descriptor, by the header of their frames.
 my (%channels, %by_fd, %by_header);
@@ -48,15 +65,17 @@ my ($quiet, $everyone, $port_only, %only) = (0, '', '');
 while (1) {
   if (!$quiet) { turn(); next }
   my $ready = $everyone;
-  if (select($ready, undef, undef, undef) < 0) { next if $! == EINTR; die "select: $!" }
+  my $found = select($ready, undef, undef, length $held ? $held_for : undef);
+  if ($found < 0) { next if $! == EINTR; die "select: $!" }
+  if (!$found) { to_host(''); next }
   if ($ready eq $port_only) {
     my $read = sysread $port, $from_host, $piece, length $from_host;
     if ($read and $read > 6 and $read < $page and $read == length $from_host) {
       my ($size, $header_size) = unpack 'Nn', $from_host;
       my $channel = $size == $read - 4 ? $by_header{substr $from_host, 6, $header_size} : undef;
-      if ($channel and $channel->{client} and $header_size == $channel->{header_size}) {
+      if ($channel and $channel->{client} and $header_size == $channel->{header_size} and $size > $header_size + 2) {
         $from_host = substr $from_host, 6 + $header_size;
-        keep_ahead($channel, \$from_host) if length $from_host > unpack 'V', $from_host;
+        learn($channel, \$from_host);
         my $written = syswrite $channel->{client}, $from_host;
         if (!defined $written or $written < length $from_host) {
           $channel->{out} = substr $from_host, $written // 0;
@@ -70,11 +89,14 @@ while (1) {
   } elsif (my $channel = $only{$ready}) {
     my $read = sysread $channel->{client}, $channel->{in}, $piece, length $channel->{in};
     if ($read and $read >= $smallest_message and $read <= $largest_message and $read == length $channel->{in} and $read == unpack 'V', $channel->{in}) {
-      if (!answered($channel, \$channel->{in})) {
-        $to_host .= pack('N', $channel->{overhead} + $read) . $channel->{start} . $channel->{in};
+      if (answered($channel, \$channel->{in})) {
+        $channel->{in} = '';
+        next if length $held < $held_most;
+        to_host('');
+        next;
       }
-      $channel->{in} = '';
-      next unless length $to_host;
+      $to_host .= $held . pack('N', $channel->{overhead} + $read) . $channel->{start} . $channel->{in};
+      ($channel->{in}, $held) = ('', '');
       my $written = syswrite $port, $to_host;
       if (defined $written and $written == length $to_host) { $to_host = '' }
       else { substr($to_host, 0, $written // 0) = ''; $quiet = 0 }
@@ -84,9 +106,13 @@ while (1) {
   } else { serve($ready, '') }
 }
 
+# The time of day may be set.
+sub now { return clock_gettime(CLOCK_MONOTONIC) }
+
 # One look at everything there is.
 sub turn {
   my ($reads, $writes) = ('', '');
+  if (length $held) { $to_host .= $held; $held = '' }
   vec($reads, 0, 1) = 1;
   my $host_keeps_up = length $to_host < $enough;
   my $clients_keep_up = length $to_agent < $enough;
@@ -165,7 +191,8 @@ sub flush_to {
 }
 
 sub to_host {
-  $to_host .= $_[0];
+  $to_host .= $held . $_[0];
+  $held = '';
   flush_to($port, \$to_host);
 }
 
@@ -186,7 +213,7 @@ sub heard_host {
     take_frames();
   } elsif ($connected) {
     ($connected, $quiet) = (0, 0);
-    ($from_host, $to_host) = ('', '');
+    ($from_host, $to_host, $held) = ('', '', '');
     cut_off($_) for values %channels;
   }
 }
@@ -202,7 +229,9 @@ sub take_frames {
     elsif ($channel->{closing} eq substr $from_host, $at + 6, $header_size) { cut_off($channel) }
     elsif ($channel->{client}) {
       my $message = substr $from_host, $at + 6 + $header_size, $size - 2 - $header_size;
-      keep_ahead($channel, \$message) if length $message > unpack 'V', $message;
+      # Without a message: what was said before is not true any more.
+      if (!length $message) { forget($channel); $at += 4 + $size; next }
+      learn($channel, \$message);
       $channel->{out} .= $message;
       flush_client($channel);
     }
@@ -223,44 +252,183 @@ sub heard_client {
   my ($channel, $read) = @_;
   return if !defined $read and ($! == EAGAIN or $! == EINTR);
   return cut_off($channel) if !$read;
-  my ($at, $frames) = (0, '');
+  my $at = 0;
   while (length($channel->{in}) - $at >= 4) {
     my $size = unpack 'V', substr($channel->{in}, $at, 4);
     return cut_off($channel) if $size > $largest_message or $size < $smallest_message;
     last if length($channel->{in}) - $at < $size;
     my $message = substr $channel->{in}, $at, $size;
-    $frames .= frame($channel->{header}, $size) . $message unless answered($channel, \$message);
+    to_host(frame($channel->{header}, $size) . $message) unless answered($channel, \$message);
     $at += $size;
   }
   substr($channel->{in}, 0, $at) = '' if $at;
-  to_host($frames) if length $frames;
 }
 
-# Whether a client's message is dealt with; one that is for the host may get another tag.
+# Whether a client's message is dealt with. Things are known by the last eight bytes of their qids (`ino`, by fid).
 sub answered {
   my ($channel, $message) = @_;
   my (undef, $type, $tag, $fid) = unpack 'VCvV', $$message;
-  if ($type == $GETATTR and length $channel->{ahead} and $fid == $channel->{walked} and $channel->{good}-- > 0 and time < $channel->{until}) {
-    substr($channel->{ahead}, 5, 2) = pack 'v', $tag;
-    to_client($channel, $channel->{ahead});
+  $fid = -1 unless defined $fid;
+  my $inos = $channel->{ino};
+  my $ino = $inos->{$fid};
+  if ($type == $GETATTR) {
+    return 0 unless defined $ino;
+    my $known = $channel->{attributes}{$ino};
+    if ($known and $known->[0] > now()) {
+      to_client($channel, pack('VCv', length $known->[1], $GETATTR + 1, $tag) . substr $known->[1], 7);
+      return 1;
+    }
+    $channel->{asked}{$tag} = [$type, $channel->{changes}, $ino];
+    return 0;
+  }
+  if ($type == $WALK) {
+    my (undef, $newfid, $names) = unpack 'x7 VVv', $$message;
+    if (!defined $names) { return 0 }
+    my $key;
+    if (defined $ino and $names < 2 and !exists $inos->{$newfid}) {
+      if (!$names) {
+        $inos->{$newfid} = $ino;
+        return silently($channel, $message, pack 'VCvv', 9, $WALK + 1, $tag, 0);
+      }
+      $key = $ino . substr $$message, 17;
+      my $known = $channel->{names}{$key};
+      if ($known and $known->[0] > now()) {
+        $inos->{$newfid} = substr $known->[1], 5;
+        return silently($channel, $message, pack('VCvv', 22, $WALK + 1, $tag, 1) . $known->[1]);
+      }
+    }
+    $channel->{asked}{$tag} = [$type, $channel->{changes}, $newfid, $names, $key];
+    return 0;
+  }
+  if ($type == $CLUNK) {
+    my $wrote = delete $channel->{writes}{$fid};
+    return 0 if !defined delete $inos->{$fid} or $wrote;
+    return silently($channel, $message, pack 'VCv', 7, $CLUNK + 1, $tag);
+  }
+  if ($type == $READ) {
+    my $known = defined $ino ? $channel->{contents}{$ino} : undef;
+    return 0 unless $known and $known->[0] > now();
+    my ($offset, $beyond, $count) = unpack 'x11 VVV', $$message;
+    return 0 if !defined $count or $beyond;
+    my $bytes = $offset < length $known->[1] ? substr $known->[1], $offset, $count : '';
+    to_client($channel, pack('VCvV', 11 + length $bytes, $READ + 1, $tag, length $bytes) . $bytes);
     return 1;
   }
-  ($channel->{ahead}, $channel->{walked}) = ('', -1);
-  if ($type == $WALK and length $$message > 15) { $channel->{walked} = unpack 'x11 V', $$message }
-  elsif ($type == $LOPEN or $type == $LCREATE) { $channel->{opened}{$fid // -1} = 1 }
-  elsif ($type == $CLUNK and defined $fid and !delete $channel->{opened}{$fid}) {
-    substr($$message, 5, 2) = pack 'v', $silent_tag;
-    to_client($channel, pack 'VCv', 7, $CLUNK + 1, $tag);
+  if ($type == $LOPEN) {
+    my $flags = unpack 'x11 V', $$message;
+    if (!defined $flags or $flags & $changing_flags) {
+      $channel->{writes}{$fid} = 1;
+      changed($channel, $ino);
+    } elsif (defined $ino) {
+      $channel->{asked}{$tag} = [$type, $channel->{changes}, $ino];
+    }
+    return 0;
+  }
+  return 0 if $looks{$type};
+  if ($type == $WRITE or $type == $SETATTR) { changed($channel, $ino) }
+  elsif ($type == $LCREATE) {
+    $channel->{writes}{$fid} = 1;
+    changed($channel, $ino);
+    my $name = unpack 'x11 v/a', $$message;
+    my $key = defined $ino && defined $name ? $ino . pack 'v/a', $name : undef;
+    delete $channel->{names}{$key} if defined $key;
+    $channel->{asked}{$tag} = [$type, $channel->{changes}, $fid, $ino, $key];
+  } elsif ($type == $UNLINKAT and defined $ino) {
+    my ($name, $flags) = unpack 'x11 v/a V', $$message;
+    my $gone = defined $flags && !($flags & $remove_folder) ? delete $channel->{names}{$ino . pack 'v/a', $name} : undef;
+    if ($gone) {
+      changed($channel, $ino);
+      delete $channel->{attributes}{substr $gone->[1], 5};
+      $channel->{asked}{$tag} = [$type, $channel->{changes}, $ino];
+    } else { forget($channel) }
+  } elsif ($type == $ATTACH) { $channel->{asked}{$tag} = [$type, $channel->{changes}, $fid] }
+  else {
+    forget($channel);
+    %$inos = () if $type == $VERSION;
   }
   return 0;
 }
 
-# Takes from a walk's answer what follows it. It is of no use when the client has asked for something else meanwhile.
-sub keep_ahead {
+# To the host with what it is asked next, and answered here.
+sub silently {
+  my ($channel, $message, $answer) = @_;
+  substr($$message, 5, 2) = pack 'v', $silent_tag;
+  $held .= pack('N', $channel->{overhead} + length $$message) . $channel->{start} . $$message;
+  to_client($channel, $answer);
+  return 1;
+}
+
+# Something changes a file's or folder's attributes or content. What the host was asked before is not kept when it is answered.
+sub changed {
+  my ($channel, $ino) = @_;
+  return forget($channel) unless defined $ino;
+  $channel->{changes}++;
+  delete $channel->{attributes}{$ino};
+  delete $channel->{contents}{$ino};
+}
+
+sub forget {
+  my ($channel) = @_;
+  $channel->{changes}++;
+  ($channel->{names}, $channel->{attributes}, $channel->{contents}) = ({}, {}, {});
+}
+
+# Keeps what the host says, and takes from its answer what the client did not ask for.
+sub learn {
   my ($channel, $message) = @_;
-  my $ahead = substr $$message, unpack('V', $$message), length $$message, '';
-  return if $channel->{walked} < 0;
-  ($channel->{ahead}, $channel->{good}, $channel->{until}) = ($ahead, $times_good, time + $good_for);
+  my ($size, $type, $tag) = unpack 'VCv', $$message;
+  my @ahead;
+  while (length $$message > $size) {
+    my $more = unpack 'x' . $size . 'V', $$message;
+    die "nothing ahead" if $more < 7 or $size + $more > length $$message;
+    push @ahead, substr $$message, $size, $more, '';
+  }
+  my $asked = delete $channel->{asked}{$tag};
+  return if !$asked or $type == $LERROR;
+  my ($what, $changes, $of, $other, $key) = @$asked;
+  if ($what == $WALK) {
+    my $found = unpack 'x7 v', $$message;
+    return if $found != $other or !$found;
+    my $qid = substr $$message, -13;
+    $channel->{ino}{$of} = substr $qid, 5;
+    return if $changes != $channel->{changes};
+    my $until = $good_for + now();
+    if (defined $key) {
+      forget($channel) if keys %{$channel->{names}} >= $most_known;
+      $channel->{names}{$key} = [$until, $qid];
+    }
+    return if !@ahead;
+    $channel->{attributes}{substr $qid, 5} = [$until, $ahead[0]];
+    # Files beside it, each as the entry of a listing and its attributes.
+    my $folder = defined $key && substr $key, 0, 8;
+    for (my $at = 1; $at + 1 < @ahead and $folder; $at += 2) {
+      $channel->{names}{$folder . substr $ahead[$at], 33} = [$until, substr($ahead[$at], 11, 13)];
+      $channel->{attributes}{substr $ahead[$at], 16, 8} = [$until, $ahead[$at + 1]];
+    }
+  } elsif ($what == $GETATTR) {
+    $channel->{attributes}{$of} = [$good_for + now(), $$message] if $changes == $channel->{changes};
+  } elsif ($what == $LOPEN) {
+    return if $changes != $channel->{changes} or @ahead < 2;
+    my $until = $good_for + now();
+    $channel->{attributes}{$of} = [$until, $ahead[0]];
+    # Of one file at a time: it is read right after it was opened.
+    $channel->{contents} = { $of => [$until, substr $ahead[1], 11] };
+  } elsif ($what == $LCREATE) {
+    my $qid = substr $$message, 7, 13;
+    my $ino = substr $qid, 5;
+    $channel->{ino}{$of} = $ino;
+    delete $channel->{contents}{$ino};
+    delete $channel->{attributes}{$ino};
+    return if $changes != $channel->{changes} or @ahead < 2;
+    my $until = $good_for + now();
+    $channel->{names}{$key} = [$until, $qid] if defined $key;
+    $channel->{attributes}{$ino} = [$until, $ahead[0]];
+    $channel->{attributes}{$other} = [$until, $ahead[1]] if defined $other;
+  } elsif ($what == $UNLINKAT) {
+    $channel->{attributes}{$of} = [$good_for + now(), $ahead[0]] if @ahead and $changes == $channel->{changes};
+  } elsif ($what == $ATTACH) {
+    $channel->{ino}{$of} = substr $$message, 12, 8;
+  }
 }
 
 sub to_client {
@@ -342,7 +510,7 @@ sub make {
   my $channel = {
     number => $number, socket => $socket, client => undef, fd => fileno $socket,
     header => pack('H*', $header), closing => pack('H*', $closing), in => '', out => '',
-    ahead => '', walked => -1, good => 0, until => 0, opened => {},
+    ino => {}, writes => {}, names => {}, attributes => {}, contents => {}, asked => {}, changes => 0,
   };
   $channel->{header_size} = length $channel->{header};
   $channel->{overhead} = 2 + length $channel->{header};

@@ -168,6 +168,8 @@ async function mountFolder({ home, uid, slot }: Session, name: string, mode: 'ro
     // content and, where it has grown, zeros.
     'cache=mmap',
     'directio',
+    // There are none, and Linux would ask before each first write of a file.
+    'noxattr',
     // One attachment for everyone in there: the session is the only user.
     'access=any',
     `dfltuid=${uid}`,
