@@ -20,37 +20,41 @@ export function createHops() {
   let wanted = false
   let hops: Hop[] = []
   let dropped = 0
+  let to: Endpoint | null = null
+  /** Only while there is something to hand over: a daemon at rest is not woken for it. */
   let timer: NodeJS.Timeout | null = null
+
+  function handOver(): void {
+    timer = null
+    to?.send('telemetry', 'hops', { hops, dropped })
+    hops = []
+    dropped = 0
+  }
 
   return {
     add(hop: Hop): void {
-      if (!wanted) return
+      if (!wanted || !to) return
       if (hops.length >= most) dropped++
       else hops.push(hop)
+      timer ??= setTimeout(handOver, everyMs).unref()
     },
     /** @param daemon holds `hopGrant` */
     connect(daemon: Endpoint): void {
+      to = daemon
       const watch = (): void => {
         const onPart = (part: unknown): void => {
           wanted = (part as { on: boolean }).on
         }
         const again = (): void => {
-          if (timer) setTimeout(watch, retryMs).unref()
+          if (to) setTimeout(watch, retryMs).unref()
         }
         daemon.request('telemetry', 'tracing', {}, { deadlineMs: null, onPart }).then(again, again)
       }
-      timer = setInterval(() => {
-        if (hops.length === 0 && dropped === 0) return
-        daemon.send('telemetry', 'hops', { hops, dropped })
-        hops = []
-        dropped = 0
-      }, everyMs)
-      timer.unref()
       watch()
     },
     close(): void {
-      if (timer) clearInterval(timer)
-      timer = null
+      clearTimeout(timer ?? undefined)
+      to = null
     },
   }
 }

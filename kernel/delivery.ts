@@ -26,7 +26,7 @@ export function frameOf({ way, n, event, extra }: Delivery): Extract<ToActor, { 
   const frame: Extract<ToActor, { t: 'msg' }> = { t: 'msg', n, event }
   if (extra?.handle) frame.handle = extra.handle.conn
   if (extra && extra.trace !== null) frame.trace = extra.trace
-  // What a manifest grants is granted for good; whatever was derived may be revoked.
+  // What a manifest grants is granted for good, and the kernel refuses to revoke it; whatever was derived may be revoked.
   if (way.cap.parent !== null) frame.revocable = true
   return frame
 }

@@ -234,6 +234,9 @@ export function createKernel(options: KernelOptions) {
    * actor, because deriving keeps the target.
    */
   function revokeNow(cap: Capability): number {
+    // Actors elsewhere look for what was taken back only under what was derived (delivery.ts): of nothing else would it be true.
+    if (cap.parent === null)
+      throw fault('malformed', `"${cap.reason}" is granted for good.`, { remedy: 'End the actor, or revoke what was derived from it.' })
     const count = revoke(tables, cap)
     const live = actors.get(cap.target)
     if (!live) return count

@@ -58,8 +58,17 @@ export const actorMemoryMiB = 512
  */
 export const memoryWallMiB = 1_024
 
-/** How often the kernel looks at what actors hold, ms. Looking costs some 10 µs each, so that a daemon at rest stays at 0 %. */
+/** How often the kernel looks at what an actor holds while messages go to it or come from it, ms: soon enough that others have room left. */
 export const memoryLookMs = 500
+
+/** The same of one at rest behind no wall of the system, ms: only looking bounds it. A look costs some 10 µs and waking for it more. */
+export const memoryRestMs = 1_000
+
+/** Of those at rest behind a wall only each such look is one, so that a daemon at rest stays at 0 %: the wall bounds them meanwhile. */
+export const walledEvery = 10
+
+/** What it holds more than at the last look, MiB, that says it is not at rest. */
+export const growingMiB = 16
 
 /** Half of an actor's young generation, MiB. Actors mostly wait; what loading them needed beyond this would stay theirs. */
 export const actorYoungMiB = 1

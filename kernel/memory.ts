@@ -1,12 +1,13 @@
 /**
  * What an actor's process may hold in memory, whatever holds it: V8's heap has a bound of its own, Buffers, WebAssembly and native code have not.
  *
- *   watch   Linux: the kernel looks at what each process holds, and ends one that holds more than its manifest's `memoryMiB`, saying so
+ *   watch   Linux: the kernel looks at what each process holds, and ends one that holds more than its manifest's `memoryMiB`, saying so: twice a
+ *           second while messages go to it or come from it or it grows, at rest each second, or each ten behind a wall
  *   wall    between two looks the system itself refuses it more (RLIMIT_DATA), where prlimit is there. Not for actors that start programs: those
  *           would inherit it
  */
 import { closeSync, existsSync, openSync, readFileSync, readSync } from 'node:fs'
-import { actorMemoryMiB, memoryLookMs, memoryWallMiB } from './limits.ts'
+import { actorMemoryMiB, growingMiB, memoryLookMs, memoryRestMs, memoryWallMiB, walledEvery } from './limits.ts'
 import type { Manifest, Permissions } from './types.ts'
 
 export type MemoryBound = {
@@ -93,45 +94,98 @@ export function residentMiB(pid: number): number | null {
   }
 }
 
-type Watched = { pid(): number | null; maxMiB: number; over(heldMiB: number): void }
-const watched = new Map<Watched, Held | null>()
-let timer: NodeJS.Timeout | null = null
+type Bounded = { pid(): number | null; maxMiB: number; walled: boolean; over(heldMiB: number): void }
 
-/** Tells, once, when a process holds more than `maxMiB`. Returns how to stop looking. */
-export function watchMemory(one: Watched): () => void {
-  watched.set(one, null)
-  timer ??= setInterval(look, memoryLookMs).unref()
-  return () => forget(one)
+/** One whose process is looked at: soon after anything stirred it, and now and then while nothing does. */
+class Watched {
+  readonly bounded: Bounded
+  private held: Held | null = null
+  stirred = true
+  private lastMiB = 0
+
+  constructor(bounded: Bounded) {
+    this.bounded = bounded
+  }
+
+  look(): void {
+    const { pid: pidOf, maxMiB, over } = this.bounded
+    const pid = pidOf()
+    // The jail's own process comes first, and then says which one is meant.
+    if (pid !== null && this.held?.pid !== pid) this.reopen(pid)
+    const found = this.held?.mib() ?? null
+    if (found === null) return
+    // Whatever it is busy with, it is busy.
+    if (found > this.lastMiB + growingMiB) this.stirred = true
+    this.lastMiB = found
+    if (found <= maxMiB) return
+    forget(this)
+    over(found)
+  }
+
+  private reopen(pid: number): void {
+    this.close()
+    try {
+      this.held = new Held(pid)
+    } catch {
+      // It has ended; whoever watches it will hear.
+    }
+  }
+
+  close(): void {
+    this.held?.close()
+    this.held = null
+  }
+}
+
+const watched = new Set<Watched>()
+/** While something stirs. */
+let often: NodeJS.Timeout | null = null
+let seldom: NodeJS.Timeout | null = null
+let rests = 0
+
+/** Tells, once, when a process holds more than `maxMiB`. `stir`: something goes to it or comes from it. */
+export function watchMemory(bounded: Bounded): { stir(): void; stop(): void } {
+  const one = new Watched(bounded)
+  watched.add(one)
+  seldom ??= setInterval(lookAtResting, memoryRestMs).unref()
+  lookOften()
+  return {
+    stir() {
+      if (one.stirred) return
+      one.stirred = true
+      lookOften()
+    },
+    stop: () => forget(one),
+  }
+}
+
+function lookOften(): void {
+  often ??= setInterval(lookAtStirred, memoryLookMs).unref()
 }
 
 function forget(one: Watched): void {
-  watched.get(one)?.close()
+  one.close()
   watched.delete(one)
-  if (watched.size > 0 || timer === null) return
-  clearInterval(timer)
-  timer = null
+  if (watched.size > 0) return
+  clearInterval(often ?? undefined)
+  clearInterval(seldom ?? undefined)
+  often = null
+  seldom = null
+  rests = 0
 }
 
-function look(): void {
-  for (const [one, known] of watched) {
-    const pid = one.pid()
-    // The jail's own process comes first, and then says which one is meant.
-    const held = pid === null || known?.pid === pid ? known : reopened(one, known, pid)
-    const found = held?.mib() ?? null
-    if (found === null || found <= one.maxMiB) continue
-    forget(one)
-    one.over(found)
+function lookAtStirred(): void {
+  const stirred = [...watched].filter((one) => one.stirred)
+  for (const one of stirred) {
+    one.stirred = false
+    one.look()
   }
+  if (stirred.length > 0) return
+  clearInterval(often ?? undefined)
+  often = null
 }
 
-function reopened(one: Watched, before: Held | null, pid: number): Held | null {
-  before?.close()
-  let held: Held | null = null
-  try {
-    held = new Held(pid)
-  } catch {
-    // It has ended; whoever watches it will hear.
-  }
-  watched.set(one, held)
-  return held
+function lookAtResting(): void {
+  const all = rests++ % walledEvery === 0
+  for (const one of watched) if (!one.stirred && (all || !one.bounded.walled)) one.look()
 }

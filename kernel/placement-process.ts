@@ -103,12 +103,16 @@ export async function startProcess(spec: StartSpec, events: PortEvents): Promise
     child.kill('SIGKILL')
   }
   const tooLarge = (heldMiB: number) => kill(`it held ${heldMiB} MiB of memory and may hold ${memory.maxMiB} MiB`)
-  const unwatch = memory.watched ? watchMemory({ pid: () => pid, maxMiB: memory.maxMiB, over: tooLarge }) : () => {}
+  const { stir, stop: unwatch } = memory.watched
+    ? watchMemory({ pid: () => pid, maxMiB: memory.maxMiB, walled: memory.wallMiB !== null, over: tooLarge })
+    : { stir() {}, stop() {} }
   const decode = createDecoder(events.frame)
   const send = createSender((bytes) => {
+    stir()
     if (!pipe.destroyed) pipe.write(bytes)
   })
   pipe.on('data', (chunk: Buffer) => {
+    stir()
     try {
       decode(chunk)
     } catch (error) {

@@ -131,3 +131,11 @@ test('a number taken back is seen by whoever reads the file, and by no later one
   board.close()
   expect(() => board.withdraw(2)).not.toThrow()
 })
+
+test('what is granted for good is not revoked: nobody looks for it in an actor elsewhere, so that it would not be true', async () => {
+  const { kernel, test: me } = await start('process')
+  const granted = [...kernel.tables.caps.values()].find(({ target, parent }) => target === 'stalling' && parent === null)
+  expect(() => kernel.revoke(granted as never)).toThrow(expect.objectContaining({ code: 'malformed' }) as never)
+  expect(granted?.revoked).toBe(false)
+  expect(await me.request('stalling', 'notes', {})).toMatchObject({ body: { notes: [] } })
+})

@@ -73,16 +73,22 @@ function statOf(path: string): Stats | null {
   }
 }
 
-/** Changes whenever the file or its folder does in a way that could matter. */
+/** Changes whenever the file or its folder does in a way that could matter. Asked again and again, mostly about what is not there. */
 export function fingerprint(path: string): string {
-  return [dirname(path), path]
-    .map((at) => {
-      try {
-        const { ino, mtimeNs, ctimeNs, size, mode, uid } = lstatSync(at, { bigint: true })
-        return [ino, mtimeNs, ctimeNs, size, mode, uid].join(':')
-      } catch (error) {
-        return (error as NodeJS.ErrnoException).code ?? 'error'
-      }
-    })
-    .join('|')
+  const folder = lookAt(dirname(path))
+  return folder === absent ? absent : `${folder}|${lookAt(path)}`
+}
+
+const absent = 'absent'
+
+function lookAt(path: string): string {
+  try {
+    // Without an error made for it, what is not there costs a tenth.
+    const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false })
+    if (stat === undefined) return absent
+    const { ino, mtimeNs, ctimeNs, size, mode, uid } = stat
+    return [ino, mtimeNs, ctimeNs, size, mode, uid].join(':')
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? 'error'
+  }
 }

@@ -29,6 +29,8 @@ export const model = defineModel<Context>({
   ],
   effects: { readPage: () => outcomes('readPage'), readPdf: () => outcomes('readPdf') },
   always: {
+    'nobody is read for who does not wait': ({ value, open, context }) =>
+      value === 'stopping' || context.reading.every((request) => open.includes(request)),
     'whoever waits is being read for': ({ value, open, context }) =>
       value === 'stopping' || open.every((request) => context.reading.includes(request)),
     'no more at once than the limit': ({ context }) => context.reading.length <= limits.atOnce,
