@@ -3,21 +3,46 @@ import { closeSync, openSync, readdirSync, readFileSync, readSync, statSync } fr
 import { join } from 'node:path'
 
 const chunkBytes = 4 * 1024 * 1024
+/** Of x86-64, and of arm64 as Debian builds it. */
+const pageBytes = 4096n
 /** Read into again and again. */
 const chunk = Buffer.alloc(chunkBytes)
 
-/** Which of them are anywhere in memory the process can write to. Throws when its memory cannot be read at all. */
+/**
+ * Which of them are anywhere in memory the process can write to. Throws when its memory cannot be read at all. Pages it never touched are left
+ * alone: some kernels give a process memory of its own for each that somebody else reads, and it would be ended for holding too much.
+ */
 export function inMemory(pid: number, secrets: readonly string[]): string[] {
   const maps = readFileSync(`/proc/${pid}/maps`, 'latin1')
   const memory = openSync(`/proc/${pid}/mem`, 'r')
+  const pages = openSync(`/proc/${pid}/pagemap`, 'r')
   try {
     const found = new Set<string>()
     for (const [, from = '', to = ''] of maps.matchAll(/^([0-9a-f]+)-([0-9a-f]+) rw/gm))
-      for (const one of foundIn(memory, BigInt(`0x${from}`), BigInt(`0x${to}`), secrets)) found.add(one)
+      for (const [begin, end] of touched(pages, BigInt(`0x${from}`), BigInt(`0x${to}`)))
+        for (const one of foundIn(memory, begin, end, secrets)) found.add(one)
     return [...found]
   } finally {
     closeSync(memory)
+    closeSync(pages)
   }
+}
+
+/** Runs of pages that are in memory or swapped out: 64 bits a page, of which the highest two say so (Linux, `admin-guide/mm/pagemap`). */
+function* touched(pages: number, from: bigint, to: bigint): Generator<[bigint, bigint]> {
+  const entries = Buffer.alloc(8 * Number((to - from) / pageBytes))
+  const length = readSync(pages, entries, 0, entries.length, Number((8n * from) / pageBytes))
+  let begin: bigint | null = null
+  for (let at = 0; at < length; at += 8) {
+    const here = from + BigInt(at / 8) * pageBytes
+    const isTouched = (entries[at + 7] as number) >= 0x40
+    if (isTouched) begin ??= here
+    else if (begin !== null) {
+      yield [begin, here]
+      begin = null
+    }
+  }
+  if (begin !== null) yield [begin, from + BigInt(length / 8) * pageBytes]
 }
 
 /** In its environment or on its command line. */
