@@ -1,5 +1,6 @@
 /** The explorer's page. Everything it shows is asked for by the path in the address, so that a link leads to the very state. */
-import type { Change, Chart, Overview, Place } from './walk.ts'
+import type { Change } from './differences.ts'
+import type { Chart, Overview, Place } from './walk.ts'
 
 const namespace = 'http://www.w3.org/2000/svg'
 const byId = (id: string): HTMLElement => document.getElementById(id) as HTMLElement
@@ -238,7 +239,8 @@ overview = await ask<Overview>('/overview')
 const { name, result } = overview
 document.title = `${name} · Bulkhead explorer`
 byId('name').textContent = name
-byId('summary').textContent = `${result.states} states, ${result.transitions} transitions, depth ${result.depth}, ${
+const counted = (count: number): string => count.toLocaleString('en')
+byId('summary').textContent = `${counted(result.states)} states, ${counted(result.transitions)} transitions, depth ${result.depth}, ${
   result.complete ? 'all of them seen' : 'stopped at the limit'
 }; ${overview.violations.length === 0 ? 'every property holds' : `${overview.violations.length} broken`}`
 await show()

@@ -2,13 +2,13 @@
 import type { AnyStateMachine } from 'xstate'
 import { traceMermaid } from '../counterexample.ts'
 import { check, type CheckResult, productOf } from '../explore.ts'
+import { type Change, differences } from './differences.ts'
 import type { Model } from '../model.ts'
 import { createStates, type Product, written } from '../product.ts'
 import type { TraceStep } from '../trace.ts'
 import type { SystemModel } from '../system.ts'
 import { type Compiled, createTables } from '../tables.ts'
 
-export type Change = { component: string; path: string; before: string | null; after: string | null }
 export type Choice = {
   index: number
   actor: string
@@ -149,18 +149,6 @@ function plain(value: unknown): unknown {
   return JSON.parse(
     JSON.stringify(value, (key, item: unknown) => (key === 'snapshot' || key === 'config' ? undefined : item)) ?? 'null',
   ) as unknown
-}
-
-/** Leaves that differ, by their path. */
-function differences(component: string, path: string, before: unknown, after: unknown): Change[] {
-  if (JSON.stringify(before) === JSON.stringify(after)) return []
-  const deep = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value)
-  if (deep(before) && deep(after))
-    return [...new Set([...Object.keys(before), ...Object.keys(after)])].flatMap((key) =>
-      differences(component, path === '' ? key : `${path}.${key}`, before[key], after[key]),
-    )
-  const text = (value: unknown): string | null => (value === undefined ? null : JSON.stringify(value))
-  return [{ component, path, before: text(before), after: text(after) }]
 }
 
 type Node = AnyStateMachine['root']
