@@ -10,6 +10,7 @@ import { asFault } from '../../kernel/index.ts'
 import { encodeFrame, FrameDecoder } from '../../guest/frames.ts'
 import { channelName, parseChannelName, parseFilesMessage, silentTag } from '../../guest/wire.ts'
 import { maxFilesInFlight } from './limits.ts'
+import { Echoes } from './link-echoes.ts'
 import { errnoOf, errorFrame, tagOf, tagOfAnswer } from './ninep.ts'
 
 const EACCES = 13
@@ -35,8 +36,8 @@ export class FilesLink {
   readonly #onNonsense: (reason: string) => void
   /** Connections a gate has heard of. */
   readonly #open = new Map<string, Gate>()
-  /** Proofs under way, by what must come back. */
-  readonly #echoes = new Map<string, { resolve: () => void; reject: (error: Error) => void }>()
+  /** By what must come back. */
+  readonly #echoes = new Echoes<string>('files')
   #inFlight = 0
   #ended = false
 
@@ -59,11 +60,8 @@ export class FilesLink {
 
   /** Resolves when the guest has sent `nonce` back over this port. Rejects when the link ends first. */
   echo(nonce: Uint8Array): Promise<void> {
-    if (this.#ended) return Promise.reject(new Error('the files port is closed'))
-    return new Promise((resolve, reject) => {
-      this.#echoes.set(Buffer.from(nonce).toString('hex'), { resolve, reject })
-      this.#stream.write(encodeFrame({ c: echoChannel, op: 'echo' }, nonce))
-    })
+    const asked = (): unknown => this.#stream.write(encodeFrame({ c: echoChannel, op: 'echo' }, nonce))
+    return this.#echoes.expect(Buffer.from(nonce).toString('hex'), asked)
   }
 
   /** What the guest was told of this session's folders is not to be said again there (a message without content). */
@@ -77,8 +75,7 @@ export class FilesLink {
   end(): void {
     if (this.#ended) return
     this.#ended = true
-    for (const { reject } of this.#echoes.values()) reject(new Error('the files port closed'))
-    this.#echoes.clear()
+    this.#echoes.end()
     this.#stream.destroy()
     for (const [conn, gate] of this.#open) gate.close(conn)
     this.#open.clear()
@@ -102,10 +99,7 @@ export class FilesLink {
   }
 
   #echoed(payload: Uint8Array): void {
-    if (payload.length > maxNonce) return
-    const nonce = Buffer.from(payload).toString('hex')
-    this.#echoes.get(nonce)?.resolve()
-    this.#echoes.delete(nonce)
+    if (payload.length <= maxNonce) this.#echoes.came(Buffer.from(payload).toString('hex'))
   }
 
   async #serve(c: string, frame: Uint8Array): Promise<void> {

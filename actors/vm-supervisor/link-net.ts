@@ -11,6 +11,7 @@ import type { Delegation, EffectContext, Fault } from '../../kernel/index.ts'
 import { maxConnections, type NetMessage, netPiece, netWindow, netWindowIn, parseNetMessage } from '../../guest/agent/net-wire.ts'
 import { encodeFrame, encodeHead, FrameDecoder } from '../../guest/frames.ts'
 import { connectionsPerGuest, maxRepliesQueued } from './limits.ts'
+import { Echoes } from './link-echoes.ts'
 
 /** Egress as the session may use it; null: it has no network. */
 export type NetworkOf = (session: string) => Delegation['slot'] | null
@@ -47,7 +48,7 @@ export class NetLink {
   readonly #context: EffectContext
   readonly #events: NetEvents
   readonly #connections = new Map<number, Connection>()
-  readonly #echoes = new Map<number, { resolve: () => void; reject: (error: Error) => void }>()
+  readonly #echoes = new Echoes<number>('connections')
   #nextEcho = 1
   /** Bytes of what is said about connections, not in them, that have not left. */
   #replies = 0
@@ -64,19 +65,14 @@ export class NetLink {
 
   /** Resolves when the guest has answered over this port. Rejects when the link ends first. */
   echo(): Promise<void> {
-    if (this.#ended) return Promise.reject(new Error('the connections port is closed'))
     const n = this.#nextEcho++
-    return new Promise((resolve, reject) => {
-      this.#echoes.set(n, { resolve, reject })
-      this.#say({ n, net: 'echo' })
-    })
+    return this.#echoes.expect(n, () => this.#say({ n, net: 'echo' }))
   }
 
   end(): void {
     if (this.#ended) return
     this.#ended = true
-    for (const { reject } of this.#echoes.values()) reject(new Error('the connections port closed'))
-    this.#echoes.clear()
+    this.#echoes.end()
     this.#stream.destroy()
     for (const { abort, room } of this.#connections.values()) {
       abort.abort()
@@ -95,15 +91,10 @@ export class NetLink {
       const message = parseNetMessage(decoded.frame.header)
       if (message === null) continue
       if (message.net === 'open') this.#open(message)
-      else if (message.net === 'echo') this.#echoed(message.n)
+      else if (message.net === 'echo') this.#echoes.came(message.n)
       else this.#about(message, decoded.frame.payload)
     }
     this.#pace()
-  }
-
-  #echoed(n: number): void {
-    this.#echoes.get(n)?.resolve()
-    this.#echoes.delete(n)
   }
 
   #say(message: NetMessage): void {

@@ -2,11 +2,12 @@
 import type { Duplex } from 'node:stream'
 import { encodeFrame, FrameDecoder } from '../../guest/frames.ts'
 import { parseOutputMessage, type Stream } from '../../guest/wire.ts'
+import { Echoes } from './link-echoes.ts'
 
 export class OutputLink {
   readonly #stream: Duplex
   readonly #decoder = new FrameDecoder()
-  readonly #echoes = new Map<number, { resolve: () => void; reject: (error: Error) => void }>()
+  readonly #echoes = new Echoes<number>('output')
   #take: (id: number, stream: Stream, bytes: Uint8Array) => void = () => {}
   #received: () => void = () => {}
   #next = 1
@@ -20,10 +21,8 @@ export class OutputLink {
       for (const decoded of this.#decoder.push(bytes)) {
         const message = decoded.ok ? parseOutputMessage(decoded.frame.header) : null
         if (decoded.ok && message?.t === 'out') this.#take(message.id, message.stream, decoded.frame.payload)
-        else if (message?.t === 'echo') {
-          this.#echoes.get(message.id)?.resolve()
-          this.#echoes.delete(message.id)
-        } else if (!decoded.ok && decoded.fatal) onNonsense(decoded.reason)
+        else if (message?.t === 'echo') this.#echoes.came(message.id)
+        else if (!decoded.ok && decoded.fatal) onNonsense(decoded.reason)
       }
     })
     for (const event of ['error', 'end', 'close']) {
@@ -45,19 +44,14 @@ export class OutputLink {
 
   /** Resolves when the guest has answered over this port. Rejects when the link ends first. */
   echo(): Promise<void> {
-    if (this.#ended) return Promise.reject(new Error('the output port is closed'))
     const id = this.#next++
-    return new Promise((resolve, reject) => {
-      this.#echoes.set(id, { resolve, reject })
-      this.#stream.write(encodeFrame({ t: 'echo', id }))
-    })
+    return this.#echoes.expect(id, () => this.#stream.write(encodeFrame({ t: 'echo', id })))
   }
 
   end(): void {
     if (this.#ended) return
     this.#ended = true
-    for (const { reject } of this.#echoes.values()) reject(new Error('the output port closed'))
-    this.#echoes.clear()
+    this.#echoes.end()
     this.#stream.destroy()
   }
 }
