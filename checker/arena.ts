@@ -7,7 +7,7 @@
  */
 
 import { bitsFor } from './layout.ts'
-import { hashAt, hashPair, inlined, StateSet } from './state-set.ts'
+import { hashAt, hashPair, inlined, StateSet, strideOf, touchSlots } from './state-set.ts'
 
 const firstCapacity = 1 << 10
 /** A table this large (12 bytes a slot) is outside the nearest cache whatever one does: smaller ones grow in larger strides. */
@@ -76,12 +76,7 @@ export class Arena extends StateSet {
   }
 
   touch(hashes: Int32Array, count: number): number {
-    const slots = this.#slots
-    const shift = this.#shift
-    const stride = this.width <= inlined ? 3 : 2
-    let seen = 0
-    for (let k = 0; k < count; k++) seen |= slots[stride * ((hashes[k] as number) >>> shift)] as number
-    return seen
+    return touchSlots(this.#slots, strideOf(this.width), this.#shift, hashes, count)
   }
 
   /** `add` for states of one or two words. The table holds the words themselves: one place in memory is looked at, not two. */

@@ -125,6 +125,16 @@ function runsBetween(before: Packed, after: Packed): number[] {
   return runs
 }
 
+/** Numbers a slot of the table takes: two words and an index, or of wider states a hash and an index. */
+export const strideOf = (width: number): number => (width <= inlined ? 3 : 2)
+
+/** `StateSet.touch` for a table whose searches begin where `shift` leaves a hash. */
+export function touchSlots(slots: Int32Array, stride: number, shift: number, hashes: Int32Array, count: number): number {
+  let seen = 0
+  for (let k = 0; k < count; k++) seen |= slots[stride * ((hashes[k] as number) >>> shift)] as number
+  return seen
+}
+
 export function hashPair(first: number, second: number): number {
   let h = Math.imul(first ^ (first >>> 15), 0x85ebca6b) ^ Math.imul(second ^ (second >>> 13), 0xc2b2ae35)
   h ^= h >>> 16

@@ -8,7 +8,7 @@
  * do not write to one line of memory. Packing anew and growing is done by all together while they meet (control.ts), each its part.
  */
 import { layoutOf } from '../layout.ts'
-import { hashPair, inlined, StateSet } from '../state-set.ts'
+import { hashPair, inlined, StateSet, strideOf, touchSlots } from '../state-set.ts'
 import { chunkStates, type Control, type StatesMemory } from './control.ts'
 import type { Journal } from './journal.ts'
 
@@ -24,7 +24,7 @@ const fewSlots = 1 << 13
 const beyond = 2 ** 31
 /** Words are kept in slots with these bits turned, because words are often 0. One that is 0 then is asked for as if it were not there. */
 const turned = 0x5a5a5a5a
-/** Room kept for what workers add on their way to a meeting: the successors of the state in hand, and the rest of a chunk. */
+/** Room kept for what workers add on their way to a meeting: the successors of the states in hand, and the rest of a chunk. */
 const reserve = 1 << 13
 
 export function statesMemory(maxBytes: number): StatesMemory {
@@ -276,12 +276,7 @@ export class SharedStates extends StateSet {
   }
 
   touch(hashes: Int32Array, count: number): number {
-    const slots = this.#slots
-    const shift = this.#shift
-    const stride = strideOf(this.width)
-    let seen = 0
-    for (let k = 0; k < count; k++) seen |= slots[stride * ((hashes[k] as number) >>> shift)] as number
-    return seen
+    return touchSlots(this.#slots, strideOf(this.width), this.#shift, hashes, count)
   }
 
   #addPair(first: number, second: number, hash: number, parent: number): number {
@@ -371,7 +366,6 @@ export class SharedStates extends StateSet {
   }
 }
 
-const strideOf = (width: number): number => (width <= inlined ? 3 : 2)
 /** Places of states for a table with so many slots. */
 const roomFor = (slots: number): number => Math.ceil((fullest * slots) / chunkStates) * chunkStates
 
