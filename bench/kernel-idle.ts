@@ -1,4 +1,6 @@
 /** The daemon with every actor, doing nothing: its CPU, its memory, and how long it takes to serve when everything is in the page cache. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
 import { openHome } from '../test/harness/product.ts'
@@ -10,10 +12,14 @@ const settledMs = 2_000
 /** How long it is watched then, ms. */
 const watchedMs = 3_000
 
+/** Node processes of a start that are no actors: what the member calls, what that runs, and the daemon. */
+const besidesActors = 3
+
 const nothing: Target = { text: '0 % (less than 0.5 %)', better: 'lower', keeps: (value) => value < 0.5 }
 
 export async function idleFigures(runs: number, told: (text: string) => void): Promise<Figure[]> {
   const starts: number[] = []
+  const bare: number[] = []
   const cpu: number[] = []
   const memory = new Map<string, number[]>()
   let why: string | null = null
@@ -32,6 +38,7 @@ export async function idleFigures(runs: number, told: (text: string) => void): P
         await home.call(['daemon', 'start'])
         starts.push(performance.now() - begun)
         const { actors } = await home.inspect()
+        bare.push(await bareNodes(actors.filter(({ pid }) => pid !== null).length + besidesActors))
         const daemon = await home.daemonPid()
         const names = new Map([[daemon, 'daemon'], ...actors.flatMap(({ id, pid }) => (pid === null ? [] : [[pid, id] as const]))])
         const pids = withDescendants(listProcesses().filter(({ pid }) => pid === daemon)).map(({ pid }) => pid)
@@ -50,7 +57,9 @@ export async function idleFigures(runs: number, told: (text: string) => void): P
           memory.set(name, [...(memory.get(name) ?? []), mib])
         }
         memory.set('all', [...(memory.get('all') ?? []), total])
-        told(`idle ${run + 1}: started in ${starts.at(-1)?.toFixed(0)} ms, ${cpu.at(-1)?.toFixed(2)} % CPU, ${total.toFixed(0)} MiB`)
+        told(
+          `idle ${run + 1}: started in ${starts.at(-1)?.toFixed(0)} ms (bare: ${bare.at(-1)?.toFixed(0)}), ${cpu.at(-1)?.toFixed(2)} % CPU, ${total.toFixed(0)} MiB`,
+        )
       } finally {
         await home.close()
       }
@@ -66,8 +75,22 @@ export async function idleFigures(runs: number, told: (text: string) => void): P
     ...Object.entries(each).map(([name, values]) =>
       figure({ name: `PSS of ${name}`, unit: 'MiB', target: reported, own: samples(values) }),
     ),
-    figure({ name: 'start to serving, warm', unit: 'ms', target: atMost(1_500, 'ms'), own: samples(starts) }),
+    figure({
+      name: 'start to serving, warm',
+      unit: 'ms',
+      target: atMost(1_500, 'ms'),
+      own: samples(starts),
+      peer: { name: 'as many bare Node processes at once', samples: samples(bare) },
+    }),
   ]
+}
+
+/** How long so many Node processes take that do nothing, ms. */
+async function bareNodes(count: number): Promise<number> {
+  const begun = performance.now()
+  const all = Array.from({ length: count }, () => spawn(process.execPath, ['-e', '0'], { env: {}, stdio: 'ignore' }))
+  await Promise.all(all.map((child) => once(child, 'exit')))
+  return performance.now() - begun
 }
 
 /** CPU time of a process's threads, ms, as the scheduler counts it: `/proc/PID/stat` has ticks of 10 ms. 0 once it is gone. */

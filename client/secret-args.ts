@@ -1,6 +1,7 @@
 /** `bulkhead secret …` on the command line. A value is no argument: every process could read it there. */
 import { parseAuthority } from '../actors/egress/host-grammar.ts'
-import { type SecretPlace, secretPlace } from '../actors/egress/vault-format.ts'
+import { placePatterns } from '../actors/egress/place-patterns.ts'
+import type { SecretPlace } from '../actors/egress/vault-format.ts'
 import { parseWords, UsageError } from './args.ts'
 
 export type SecretCommand = { verb: 'secret'; json: boolean } & (
@@ -31,13 +32,24 @@ export function parseSecret(rest: readonly string[]): SecretCommand {
   const places = [values.header, values.basic, values.query].filter((place) => place !== undefined)
   if (places.length > 1) throw new UsageError('A secret has one place: --header, --basic or --query.')
   if (values.prefix !== undefined && (values.basic ?? values.query) !== undefined) throw new UsageError('--prefix goes with --header.')
-  const place = secretPlace.safeParse(
-    values.basic !== undefined
-      ? { in: 'basic', user: values.basic }
-      : values.query !== undefined
-        ? { in: 'query', name: values.query }
-        : { in: 'header', name: values.header ?? 'authorization', prefix: values.prefix ?? (values.header === undefined ? 'Bearer ' : '') },
-  )
-  if (!place.success) throw new UsageError('--header and --query take the name of a field, --basic a user name without a colon.')
-  return { ...about, action, name, host: host.value.host, port: host.value.port ?? 443, place: place.data }
+  const place = placeOf(values)
+  if (!place) throw new UsageError('--header and --query take the name of a field, --basic a user name without a colon.')
+  return { ...about, action, name, host: host.value.host, port: host.value.port ?? 443, place }
+}
+
+function placeOf({
+  basic,
+  query,
+  header,
+  prefix,
+}: {
+  basic?: string
+  query?: string
+  header?: string
+  prefix?: string
+}): SecretPlace | null {
+  if (basic !== undefined) return placePatterns.user.test(basic) ? { in: 'basic', user: basic } : null
+  if (query !== undefined) return placePatterns.query.test(query) ? { in: 'query', name: query } : null
+  const place = { in: 'header', name: header ?? 'authorization', prefix: prefix ?? (header === undefined ? 'Bearer ' : '') } as const
+  return placePatterns.header.test(place.name) && placePatterns.prefix.test(place.prefix) ? place : null
 }

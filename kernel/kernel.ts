@@ -25,6 +25,7 @@ import { recording } from './recording.ts'
 import { createRequests } from './requests.ts'
 import { check, decide, type Decision, type Handover, type Way, type World } from './router.ts'
 import { soon } from './soon.ts'
+import { byFate, startInTurns } from './start-order.ts'
 import { type Hop, type OpenHop, spanUnder } from './trace.ts'
 import type { Badge, Delegation, Fault, Grant, Limits, Placement, Protocol } from './types.ts'
 import type { Strategy } from './supervisor.ts'
@@ -414,24 +415,25 @@ export function createKernel(options: KernelOptions) {
       for (const { name, target, limits, reason } of grants) grant(id, name, target, limits, reason)
       return new Endpoint(wires, new Holder(tables, id))
     },
-    /** Starts every singleton in manifest order, after all their grants stand. */
-    async start(): Promise<void> {
+    /**
+     * Starts singletons in manifest order, after all their grants stand: all, or first those that are named. Resolves, when each runs or has failed
+     * its first start, to how to start the others. From now on mail waits for them too.
+     */
+    async start(first?: readonly string[]): Promise<() => Promise<void>> {
       const singletons = entries.filter(({ manifest }) => manifest.cardinality === 'singleton')
       for (const { manifest } of singletons) grantAll(manifest)
       const child = (entry: ActorEntry) => {
         const { kind } = entry.manifest
         return { entry, id: kind, params: options.params?.[kind] ?? {}, slots: () => namedSlots(kind) }
       }
-      const groups = options.supervision ?? []
-      const alone = singletons.filter(
-        (entry) => !onDemand.of(entry) && !groups.some(({ children }) => children.includes(entry.manifest.kind)),
-      )
-      await Promise.all([
-        ...groups.map(({ strategy, children }) =>
-          supervisor.startGroup(strategy, singletons.filter(({ manifest }) => children.includes(manifest.kind)).map(child)),
-        ),
-        ...alone.map((entry) => supervisor.startGroup('one-for-one', [child(entry)])),
-      ])
+      const started = singletons.filter((entry) => !onDemand.of(entry))
+      const groups = byFate(started, options.supervision ?? []).map(({ strategy, of }) => ({
+        start: supervisor.addGroup(strategy, of.map(child)),
+        first: !first || of.some(({ manifest }) => first.includes(manifest.kind)),
+      }))
+      const startThose = (ofFirst: boolean) => startInTurns(groups.filter((group) => group.first === ofFirst).map(({ start }) => start))
+      await startThose(true)
+      return () => startThose(false)
     },
     /** Revokes a capability and all derived from it before anything else is delivered; returns how many died. */
     revoke: revokeNow,

@@ -96,8 +96,11 @@ export function createSupervisor(options: SupervisorOptions) {
   const groupOf = new Map<ActorId, Group>()
   let groups: Group[] = []
 
-  /** Resolves when each child is running or has failed its first start; from then on the group looks after them. */
-  async function startGroup(strategy: Strategy, children: readonly ChildSpec[]): Promise<void> {
+  /**
+   * Each child is there from now on, and mail waits for it. Returns how to start them, which resolves when each is running or has failed its
+   * first start; from then on the group looks after them.
+   */
+  function addGroup(strategy: Strategy, children: readonly ChildSpec[]): () => Promise<void> {
     const lives = children.map((child) => {
       const live = dormant(child, options.holderOf(child.id))
       actors.set(child.id, live)
@@ -120,13 +123,16 @@ export function createSupervisor(options: SupervisorOptions) {
     groups.push(group)
     for (const { id } of lives) groupOf.set(id, group)
     const settled = Promise.all(lives.map((live) => live.firstStart.promise))
-    group.perform(group.decide({ type: 'start' }))
-    await settled
+    return async () => {
+      // It may have been stopped before its turn came.
+      if (groups.includes(group)) group.perform(group.decide({ type: 'start' }))
+      await settled
+    }
   }
 
   /** One actor, looked after by itself. */
   const start = (entry: ActorEntry, id: ActorId, params: Record<string, unknown>, slots: () => Record<string, number>): Promise<void> =>
-    startGroup('one-for-one', [{ entry, id, params, slots }])
+    addGroup('one-for-one', [{ entry, id, params, slots }])()
 
   function launch(live: Live, group: Group): void {
     const { id, entry } = live
@@ -244,8 +250,9 @@ export function createSupervisor(options: SupervisorOptions) {
     for (const id of group.ids) {
       const live = actors.get(id)
       if (!live || group.stateOf(id) !== 'gone') continue
-      // Nothing of it runs: it was waiting for its next try.
+      // Nothing of it runs: it was waiting for its turn or its next try.
       live.state = 'stopped'
+      live.firstStart.resolve()
       forget(id)
       options.ended(live)
     }
@@ -262,7 +269,7 @@ export function createSupervisor(options: SupervisorOptions) {
   return {
     actors: actors as ReadonlyMap<ActorId, Live>,
     start,
-    startGroup,
+    addGroup,
     stop,
     async stopAll(): Promise<void> {
       for (const group of groups.toReversed()) await stopGroup(group)

@@ -36,6 +36,9 @@ export const defaultDeadlineMs = 30_000
 /** How long a stopping actor may take before it is killed, ms. OTP's default for workers is 5 s. */
 export const stopMs = 5_000
 
+/** How long an actor that loads may keep those that wait for a processor from loading as well, ms. They take a second on a slow machine. */
+export const startTurnMs = 3_000
+
 /** OTP's defaults: more than one restart in five seconds counts as a crash loop. */
 export const defaultIntensity = 1
 export const defaultPeriodMs = 5_000

@@ -15,7 +15,7 @@ import { frameOf } from './delivery.ts'
 import { jailOf } from './jail.ts'
 import { actorHeapMiB, actorYoungMiB } from './limits.ts'
 import { memoryBoundOf, walled, watchMemory } from './memory.ts'
-import type { Port, PortEvents, StartSpec } from './placement.ts'
+import type { Port, PortEvents, ProcessSpec } from './placement.ts'
 import type { Permissions } from './types.ts'
 import { createDecoder, createSender } from './wire.ts'
 import { fileBoard } from './withdrawal.ts'
@@ -40,7 +40,7 @@ export function permissionArgs(permissions: Permissions, code: readonly string[]
   return args
 }
 
-export async function startProcess(spec: StartSpec, events: PortEvents): Promise<Port> {
+export async function startProcess(spec: ProcessSpec, events: PortEvents): Promise<Port> {
   const { manifest } = spec.entry
   const code = codePaths(spec.entry.entry)
   const inherited = Object.entries(spec.fds)

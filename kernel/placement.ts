@@ -24,6 +24,9 @@ export type StartSpec = {
   fds: Readonly<Record<string, number>>
 }
 
+/** All that starting a process needs: none of the actor's code, and not its messages. */
+export type ProcessSpec = Omit<StartSpec, 'entry'> & { entry: Pick<ActorEntry, 'manifest' | 'entry'> }
+
 export type PortEvents = {
   /** A frame as the actor sent it; the kernel validates it. */
   frame(frame: unknown): void

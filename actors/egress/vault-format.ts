@@ -7,17 +7,17 @@ import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
 import { z } from 'zod'
 import { canonicalHost } from './host-grammar.ts'
 import { limits } from './limits.ts'
+import { placePatterns } from './place-patterns.ts'
 
 /** Beside the vault, where the machine has no keyring. */
 export const vaultKeyName = 'vault.key'
 export const vaultKeyBytes = 32
 
-const fieldName = z.string().regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$/)
 /** Where in a request it goes. Whatever the sender put there itself does not travel: on this host, this secret is the only one. */
-export const secretPlace = z.discriminatedUnion('in', [
-  z.strictObject({ in: z.literal('header'), name: fieldName, prefix: z.string().regex(/^[\x20-\x7e]{0,64}$/) }),
-  z.strictObject({ in: z.literal('basic'), user: z.string().regex(/^[\x20-\x39\x3b-\x7e]{0,200}$/) }),
-  z.strictObject({ in: z.literal('query'), name: z.string().regex(/^[A-Za-z0-9_.~-]{1,64}$/) }),
+const secretPlace = z.discriminatedUnion('in', [
+  z.strictObject({ in: z.literal('header'), name: z.string().regex(placePatterns.header), prefix: z.string().regex(placePatterns.prefix) }),
+  z.strictObject({ in: z.literal('basic'), user: z.string().regex(placePatterns.user) }),
+  z.strictObject({ in: z.literal('query'), name: z.string().regex(placePatterns.query) }),
 ])
 export type SecretPlace = z.infer<typeof secretPlace>
 

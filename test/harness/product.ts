@@ -31,6 +31,7 @@ export type Home = {
   call(args: readonly string[], options?: StartOptions): Promise<Ended>
   /** `bulkhead run --json …args PROMPT`, to its end. */
   prompt(text: string, args?: readonly string[], options?: StartOptions): Promise<PromptEnd>
+  /** Once no actor is starting: a daemon serves before all of them are up. */
   inspect(): Promise<InspectReport>
   vmStatus(): Promise<VmStatus>
   /** Process id of an actor by its id, or of the first whose id starts so. */
@@ -105,7 +106,10 @@ export function openHome({
     if (ended.code !== 0) throw new Error(`${args.join(' ')} ended with ${ended.code}.\n${ended.story}`)
     return JSON.parse(ended.stdout)
   }
-  const inspect = async () => (await json(['inspect'])) as InspectReport
+  const inspect = async (): Promise<InspectReport> => {
+    const report = (await json(['inspect'])) as InspectReport
+    return report.actors.some(({ state }) => state === 'starting') ? inspect() : report
+  }
   const actorPid = async (id: string): Promise<number> => {
     const { actors } = await inspect()
     const found = actors.find((actor) => actor.id === id) ?? actors.find((actor) => actor.id.startsWith(id))
