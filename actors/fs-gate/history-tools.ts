@@ -7,7 +7,7 @@ import { type Change, type ChangeStore, placeOf } from './change-store.ts'
 import { unifiedDiff } from './diff.ts'
 import { linkText, lstatAt, stampAt, type State } from './entry-state.ts'
 import { type Gate, requireWritable } from './gate.ts'
-import { at, openHeld, openPlace, scoped } from './handles.ts'
+import { at as inFolder, openHeld, openPlace, scoped } from './handles.ts'
 import { limits } from './limits.ts'
 import { codeOf, osFault } from './os-errors.ts'
 import type { protocol } from './protocol.ts'
@@ -113,7 +113,7 @@ export async function settleHistory(gate: Gate, signal: AbortSignal): Promise<vo
 function removeLeft(folders: Folders, path: string): void {
   try {
     const { folder, name } = folders.entry(path)
-    if (name.startsWith(tempPrefix) && lstatAt(folder, name)?.isFile()) fs.unlinkSync(at(folder, name))
+    if (name.startsWith(tempPrefix) && lstatAt(folder, name)?.isFile()) fs.unlinkSync(inFolder(folder, name))
   } catch (error) {
     if (!['ENOENT', 'ENOTDIR', 'ELOOP'].includes(codeOf(error) ?? '')) throw error
   }
