@@ -24,7 +24,7 @@ function events() {
 
 async function early() {
   const begun: PortEvents[] = []
-  const begin = vi.fn(async (_: ProcessSpec, its: PortEvents) => {
+  const begin = vi.fn<(_: ProcessSpec, its: PortEvents) => Promise<Port>>(async (_, its) => {
     begun.push(its)
     return { pid: begun.length } as Port
   })

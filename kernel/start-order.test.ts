@@ -13,7 +13,7 @@ afterEach(() => void vi.useRealTimers())
 
 const one = () => {
   const { promise, resolve } = Promise.withResolvers<void>()
-  return { start: vi.fn(() => promise), end: resolve }
+  return { start: vi.fn<() => Promise<void>>(() => promise), end: resolve }
 }
 
 describe('turns', () => {

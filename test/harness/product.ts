@@ -108,7 +108,7 @@ export function openHome({
   }
   const inspect = async (): Promise<InspectReport> => {
     const report = (await json(['inspect'])) as InspectReport
-    return report.actors.some(({ state }) => state === 'starting') ? inspect() : report
+    return report.actors.some((actor) => actor.state === 'starting') ? inspect() : report
   }
   const actorPid = async (id: string): Promise<number> => {
     const { actors } = await inspect()
