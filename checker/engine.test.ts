@@ -6,7 +6,7 @@ import { eventsOf, traceItf, traceMermaid, traceTest, traceText } from './counte
 import { check, examine, productOf } from './explore.ts'
 import { guarded } from './guarded.ts'
 import { defineModel } from './model.ts'
-import { mutate } from './mutate.ts'
+import { mutate, perMutant } from './mutate.ts'
 import { dieHard, diningPhilosophers } from './published/classics.ts'
 import { twoPhase } from './published/two-phase.ts'
 import { confirm } from './replay.ts'
@@ -277,7 +277,7 @@ test('a mutant of the philosophers that never hands a fork over starves; mutants
     sometimes: { wide: ({ value }) => value === 'wide' },
     possible: { shut: ({ value }) => value === 'shut' },
   })
-  expect(mutate(model, {}).map(({ change, killedBy }) => [change, killedBy])).toEqual([
+  expect(mutate(model, perMutant).map(({ change, killedBy }) => [change, killedBy])).toEqual([
     ['does not go to "wide"', 'sometimes: wide'],
     ['does not go to "shut"', 'possible: shut'],
   ])

@@ -5,7 +5,7 @@ import { promela } from '../checker/export-promela.ts'
 import { exported } from '../checker/export-rows.ts'
 import { tla } from '../checker/export-tla.ts'
 import type { Model } from '../checker/model.ts'
-import { mutate } from '../checker/mutate.ts'
+import { mutate, type MutantVerdict, perMutant } from '../checker/mutate.ts'
 import { confirm, type Confirmation } from '../checker/replay.ts'
 import type { Violation } from '../checker/trace.ts'
 import { type Size, type Subject, subjects } from '../checker/subjects.ts'
@@ -23,8 +23,6 @@ const limits: Record<Size, CheckLimits> = {
   small: { maxStates: 2_000_000, maxBytes: 2 ** 30 },
   full: { maxStates: 50_000_000, maxBytes: 6 * 2 ** 30 },
 }
-/** A mutant that needs more states than this to be told apart is left as a survivor. */
-const statesPerMutant = 50_000
 
 export async function check(options: CheckCommand & { out(text: string): void; progress(text: string): void }): Promise<number> {
   const { name } = options
@@ -38,14 +36,13 @@ export async function check(options: CheckCommand & { out(text: string): void; p
   if (name === null && !options.mutate && !options.beyond) return checkInThreads(wanted, options)
   let failed = false
   for (const subject of wanted) {
-    const model = await subject.load(size)
     if (options.mutate) {
       if (subject.kind === 'system') {
         if (name !== null) throw new UsageError('check --mutate takes an actor: systems are made of their machines.')
         continue
       }
-      mutationReport(subject, model as Model, options)
-    } else if (options.beyond) failed = beyondExhaustive(subject.name, model, options.beyond, options) || failed
+      failed = mutationReport(subject.name, await subject.models(), options) > 0 || failed
+    } else if (options.beyond) failed = beyondExhaustive(subject.name, await subject.load(size), options.beyond, options) || failed
     else failed = (await checkOne(subject, options)) || failed
   }
   return failed ? exitCodes.failed : exitCodes.done
@@ -112,19 +109,32 @@ function machinePaths(subject: Subject, model: Model | SystemModel | Product): R
     : {}
 }
 
+/** How many survive. */
 function mutationReport(
-  subject: Subject,
-  model: Model,
+  name: string,
+  models: readonly Model[],
   options: { json: boolean; out(text: string): void; progress(text: string): void },
-): void {
-  const verdicts = mutate(model, { maxStates: statesPerMutant }, ({ killedBy }, done, of) =>
-    options.progress(`Mutants of ${subject.name}: ${done}/${of}${killedBy === null ? ' (survives)' : ''}`),
+): number {
+  const verdicts = mutate(models, perMutant, ({ fate }, done, of) =>
+    options.progress(`Mutants of ${name}: ${done}/${of}${fate === 'survives' ? ' (survives)' : ''}`),
   )
-  if (options.json) return options.out(`${JSON.stringify({ name: subject.name, mutants: verdicts })}\n`)
-  const survivors = verdicts.filter(({ killedBy }) => killedBy === null)
-  const lines = [`${subject.name}: ${verdicts.length} mutants, ${verdicts.length - survivors.length} killed, ${survivors.length} survive`]
-  for (const { place, change } of survivors) lines.push(`  survives: ${place}, ${change}`)
+  const of = (wanted: MutantVerdict['fate']): MutantVerdict[] => verdicts.filter(({ fate }) => fate === wanted)
+  const [killed, alike, survivors] = [of('killed'), of('equivalent'), of('survives')]
+  if (options.json) {
+    options.out(`${JSON.stringify({ name, mutants: verdicts })}\n`)
+    return survivors.length
+  }
+  const lines = [
+    `${name}: ${verdicts.length} mutants, ${killed.length} killed, ${survivors.length} survive, ${alike.length} equivalent at this bound`,
+  ]
+  for (const { place, change, difference } of survivors)
+    lines.push(
+      `  survives: ${place}, ${change}`,
+      difference ? `    told apart by: ${[...difference.way, difference.what].join(' > ')}` : '    no model was seen to get there',
+    )
+  for (const { place, change } of alike) lines.push(`  equivalent at this bound: ${place}, ${change}`)
   options.out(`${lines.join('\n')}\n`)
+  return survivors.length
 }
 
 function notedText({ notAsked, notReduced }: CheckResult): string[] {
