@@ -116,6 +116,7 @@ const modelOf = (played: readonly Stimulus<Context>[], seen: readonly (keyof typ
       },
       'who begins to watch hears whether traces are wanted': (_before, event, { context }, out) =>
         event.type !== 'tracing' ||
+        (event['from'] as { request: number | null }).request === null ||
         out.some(
           (message) => message.type === 'refuse' || (message.type === 'partTo' && (message.body as { on: boolean }).on === wants(context)),
         ),
