@@ -174,7 +174,8 @@ export function mutate(
     // Whatever were done to the machine, it would look killed.
     if (violations[0]) throw new Error(`${actor}: "${violations[0].property}" is broken already; its mutants would say nothing.`)
   }
-  const heard = judges.map((model) => ({ model, events: eventsOf(model, limits.maxStates) }))
+  // With one model it costs a search and spares none.
+  const heard = judges.map((model) => ({ model, events: judges.length === 1 ? null : eventsOf(model, limits.maxStates) }))
   const all = mutants(machine as AnyStateMachine).filter(wanted)
   return all.map((mutant, index) => {
     // Where nothing is sent that the place is about, there is nothing to look for.
