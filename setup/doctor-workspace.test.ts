@@ -57,6 +57,9 @@ test('each row that the specification calls unverified for a platform is one of 
   const names = (platform: string) => unverifiedChecks(platform).map(({ name }) => name)
   expect(names('darwin')).toEqual(expect.arrayContaining(['workspace', 'keyring', 'managed settings', 'connected folders']))
   expect(names('win32')).toEqual(expect.arrayContaining(['workspace', 'keyring', 'managed settings', 'audit log', 'connected folders']))
-  for (const platform of ['darwin', 'win32'])
+  for (const platform of ['darwin', 'win32']) {
+    // What its variant of the walk (`handle-variants.ts`) is written to.
+    expect(unverifiedChecks(platform).find(({ name }) => name === 'connected folders')?.detail).toMatch(/never run there/)
     for (const check of unverifiedChecks(platform)) expect(check).toMatchObject({ ok: true, level: 'unverified' })
+  }
 })

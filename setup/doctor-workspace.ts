@@ -76,7 +76,10 @@ const unverified: Readonly<Record<string, readonly { name: string; detail: strin
     { name: 'keyring', detail: 'the macOS keychain, by `security`: written to its documents, never run' },
     { name: 'proxy settings', detail: 'those of the system, by `scutil`: read from answers as documented, never on a Mac' },
     { name: 'managed settings', detail: 'preferences of dev.bulkhead: read from fixtures, never on a Mac' },
-    { name: 'connected folders', detail: 'the gate walks by /proc/self/fd, which macOS does not have: no folder can be connected' },
+    {
+      name: 'connected folders',
+      detail: 'the gate walks by /.vol and O_NOFOLLOW_ANY: written to the documents of macOS and type-checked, never run there',
+    },
   ],
   win32: [
     {
@@ -87,6 +90,9 @@ const unverified: Readonly<Record<string, readonly { name: string; detail: strin
     { name: 'proxy settings', detail: 'Internet settings of the registry: read from answers as documented, never on Windows' },
     { name: 'managed settings', detail: 'the policy key of the registry: read from fixtures, never on Windows' },
     { name: 'audit log', detail: 'files cannot be opened to write through: what is on the disk when power fails is not known' },
-    { name: 'connected folders', detail: 'the gate walks by /proc/self/fd, which Windows does not have: no folder can be connected' },
+    {
+      name: 'connected folders',
+      detail: 'the gate opens by path and compares where that led: written to the documents of Windows and type-checked, never run there',
+    },
   ],
 }

@@ -29,7 +29,7 @@ export type Target = {
   replaces: fs.Stats | null
 }
 
-/** Prefix of temporary files, so that leftovers of a power cut can be told. */
+/** Prefix of temporary files: nobody is told of them, and what a power cut leaves can be told. */
 export const tempPrefix = '.bulkhead-'
 
 /** Nobody can guess it, so nobody can have put something there. */
@@ -55,16 +55,18 @@ export async function writeAtomically(
   const tempPath = at(target.parent, temp)
   // Written through, because under the permission model fsync may be missing (syscalls.ts).
   const through = gate.syscalls.by === 'none' ? O_SYNC : 0
-  const fd = scope.own(fs.openSync(tempPath, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | through, target.replaces ? 0o600 : 0o666))
+  const tempParts = [...target.parts.slice(0, -1), temp]
+  const away = gate.log.temporary(tempParts)
   let placed = false
   try {
+    const fd = scope.own(fs.openSync(tempPath, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | through, target.replaces ? 0o600 : 0o666))
     for (let offset = 0; offset < content.length; ) {
       offset += fs.writeSync(fd, content, offset, Math.min(limits.chunkBytes, content.length - offset), offset)
       if (offset < content.length) await setImmediate()
       signal.throwIfAborted()
     }
     dress(fd, target)
-    gate.syscalls.sync(fd, [...target.parts.slice(0, -1), temp], 'file')
+    gate.syscalls.sync(fd, tempParts, 'file')
     if (!holds(fd, content))
       throw fault('io-failed', `${target.parts.join('/')} was not changed: the disk returned other bytes than were written.`)
     signal.throwIfAborted()
@@ -78,6 +80,7 @@ export async function writeAtomically(
     return sha256Of(content)
   } finally {
     if (!placed) removeQuietly(tempPath)
+    away()
   }
 }
 

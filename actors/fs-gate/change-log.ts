@@ -51,6 +51,15 @@ export class ChangeLog {
     if (this.#later.length > 0) this.#commit(() => undefined)
   }
 
+  /** Before a file is made under a name of its own, for a moment; returns what to call when it has that name no more. After a kill it is taken away. */
+  temporary(parts: readonly string[]): () => void {
+    const { store } = this
+    if (!store) return () => undefined
+    const path = pathOf({ parts })
+    store.noteTemp(path)
+    return () => this.#soon(() => store.forgetTemp(path))
+  }
+
   /** A change at one name, by a tool. `perform` makes it, in one step. */
   put<T>(entry: Entry, session: string | null, perform: () => T): T {
     const { store } = this

@@ -4,6 +4,7 @@
  *   changes   one row each: who, where, what was there before, what was there after
  *   contents  files as they were, small ones whole, others as a list of chunks; the same bytes are kept once
  *   runs      undo and redo, which are changes too
+ *   temps     files that are in the folder under a name of their own, until they get the one they are for
  *
  * No index on `changes`: each commit of the workspace's many small changes writes each page it touches, and what an index would find is looked
  * for by people and by undo only.
@@ -21,9 +22,10 @@ import { chunkLength } from './chunking.ts'
 import { smallFile } from './file-content.ts'
 import { limits } from './limits.ts'
 import type { State } from './entry-state.ts'
+import { codeOf } from './os-errors.ts'
 
 /** Raise when the tables change, and add a migration step below. */
-const schemaVersion = 1
+const schemaVersion = 2
 
 export type Source = 'tool' | 'workspace' | 'undo' | 'redo'
 export type Origin = { session: string | null; turn: string | null; call: string | null; title: string }
@@ -57,7 +59,12 @@ const schema = `
   CREATE INDEX parts_chunk ON parts (chunk);
   CREATE TABLE chunks (id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, size INTEGER NOT NULL, data BLOB NOT NULL);
   CREATE TABLE runs (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, kind TEXT NOT NULL, what TEXT NOT NULL, done INTEGER NOT NULL, undone INTEGER);
-  PRAGMA user_version = ${schemaVersion}`
+  PRAGMA user_version = 1`
+/** Whose process: what one that has ended has left is anybody's to clear up. */
+const second = `
+  ALTER TABLE runs ADD COLUMN pid INTEGER;
+  CREATE TABLE temps (path TEXT PRIMARY KEY, pid INTEGER NOT NULL) WITHOUT ROWID;
+  PRAGMA user_version = 2`
 
 export class ChangeStore {
   readonly #db: DatabaseSync
@@ -78,6 +85,7 @@ export class ChangeStore {
       if (version > schemaVersion)
         throw fault('io-failed', 'The store of changes was written by a newer version of Bulkhead.', { remedy: 'Update Bulkhead.' })
       if (version < 1) this.#db.exec(schema)
+      if (version < 2) this.#db.exec(second)
     })
     // For people who look, and for the list of recent folders.
     fs.writeFileSync(join(dir, 'folder.json'), `${JSON.stringify({ ...about, at: Date.now() })}\n`, { mode: 0o600 })
@@ -275,21 +283,38 @@ export class ChangeStore {
     })
   }
 
+  /** There is, or is about to be, a file of this process under a name of its own. */
+  noteTemp(path: string): void {
+    this.transaction(() => this.#run('INSERT OR REPLACE INTO temps (path, pid) VALUES (?, ?)', path, process.pid))
+  }
+
+  forgetTemp(path: string): void {
+    this.#run('DELETE FROM temps WHERE path = ?', path)
+  }
+
+  /** Those of processes that have ended. */
+  leftTemps(): string[] {
+    const rows = this.#all('SELECT path, pid FROM temps') as { path: string; pid: number }[]
+    return rows.filter(({ pid }) => hasEnded(pid)).map(({ path }) => path)
+  }
+
   startRun(kind: 'undo' | 'redo', what: string, at: number): number {
-    return Number(this.#run('INSERT INTO runs (at, kind, what, done) VALUES (?, ?, ?, 0)', at, kind, what).lastInsertRowid)
+    return Number(
+      this.#run('INSERT INTO runs (at, kind, what, done, pid) VALUES (?, ?, ?, 0, ?)', at, kind, what, process.pid).lastInsertRowid,
+    )
   }
 
   /**
-   * `undid`: the changes that are taken back by it. `again`: the run whose changes are made anew, for a redo. `renewed`: what was restored has
+   * `undid`: the changes that are taken back by it. `again`: the runs whose changes are made anew, for a redo. `renewed`: what was restored has
    * another stamp than when it was kept; whoever left it then has left this.
    */
-  finishRun(run: number, undid: readonly number[], again: number | null, renewed: readonly { was: string; now: string }[]): void {
+  finishRun(run: number, undid: readonly number[], again: readonly number[], renewed: readonly { was: string; now: string }[]): void {
     this.transaction(() => {
       this.#run('UPDATE runs SET done = 1 WHERE id = ?', run)
       for (const [first, last] of ranges(undid)) this.#run('UPDATE changes SET undone = ? WHERE id BETWEEN ? AND ?', run, first, last)
-      if (again !== null) {
-        this.#run('UPDATE runs SET undone = ? WHERE id = ?', run, again)
-        this.#run('UPDATE changes SET undone = NULL WHERE undone = ? AND run IS NULL', again)
+      for (const id of again) {
+        this.#run('UPDATE runs SET done = 1, undone = ? WHERE id = ?', run, id)
+        this.#run('UPDATE changes SET undone = NULL WHERE undone = ? AND run IS NULL', id)
       }
       // All at once: what one thing is now may be what another was, because inode numbers are used again.
       this.#db.exec('CREATE TEMP TABLE IF NOT EXISTS renewed (was TEXT PRIMARY KEY, now TEXT NOT NULL) WITHOUT ROWID; DELETE FROM renewed')
@@ -299,14 +324,20 @@ export class ChangeStore {
     })
   }
 
-  /** The newest undo that has not been made good again, or the run of that number. */
-  lastRun(filter: { kind?: 'undo' | 'redo'; done: boolean }): { id: number; kind: 'undo' | 'redo'; what: string } | null {
-    const row = this.#get(
-      `SELECT id, kind, what FROM runs WHERE undone IS NULL AND done = ? ${filter.kind ? 'AND kind = ?' : ''} ORDER BY id DESC LIMIT 1`,
-      filter.done ? 1 : 0,
-      ...(filter.kind ? [filter.kind] : []),
-    )
-    return (row as { id: number; kind: 'undo' | 'redo'; what: string } | undefined) ?? null
+  /** The newest undo that has not been made good again. */
+  lastUndo(): { id: number; what: string } | null {
+    const row = this.#get("SELECT id, what FROM runs WHERE undone IS NULL AND done = 1 AND kind = 'undo' ORDER BY id DESC LIMIT 1")
+    return (row as { id: number; what: string } | undefined) ?? null
+  }
+
+  /** Undo and redo that stopped halfway: of this process, which does one at a time, and of those that have ended. */
+  brokenRuns(): { id: number; what: string }[] {
+    const rows = this.#all('SELECT id, what, pid FROM runs WHERE undone IS NULL AND done = 0 ORDER BY id') as {
+      id: number
+      what: string
+      pid: number | null
+    }[]
+    return rows.filter(({ pid }) => pid === null || pid === process.pid || hasEnded(pid))
   }
 
   usage(): { bytes: number; changes: number; contents: number; contentBytes: number } {
@@ -369,6 +400,15 @@ export class ChangeStore {
     const made = this.#db.prepare(sql)
     this.#statements.set(sql, made)
     return made
+  }
+}
+
+function hasEnded(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return false
+  } catch (error) {
+    return codeOf(error) === 'ESRCH'
   }
 }
 

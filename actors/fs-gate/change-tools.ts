@@ -6,7 +6,7 @@ import { makeFolders, type Target, writeAtomically } from './atomic-write.ts'
 import { unifiedDiff } from './diff.ts'
 import { type Decoded, encode } from './encoding.ts'
 import { hashNow, openFile, requireFile, sha256Of, wholeFile } from './file-content.ts'
-import { stampAt } from './entry-state.ts'
+import { identityAt, identityOfAbsent } from './entry-state.ts'
 import { type Gate, requireCovered, requireWritable } from './gate.ts'
 import { openHeld, openPlace, type Scope, scoped } from './handles.ts'
 import { limits } from './limits.ts'
@@ -25,7 +25,7 @@ export function writeFile(gate: Gate, body: BodyOf<P, 'write'>, grant: Limits, s
     const content = Buffer.from(body.content)
     requireSize(content, body.path, limits.writeBytes)
     const expected = body.expect
-    requireSame(body.path, body.identity, () => (place.kind === 'found' ? identityOf(place) : 'absent'))
+    requireSame(body.path, body.identity, () => identityOf(place))
     if (place.kind === 'missing') {
       if (typeof expected === 'string') throw changed(gate, body.path, expected, null, body.content)
       const parent = makeFolders(gate, place, place.rest.slice(0, -1), scope, session)
@@ -87,7 +87,7 @@ export function previewChange(gate: Gate, body: BodyOf<P, 'preview'>, grant: Lim
     const parts = place.kind === 'found' ? place.parts : [...place.parts, ...place.rest]
     requireCovered(gate, parts, grant)
     const path = parts.join('/')
-    const about = { path, identity: place.kind === 'found' ? identityOf(place) : 'absent', protected: ruleOf(parts) }
+    const about = { path, identity: identityOf(place), protected: ruleOf(parts) }
     if (place.kind === 'missing') {
       if (!('content' in body)) throw fault('not-found', `${body.path} does not exist.`)
       return { ...about, diff: unifiedDiff(path, null, body.content), created: true }
@@ -122,9 +122,9 @@ function replaceAllOf(text: string, edits: readonly Replacement[], path: string)
   )
 }
 
-/** Of what stands at a name now. */
-function identityOf({ parent, name }: Found): string {
-  return stampAt(parent, name)
+/** Of what stands at a name now, or of where it would be made. */
+function identityOf(place: Found | Missing): string {
+  return place.kind === 'found' ? identityAt(place.parent, place.name) : identityOfAbsent(place.parent)
 }
 
 /** Changes to one place come one after the other. `work` gets the place resolved once its turn has come. */

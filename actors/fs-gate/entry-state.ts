@@ -33,6 +33,21 @@ export function stampAt(folder: number, name: string): string {
   return stampOf(stat, stat?.isSymbolicLink() ? linkText(folder, name) : null)
 }
 
+/**
+ * What a member is asked about, to be compared when they have answered: device and inode with all of the stamp. A stamp alone, which outlives restarts,
+ * is without the device, whose number does not.
+ */
+export function identityAt(folder: number, name: string): string {
+  const stat = lstatAt(folder, name)
+  return stat ? `${stat.dev}:${stampOf(stat, stat.isSymbolicLink() ? linkText(folder, name) : null)}` : 'absent'
+}
+
+/** The same for what is not there: the folder that it, or the first folder on the way to it, would be made in. */
+export function identityOfAbsent(folder: number): string {
+  const { dev, ino } = fs.fstatSync(folder, { bigint: true })
+  return `absent in ${dev}:${ino}`
+}
+
 /** Links not followed; null when nothing has that name. */
 export function lstatAt(folder: number, name: string): fs.BigIntStats | null {
   return fs.lstatSync(at(folder, name), { bigint: true, throwIfNoEntry: false }) ?? null

@@ -1,7 +1,7 @@
 /**
  * A disk that fills up in the middle of a change, at every point where it can: what the change was to replace is there whole, or what it was to
  * become, never a mix, and what was kept can be given back once there is room. The disk is a tmpfs of 2 MB that bwrap makes for a child
- * process; on it lie the folder, what is kept of its changes, or both.
+ * process; on it lie the folder, what is kept of its changes, or both. Full is it of bytes, or of files: then nothing new can be made on it.
  */
 import { execFile } from 'node:child_process'
 import * as fs from 'node:fs'
@@ -15,7 +15,7 @@ const program = `
 import * as fs from 'node:fs'
 import { randomBytes } from 'node:crypto'
 import { pathToFileURL } from 'node:url'
-const [here, full] = process.argv.slice(2)
+const [here, full, of] = process.argv.slice(2)
 const folder = full === 'store' ? '/other/work' : '/full/work'
 const stores = full === 'folder' ? '/other/store/' : '/full/store/'
 const load = (name) => import(pathToFileURL(here + '/' + name).href)
@@ -33,8 +33,28 @@ let count = 0
 const tried = {}
 const wrong = []
 
+/** The disk with room for so many files, the work, then room again. */
+async function squeezedOfFiles(room, work) {
+  fs.mkdirSync('/full/filler')
+  let made = 0
+  try {
+    for (;;) {
+      fs.closeSync(fs.openSync('/full/filler/' + made, 'w'))
+      made += 1
+    }
+  } catch (error) {
+    if (error.code !== 'ENOSPC') throw error
+  }
+  for (let i = 0; i < room; i += 1) fs.rmSync('/full/filler/' + i)
+  try {
+    return await work().then(() => '', (error) => error.code + ': ' + error.message)
+  } finally {
+    fs.rmSync('/full/filler', { recursive: true })
+  }
+}
+
 /** The disk with so many bytes free, the work, then room again. */
-async function squeezed(room, work) {
+async function squeezedOfBytes(room, work) {
   const { bsize, bavail } = fs.statfsSync('/full')
   const filler = fs.openSync('/full/filler', 'w')
   const fill = bsize * bavail - room
@@ -48,6 +68,8 @@ async function squeezed(room, work) {
     fs.rmSync('/full/filler')
   }
 }
+const squeezed = of === 'files' ? squeezedOfFiles : squeezedOfBytes
+const rooms = of === 'files' ? [0, 1, 2, 3, 4, 8] : [0, 4_096, 16_384, 49_152, 90_112, 114_688, 131_072, 163_840, 229_376, 360_448, 1_300_000]
 const at = (name) => fs.readFileSync(folder + '/' + name, 'utf8')
 const there = (name) => fs.existsSync(folder + '/' + name)
 
@@ -113,7 +135,7 @@ const kinds = {
 
 for (const [kind, { before, work, ends, either }] of Object.entries(kinds)) {
   tried[kind] = { full: 0, done: 0 }
-  for (const room of [0, 4_096, 16_384, 49_152, 90_112, 114_688, 131_072, 163_840, 229_376, 360_448, 1_300_000]) {
+  for (const room of rooms) {
     count += 1
     fs.rmSync(folder, { recursive: true, force: true })
     fs.rmSync(stores, { recursive: true, force: true })
@@ -125,7 +147,7 @@ for (const [kind, { before, work, ends, either }] of Object.entries(kinds)) {
     await before?.(gate)
     const failure = await squeezed(room, () => work(gate))
     tried[kind][failure === '' ? 'done' : 'full'] += 1
-    const said = (what) => wrong.push(kind + ' with ' + room + ' bytes free: ' + what + ' (' + failure + ')')
+    const said = (what) => wrong.push(kind + ' with room for ' + room + ' ' + of + ': ' + what + ' (' + failure + ')')
     const end = JSON.stringify(ends())
     if (!either.some((one) => JSON.stringify(one) === end)) said('a mix')
     if (failure !== '' && !/ENOSPC|no space left|store-full|failed/.test(failure)) said('another failure')
@@ -144,21 +166,36 @@ for (const [kind, { before, work, ends, either }] of Object.entries(kinds)) {
 console.log(JSON.stringify({ tried, wrong }))
 `
 
-test.each(['both', 'folder', 'store'] as const)('old or new, never a mix; on the full disk: %s', async (full) => {
+const disk = { size: 2_000_000, files: 64 }
+
+test.each([
+  ['both', 'bytes'],
+  ['folder', 'bytes'],
+  ['store', 'bytes'],
+  ['both', 'files'],
+  ['folder', 'files'],
+  ['store', 'files'],
+] as const)('old or new, never a mix; on the full disk: %s; full of %s', async (full, of) => {
   const dir = fs.mkdtempSync(join(tmpdir(), 'full-disk-'))
   try {
     fs.writeFileSync(join(dir, 'program.mjs'), program)
-    const jail = ['--bind', '/', '/', '--dev', '/dev', '--size', '2000000', '--tmpfs', '/full', '--tmpfs', '/other', '--bind', dir, '/tmp']
-    const run = [process.execPath, '/tmp/program.mjs', import.meta.dirname, full]
-    const { stdout } = await promisify(execFile)('bwrap', [...jail, ...run], { maxBuffer: 1024 * 1024 })
+    const jail = ['--bind', '/', '/', '--dev', '/dev', '--tmpfs', '/full', '--tmpfs', '/other', '--bind', dir, '/tmp']
+    const rights = ['--unshare-user', '--uid', '0', '--gid', '0', '--cap-add', 'CAP_SYS_ADMIN']
+    const mount = `mount -t tmpfs -o size=${disk.size},nr_inodes=${disk.files} none /full && exec "$@"`
+    const run = ['sh', '-c', mount, 'sh', process.execPath, '/tmp/program.mjs', import.meta.dirname, full, of]
+    const { stdout } = await promisify(execFile)('bwrap', [...rights, ...jail, ...run], { maxBuffer: 1024 * 1024 })
     const { tried, wrong } = JSON.parse(stdout) as { tried: Record<string, { full: number; done: number }>; wrong: string[] }
     expect(wrong).toEqual([])
     expect(Object.keys(tried)).toHaveLength(9)
     // Each was stopped by the full disk, and got through once there was room.
     for (const [kind, { full: stopped, done }] of Object.entries(tried)) {
       // What takes away, or truncates first, needs room for what is kept, and for nothing else; what makes something new needs none for that.
-      const needsRoom = { both: true, folder: /^(write$|write something|edit|undo)/.test(kind), store: kind !== 'write something new' }
+      const bytes = { both: true, folder: /^(write$|write something|edit|undo)/.test(kind), store: kind !== 'write something new' }
+      // The store makes no file for a change; a move makes a folder.
+      const files = { both: /^(write$|write something|edit|undo|move)/.test(kind), store: false }
+      const needsRoom = of === 'bytes' ? bytes : { ...files, folder: files.both }
       if (needsRoom[full]) expect(stopped, kind).toBeGreaterThan(0)
+      if (of === 'files' && full === 'store') expect(stopped, kind).toBe(0)
       expect(done, kind).toBeGreaterThan(0)
     }
   } finally {

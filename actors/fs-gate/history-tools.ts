@@ -2,13 +2,14 @@
 import * as fs from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { type BodyOf, fault, type Limits, type ReplyOf } from '../../kernel/index.ts'
+import { tempPrefix } from './atomic-write.ts'
 import { type Change, type ChangeStore, placeOf } from './change-store.ts'
 import { unifiedDiff } from './diff.ts'
 import { linkText, lstatAt, stampAt, type State } from './entry-state.ts'
 import { type Gate, requireWritable } from './gate.ts'
-import { openHeld, openPlace, scoped } from './handles.ts'
+import { at as inFolder, openHeld, openPlace, scoped } from './handles.ts'
 import { limits } from './limits.ts'
-import { osFault } from './os-errors.ts'
+import { codeOf, osFault } from './os-errors.ts'
 import type { protocol } from './protocol.ts'
 import { decodeText } from './text.ts'
 import { type Plan, planUndo, type Restore } from './undo-plan.ts'
@@ -37,7 +38,7 @@ export async function listChanges(gate: Gate, body: BodyOf<P, 'changes'>): Promi
     ...folder,
     changes: found.slice(-limit).map((change) => view(gate, change)),
     truncated: found.length > limit,
-    canRedo: store.lastRun({ kind: 'undo', done: true }) !== null,
+    canRedo: store.lastUndo() !== null,
     usage: { bytes, quota: limits.storeBytes, changes },
   }
 }
@@ -54,7 +55,7 @@ export function undoChanges(gate: Gate, body: BodyOf<P, 'undo'>, grant: Limits, 
       gate,
       store,
       wanted,
-      { kind: 'undo', what: body.what ?? `to ${body.to}`, preview: body.preview ?? false, force: body.force ?? false, again: null },
+      { kind: 'undo', what: body.what ?? `to ${body.to}`, preview: body.preview ?? false, force: body.force ?? false, again: [] },
       signal,
     )
   })
@@ -65,35 +66,56 @@ export function redoChanges(gate: Gate, body: BodyOf<P, 'redo'>, grant: Limits, 
   return gate.changes.run(turnOf, async () => {
     gate.log.flush()
     await settleHistory(gate, signal)
-    const last = store.lastRun({ kind: 'undo', done: true })
+    const last = store.lastUndo()
     if (!last) throw fault('nothing-to-undo', 'No undo is left that could be taken back.')
     return apply(
       gate,
       store,
       store.changes({ run: last.id }),
-      { kind: 'redo', what: last.what, preview: body.preview ?? false, force: body.force ?? false, again: last.id },
+      { kind: 'redo', what: last.what, preview: body.preview ?? false, force: body.force ?? false, again: [last.id] },
       signal,
     )
   })
 }
 
-/** After a kill: an undo that was under way is taken back, and changes whose end was not noted are looked at. */
+/**
+ * After a kill: files under names of their own go, an undo that was under way is taken back, and changes whose end was not noted are looked at. One that
+ * is killed itself is taken back, with what it took back, by the next.
+ */
 export async function settleHistory(gate: Gate, signal: AbortSignal): Promise<void> {
   const { store } = gate.log
   if (!store) return
   const folders = new Folders(gate)
   try {
+    for (const path of store.leftTemps()) {
+      removeLeft(folders, path)
+      store.forgetTemp(path)
+    }
     gate.log.recover((path) => look(folders, path))
   } finally {
     folders.close()
   }
-  for (let broken = store.lastRun({ done: false }); broken; broken = store.lastRun({ done: false })) {
-    const rows = store.changes({ run: broken.id })
-    const run = store.startRun('redo', `of ${broken.what}`, Date.now())
-    store.finishRun(broken.id, [], null, [])
-    const plan = withDisk(gate, (disk) => planUndo(rows, disk))
-    const { renewed } = await carryOut(gate, plan, run, 'redo', signal)
-    store.finishRun(run, [], broken.id, renewed)
+  const broken = store.brokenRuns()
+  if (broken.length === 0) return
+  const rows = broken.flatMap(({ id }) => store.changes({ run: id }))
+  const run = store.startRun('redo', `of ${broken[0]?.what}`, Date.now())
+  const plan = withDisk(gate, (disk) => planUndo(rows, disk))
+  const { renewed } = await carryOut(gate, plan, run, 'redo', signal)
+  store.finishRun(
+    run,
+    [],
+    broken.map(({ id }) => id),
+    renewed,
+  )
+}
+
+/** It may have gone since it was noted. */
+function removeLeft(folders: Folders, path: string): void {
+  try {
+    const { folder, name } = folders.entry(path)
+    if (name.startsWith(tempPrefix) && lstatAt(folder, name)?.isFile()) fs.unlinkSync(inFolder(folder, name))
+  } catch (error) {
+    if (!['ENOENT', 'ENOTDIR', 'ELOOP'].includes(codeOf(error) ?? '')) throw error
   }
 }
 
@@ -101,7 +123,7 @@ async function apply(
   gate: Gate,
   store: ChangeStore,
   wanted: readonly Change[],
-  how: { kind: 'undo' | 'redo'; what: string; preview: boolean; force: boolean; again: number | null },
+  how: { kind: 'undo' | 'redo'; what: string; preview: boolean; force: boolean; again: readonly number[] },
   signal: AbortSignal,
 ): Promise<UndoReply> {
   const plan = withDisk(gate, (disk) => planUndo(wanted, disk, how.force))

@@ -400,6 +400,42 @@ describe('move, delete, several edits', () => {
     expect([on('a'), on('new')]).toEqual(['a', 'theirs'])
   })
 
+  test('device and inode are what was approved: another file that looks the same, another folder for what is new', async () => {
+    put('a', 'same')
+    put('d/x', 'x')
+    const asked = await Promise.all([
+      preview({ path: 'a', content: 'b' }),
+      preview({ path: 'a', oldText: 'same', newText: 'b' }),
+      preview({ path: 'a', to: 'b' }),
+      preview({ path: 'a', remove: true }),
+      preview({ path: 'd', to: 'e' }),
+      preview({ path: 'd/new/file', content: 'x' }),
+    ])
+    const [written, edited, moved, removed, folderMoved, made] = asked.map(({ identity }) => identity)
+    const { dev, ino } = fs.statSync(path('a'))
+    for (const identity of [written, edited, moved]) expect(identity).toMatch(new RegExp(`^${dev}:file:${ino}:`))
+    // Of the same name, size, mode and time, and the old one still there, so that its number is not used again.
+    const { mtime } = fs.statSync(path('a'))
+    fs.renameSync(path('a'), join(folder.outside, 'a'))
+    put('a', 'same')
+    fs.utimesSync(path('a'), mtime, mtime)
+    fs.renameSync(path('d'), join(folder.outside, 'd'))
+    put('d/x', 'x')
+    const { gate } = folder
+    const after: Record<string, () => Promise<unknown>> = {
+      write: () => writeFile(gate, { path: 'a', content: 'b', identity: written }, noLimits, never),
+      edit: () => editFile(gate, { path: 'a', oldText: 'same', newText: 'b', identity: edited }, noLimits, never),
+      'multi-edit': () => multiEdit(gate, { path: 'a', edits: [{ oldText: 'same', newText: 'b' }], identity: edited }, noLimits, never),
+      move: () => move({ path: 'a', to: 'b', identity: moved }),
+      delete: () => remove({ path: 'a', identity: removed }),
+      'move of a folder': () => move({ path: 'd', to: 'e', identity: folderMoved }),
+      'a new file': () => writeFile(gate, { path: 'd/new/file', content: 'x', identity: made }, noLimits, never),
+    }
+    const before = treeOf(folder.root)
+    for (const [what, change] of Object.entries(after)) expect(await refusal(change), what).toBe('changed-since-read')
+    expect(treeOf(folder.root)).toEqual(before)
+  })
+
   test('several edits: each on what those before it left, all or none', async () => {
     put('a', 'one two three\n')
     const edits = [

@@ -5,7 +5,7 @@ import { setImmediate } from 'node:timers/promises'
 import { type BodyOf, fault, type Limits, type ReplyOf } from '../../kernel/index.ts'
 import { makeFolders } from './atomic-write.ts'
 import type { Entry } from './change-log.ts'
-import { lstatAt, stampAt } from './entry-state.ts'
+import { lstatAt, identityAt } from './entry-state.ts'
 import { type Gate, requireCovered, requireWritable } from './gate.ts'
 import { at, openFolder, type Scope, scoped } from './handles.ts'
 import { limits } from './limits.ts'
@@ -67,7 +67,7 @@ export function movePath(gate: Gate, body: BodyOf<P, 'move'>, grant: Limits, sig
       signal.throwIfAborted()
       const { from, to } = ends(gate, body, grant, scope)
       const tree = from.stat.isDirectory() ? await treeAt(from, signal) : null
-      requireSame(body.path, body.identity, () => tree?.identity ?? stampAt(from.parent, from.name))
+      requireSame(body.path, body.identity, () => tree?.identity ?? identityAt(from.parent, from.name))
       if (tree && isMass(tree) && !grant.tools?.includes('mass'))
         throw fault('mass-change', `${body.path} is a folder with ${tree.entries.length - 1} entries.`, { rule: massRule })
       const session = grant.session ?? null
@@ -106,7 +106,7 @@ export function previewMove(gate: Gate, body: { path: string; to: string }, gran
     const target = [...to.parts, ...to.rest]
     const about = { path, created: false, protected: ruleOf(target) ?? ruleOf(from.parts) }
     if (!from.stat.isDirectory())
-      return { ...about, diff: `Moves ${path} to ${target.join('/')}\n`, identity: stampAt(from.parent, from.name) }
+      return { ...about, diff: `Moves ${path} to ${target.join('/')}\n`, identity: identityAt(from.parent, from.name) }
     const tree = await treeAt(from, signal)
     const inside = { ...tree, entries: tree.entries.slice(1), folders: tree.folders - 1 }
     const head = `Moves ${path}/ to ${target.join('/')}`
@@ -179,7 +179,7 @@ async function treeAt(found: Found, signal: AbortSignal): Promise<Tree> {
     const size = stat.isFile() ? Number(stat.size) : 0
     tree.bytes += size
     tree.entries.push({ parts, isFolder, size })
-    hash.update(`${parts.join('/')}\0${stampAt(folder, name)}\n`)
+    hash.update(`${parts.join('/')}\0${identityAt(folder, name)}\n`)
   }
   add(found.parts, found.parent, found.name)
   if (found.stat.isDirectory()) {

@@ -274,15 +274,18 @@ function restoring(gate: Gate, entry: Entry, { path, state, replaces, same }: Re
  */
 function restoreFile(
   gate: Gate,
-  { folder, name }: Entry,
+  { folder, name, parts }: Entry,
   state: Extract<Restore['state'], { kind: 'file' }>,
   { replaces, same }: Pick<Restore, 'replaces' | 'same'>,
 ): void {
-  const path = at(folder, replaces ? tempName() : name)
+  const own = replaces ? tempName() : name
+  const path = at(folder, own)
+  const away = replaces ? gate.log.temporary([...parts.slice(0, -1), own]) : () => undefined
   const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = fs.constants
-  const fd = fs.openSync(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
+  let fd: number | null = null
   let placed = false
   try {
+    fd = fs.openSync(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
     inherit(folder, path)
     let size = 0
     for (const chunk of gate.log.store?.read(state.content) ?? [])
@@ -297,8 +300,10 @@ function restoreFile(
     if (replaces) fs.renameSync(path, at(folder, name))
     placed = true
   } finally {
-    close(fd)
-    if (!placed) fs.rmSync(path, { force: true })
+    if (fd !== null) close(fd)
+    // Not what someone else has there.
+    if (fd !== null && !placed) fs.rmSync(path, { force: true })
+    away()
   }
 }
 

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { ChangeLog } from './change-log.ts'
 import { ChangeStore } from './change-store.ts'
@@ -356,6 +357,25 @@ describe('changes from the workspace', () => {
 const leftovers = () => Object.keys(tree()).filter((name) => name.includes('.bulkhead-'))
 
 describe('the store', () => {
+  test('of the first version is read, and leaves what another process is at to that', async () => {
+    const dir = `${folder.store}-first`
+    new ChangeStore(dir, { root: folder.root, name: 'work' }).close()
+    const first = new DatabaseSync(join(dir, 'changes.sqlite'))
+    first.exec('ALTER TABLE runs DROP COLUMN pid; DROP TABLE temps; PRAGMA user_version = 1')
+    first.exec("INSERT INTO runs (at, kind, what, done) VALUES (1, 'undo', 'broken', 0)")
+    first.close()
+    const store = new ChangeStore(dir, { root: folder.root, name: 'work' })
+    expect(store.brokenRuns()).toEqual([{ id: 1, what: 'broken', pid: null }])
+    const other = new DatabaseSync(join(dir, 'changes.sqlite'))
+    other.exec(`UPDATE runs SET pid = ${process.ppid}; INSERT INTO temps VALUES ('.bulkhead-x.tmp', ${process.ppid})`)
+    expect([store.brokenRuns(), store.leftTemps()]).toEqual([[], []])
+    // More than any system gives.
+    other.exec(`UPDATE runs SET pid = ${2 ** 31 - 1}; UPDATE temps SET pid = ${2 ** 31 - 1}`)
+    expect([store.brokenRuns().length, store.leftTemps()]).toEqual([1, ['.bulkhead-x.tmp']])
+    other.close()
+    store.close()
+  })
+
   test('forgets the oldest beyond its quota, keeps what one change needs, and refuses what it could not keep', () => {
     const dir = `${folder.store}-small`
     const store = new ChangeStore(dir, { root: folder.root, name: 'work' }, 1_000_000)

@@ -34,8 +34,9 @@ export type LaunchSpec = {
   /** How it begins: from a saved memory, from nothing, or from nothing and to be saved. */
   begin: { how: 'restore'; snapshot: string } | { how: 'boot' } | { how: 'boot-and-save' }
   /**
-   * `full`: the host's disk had no room for something the VM wrote, so it stands still; once resumed it writes it again. `connected`: the
-   * guest's agent has opened its control port. Both may come at any time, and again.
+   * `full`: the host's disk had no room for something the VM wrote, so it stands still as soon as what else it has under way on its disk is
+   * over, which a `pause` waits for; once resumed it writes it again. `connected`: the guest's agent has opened its control port. Both may come
+   * at any time, and again.
    */
   on: { full(): void; connected(): void }
 }
@@ -52,7 +53,7 @@ export type RunningVm = {
   agentGone: Promise<void>
   /** A number that grows while the guest makes progress (bytes read from its disk, ports opened). Rejects once it has ended. */
   progress(): Promise<number>
-  /** Stops the virtual processors, and lets them go on. */
+  /** Stops the virtual processors, and lets them go on. Stopped means that nothing is under way on its disk either. */
   pause(): Promise<void>
   resume(): Promise<void>
   /** Writes the whole machine's memory to `memory` in its scratch folder and leaves it stopped. */

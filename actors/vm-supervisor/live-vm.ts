@@ -7,6 +7,7 @@ import { type EffectContext, type Fault, fault } from '../../kernel/index.ts'
 import { silentTag } from '../../guest/wire.ts'
 import type { Driver, LaunchSpec, RunningVm } from './driver.ts'
 import {
+  ballastBytes,
   clockStepMs,
   diskLookMs,
   helloAgainMs,
@@ -58,18 +59,20 @@ export class LiveVm {
   #stages = 0
   readonly #events: GuestEvents
   readonly #scratchDir: string
+  readonly #home: string
   readonly imageDir: string
   readonly memoryMiB: number
 
   constructor(
     epoch: string,
     vm: RunningVm,
-    spec: Pick<LaunchSpec, 'scratchDir' | 'imageDir' | 'memoryMiB'>,
+    spec: Pick<LaunchSpec, 'scratchDir' | 'imageDir' | 'memoryMiB'> & { home: string },
     networkOf: NetworkOf,
     context: EffectContext,
   ) {
     this.epoch = epoch
     this.#scratchDir = spec.scratchDir
+    this.#home = spec.home
     this.imageDir = spec.imageDir
     this.memoryMiB = spec.memoryMiB
     this.#vm = vm
@@ -117,16 +120,18 @@ export class LiveVm {
   ): Promise<Ended> {
     const began = performance.now()
     let held: LiveVm | null = null
-    // It stands still from here on; each of its writes that found no room is told.
+    let fullEarly = false
+    // Each of its writes that found no room is told.
     const full = (): void => {
-      dropBallast(spec.home)
-      if (held !== null) void held.#tellFull()
+      if (held === null) fullEarly = true
+      else void held.#tellFull()
     }
     const connected = (): void => context.raise({ type: 'vm.connected', epoch })
     const vm = await driver.launch({ ...spec, on: { full, connected } })
     const live = new LiveVm(epoch, vm, spec, networkOf, context)
     held = live
     hold(live)
+    if (fullEarly) void live.#tellFull()
     signal.addEventListener('abort', () => live.kill('interrupted'), { once: true })
     if (signal.aborted) live.kill('interrupted')
     context.raise({ type: 'vm.spawned', epoch, pid: vm.pid })
@@ -234,7 +239,7 @@ export class LiveVm {
   async halt(): Promise<void> {
     this.#reason = 'stopped'
     // One that stands still cannot power off.
-    if (!this.#paused) {
+    if (!this.#paused && !this.#full) {
       this.control.shutdown()
       if (await this.#endsWithin(shutdownMs)) return
     }
@@ -321,10 +326,16 @@ export class LiveVm {
     return () => clearInterval(timer)
   }
 
+  /**
+   * What it has under way on its disk is still written, and takes what room there is: only once that is over, and it stands still, does the
+   * ballast give its room to the daemon, which then has to write down what happened.
+   */
   async #tellFull(): Promise<void> {
     if (this.#full) return
     this.#full = true
+    await this.#vm.pause().catch(() => {})
     const room = await roomOn(this.#scratchDir).catch(() => ({ free: 0, reserve: 0 }))
+    if (room.free < ballastBytes) dropBallast(this.#home)
     this.#context.raise({ type: 'vm.full', epoch: this.epoch, ...room })
   }
 

@@ -1,8 +1,10 @@
 /**
- * `kill -9` of a folder's gate before each of the steps that a change consists of, by tools and from the workspace: what was there is there
- * whole, or what it was to become, and after a restart all of it can be taken back. The daemon's end is the gate's.
+ * `kill -9` of a folder's gate before each of the steps that a change consists of, by tools and from the workspace, and those of undo and redo: what
+ * was there is there whole, or what it was to become, and after a restart all of it can be taken back. The daemon's end is the gate's
+ * (`daemon.test.ts`).
  */
 import { execFile } from 'node:child_process'
+import { hash } from 'node:crypto'
 import * as fs from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -22,6 +24,7 @@ import { syncBuiltinESMExports } from 'node:module'
 import { DatabaseSync, StatementSync } from 'node:sqlite'
 import { pathToFileURL } from 'node:url'
 const [here, folder, store, kind, point] = process.argv.slice(2)
+const again = 'the way back from half an undo'
 let left = Infinity
 const dying = (object, name, counts = () => true) => {
   const real = object[name]
@@ -34,17 +37,23 @@ const dying = (object, name, counts = () => true) => {
   }
 }
 const { O_WRONLY, O_RDWR, O_CREAT, O_TRUNC } = fs.constants
-for (const name of ['writeSync', 'fsyncSync', 'renameSync', 'linkSync', 'unlinkSync', 'mkdirSync', 'rmdirSync', 'rmSync', 'symlinkSync', 'ftruncateSync', 'chmodSync', 'utimesSync'])
-  dying(fs, name)
+const steps = ['writeSync', 'fsyncSync', 'renameSync', 'linkSync', 'unlinkSync', 'mkdirSync', 'rmdirSync', 'rmSync', 'symlinkSync', 'ftruncateSync', 'chmodSync', 'utimesSync', 'copyFileSync']
+for (const name of steps) dying(fs, name)
 dying(fs, 'openSync', ([, flags]) => ((flags ?? 0) & (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC)) !== 0)
-dying(DatabaseSync.prototype, 'exec')
-dying(StatementSync.prototype, 'run')
+// What a transaction holds is on the disk with its end, and not before.
+let within = false
+dying(DatabaseSync.prototype, 'exec', ([sql]) => {
+  if (/^(BEGIN|COMMIT|ROLLBACK)/.test(sql)) within = sql.startsWith('BEGIN')
+  return !within
+})
+dying(StatementSync.prototype, 'run', () => !within)
 syncBuiltinESMExports()
 const load = (name) => import(pathToFileURL(here + '/' + name).href)
 const { openGate, closeGate } = await load('gate.ts')
-const { writeFile } = await load('change-tools.ts')
+const { writeFile, editFile, multiEdit } = await load('change-tools.ts')
 const { deletePath, movePath } = await load('tree-tools.ts')
-const { markCall } = await load('history-tools.ts')
+const { markCall, undoChanges, redoChanges, settleHistory } = await load('history-tools.ts')
+const { treeOf } = await load('../../test/harness/tree.ts')
 const { NinepConnections } = await load('ninep-connections.ts')
 const { TestClient } = await load('test-client.ts')
 
@@ -56,6 +65,26 @@ const kinds = {
   write: (gate) => writeFile(gate, { path: 'f', content: fresh }, {}, never),
   move: (gate) => movePath(gate, { path: 'f', to: 'x/y' }, {}, never),
   delete: (gate) => deletePath(gate, { path: 'f' }, {}, never),
+  'write something new': (gate) => writeFile(gate, { path: 'd/e/g', content: fresh }, {}, never),
+  edit: (gate) => editFile(gate, { path: 'f', oldText: 'old', newText: 'new', replaceAll: true }, {}, never),
+  'multi-edit': (gate) => multiEdit(gate, { path: 'f', edits: [{ oldText: 'old', newText: 'newer', replaceAll: true }, { oldText: 'newer', newText: 'new', replaceAll: true }] }, {}, never),
+  'move of a folder': (gate) => movePath(gate, { path: 't', to: 'x/y' }, {}, never),
+  'deletion of a tree': (gate) => deletePath(gate, { path: 't', recursive: true }, {}, never),
+  undo: (gate) => undoChanges(gate, { to: 0 }, {}, never),
+  redo: (gate) => redoChanges(gate, {}, {}, never),
+  [again]: (gate) => settleHistory(gate, never),
+  'make and write, from the workspace': async (gate) => {
+    const client = guest(gate)
+    const fid = client.create('t', 'made')
+    client.write(fid, fresh.slice(0, 20_000), 0)
+    client.ask('clunk', { fid })
+  },
+  'write over, from the workspace': async (gate) => {
+    const client = guest(gate)
+    const fid = client.open('f', 1)
+    client.write(fid, 'new', 0)
+    client.ask('clunk', { fid })
+  },
   'rename over, from the workspace': async (gate) => void guest(gate).ask('renameat', { oldDir: 0, oldName: 'other', newDir: 0, newName: 'f' }),
   'remove, from the workspace': async (gate) => void guest(gate).ask('unlinkat', { fid: 0, name: 'f', flags: 0 }),
   'change of mode, from the workspace': async (gate) => {
@@ -68,20 +97,36 @@ const kinds = {
   },
 }
 const gate = openGate(folder, 'work', 'rw', store)
-await markCall(gate, { turn: 't', call: 'c', title: '' }, { session: 's' })
+if (kind !== again) await markCall(gate, { turn: 't', call: 'c', title: '' }, { session: 's' })
+if (kind === 'undo' || kind === 'redo') {
+  // One of each kind of step: a text, a mode, a file and a folder gone, a folder and a file elsewhere, a file and a folder that are new.
+  await kinds.write(gate)
+  await kinds['deletion of a tree'](gate)
+  await movePath(gate, { path: 'm', to: 'other place/m' }, {}, never)
+  await writeFile(gate, { path: 'm', content: 'in its place' }, {}, never)
+  const client = guest(gate)
+  client.ask('setattr', { ...attributes, fid: client.walk('other'), valid: 1, mode: 0o700 })
+}
+if (kind !== again) fs.writeFileSync(store + '-changed', JSON.stringify(treeOf(folder)))
+if (kind === 'redo') await undoChanges(gate, { to: 0 }, {}, never)
 left = Number(point)
 await kinds[kind](gate)
 closeGate(gate)
 console.log('done')
 `
 
+const again = 'the way back from half an undo'
+/** A step in the middle of an undo. */
+const halfway = 12
 const run = promisify(execFile)
 const old = 'old\n'.repeat(20_000)
 const never = new AbortController().signal
 let dir: string
 
 beforeAll(() => {
-  dir = fs.realpathSync(fs.mkdtempSync(join(tmpdir(), 'files-killed-')))
+  // In memory, where there is such a disk: what a kill leaves is the same there, and nothing waits for the disk.
+  const place = fs.existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
+  dir = fs.realpathSync(fs.mkdtempSync(join(place, 'files-killed-')))
   fs.writeFileSync(join(dir, 'program.mjs'), program)
 })
 afterAll(() => fs.rmSync(dir, { recursive: true, force: true }))
@@ -113,9 +158,20 @@ function planted(folder: string): void {
   fs.mkdirSync(join(folder, 't'), { recursive: true })
   fs.writeFileSync(join(folder, 'f'), old, { mode: 0o640 })
   fs.writeFileSync(join(folder, 'other'), 'other')
+  fs.mkdirSync(join(folder, 'm'), { mode: 0o750 })
+  fs.writeFileSync(join(folder, 'm', 'c'), 'content of c')
   fs.writeFileSync(join(folder, 't', 'a'), 'content of a')
   fs.writeFileSync(join(folder, 't', 'b'), 'content of b', { mode: 0o755 })
 }
+
+/** What differs should be readable. */
+const inShort = (tree: Record<string, string>) =>
+  Object.fromEntries(
+    Object.entries(tree).map(([name, what]) => [
+      name,
+      what.length < 100 ? what : `${what.slice(0, 20)}… ${what.length} ${hash('sha256', what)}`,
+    ]),
+  )
 
 /** Less what an interrupted write leaves under a name of its own. */
 const treeWithout = (folder: string) => Object.fromEntries(Object.entries(treeOf(folder)).filter(([name]) => !name.includes('.bulkhead-')))
@@ -128,9 +184,19 @@ const kinds = [
   'remove, from the workspace',
   'change of mode, from the workspace',
   'cut short, from the workspace',
+  'write something new',
+  'edit',
+  'multi-edit',
+  'move of a folder',
+  'deletion of a tree',
+  'undo',
+  'redo',
+  again,
+  'make and write, from the workspace',
+  'write over, from the workspace',
 ]
 
-test.each(kinds)('%s', { timeout: 240_000 }, async (kind) => {
+test.concurrent.each(kinds)('%s', { timeout: 240_000 }, async (kind) => {
   let points = 0
   for (let killed = true; killed; ) {
     points += 1
@@ -139,15 +205,19 @@ test.each(kinds)('%s', { timeout: 240_000 }, async (kind) => {
     const [folder, store] = [join(base, 'work'), join(base, 'store')]
     planted(folder)
     const before = treeOf(folder)
+    if (kind === again) expect(await killedAt(folder, store, 'undo', halfway)).toBe(true)
     killed = await killedAt(folder, store, kind, points)
     const left = treeWithout(folder)
-    if (kind === 'write') {
-      const content = left['f']?.replace(/^file 640 /, '')
-      expect([old, 'new\n'.repeat(25_000)], at).toContain(content)
-    }
     expect(isOldOrNew(before, left, kind), at).toBe(true)
     const gate = openGate(folder, 'work', 'rw', store)
     await settleHistory(gate, never)
+    if (['undo', 'redo', again].includes(kind)) {
+      // An undo is made or not made.
+      const changed = JSON.parse(fs.readFileSync(`${store}-changed`, 'utf8')) as Record<string, string>
+      const ends = { undo: [changed, before], redo: [before, changed], [again]: [changed] }[kind]?.map(inShort)
+      expect(ends, at).toContainEqual(inShort(treeOf(folder)))
+      if (!killed) expect(inShort(treeOf(folder)), at).toEqual(ends?.at(-1))
+    }
     try {
       const { kept } = await undoChanges(gate, { to: 0 }, {}, never)
       expect(kept, at).toEqual([])
@@ -155,7 +225,7 @@ test.each(kinds)('%s', { timeout: 240_000 }, async (kind) => {
       expect(error, at).toMatchObject({ code: 'nothing-to-undo' })
     }
     closeGate(gate)
-    expect(treeWithout(folder), at).toEqual(before)
+    expect(inShort(treeOf(folder)), at).toEqual(inShort(before))
     fs.rmSync(base, { recursive: true })
   }
   // The last one is that which was not reached.
@@ -166,6 +236,22 @@ test.each(kinds)('%s', { timeout: 240_000 }, async (kind) => {
 function isOldOrNew(before: Record<string, string>, left: Record<string, string>, kind: string): boolean {
   const same = (name: string, from = name) => left[name] === before[from]
   switch (kind) {
+    case 'write':
+    case 'edit':
+    case 'multi-edit': {
+      const content = left['f']?.replace(/^file 640 /, '')
+      return content === old || content === 'new\n'.repeat(kind === 'write' ? 25_000 : 20_000)
+    }
+    case 'write something new':
+      return same('f') && (!('d/e/g' in left) || left['d/e/g']?.replace(/^file \d+ /, '') === 'new\n'.repeat(25_000))
+    case 'move of a folder':
+      return ['a', 'b'].every((name) => (same('t/a') ? same(`t/${name}`) && !('x/y' in left) : same(`x/y/${name}`, `t/${name}`)))
+    case 'deletion of a tree':
+      return ['t/a', 't/b'].every((name) => same(name) || !(name in left))
+    case 'write over, from the workspace':
+      return same('f') || left['f'] === `file 640 new${old.slice(3)}`
+    case 'make and write, from the workspace':
+      return same('t/a') && same('f') && ('\n' + 'new\n'.repeat(5_000)).includes(left['t/made']?.replace(/^file \d+ /, '') ?? '')
     case 'move':
       return same('f') ? !('x/y' in left) : same('x/y', 'f')
     case 'delete':
@@ -177,6 +263,7 @@ function isOldOrNew(before: Record<string, string>, left: Record<string, string>
       return left['f'] === before['f'] || left['f'] === before['f']?.replace('file 640', 'file 700')
     case 'cut short, from the workspace':
       return same('f') || left['f'] === 'file 640 old\nold'
+    // Of undo and redo it is told by what they are made of.
     default:
       return true
   }
