@@ -8,8 +8,9 @@
  * What a program makes and removes within one group leaves no row: nobody else ever saw it.
  */
 import * as fs from 'node:fs'
+import type { Fault } from '../../kernel/index.ts'
 import { openHeld, openPlace, scoped, self } from './handles.ts'
-import { type Change, type ChangeStore, type NewChange, type Origin, placeOf, type Source } from './change-store.ts'
+import { type Change, type ChangeStore, isTooLarge, type NewChange, type Origin, placeOf, type Source } from './change-store.ts'
 import { absent, lstatAt, linkText, stampAt, stampOf, type State } from './entry-state.ts'
 import { limits } from './limits.ts'
 import { codeOf } from './os-errors.ts'
@@ -104,7 +105,7 @@ export class ChangeLog {
 
   /**
    * Several changes: all are kept in one commit, then made, then noted. A `perform` that throws does not stop the others; null where none was
-   * thrown.
+   * thrown. Of a `run`, which does what it can, neither does one that is too large to be kept: it is not made.
    */
   putAll(
     items: readonly { entry: Entry; from?: Entry; perform: () => void }[],
@@ -112,19 +113,24 @@ export class ChangeLog {
   ): unknown[] {
     const { store } = this
     if (!store) return items.map(({ perform }) => thrownBy(perform))
-    const ids = this.#commit(() =>
-      items.map(({ entry, from }) =>
-        store.begin({
+    const begin = ({ entry, from }: (typeof items)[number]): number | Fault => {
+      try {
+        return store.begin({
           ...this.#row(from ? 'rename' : 'put', from ?? entry, stateOf(store, entry), by),
           target: from ? pathOf(entry) : null,
           ...(by.run === null ? {} : { run: by.run, session: null, turn: null, call: null, title: by.source }),
-        }),
-      ),
-    )
-    const errors = items.map(({ perform }) => thrownBy(perform))
+        })
+      } catch (error) {
+        if (by.run !== null && isTooLarge(error)) return error
+        throw error
+      }
+    }
+    const ids = this.#commit(() => items.map(begin))
+    const errors = items.map(({ perform }, index) => (typeof ids[index] === 'number' ? thrownBy(perform) : ids[index]))
     this.#commit(() => {
       for (const [index, { entry, from }] of items.entries()) {
-        const id = ids[index] as number
+        const id = ids[index]
+        if (typeof id !== 'number') continue
         const stamp = stampAt(entry.folder, entry.name)
         if (errors[index] !== null) {
           store.forget(id)

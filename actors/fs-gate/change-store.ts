@@ -17,7 +17,7 @@ import { createHash, hash } from 'node:crypto'
 import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
-import { fault } from '../../kernel/index.ts'
+import { type Fault, fault, isFault } from '../../kernel/index.ts'
 import { chunkLength } from './chunking.ts'
 import { smallFile } from './file-content.ts'
 import { limits } from './limits.ts'
@@ -427,6 +427,11 @@ function full(quota: number) {
   return fault('store-full', 'What this change would replace is more than may be kept for undo.', {
     rule: `at most ${quota} bytes a folder`,
   })
+}
+
+/** Refused before anything of it was put into the store. */
+export function isTooLarge(error: unknown): error is Fault {
+  return isFault(error) && error.code === 'store-full' && error.rule !== undefined
 }
 
 /** SQLite's "disk full" and the like, as faults; others pass. */

@@ -79,6 +79,8 @@ export const limits = {
   fidHandles: 2_048,
   /** Files opened by guest programs at one time, over all connections. */
   openFiles: 1_024,
+  /** Names of folders being read by guest programs, over all connections: one of a million files, four times; some 300 MiB. */
+  namesHeld: 4_194_304,
   /** Files of a connection whose size is remembered as the client was told it. */
   toldSizes: 65_536,
   /** Bytes of a file that are sent along when it is opened for reading: most of a project's files. */
@@ -89,6 +91,9 @@ export const limits = {
   siblingStreak: 4,
   /** A folder's names are read again after this: only the order comes from them. */
   listingMs: 1_000,
+  /** Of a folder with more names none are told of along with others; looked at again after `hugeListingMs`, because that alone takes a second. */
+  listingNames: 20_000,
+  hugeListingMs: 60_000,
   /** Names in one 9P walk, by the protocol. */
   walkNames: 16,
 

@@ -63,7 +63,7 @@ export class NinepConnections {
   }
 
   /** Files open over all connections. */
-  readonly #openFiles = { count: 0 }
+  readonly #openFiles = { count: 0, names: 0 }
 }
 
 /** A sender reaches its own connections only, and one opened on a narrower grant is another connection. */

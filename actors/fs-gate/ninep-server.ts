@@ -25,6 +25,8 @@ const v9fsMagic = 0x0102_1997
 const unlocked = 2
 
 export type OpenFile = { fd: number; reads: boolean; writes: boolean; vet: 'gitdir' | null }
+/** Over all connections. `names`: of folders that are being read. */
+export type OpenFiles = { count: number; names: number }
 export type Fid = { place: Place; file: OpenFile | null; names: string[] | null }
 /** `ahead`: whether answers may be followed by those to what a client is likely to ask next. */
 export type Caller = { uid: number; mode: Mode; ahead?: boolean }
@@ -42,9 +44,9 @@ export class NinepServer {
   readonly #fids = new Map<number, Fid>()
   /** Why a walk did not make a fid: its client may have gone on before it was answered, and is to be told by whatever needs the fid. */
   readonly #unmade = new Map<number, unknown>()
-  readonly #openFiles: { count: number }
+  readonly #openFiles: OpenFiles
 
-  constructor(gate: Gate, places: Places, grant: Limits, openFiles: { count: number }) {
+  constructor(gate: Gate, places: Places, grant: Limits, openFiles: OpenFiles) {
     this.gate = gate
     this.places = places
     this.#grant = grant
@@ -142,6 +144,7 @@ export class NinepServer {
     if (!fid) return
     this.#fids.delete(number)
     this.closeFile(fid)
+    this.#openFiles.names -= fid.names?.length ?? 0
     this.places.release(fid.place)
   }
 
@@ -353,7 +356,10 @@ export class NinepServer {
     if (body.offset === 0n) {
       const names = fs.readdirSync(self(fd))
       this.#siblings.listed(fid.place.ino, names)
+      const held = this.#openFiles.names - fid.names.length
+      if (held + names.length + 2 > limits.namesHeld) throw new NinepError('EMFILE')
       fid.names = ['.', '..', ...names]
+      this.#openFiles.names = held + fid.names.length
     }
     const own = this.qid(this.stat(fid))
     const room = Math.min(body.count, this.msize - dataOverhead)

@@ -6,7 +6,7 @@ import * as fs from 'node:fs'
 import { self } from './handles.ts'
 import { limits } from './limits.ts'
 
-type Listing = { ino: bigint; names: readonly string[]; place: ReadonlyMap<string, number>; madeMs: number }
+type Listing = { ino: bigint; names: readonly string[]; place: ReadonlyMap<string, number>; goodUntilMs: number }
 
 export class Siblings {
   #listing: Listing | null = null
@@ -42,13 +42,16 @@ export class Siblings {
 
   #listingOf(ino: bigint, folder: number): Listing {
     const known = this.#listing
-    if (known?.ino === ino && performance.now() - known.madeMs < limits.listingMs) return known
-    const made = listingOf(ino, fs.readdirSync(self(folder)).toSorted())
+    if (known?.ino === ino && performance.now() < known.goodUntilMs) return known
+    const names = fs.readdirSync(self(folder))
+    const made = listingOf(ino, names.length > limits.listingNames ? names : names.toSorted())
     this.#listing = made
     return made
   }
 }
 
 function listingOf(ino: bigint, names: readonly string[]): Listing {
-  return { ino, names, place: new Map(names.map((name, index) => [name, index])), madeMs: performance.now() }
+  const now = performance.now()
+  if (names.length > limits.listingNames) return { ino, names: [], place: new Map(), goodUntilMs: now + limits.hugeListingMs }
+  return { ino, names, place: new Map(names.map((name, index) => [name, index])), goodUntilMs: now + limits.listingMs }
 }

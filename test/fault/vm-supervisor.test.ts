@@ -24,7 +24,7 @@ beforeAll(async () => {
   vm = await startVm({
     sessions: ['one', 'two'],
     actors: [gateEntry],
-    grants: [{ name: 'files', target: 'vm-supervisor', limits: { session: 'files' }, reason: 'test' }],
+    grants: ['files', 'kept'].map((name) => ({ name, target: 'vm-supervisor', limits: { session: name }, reason: 'test' })),
   })
   await mkdir(join(vm.home, 'data'))
   await writeFile(join(vm.home, 'data', 'sales.csv'), 'region,total\nnorth,3\n')
@@ -35,13 +35,13 @@ afterAll(async () => {
   console.log(vm?.kernel.logs.join('\n'))
 })
 
-/** Connects the folder to the session `files`; returns the grant by which to revoke it. */
-async function connect(): Promise<number> {
-  const params = { root: join(vm.home, 'data'), name: 'data', mode: 'rw' }
+/** Connects the folder `root` to a session as `data`; returns the grant by which to revoke it. */
+async function connect(session: string, root: string): Promise<number> {
+  const params = { root, name: 'data', mode: 'rw' }
   const spawned = await vm.kernel.test.request('kernel', 'spawn', {
     kind: 'fs-gate',
-    instance: 'files.data',
-    session: 'files',
+    instance: `${session}.data`,
+    session,
     params,
     grants: [],
   })
@@ -52,7 +52,7 @@ async function connect(): Promise<number> {
     { caps: [{ slot: spawned.slots[0] as string, limits: { kinds: ['ninep', 'ninep-close'] } }] },
   )
   const caps = [{ slot: derived.slots[0] as string }]
-  await vm.kernel.test.request('vm', 'attach', { session: 'files', folders: [{ name: 'data', mode: 'rw' }] }, { caps })
+  await vm.kernel.test.request('vm', 'attach', { session, folders: [{ name: 'data', mode: 'rw' }] }, { caps })
   return (derived.body as { grant: number }).grant
 }
 
@@ -203,7 +203,7 @@ describe('the workspace VM', () => {
   })
 
   it('shows the connected folder through its gate, both ways, until it is revoked', async () => {
-    const grant = await connect()
+    const grant = await connect('files', join(vm.home, 'data'))
     const folder = '/sessions/files/mnt/data'
     expect(await exec(`cat ${folder}/sales.csv && echo done > ${folder}/report.md`, { session: 'files' })).toMatchObject({
       exitCode: 0,
@@ -271,6 +271,33 @@ PY`,
     process.kill(pid as number, 'SIGTERM')
     await expect.poll(async () => (await status()).restarts).toBe(before + 1)
     expect((await exec('echo again')).stdout).toBe('again\n')
+  })
+
+  it('mounts the folders of a session again after kill -9, and after a stop and a start from the saved memory', async () => {
+    const root = join(vm.home, 'lasting')
+    await mkdir(root)
+    await writeFile(join(root, 'mine'), 'first')
+    await connect('kept', root)
+    let held: () => void = () => {}
+    const isHeld = new Promise<void>((resolve) => {
+      held = resolve
+    })
+    const command = `cd ~/mnt/data && exec 3<>mine && echo -n 'by a program' > made && echo held && sleep 5000`
+    const holder = refusal(exec(command, { session: 'kept', onPart: ({ type }) => type === 'stdout' && held() }))
+    await Promise.race([isHeld, holder])
+    const { pid } = await status()
+    process.kill(pid as number, 'SIGKILL')
+    expect((await holder).code).toBe('workspace-unavailable')
+    // What was written before its end is there; what happens on the device meanwhile is seen; and what is written goes there.
+    await writeFile(join(root, 'mine'), 'second')
+    const use = (text: string) => exec(`cd ~/mnt/data && cat mine made && echo -n '${text}' > made`, { session: 'kept' })
+    expect(await use('after the kill')).toMatchObject({ exitCode: 0, stdout: 'secondby a program', stderr: '' })
+    expect((await status()).pid).not.toBe(pid)
+    await vm.kernel.test.request('vm', 'stop', {})
+    await writeFile(join(root, 'mine'), 'third')
+    expect(await use('after the stop')).toMatchObject({ exitCode: 0, stdout: 'thirdafter the kill', stderr: '' })
+    expect((await status()).start).toBe('restored')
+    expect(await readFile(join(root, 'made'), 'utf8')).toBe('after the stop')
   })
 
   it('restarts on request and stops without leaving a process', async () => {
