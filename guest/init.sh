@@ -78,6 +78,11 @@ stage modules
   echo 0 > /proc/sys/vm/unprivileged_userfaultfd
   echo '|/bin/false' > /proc/sys/kernel/core_pattern
   echo 0 > /proc/sys/kernel/sysrq
+  # Counted for the whole machine, so that one session could use up what all need. What each takes is counted as its memory as well, which
+  # is bounded for each. Of processes there are the control groups' bounds.
+  echo 9223372036854775807 > /proc/sys/fs/file-max
+  echo 1073741824 > /proc/sys/fs/aio-max-nr
+  echo 16384 > /proc/sys/kernel/threads-max
   # An agent that is out of memory is worse than a command that is told so early.
   echo 16384 > /proc/sys/vm/min_free_kbytes
 } 2> /dev/null

@@ -51,6 +51,7 @@ const hostMessage: fc.Arbitrary<HostMessage> = fc.oneof(
         { maxKeys: 5 },
       ),
       keep: fc.boolean(),
+      umask: fc.integer({ min: 0, max: 0o777 }),
       trace: fc.constant('00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'),
     },
     { requiredKeys: ['t', 'id', 'session', 'timeoutMs'] },

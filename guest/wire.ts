@@ -71,7 +71,8 @@ export type HostMessage =
    * `timeoutMs` 0: no limit. `id` must not be in use. Without `cwd` (absolute): where the
    * session's last command ended, at first its only folder or else its home. `stdin`: keep it open for `stdin` messages. `tty`: run it on a
    * terminal of this size, which is also its input; all it writes is `stdout` then. `env`: variables it gets besides the session's own.
-   * `keep`: what it writes beyond the first part also goes into a file (`kept`) that the session can read.
+   * `keep`: what it writes beyond the first part also goes into a file (`kept`) that the session can read. `umask`: what its new files lack of
+   * rights, 022 without.
    */
   | {
       t: 'exec'
@@ -83,6 +84,7 @@ export type HostMessage =
       tty?: TerminalSize
       env?: Record<string, string>
       keep?: boolean
+      umask?: number
       trace?: string
     }
   /** Payload goes to the command's input, at most `inputWindow` bytes ahead of what was `took`; `end` closes it. */
@@ -220,6 +222,7 @@ export function parseHostMessage(header: unknown): HostMessage | null {
       if (o.stdin !== undefined && typeof o.stdin !== 'boolean') return null
       if (o.trace !== undefined && !(typeof o.trace === 'string' && /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/.test(o.trace))) return null
       if (o.keep !== undefined && typeof o.keep !== 'boolean') return null
+      if (o.umask !== undefined && !(isCount(o.umask) && o.umask <= 0o777)) return null
       const tty = o.tty === undefined ? undefined : parseSize(o.tty)
       const env = o.env === undefined ? undefined : parseVariables(o.env)
       if (tty === null || env === null) return null
@@ -233,6 +236,7 @@ export function parseHostMessage(header: unknown): HostMessage | null {
         ...(tty === undefined ? {} : { tty }),
         ...(env === undefined ? {} : { env }),
         ...(o.keep === undefined ? {} : { keep: o.keep }),
+        ...(o.umask === undefined ? {} : { umask: o.umask }),
         ...(o.trace === undefined ? {} : { trace: o.trace }),
       }
     }

@@ -37,6 +37,8 @@ export type ExecOrder = {
   env?: Readonly<Record<string, string>>
   /** A long output also goes into a file in the guest. */
   keep?: boolean
+  /** Rights its new files do not have. */
+  umask?: number
 }
 /** Called in order; output goes on when the promise resolves. */
 export type OnOutput = (stream: Stream, text: string) => Promise<void>
@@ -367,7 +369,7 @@ export class ControlLink {
   }
 }
 
-function asMessage(id: number, { session, cwd, timeoutMs, trace, stdin, tty, env, keep }: ExecOrder): HostMessage {
+function asMessage(id: number, { session, cwd, timeoutMs, trace, stdin, tty, env, keep, umask }: ExecOrder): HostMessage {
   return {
     t: 'exec',
     id,
@@ -379,6 +381,7 @@ function asMessage(id: number, { session, cwd, timeoutMs, trace, stdin, tty, env
     ...(tty ? { tty } : {}),
     ...(env && Object.keys(env).length > 0 ? { env: { ...env } } : {}),
     ...(keep ? { keep } : {}),
+    ...(umask === undefined ? {} : { umask }),
   }
 }
 

@@ -17,6 +17,12 @@ export type Steering =
 
 type Job = { unread: UnreadOutput; handle: ExecHandle | null; file: string | null }
 
+/**
+ * What a command makes in a connected folder is the member's, like what tools make there: it has the rights the member's own new files get, which
+ * the daemon was started with. Windows has no such thing.
+ */
+const newFiles = process.platform === 'win32' ? {} : { umask: process.umask() }
+
 const named = new Map<string, ExecHandle>()
 const jobs = new Map<string, Job>()
 
@@ -27,7 +33,7 @@ export async function runCommand(live: LiveVm, order: Waiting, context: EffectCo
   const part = (body: unknown): Promise<void> => context.part(request, body)
   const begun = name === null ? {} : { onStarted: () => void part({ type: 'started' }).catch(() => {}) }
   const handle = live.control.exec(
-    { ...order, trace: context.trace, stdin: name !== null, keep: tty === null },
+    { ...order, ...newFiles, trace: context.trace, stdin: name !== null, keep: tty === null },
     tty === null
       ? { onText: (type, text) => part({ type, text }), ...begun }
       : { onText: async () => {}, onBytes: (bytes) => part({ type: 'output', bytes }), maxBytes: Number.POSITIVE_INFINITY, ...begun },
@@ -52,7 +58,7 @@ export async function runCommand(live: LiveVm, order: Waiting, context: EffectCo
 export async function runJob(live: LiveVm, name: string, order: Order, trace: string | null): Promise<Outcome> {
   const job = jobOf(name)
   const handle = live.control.exec(
-    { ...order, trace, stdin: true, keep: true },
+    { ...order, ...newFiles, trace, stdin: true, keep: true },
     { onText: async (_, text) => job.unread.add(text), maxBytes: Number.POSITIVE_INFINITY },
   )
   job.handle = handle

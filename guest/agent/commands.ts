@@ -9,7 +9,7 @@ import { type Fifos, openWriter } from './fifos.ts'
 import { Input } from './input.ts'
 import { keptPath } from './kept-files.ts'
 import type { Launch, Launcher } from './launcher.ts'
-import { maxArgument, maxCommands, maxSessionCommands, termGraceMs } from './limits.ts'
+import { maxArgument, maxCommands, maxSessionCommands, termGraceMs, usualUmask } from './limits.ts'
 import type { Carried, OutputPump } from './output-pump.ts'
 import { encodeFilter, filterFor, quietFilterFor } from './seccomp.ts'
 import type { Session, Sessions } from './sessions.ts'
@@ -158,6 +158,7 @@ export class Commands {
       cgroup,
       holder: session.slot.holder.pid,
       uid: session.uid,
+      umask: request.umask ?? usualUmask,
       streams,
       command: shell,
       env: environment(session, request),

@@ -3,7 +3,7 @@
 # slow at.
 #
 #   stdin     from the agent, records: u32 BE length, then fields with a NUL between them
-#             run ID CGROUP HOLDER UID STDIN STDOUT STDERR TERMINAL FILES WORDS… NAME=VALUE…        FILES: open at a time; WORDS: how many
+#             run ID CGROUP HOLDER UID UMASK STDIN STDOUT STDERR TERMINAL FILES WORDS… NAME=VALUE…        FILES: open at a time; WORDS: how many
 #             pipes PATH…
 #             wake SECONDS MILLISECONDS SEED           the time, or '' ''; a seed in hex, or ''
 #   stdout    to the agent, the same: started ID PID;  exited ID CODE SIGNAL LINE;  pipes PROBLEM;  awake PROBLEM
@@ -72,7 +72,7 @@ sub hear {
 }
 
 sub start {
-  my ($id, $group, $holder, $uid, $stdin, $stdout, $stderr, $terminal, @rest) = @_;
+  my ($id, $group, $holder, $uid, $umask, $stdin, $stdout, $stderr, $terminal, @rest) = @_;
   my $pid = undef;
   eval {
     pipe(my $said, my $says) or die "pipe: $!";
@@ -82,7 +82,7 @@ sub start {
     join_namespace($holder, 'pid', $CLONE_NEWPID);
     $pid = fork;
     if (defined $pid && $pid == 0) {
-      eval { become($says, $group, $holder, $uid, $terminal ne '', $input, $stdout, $stderr, @rest) };
+      eval { become($says, $group, $holder, $uid, $umask, $terminal ne '', $input, $stdout, $stderr, @rest) };
       syswrite $says, "!!$@";
       POSIX::_exit(126);
     }
@@ -107,7 +107,7 @@ sub join_namespace {
 
 # In the new process: becomes the command, or dies.
 sub become {
-  my ($says, $group, $holder, $uid, $on_terminal, $input, $stdout, $stderr, $files, $words, @more) = @_;
+  my ($says, $group, $holder, $uid, $umask, $on_terminal, $input, $stdout, $stderr, $files, $words, @more) = @_;
   $SIG{CHLD} = 'DEFAULT';
   POSIX::setsid();
   # First what it writes to: whoever reads it waits for a writer.
@@ -117,6 +117,7 @@ sub become {
   write_file('/proc/self/oom_score_adj', '0');
   bound($LIMIT_CORE, 0);
   bound($LIMIT_FILES, $files);
+  umask $umask;
   join_session($holder);
   chdir '/' or die "folder: $!\n";
   ioctl($streams[0], $TIOCSCTTY, 0) or die "terminal: $!\n" if $on_terminal;

@@ -9,6 +9,7 @@ export type Launch = {
   /** Process whose namespaces it joins. */
   holder: number
   uid: number
+  umask: number
   /** Where its streams are: pipes by path (no `stdin`: it reads an end), or a terminal for all three. */
   streams: { stdin: string | null; stdout: string; stderr: string } | { terminal: string }
   /** Its words, the first a path. */
@@ -47,13 +48,13 @@ export class Launcher {
   }
 
   /** `started`: it runs, with this process id as the agent sees it. Rejects with why it could not be started. */
-  async run({ id, cgroup, holder, uid, streams, command, env }: Launch, started: (pid: number) => void): Promise<Ended> {
+  async run({ id, cgroup, holder, uid, umask, streams, command, env }: Launch, started: (pid: number) => void): Promise<Ended> {
     const paths = 'terminal' in streams ? ['', '', '', streams.terminal] : [streams.stdin ?? '', streams.stdout, streams.stderr, '']
     const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`)
     if (command.some((word) => word.includes('\0'))) throw new Error('a NUL character in a command')
     return new Promise<Ended>((ended, failed) => {
       this.#entries.set(id, { started, ended, failed })
-      this.#order('run', id, cgroup, holder, uid, ...paths, openFiles, command.length, ...command, ...variables)
+      this.#order('run', id, cgroup, holder, uid, umask, ...paths, openFiles, command.length, ...command, ...variables)
     })
   }
 

@@ -15,6 +15,8 @@ export const sessionMemoryShare = 0.8
 export const sessionOperations = 20_000
 /** Open files of one process. */
 export const openFiles = 16_384
+/** Terminals of one session, its programs' own among them: the kernel has 3,072 for all sessions together. */
+export const sessionTerminals = 48
 /** Shared memory (`/dev/shm`) of one session, bytes: it is memory no process owns, which only ends with the session. */
 export const sharedMemory = 64 * 1024 * 1024
 /** Of the scratch disk, what one session may fill; and how many files it may have. */
@@ -59,6 +61,8 @@ export const terminalPiece = 64 * 1024
 export const toolMs = 20_000
 /** Longest the helper that makes a session's sockets may take, ms: an interpreter starts, which takes an emulated machine seconds. */
 export const networkMs = 60_000
+/** Of the agent, and of commands whose host names no other. */
+export const usualUmask = 0o022
 /** A command longer than this goes through a file: the kernel takes 128 KiB in one argument. */
 export const maxArgument = 96 * 1024
 /** A certificate to trust; one of an elliptic curve has under 1 KiB. */

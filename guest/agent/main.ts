@@ -8,6 +8,7 @@ import { prepareDisk } from './disk.ts'
 import { Events } from './events.ts'
 import { Fifos } from './fifos.ts'
 import { Launcher } from './launcher.ts'
+import { usualUmask } from './limits.ts'
 import { Machine } from './machine.ts'
 import { NetBridge } from './net-bridge.ts'
 import { NetPump } from './net-pump.ts'
@@ -19,7 +20,7 @@ import { Sessions } from './sessions.ts'
 import { Slots } from './slots.ts'
 import { warmUp } from './warm-up.ts'
 
-process.umask(0o022)
+process.umask(usualUmask)
 const control = new Port(`/dev/virtio-ports/${controlPort}`)
 // A defect ends the agent; the first process starts it again, and the host, told by its `ready`, sets its sessions up anew.
 function fail(why: string | undefined): never {

@@ -15,7 +15,7 @@ import { favourSlot, removeCgroup, slotCgroup } from './cgroups.ts'
 import { type Disk, scratchDir } from './disk.ts'
 import { Holder } from './holder.ts'
 import { KeptFiles } from './kept-files.ts'
-import { maxCertificate, refillMs, sharedMemory, spareSlots } from './limits.ts'
+import { maxCertificate, refillMs, sessionTerminals, sharedMemory, spareSlots } from './limits.ts'
 import type { Net, NetBridge } from './net-bridge.ts'
 import { insideDir, socketsDir } from './ninep-bridge.ts'
 
@@ -132,7 +132,8 @@ export class Slots {
       await this.#writeUsers(id, 'nobody-yet', 65_534)
       const holder = await Holder.start(join(cgroup, 'base'), jail(dir, sockets, join(filesDir, id)))
       // Whoever is in there sees its own processes and no others, not even that there are some.
-      await holder.order('mount -o remount,nosuid,nodev,noexec,hidepid=invisible /proc')
+      const terminals = `remount,nosuid,noexec,mode=620,ptmxmode=666,max=${sessionTerminals}`
+      await holder.order(`mount -o remount,nosuid,nodev,noexec,hidepid=invisible /proc && mount -o ${terminals} /dev/pts`)
       return { id, cgroup, dir, sockets, holder, kept: new KeptFiles(), net: await this.#openNet(holder), trusts: false }
     } catch (error) {
       await this.remove({ id, cgroup, dir, sockets })

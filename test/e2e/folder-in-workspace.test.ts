@@ -11,12 +11,16 @@ import { treeOf } from '../harness/tree.ts'
 let home: Home
 let server: ScriptedServer
 let folder: string
+/** Of the member whose daemon this is: none of the usual ones, so that it cannot be anybody's own idea. */
+const memberMask = 0o027
+const usualMask = process.umask(memberMask)
 beforeAll(async () => {
   server = await startScriptedServer()
   home = openHome({ env: { ANTHROPIC_BASE_URL: server.baseUrl, ANTHROPIC_API_KEY: 'sk-ant-made-up' } })
   folder = home.folder('work')
 })
 afterAll(async () => {
+  process.umask(usualMask)
   await home.close()
   await server.close()
 })
@@ -102,6 +106,29 @@ for bad in (lambda: os.mkfifo('fifo'), lambda: os.mknod('dev', 0o20600, os.maked
   const undone = await home.call(['undo', '--to', '2000-01-01', '--folder', folder])
   expect(undone.code, undone.stdout + undone.stderr).toBe(0)
   expect(treeOf(folder)).toEqual(before)
+})
+
+test('what is new may be read and written by whom the member’s own new files may, whoever made it', async () => {
+  const made = ['by-command', 'by-command.d', 'by-program', 'by-tool', 'by-tool.d', 'by-tool.d/file']
+  const out = await inWorkspace({
+    made: `umask; echo x > by-command; mkdir by-command.d; printf '#!/bin/sh' > by-program; chmod +x by-program; touch ~/elsewhere; stat -c %a ~/elsewhere`,
+  })
+  server.script([
+    ['by-tool', 'by-tool.d/file'].map((name) => use('Write', { file_path: join(folder, name), content: 'x' }, `toolu_${name.length}`)),
+    [say('done')],
+  ])
+  const run = await home.prompt('go', ['--folder', folder, '--approve', 'all'])
+  expect(run.code, run.story).toBe(0)
+  const rights = made.map((name) => [name, (statSync(join(folder, name)).mode & 0o777).toString(8)])
+  expect(Object.fromEntries(rights)).toEqual({
+    'by-command': '640',
+    'by-command.d': '750',
+    'by-program': '750',
+    'by-tool': '640',
+    'by-tool.d': '750',
+    'by-tool.d/file': '640',
+  })
+  expect(out['made']).toContain('0027\n640')
 })
 
 test('npm ci of a real package, rsync, a Python environment', async () => {

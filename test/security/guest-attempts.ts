@@ -140,6 +140,7 @@ const others: readonly Attempt[] = [
   attempt('user names of other sessions', 'cut -d: -f1 /etc/passwd; getent passwd', /attacker/, /neighbour/),
   attempt('control groups, by name', 'ls /sys/fs/cgroup; cat /proc/self/cgroup', refused, /neighbour/),
   attempt('mounts that name another session', 'cat /proc/self/mountinfo', /attacker|sessions/, /neighbour/),
+  attempt('what its loopback is, and its routes', 'ip link set lo down; ip address add 10.9.9.9/8 dev lo; ip route add 10.9.0.0/16 dev lo'),
   attempt('network interfaces but loopback', 'ls /proc/sys/net/ipv4/conf; ip -o link | grep -vc LOOPBACK', /^0$/m),
 ]
 
@@ -155,6 +156,7 @@ const machine: readonly Attempt[] = [
   attempt('physical memory', 'head -c 1 /dev/mem'),
   attempt('kernel memory', 'head -c 1 /proc/kcore'),
   attempt('the kernel log', 'head -c 1 /dev/kmsg; dmesg'),
+  attempt('words of its own in the kernel log', 'for n in $(seq 50); do echo flood > /dev/kmsg; done'),
   attempt('kernel addresses', 'grep -v "^0000000000000000" /proc/kallsyms | head -1; echo none', /^none$/),
   attempt('kernel debugging files', 'ls /sys/kernel/debug /sys/kernel'),
   attempt('kernel settings', 'echo 1 > /proc/sys/kernel/sysrq; echo 0 > /proc/sys/kernel/kptr_restrict'),
@@ -199,16 +201,56 @@ const rights: readonly Attempt[] = [
 
 export const attempts: readonly Attempt[] = [...others, ...machine, ...rights, ...foreign, ...namespaces, ...sockets, ...ioctls, ...calls]
 
+/**
+ * What somebody who took over the whole guest may try against the machine around it. `not` of all: a path of the host's. What it says on its
+ * ports is another table (guest-frames.ts), what leaves by the network a third (egress-attempts.ts).
+ */
+export const attemptsOfRoot: readonly Attempt[] = [
+  attempt('(it is root, with every right)', 'id -u; grep CapEff /proc/self/status', /^0\nCapEff:\t0*1f+$/),
+  attempt('disks but its own two', 'ls /sys/block', /^vda\s+vdb$/),
+  attempt('the image all machines are made from', 'dd if=/dev/zero of=/dev/vda bs=4096 count=1 oflag=direct conv=notrunc'),
+  attempt(
+    'the image, once its own kernel would write it',
+    `python3 -c 'import fcntl, os; fd = os.open("/dev/vda", os.O_RDWR); fcntl.ioctl(fd, 0x125d, bytes(4)); os.write(fd, bytes(4096)); os.fsync(fd)'`,
+    /input\/output error|read-only|not permitted/i,
+  ),
+  attempt(
+    'what lies behind its disk',
+    'end=$(cat /sys/block/vdb/size); dd if=/dev/vdb bs=512 skip=$end count=1 status=none | wc -c; dd if=/dev/zero of=/dev/vdb bs=512 seek=$end count=1',
+    /^0\n.*no space left/is,
+  ),
+  attempt('network cards', 'ls /sys/class/net', /^lo$/),
+  attempt(
+    'devices but disks, ports and what numbers are drawn from',
+    'cat /sys/bus/pci/devices/*/class | cut -c1-6 | sort -u | tr "\\n" " "',
+    /0x0100/,
+    // Network, display, sound, USB.
+    /0x02|0x03|0x04|0x0c03/,
+  ),
+  attempt(
+    'ports to the host but its four',
+    'cat /sys/class/virtio-ports/*/name | sort',
+    /^bulkhead\.connections\nbulkhead\.control\nbulkhead\.files\nbulkhead\.output$/,
+  ),
+  attempt('a machine in the machine', 'ls /dev/kvm; grep -cwE "vmx|svm" /proc/cpuinfo', /no such file.*\n0$/is),
+  attempt('parts for its kernel', 'echo 0 > /proc/sys/kernel/modules_disabled; cat /proc/sys/kernel/modules_disabled', /1$/),
+  attempt(
+    'what the host calls itself, its files and its member',
+    'cat /proc/cmdline; cat /sys/class/dmi/id/* /sys/firmware/qemu_fw_cfg/by_name/*/*/raw 2>&1 | tr -dc "[:print:]\\n"',
+    /./,
+  ),
+]
+
 /** A script of all of them, and what each of them said in its output. System calls are made by one program: there are many. */
-export function script(): string {
+export function script(list: readonly Attempt[] = attempts): string {
   const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`
-  const commands = attempts.flatMap(({ command }, at) =>
+  const commands = list.flatMap(({ command }, at) =>
     typeof command === 'string' ? [`echo "@@ ${at}"; ( eval ${quoted(command)} ) 2>&1 < /dev/null; echo`] : [],
   )
-  const list = attempts.flatMap(({ command }, at) => (typeof command === 'string' ? [] : [`[${[at, ...padded(command)].join(', ')}]`]))
+  const numbered = list.flatMap(({ command }, at) => (typeof command === 'string' ? [] : [`[${[at, ...padded(command)].join(', ')}]`]))
   const caller = `
     $| = 1;
-    for my $one (${list.join(', ')}) {
+    for my $one (${numbered.join(', ')}) {
       my ($at, @call) = @$one;
       $! = 0;
       my $answer = syscall($call[0], @call[1 .. 6]);

@@ -4,11 +4,15 @@
  */
 import { existsSync, readFileSync } from 'node:fs'
 import { readdir, readFile, readlink } from 'node:fs/promises'
+import { hostname, tmpdir } from 'node:os'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { rootMarks, withRoot } from '../harness/guest.ts'
 import { listProcesses } from '../harness/processes.ts'
 import { startVm, type Vm } from '../harness/vm.ts'
 import { qemuUids } from '../../actors/vm-supervisor/limits.ts'
-import { answersOf, attempts, mark, neighbour, script } from './guest-attempts.ts'
+import { answersOf, attempts, attemptsOfRoot, mark, neighbour, script } from './guest-attempts.ts'
+
+const checkout = new URL('../../', import.meta.url).pathname
 
 let vm: Vm
 let answers: Map<number, string>
@@ -33,6 +37,27 @@ describe('contained', () => {
   test('the specification says how many', () => {
     const specification = readFileSync(new URL('../../docs/SPECIFICATION.md', import.meta.url), 'utf8')
     expect(specification).toContain(`${attempts.length} of ${attempts.length} contained`)
+    expect(specification).toContain(`${attemptsOfRoot.length} of ${attemptsOfRoot.length} contained as root`)
+  })
+})
+
+describe('contained, as root of the whole guest', () => {
+  let said: Map<number, string>
+  beforeAll(async () => {
+    const rooted = await startVm({ guest: withRoot })
+    try {
+      const { stdout } = await rooted.exec(`${rootMarks.machine}\n${script(attemptsOfRoot)}`, { cwd: '/' })
+      said = answersOf(stdout)
+    } finally {
+      await rooted.stop()
+    }
+  })
+
+  test.each(attemptsOfRoot.map((one, at) => ({ ...one, at })))('$what', ({ at, contained, not }) => {
+    expect(said.get(at)).toMatch(contained)
+    if (not) expect(said.get(at)).not.toMatch(not)
+    for (const ours of [tmpdir(), checkout, hostname()])
+      expect(said.get(at)).not.toMatch(new RegExp(`(?<!\\w)${RegExp.escape(ours)}(?!\\w)`))
   })
 })
 
@@ -200,7 +225,45 @@ describe('bombs', () => {
     expect(stdout).not.toContain('secret')
   })
 
-  test('open files', async () => {
+  test('open files: what the machine has for all of them is not one session’s to use up', async () => {
+    // Each process takes all it may, and the machine's usual number is reached by six.
+    const each = `while (pipe(my $r, my $w)) { push @all, $r, $w } syswrite $said, "$!\\n"; sleep 1000`
+    const bomb = `$| = 1; for (1 .. 7) { pipe(my $heard, my $said); my @all; if (!fork) { ${each} } close $said; print scalar <$heard> } print "settled\\n"; sleep 1000`
+    const attack = misbehave(`perl -e '${bomb}'`)
+    await expect.poll(attack.said).toMatch(/settled/)
+    expect(attack.said()).not.toContain('in system')
+    await neighbourWorks()
+    await attack.end()
+  })
+
+  test('terminals: the session runs out of them, its neighbour does not', async () => {
+    const attack = misbehave(
+      `perl -e '$| = 1; while (open my $f, "+<", "/dev/ptmx") { push @all, $f } print scalar(@all), " $!\\n"; sleep 1000'`,
+    )
+    await expect.poll(attack.said).toMatch(/^\d+ No space left on device/)
+    expect(Number.parseInt(attack.said(), 10)).toBeLessThan(100)
+    expect((await vm.exec(`script -qec 'echo on a terminal' /dev/null`, { session: 'neighbour' })).stdout).toBe('on a terminal\r\n')
+    await attack.end()
+  })
+
+  test('places for reads and writes that are not waited for (aio): its neighbour has some', async () => {
+    const setup = (events: number) =>
+      `perl -e '$| = 1; my $id = pack "Q", 0; print syscall(${process.arch === 'arm64' ? 0 : 206}, ${events}, $id) == 0 ? "ready\\n" : "$!\\n"; sleep $ARGV[0]'`
+    const attack = misbehave(`${setup(60_000)} 1000`)
+    await expect.poll(attack.said).toBe('ready\n')
+    expect((await vm.exec(`${setup(20_000)} 0`, { session: 'neighbour' })).stdout).toBe('ready\n')
+    await attack.end()
+  })
+
+  test('a signal to whoever it can reach is one to itself', async () => {
+    const { stdout } = await vm.exec('sleep 1000 & kill -9 -1; wait $!; echo $?', { session: 'attacker' })
+    expect(stdout).toBe('137\n')
+    // What it began before the others' attempts goes on.
+    const asked = await vm.exec('exec 3<>/dev/tcp/127.0.0.1/4242 && echo listens', { session: 'neighbour' })
+    expect(asked.stdout).toBe('listens\n')
+  })
+
+  test('open files: what one process may have', async () => {
     const { stdout, stderr } = await vm.exec('ulimit -n; ulimit -Hn; ulimit -c; ulimit -n 20000', { session: 'attacker' })
     expect(stdout).toBe('16384\n16384\n0\n')
     expect(stderr).toMatch(/not permitted/)
