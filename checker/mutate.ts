@@ -17,7 +17,7 @@ type Config = { [key: string]: unknown }
 type Edit = { place: string; change: string; apply(config: Config): void }
 
 /** Every single change of the machine's config, as functions that make it in a copy. */
-function mutants(machine: AnyStateMachine): Mutant[] {
+export function mutants(machine: AnyStateMachine): Mutant[] {
   const config = machine.config as unknown as Config
   return editsOf(config, [], machine.id).map(({ place, change, apply }) => {
     const copy = clone(config) as Config
