@@ -227,7 +227,8 @@ describe('counterexamples', () => {
     expect(traceText(violation.trace)).toContain('1. twice: ask')
     expect(traceMermaid(violation.trace)).toMatch(/^sequenceDiagram\n {2}participant p0 as twice/)
     expect(traceItf('twice', violation)).toMatchObject({ '#meta': { format: 'ITF' }, states: [{ step: 'init' }, { step: 'twice: ask' }] })
-    expect(traceTest('twice', violation, { twice: { from: './twice.ts', input: null } })).toContain('createKernelReplay')
+    expect(traceTest('twice', violation, { from: './twice.ts', name: 'model' })).toContain('replayInKernel(model, property, steps)')
+    expect(traceTest('twice', violation, null)).toContain('a model without machines')
   })
 
   test('are confirmed by xstate itself, and a made-up one is not', () => {

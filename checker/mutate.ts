@@ -36,7 +36,7 @@ type Config = { [key: string]: unknown }
 type Edit = { place: string; change: string; event: string | null; apply(config: Config): void; probe(config: Config): void }
 
 /** Every single change of the machine's config, as functions that make it in a copy. */
-function mutants(machine: AnyStateMachine): Mutant[] {
+export function mutants(machine: AnyStateMachine): Mutant[] {
   const config = machine.config as unknown as Config
   const edited = (edit: (config: Config) => void): AnyStateMachine => {
     const copy = clone(config) as Config

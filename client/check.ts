@@ -1,5 +1,7 @@
 /** `bulkhead check [NAME]`: explores the machines that run, as their models describe what is around them. Needs no daemon. */
-import { eventsOf, traceItf, traceMermaid, traceTest, traceText } from '../checker/counterexample.ts'
+import { relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { eventsOf, type ModelImport, traceItf, traceMermaid, traceTest, traceText } from '../checker/counterexample.ts'
 import { type CheckLimits, type CheckResult, examine } from '../checker/explore.ts'
 import { promela } from '../checker/export-promela.ts'
 import { exported } from '../checker/export-rows.ts'
@@ -17,6 +19,8 @@ import type { CheckCommand } from './check-args.ts'
 import { beyondExhaustive } from './check-beyond.ts'
 import { checkInThreads } from './check-threads.ts'
 import { exitCodes } from './exit-codes.ts'
+
+const root = new URL('../', import.meta.url)
 
 /** `full` sizes may take minutes and gigabytes; what a machine has is the limit, not what a test may take. */
 const limits: Record<Size, CheckLimits> = {
@@ -87,7 +91,7 @@ export async function checkOne(
   }
   const confirmations = result.violations.map((violation) => confirmed(model, violation))
   if (json) out(`${JSON.stringify({ ...result, confirmations })}\n`)
-  else out(checkText(result, { trace: options.trace, confirmations, machines: machinePaths(subject, model) }))
+  else out(checkText(result, { trace: options.trace, confirmations, model: await importOf(subject, model, size) }))
   return result.violations.length > 0 || !result.complete
 }
 
@@ -103,10 +107,12 @@ function confirmed(model: Model | SystemModel | Product, { trace }: Violation): 
   return confirm(Object.fromEntries(parts.map(([id, { machine, input }]) => [id, { machine, input: input as unknown }])), eventsOf(trace))
 }
 
-function machinePaths(subject: Subject, model: Model | SystemModel | Product): Record<string, { from: string; input: unknown }> {
-  return subject.kind === 'actor' && 'machine' in model
-    ? { [model.actor]: { from: `../../actors/${subject.name}/machine.ts`, input: model.input as unknown } }
-    : {}
+/** Null for models without machines. */
+async function importOf(subject: Subject, model: Model | SystemModel | Product, size: Size): Promise<ModelImport | null> {
+  if ('rules' in model) return null
+  const { module, name, args } = await subject.reference(size)
+  const from = `../../${relative(fileURLToPath(root), fileURLToPath(module))}`
+  return { from, name, ...(args ? { args } : {}) }
 }
 
 /** How many survive. */
@@ -147,11 +153,12 @@ function notedText({ notAsked, notReduced }: CheckResult): string[] {
 type Shown = {
   trace?: CheckCommand['trace']
   confirmations?: readonly (Confirmation | null)[]
-  machines?: Readonly<Record<string, { from: string; input: unknown }>>
+  /** Where the model is, for tests made of its counterexamples. */
+  model?: ModelImport | null
 }
 
 /** For people: what was explored, each property, and for each violation the shortest way to it. */
-export function checkText(result: CheckResult, { trace: form = 'text', confirmations = [], machines = {} }: Shown = {}): string {
+export function checkText(result: CheckResult, { trace: form = 'text', confirmations = [], model = null }: Shown = {}): string {
   const { name, states, transitions, depth, complete, stopped, ms, expansions, properties, violations, reduced } = result
   const rest = complete ? '' : ` (stopped at the limit of ${stopped}: not everything was seen)`
   const lines = [
@@ -165,7 +172,7 @@ export function checkText(result: CheckResult, { trace: form = 'text', confirmat
     lines.push('', `  ${kind}: ${property}${detail ? ` (${detail})` : ''}`)
     if (form === 'mermaid') lines.push(traceMermaid(trace).trimEnd())
     else if (form === 'itf') lines.push(JSON.stringify(traceItf(name, violation)))
-    else if (form === 'test') lines.push(traceTest(name, violation, machines).trimEnd())
+    else if (form === 'test') lines.push(traceTest(name, violation, model).trimEnd())
     else lines.push(`  shortest way there, ${trace.steps.length} steps:`, traceText(trace))
     const replayed = confirmations[index]
     if (replayed)
