@@ -233,7 +233,7 @@ function perform(tables: Tables, call: Call): unknown {
 }
 
 /** Tables without maps and sets, for keys and for people. */
-function plain(value: unknown): unknown {
+export function plain(value: unknown): unknown {
   if (value instanceof Map) return [...(value as Map<unknown, unknown>)].map(([key, item]) => [key, plain(item)])
   if (value instanceof Set) return [...(value as Set<number>)].toSorted((a, b) => a - b)
   if (Array.isArray(value)) return value.map(plain)

@@ -24,7 +24,7 @@ import {
   type States,
   type TemporalProperty,
 } from './product.ts'
-import { defaultMailbox, type Part, type SystemModel, type SystemView } from './system.ts'
+import { defaultMailbox, type Part, type SystemModel, type SystemView, taking } from './system.ts'
 import { systemSymmetry } from './symmetry.ts'
 
 export type ComposeOptions = { stepper?: (machine: AnyStateMachine) => Stepper }
@@ -58,9 +58,6 @@ export type Composition = {
 const capabilitiesAt = 0
 const faultsAt = 1
 const firstMember = 2
-
-/** The property that `takes` of a model stands for. */
-const taking = 'every message is taken'
 
 type FaultState = { crashes: number; revoked: readonly string[] }
 
@@ -193,7 +190,7 @@ function memberRule(composition: Composition, member: Member): Rule {
   function finish(
     state: number,
     after: number,
-    move: { event: Event; before: Local; label: string },
+    move: Pick<Move, 'event' | 'before' | 'label' | 'gaveUp'>,
     key: string,
     group: number,
     more?: (outbox: Outbox) => void,
@@ -221,6 +218,7 @@ function memberRule(composition: Composition, member: Member): Rule {
         value: dead ? '(threw)' : next.value,
         sent: outbox.sent,
         ...(handled ? {} : { ignored: true as const }),
+        ...(move.gaveUp ? { fault: { do: 'deadline' as const } } : {}),
       },
       group,
       writes: dead ? [] : writes,
@@ -373,7 +371,13 @@ function faultRules(
         if (outbox.state !== state) writes.push(capabilitiesAt, outbox.state)
         return [
           {
-            info: { actor: 'fault', label: `${id} crashes and is restarted`, value: fresh.next.value, sent: outbox.sent },
+            info: {
+              actor: 'fault',
+              label: `${id} crashes and is restarted`,
+              value: fresh.next.value,
+              sent: outbox.sent,
+              fault: { do: 'crash', actor: id },
+            },
             group: 0,
             writes,
             operations: outbox.operations,
@@ -395,7 +399,7 @@ function faultRules(
         const revoked = [...before.revoked, name].toSorted()
         return [
           {
-            info: { actor: 'fault', label: `${name} is revoked` },
+            info: { actor: 'fault', label: `${name} is revoked`, fault: { do: 'revoke', name, holder, slot } },
             group: 0,
             writes: [faultsAt, fault({ ...before, revoked }), capabilitiesAt, after],
             operations: [],

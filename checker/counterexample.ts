@@ -66,50 +66,43 @@ export function eventsOf({ steps }: Trace): EventOnTrace[] {
   return steps.flatMap(({ actor, event, value }) => (event ? [{ actor, event, value }] : []))
 }
 
+/** A step as a replay on the running kernel needs it. */
+export type StepOnTrace = Pick<TraceStep, 'actor' | 'label' | 'event' | 'value' | 'fault'>
+
+export const stepsOf = ({ steps }: Trace): StepOnTrace[] =>
+  steps.map(({ actor, label, event, value, fault }) => ({
+    actor,
+    label,
+    ...(event ? { event } : {}),
+    ...(value === undefined ? {} : { value }),
+    ...(fault ? { fault } : {}),
+  }))
+
+/** Where a model is: an import specifier, relative to where the file will stand, and what to call with what if it is made by a function. */
+export type ModelImport = { from: string; name: string; args?: readonly unknown[] }
+
 /**
- * A vitest file that replays the events, without the checker: those of one actor against the running kernel, those of several against their
- * machines alone.
- * @param machines import specifier of each actor's machine, relative to where the file will stand, two folders below the root
+ * A vitest file that leads the running kernel along the counterexample. It fails while that leads to what must not be, and passes once it is
+ * mended.
+ * @param model where it will be found two folders below the root; null: it has no machines that could run
  */
-export function traceTest(name: string, violation: Violation, actors: Readonly<Record<string, { from: string; input: unknown }>>): string {
-  const events = eventsOf(violation.trace)
-  const seen = [...new Set(events.map(({ actor }) => actor))].filter((actor) => actors[actor])
-  const [only] = seen
-  const head = `/** Generated from a counterexample of ${name}: ${violation.kind} "${violation.property}". It shows the way there; say at the end what must not be. */
+export function traceTest(title: string, violation: Violation, model: ModelImport | null): string {
+  const { kind, property, trace } = violation
+  if (!model)
+    return `// ${title} is a model without machines: nothing of it runs in the kernel.\n${traceText(trace).replaceAll(/^/gm, '// ')}\n`
+  const { from, name, args } = model
+  const subject = args ? `${name}(${args.map(listed).join(', ')})` : name
+  return `/** Generated from a counterexample of ${title}. It fails while the running kernel goes this way to what must not be, and passes once that is mended. */
 import { expect, test } from 'vitest'
-`
-  const title = listed(`${violation.kind}: ${violation.property}`)
-  if (seen.length === 1 && only !== undefined)
-    return `${head}import { createKernelReplay } from '../../checker/kernel-replay.ts'
-import { machine } from '${actors[only]?.from}'
+import { replayInKernel } from '../../checker/replay-verdict.ts'
+import { ${name} } from '${from}'
 
-const input = ${listed(actors[only]?.input ?? null)}
-const events = ${JSON.stringify(events, null, 2)}
+const property = ${listed({ kind, property })} as const
+const steps = ${JSON.stringify(stepsOf(trace), null, 2)}
 
-test(${title}, async () => {
-  const replay = await createKernelReplay({ machine, input, events })
-  try {
-    for (const { event, value } of events) expect(await replay.step(event)).toEqual(value)
-  } finally {
-    await replay.stop()
-  }
-})
-`
-  const imports = seen.map((actor, index) => `import { machine as machine${index} } from '${actors[actor]?.from}'`)
-  const machines = seen.map(
-    (actor, index) => `  ${listed(actor)}: { machine: machine${index}, input: ${listed(actors[actor]?.input ?? null)} },`,
-  )
-  return `${head}import { createReplay } from '../../checker/replay.ts'
-${imports.join('\n')}
-
-const machines = {
-${machines.join('\n')}
-}
-const events = ${JSON.stringify(events, null, 2)}
-
-test(${title}, () => {
-  const replay = createReplay(machines)
-  for (const { actor, event, value } of events) expect(replay.step(actor, event).value).toEqual(value)
+test(${listed(`${kind}: ${property}`)}, async () => {
+  const went = await replayInKernel(${subject}, property, steps${trace.cycle === undefined ? '' : `, ${trace.cycle}`})
+  expect(went.broken, went.text).toBe(false)
 })
 `
 }

@@ -6,7 +6,7 @@ import { eventsOf, traceItf, traceMermaid, traceTest, traceText } from './counte
 import { check, examine, productOf } from './explore.ts'
 import { guarded } from './guarded.ts'
 import { defineModel } from './model.ts'
-import { mutate } from './mutate.ts'
+import { mutate, perMutant } from './mutate.ts'
 import { dieHard, diningPhilosophers } from './published/classics.ts'
 import { twoPhase } from './published/two-phase.ts'
 import { confirm } from './replay.ts'
@@ -227,7 +227,8 @@ describe('counterexamples', () => {
     expect(traceText(violation.trace)).toContain('1. twice: ask')
     expect(traceMermaid(violation.trace)).toMatch(/^sequenceDiagram\n {2}participant p0 as twice/)
     expect(traceItf('twice', violation)).toMatchObject({ '#meta': { format: 'ITF' }, states: [{ step: 'init' }, { step: 'twice: ask' }] })
-    expect(traceTest('twice', violation, { twice: { from: './twice.ts', input: null } })).toContain('createKernelReplay')
+    expect(traceTest('twice', violation, { from: './twice.ts', name: 'model' })).toContain('replayInKernel(model, property, steps)')
+    expect(traceTest('twice', violation, null)).toContain('a model without machines')
   })
 
   test('are confirmed by xstate itself, and a made-up one is not', () => {
@@ -277,7 +278,7 @@ test('a mutant of the philosophers that never hands a fork over starves; mutants
     sometimes: { wide: ({ value }) => value === 'wide' },
     possible: { shut: ({ value }) => value === 'shut' },
   })
-  expect(mutate(model, {}).map(({ change, killedBy }) => [change, killedBy])).toEqual([
+  expect(mutate(model, perMutant).map(({ change, killedBy }) => [change, killedBy])).toEqual([
     ['does not go to "wide"', 'sometimes: wide'],
     ['does not go to "shut"', 'possible: shut'],
   ])

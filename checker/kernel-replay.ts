@@ -1,108 +1,112 @@
 /**
- * Replays a counterexample of one actor against the running kernel: real mailboxes, capabilities, requests and message log. Around the actor
- * stand parties that do what the counterexample says and nothing else:
+ * Replays a way through a model, of one actor or of several, on the running kernel: real mailboxes, capabilities, requests, message log and
+ * restarts, and the machines of production on the host of production. What is around them does what the way says and nothing else:
  *
- *   message              from an endpoint with the badge it came with
- *   outcome of an effect the effect runs until its outcome is due
- *   answer, part         from whoever the request reached
- *   timer                delays are put off for ever, and a timer fires when it is due
+ *   message from outside    from an endpoint with the badge it came with
+ *   message of an actor     waits in the kernel's mailbox until it is due (replay-port.ts)
+ *   outcome of an effect    the effect runs until its outcome is due
+ *   answer, part            from whoever the request reached; of an actor: what it said
+ *   timer, deadline         none is over by itself
+ *   crash, revocation       of that actor, of that grant
  *
- * Shares nothing with the search. Numbers of requests are the kernel's own; those of the counterexample are translated.
+ * Shares nothing with the search. Numbers of requests are the kernel's own; those of the way are translated.
  */
-import * as Effect from 'effect/Effect'
-import { type AnyStateMachine, initialTransition, transition } from 'xstate'
-import { z } from 'zod'
-import { mint } from '../kernel/capabilities.ts'
-import { createKernel, type Endpoint, type Native, type NativeFrom } from '../kernel/kernel.ts'
+import { type Capability, derive, install, lookup, mint } from '../kernel/capabilities.ts'
+import { createControl } from '../kernel/control.ts'
+import type { Out } from '../kernel/frames.ts'
+import { createKernel, type Endpoint, type Native } from '../kernel/kernel.ts'
+import type { Live } from '../kernel/lifecycle.ts'
 import { openMessageLog } from '../kernel/message-log.ts'
-import { startInline } from '../kernel/placement-inline.ts'
-import { decode } from '../kernel/transcript.ts'
-import type { Actor, Badge, EffectContext, Fault, Outgoing, Protocol } from '../kernel/types.ts'
+import type { StartActor } from '../kernel/placement.ts'
+import type { Badge, Fault } from '../kernel/types.ts'
+import { plain } from './capability-states.ts'
+import type { Item } from './channels.ts'
+import type { StepOnTrace } from './counterexample.ts'
+import { cancelled, type Local, type Stepped } from './local.ts'
+import type { Event, Model, Pending } from './model.ts'
+import type { SentInfo, StepInfo } from './product.ts'
+import { anything, type Asked, type Happened, Party, turn } from './replay-party.ts'
+import { HeldPort, type Told } from './replay-port.ts'
+import { alone, defaultMailbox, type SystemModel, type SystemView } from './system.ts'
 
-type Event = { type: string; [key: string]: unknown }
-type Running = { name: string; params: Record<string, unknown>; end(outcome: Event): void }
-type Asked = { kind: string; from: NativeFrom; answer(body: unknown, caps: number): void; refuse(error: Fault): void }
+/** What came of a step, and the state after it. `before` and `stepped`: null where no machine took one. */
+export type Taken = { info: StepInfo; before: Local | null; stepped: Stepped | null; view: SystemView }
 export type KernelReplay = {
-  /** The state the machine is in after the event, `(threw)` if its step threw. */
-  step(event: Event): Promise<unknown>
+  view(): SystemView
+  /** Why not, in words, when what the way says cannot happen. */
+  step(step: StepOnTrace): Promise<Taken | string>
   stop(): Promise<void>
 }
 
-const kind = 'replayed'
-/** Whoever a capability that came with an answer leads to. */
+/** Whoever a capability that came from outside leads to. */
 const elsewhere = 'outside'
-/** No timer of Node is due later; none fires by itself. */
-const never = 2 ** 31 - 1
-/** Turns of the event loop within which the kernel has handed over what was sent. */
-const maxTurns = 10_000
+const kernelId = 'kernel'
+const reason = 'as in the counterexample'
 
-export async function createKernelReplay(subject: {
-  machine: AnyStateMachine
-  input: { params?: Record<string, unknown> } | null | undefined
-  events: readonly { event: Event }[]
-}): Promise<KernelReplay> {
-  const events = subject.events.map(({ event }) => event)
-  const sends = sentOn(subject.machine, subject.input, events)
-  const slots = [...new Set(sends.flatMap(({ to }) => (typeof to === 'string' ? [to] : [])))]
-  const running: Running[] = []
+export async function createKernelReplay(subject: Model | SystemModel, way: readonly StepOnTrace[]): Promise<KernelReplay> {
+  const system = 'system' in subject ? subject : alone(subject)
   const asked: Asked[] = []
-  const requests = new Map<number, { abort: AbortController; real: number | null }>()
-  let context: EffectContext | null = null
-  const effects: Actor['effects'] = Object.fromEntries(
-    Object.keys(subject.machine.implementations.actions).map((name) => [
-      name,
-      {
-        outcomes: events.flatMap(({ type }) => (type.startsWith(`${name}.`) ? [type.slice(name.length + 1)] : [])),
-        run: (params: Record<string, unknown>, given: EffectContext) => {
-          context = given
-          return Effect.callback<Event>((resume) => {
-            const one: Running = { name, params, end: (outcome) => resume(Effect.succeed(outcome)) }
-            running.push(one)
-            return Effect.sync(() => void running.splice(running.indexOf(one), 1))
-          })
-        },
-      },
+  const deadlines = new Map<number, () => void>()
+  /** Whose request it is, by its number. */
+  const origins = new Map<number, string>()
+  const faults = { crashes: 0, revoked: [] as string[] }
+  const log = openMessageLog(':memory:', { version: 'replay' })
+  const parties = new Map(
+    Object.entries(system.actors).map(([id, { model, grants = {}, mailbox = system.mailbox ?? defaultMailbox }]) => [
+      id,
+      new Party(id, model, way, { mailbox, wired: grants }),
     ]),
   )
-  const actor: Actor = {
-    manifest: {
-      kind,
-      purpose: 'replays a counterexample',
-      placement: 'inline',
-      cardinality: 'singleton',
-      grants: slots.map((name) => ({ name, target: `${elsewhere}:${name}`, limits: {}, reason: 'as in the counterexample' })),
-      permissions: () => ({}),
-      permissionReasons: {},
-      restart: { strategy: 'temporary' },
-    },
-    protocol: anything(events.filter((event) => 'from' in event).map(({ type }) => type)),
-    machine: subject.machine.provide({
-      delays: Object.fromEntries(Object.keys(subject.machine.implementations.delays).map((name) => [name, never])),
-    }),
-    effects,
+  const start: StartActor = async ({ id }, events) => {
+    const party = partyOf(id)
+    const port = new HeldPort(
+      party.actor,
+      () => kernel.actors.get(id) as Live,
+      events,
+      ({ out, note }) => party.heard(out, sentBy(party, out), note),
+    )
+    party.begin(port)
+    return port
   }
-  const log = openMessageLog(':memory:', { version: 'replay' })
   const kernel = createKernel({
-    entries: [{ manifest: actor.manifest, protocol: actor.protocol, entry: '', load: async () => actor }],
-    natives: [...slots.map((name) => `${elsewhere}:${name}`), elsewhere].map(party),
-    params: { [kind]: subject.input?.params ?? {} },
-    placements: { inline: startInline, thread: startInline, process: startInline },
+    entries: [...parties.values()].map(({ actor }) => ({
+      manifest: actor.manifest,
+      protocol: actor.protocol,
+      entry: '',
+      load: async () => actor,
+    })),
+    natives: [outside(elsewhere)],
+    params: Object.fromEntries(
+      [...parties.values()].map(({ id, model }) => [id, (model.input as { params?: Record<string, unknown> } | undefined)?.params ?? {}]),
+    ),
+    placements: { inline: start, thread: start, process: start },
     messageLog: log,
+    deadlines: (over, _ms, request) => {
+      deadlines.set(request, over)
+      return null
+    },
     log: () => {},
   })
 
-  /** Takes what it is asked and waits until the counterexample says what it answers. */
-  function party(id: string): Native {
+  function partyOf(id: string): Party {
+    const found = parties.get(id)
+    if (!found) throw new Error(`${system.system} has no actor ${id}.`)
+    return found
+  }
+
+  /** Takes what it is asked and waits until the way says what it answers. */
+  function outside(id: string): Native {
     return {
       id,
-      protocol: anything(sends.map((message) => message.kind)),
-      handle: (what, _body, from) =>
+      protocol: anything,
+      handle: (kind, _body, from) =>
         new Promise((resolve, reject) => {
           const one: Asked = {
-            kind: what,
+            actor: from.id,
+            kind,
+            ref: null,
             from,
-            answer: (body, caps) =>
-              resolve({ body, caps: Array.from({ length: caps }, () => mint(kernel.tables, elsewhere, {}, 'as in the counterexample')) }),
+            answer: (body, caps) => resolve({ body, caps: Array.from({ length: caps }, () => mint(kernel.tables, elsewhere, {}, reason)) }),
             refuse: reject,
           }
           asked.push(one)
@@ -111,93 +115,247 @@ export async function createKernelReplay(subject: {
     }
   }
 
-  const senders = new Map<string, Endpoint>()
-  function senderOf({ from, session, limits }: Badge): Endpoint {
-    const key = JSON.stringify([from, session, limits])
+  /** Not as a manifest grants, because it may be revoked. */
+  function grant(holder: string, slot: string, target: string, limits: Badge['limits'], why: string): void {
+    install(kernel.tables, holder, derive(kernel.tables, mint(kernel.tables, target, {}, why), limits, why, holder) as Capability, slot)
+  }
+
+  /** kernel/control.ts, for instances that are there from the start. */
+  function control(instances: Readonly<Record<string, string>>): Native {
+    const real = createControl(kernel, () => {})
+    return {
+      ...real,
+      async handle(kind, body, from) {
+        const {
+          kind: spawned,
+          id,
+          name,
+          session,
+          grants = [],
+        } = body as {
+          kind: string
+          id: string
+          name: string
+          session: string | null
+          grants?: readonly { name: string }[]
+        }
+        const target = instances[kind === 'spawn' ? spawned : ((id ?? '').split(':')[0] ?? '')]
+        if (kind === 'spawn' && target !== undefined) {
+          for (const [i, { name: given }] of grants.entries()) kernel.endow(target, given, from.caps[i] as Capability)
+          const cap = mint(kernel.tables, target, session === null ? {} : { session }, `spawned ${spawned}`)
+          return { body: { id: `${spawned}:${(body as { instance: string }).instance}` }, caps: [cap] }
+        }
+        if (kind === 'endow' && target !== undefined) kernel.endow(target, name, from.caps[0] as Capability)
+        // The rest is answered at once, as in the model, though a watch goes on for as long as it is wanted.
+        return kind === 'derive' || kind === 'revoke' ? real.handle(kind, body, from) : { body: {} }
+      },
+    }
+  }
+
+  function sentBy({ id, refs }: Party, out: readonly Out[]): SentInfo[] {
+    return out.flatMap((item): SentInfo[] => {
+      if (item.t === 'send') {
+        const to = lookup(kernel.tables, id, item.slot)?.target ?? `(${item.slot})`
+        return [{ to: to.startsWith(elsewhere) ? `(${item.slot})` : to, kind: item.kind, what: 'send' }]
+      }
+      if (item.t === 'cancel') return [{ to: id, kind: refs.get(item.ref)?.kind ?? '', what: 'cancel' }]
+      if (item.t !== 'reply' && item.t !== 'refuse' && item.t !== 'part') return []
+      return [{ to: origins.get(item.request) ?? elsewhere, kind: '', what: item.t }]
+    })
+  }
+
+  const senders = new Map<string, { endpoint: Endpoint; slot: string }>()
+  function senderTo(to: string, { from, session, limits }: Badge): { endpoint: Endpoint; slot: string } {
+    const key = JSON.stringify([to, from, session, limits])
     const known = senders.get(key)
     if (known) return known
+    const slot = `way ${senders.size}`
     const bounded = session === null ? limits : { ...limits, session }
-    const made = kernel.endpoint(`${from}#${senders.size}`, [
-      { name: kind, target: kind, limits: bounded, reason: 'as in the counterexample' },
+    const endpoint = kernel.endpoint(from, [
+      { name: slot, target: to, limits: bounded, reason },
+      { name: 'spare', target: elsewhere, limits: {}, reason },
     ])
-    senders.set(key, made)
-    return made
+    senders.set(key, { endpoint, slot })
+    return { endpoint, slot }
   }
 
-  function send(event: Event): void {
-    const { request, badge } = event['from'] as { request: number | null; badge?: Badge }
-    const sender = senderOf(badge ?? { from: 'outside', session: null, limits: {} })
-    if (request === null) return sender.send(kind, event.type, event['body'])
+  function send(party: Party, event: Event): void {
+    const { request, badge, caps = [] } = event['from'] as { request: number | null; badge?: Badge; caps?: readonly unknown[] }
+    const { endpoint, slot } = senderTo(party.id, badge ?? { from: elsewhere, session: null, limits: {} })
+    if (request === null) return endpoint.send(slot, event.type, event['body'])
     const abort = new AbortController()
-    requests.set(request, { abort, real: null })
-    sender.request(kind, event.type, event['body'], { signal: abort.signal, deadlineMs: null }).catch(() => {})
+    party.aborts.set(request, abort)
+    const options = { signal: abort.signal, deadlineMs: null, caps: caps.map(() => ({ slot: 'spare' })) }
+    endpoint.request(slot, event.type, event['body'], options).catch(() => {})
   }
 
-  function cause(event: Event): void {
-    if ('from' in event) return send(event)
-    if (event.type === 'cancelled') return requests.get(event['request'] as number)?.abort.abort()
-    if (event.type === 'replied' || event.type === 'refused' || event.type === 'part') return answer(event)
-    const [name = ''] = event.type.split('.')
-    const due = running.find(
-      (one) =>
-        one.name === name &&
-        (event['ref'] === undefined || one.params['ref'] === undefined || one.params['ref'] === translated(event['ref'])) &&
-        (event['request'] === undefined || one.params['request'] === undefined || one.params['request'] === translated(event['request'])),
-    )
-    if (due) return due.end({ ...event, type: event.type.slice(name.length + 1) })
-    if (!context) throw new Error(`${event.type} cannot be raised: no effect has run yet.`)
-    context.raise(translated(event) as Event)
+  /** One message to the actor: what somebody outside sends now, or what waits for it. */
+  async function handOver(party: Party, event: Event, isSentNow: boolean): Promise<Happened | string> {
+    const { receiver } = kernel.actors.get(party.id) as Live
+    const { port } = party
+    // What comes from outside finds no mailbox on its way in a model.
+    const others = isSentNow ? receiver.take(() => true) : []
+    port.open()
+    if (isSentNow) send(party, event)
+    const noted = await party.noted()
+    port.close()
+    for (const item of others) receiver.push(item)
+    const { delivered } = port
+    if (!noted || !delivered) return `no "${event.type}" reached ${party.id}`
+    if (delivered.event.type !== event.type) return `${party.id} was handed "${delivered.event.type}"`
+    const { request } = delivered.event.from
+    const named = (event['from'] as { request: number | null }).request
+    if (request === null) return { event: delivered.event, before: party.local }
+    origins.set(request, delivered.way.badge.from)
+    if (named !== null) party.numbers.set(named, request)
+    return { event: delivered.event, before: { ...party.local, open: [...party.local.open, request] } }
   }
 
-  function answer(event: Event): void {
-    const waiting = asked.find((one) => one.kind === event['kind'])
-    // Who gave it up gets the answer from the kernel.
+  /** What it was told, heard now. */
+  async function hear(party: Party, told: Told, event: Event, before: Local): Promise<Happened | string> {
+    party.port.release(told)
+    return (await party.noted()) ? { event, before } : `${party.id} did not hear "${event.type}"`
+  }
+
+  async function answered(party: Party, event: Event, isOverdue: boolean): Promise<Happened | string> {
+    const { local, refs, port } = party
+    const { type, ref, kind } = event as { type: string; ref: string; kind: string }
+    const wanted = party.translated(ref) as string
+    const at = local.pending.findIndex((item) => item.what === 'request' && item.ref === wanted)
+    if (at < 0) return `no request "${wanted}" of ${party.id} is open`
+    const frames = { replied: 'reply', refused: 'refuse', part: 'part' } as const
+    const find = () =>
+      port.held.find(
+        (told): told is Exclude<Told, { t: 'cancel' }> =>
+          told.t !== 'cancel' && told.t === frames[type as keyof typeof frames] && refs.get(told.ref)?.ref === wanted,
+      )
+    if (isOverdue && !find()) {
+      const number = [...refs].findLast(([, known]) => known.ref === wanted)?.[0]
+      const request = (kernel.actors.get(party.id) as Live).refs.get(number ?? -1)
+      deadlines.get(request ?? -1)?.()
+    } else if (!find())
+      answerFromOutside(
+        event,
+        asked.find((one) => one.actor === party.id && one.ref === wanted),
+      )
+    await settled()
+    const told = find()
+    if (!told) return `no "${type}" for "${wanted}" reached ${party.id}`
+    const before = told.t === 'part' ? local : { ...local, pending: local.pending.toSpliced(at, 1) }
+    if (told.t === 'reply') return hear(party, told, { type, ref: wanted, kind, body: told.body, caps: told.caps }, before)
+    if (told.t === 'refuse') return hear(party, told, { type, ref: wanted, kind, error: told.error }, before)
+    return hear(party, told, { type, ref: wanted, kind, body: told.body }, before)
+  }
+
+  function answerFromOutside(event: Event, waiting: Asked | undefined): void {
     if (!waiting) return
     if (event.type === 'part') return waiting.from.part(event['body'])
     asked.splice(asked.indexOf(waiting), 1)
-    if (event.type === 'replied') waiting.answer(event['body'], (event['caps'] as readonly unknown[]).length)
+    if (event.type === 'replied') waiting.answer(event['body'], (event['caps'] as readonly unknown[] | undefined)?.length ?? 0)
     else waiting.refuse(event['error'] as Fault)
   }
 
-  /** Request numbers of the counterexample as the kernel's, also where refs are made of them. */
-  function translated(value: unknown): unknown {
-    if (typeof value === 'number') return requests.get(value)?.real ?? value
-    if (typeof value === 'string') return value.replaceAll(/\d+/g, (digits) => String(requests.get(Number(digits))?.real ?? digits))
-    if (Array.isArray(value)) return value.map(translated)
-    if (typeof value !== 'object' || value === null) return value
-    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, key === 'type' ? item : translated(item)]))
+  /** The requester gave up: in the model what it had asked is not open any more by the time the machine hears of it. */
+  async function gaveUp(party: Party, event: Event, isSentNow: boolean): Promise<Happened | string> {
+    const named = event['request'] as number
+    const request = party.numbers.get(named) ?? named
+    if (isSentNow) party.aborts.get(named)?.abort()
+    await settled()
+    const told = party.port.held.find((one) => one.t === 'cancel' && one.request === request)
+    return told
+      ? hear(party, told, { type: 'cancelled', request }, cancelled(party.local, request))
+      : `nobody gave up request ${request} of ${party.id}`
   }
 
-  await kernel.start()
-  const [span] = log.allSpans()
-  if (!span) throw new Error('The machine did not start.')
-  const lines = () => [...log.linesOf(span.id)]
-  let seen = 0
+  async function happen(party: Party, { event, label, fault }: StepOnTrace): Promise<Happened | string> {
+    if (!event) return 'nothing happens'
+    const stimulus = party.model.stimuli.find(({ name }) => name === label)
+    if (stimulus) party.count(stimulus.name)
+    if ('from' in event) return handOver(party, event, stimulus !== undefined)
+    if (event.type === 'cancelled') return gaveUp(party, event, stimulus !== undefined)
+    if (!stimulus && ['replied', 'refused', 'part'].includes(event.type)) return answered(party, event, fault?.do === 'deadline')
+    const { local } = party
+    if (stimulus) return party.inject(party.translated(event) as Event, local)
+    const timer = local.pending.findIndex((item) => item.what === 'timer' && item.event.type === event.type)
+    if (timer >= 0)
+      return party.inject((local.pending[timer] as Extract<Pending, { what: 'timer' }>).event, {
+        ...local,
+        pending: local.pending.toSpliced(timer, 1),
+      })
+    return party.outcome(event)
+  }
 
-  /** The next step the log has. */
-  async function next(): Promise<ReturnType<typeof lines>[number]> {
-    for (let turn = 0; turn < maxTurns; turn++) {
-      await new Promise<void>((resolve) => setImmediate(resolve))
-      log.allSpans()
-      const line = lines()[seen]
-      if (line) {
-        seen++
-        return line
-      }
+  async function byFault({ fault }: StepOnTrace): Promise<string | null> {
+    if (fault?.do === 'revoke') {
+      const cap = lookup(kernel.tables, fault.holder, fault.slot)
+      if (!cap) return `${fault.holder} holds no ${fault.slot}`
+      kernel.revoke(cap)
+      faults.revoked = [...faults.revoked, fault.name].toSorted()
+    } else if (fault?.do === 'crash') {
+      const party = partyOf(fault.actor)
+      party.port.kill()
+      faults.crashes++
+      if (!(await party.noted())) return `${fault.actor} did not come back`
     }
-    throw new Error('The event did not reach the machine.')
+    return null
   }
-  await next()
+
+  /** What left actors has been routed, and what came of that has reached them. */
+  async function settled(): Promise<void> {
+    await turn()
+    await turn()
+  }
+
+  function view(): SystemView {
+    const locals = new Map([...parties].map(([id, { local }]) => [id, local]))
+    const waiting = new Map([...parties].map(([id, party]) => [id, [...queued(kernel.actors.get(id) as Live), ...party.untold()]]))
+    const capabilities = plain(kernel.tables)
+    return {
+      actor: (id) => locals.get(partyOf(id).id) as Local,
+      waiting: (id) => waiting.get(partyOf(id).id) as readonly Item[],
+      capabilities,
+      faults: { ...faults },
+    }
+  }
+
+  for (const { id, slots, wired } of parties.values()) {
+    for (const [slot, { to, limits = {}, reason: why = slot }] of Object.entries(wired)) {
+      const isInside = system.actors[to] !== undefined || (to === kernelId && system.instances !== undefined)
+      const target = isInside ? to : `${elsewhere}:${to}`
+      if (!isInside) kernel.addNative(outside(target))
+      grant(id, slot, target, limits, why)
+    }
+    for (const slot of slots) {
+      kernel.addNative(outside(`${elsewhere}:${id}:${slot}`))
+      grant(id, slot, `${elsewhere}:${id}:${slot}`, {}, reason)
+    }
+  }
+  if (system.instances) kernel.addNative(control(system.instances))
+  await kernel.start()
+  await settled()
+  for (const party of parties.values()) party.settle(asked, null)
   return {
-    async step(event) {
-      cause(event)
-      const line = await next()
-      if ('from' in event) {
-        const { request } = event['from'] as { request: number | null }
-        const known = request === null ? undefined : requests.get(request)
-        if (known) known.real = ((decode(line.event) as Event)['from'] as { request: number }).request
+    view,
+    async step(step) {
+      const { actor, label, fault } = step
+      if (actor === 'fault') {
+        const why = await byFault(step)
+        if (why !== null) return why
+        await settled()
+        if (fault?.do === 'crash') partyOf(fault.actor).settle(asked, null)
+        return { info: { actor, label }, before: null, stepped: null, view: view() }
       }
-      return line.error === null ? decode(line.value) : '(threw)'
+      const party = partyOf(actor)
+      // Somebody's being refused or dropped is the kernel's doing, and no machine's.
+      if (!step.event) return { info: { actor, label }, before: null, stepped: null, view: view() }
+      const happened = await happen(party, step)
+      if (typeof happened === 'string') return happened
+      await settled()
+      const { event, before } = happened
+      const stepped = party.settle(asked, happened)
+      const value = party.error === null ? party.local.value : '(threw)'
+      const info: StepInfo = { actor, label, event, value, sent: party.sent }
+      return { info, before, stepped, view: view() }
     },
     async stop() {
       await kernel.stop()
@@ -206,27 +364,15 @@ export async function createKernelReplay(subject: {
   }
 }
 
-function anything(kinds: readonly string[]): Protocol {
-  return Object.fromEntries(kinds.map((name) => [name, { body: z.any(), reply: z.any(), part: z.any(), deadlineMs: null }]))
-}
-
-/** What the machine sends on the way: who has to be there to take it. */
-function sentOn(machine: AnyStateMachine, input: unknown, events: readonly Event[]): Extract<Outgoing, { type: 'send' }>[] {
-  const sent: Extract<Outgoing, { type: 'send' }>[] = []
-  const note = (actions: readonly { type: string; params: unknown }[]): void => {
-    for (const { type, params } of actions) {
-      if (type !== 'xstate.emit') continue
-      const { event } = params as { event: Outgoing }
-      if (event.type === 'send') sent.push(event)
-    }
-  }
-  let [snapshot, actions] = initialTransition(machine, input)
-  note(actions)
-  for (const event of events) {
-    ;[snapshot, actions] = transition(machine, snapshot, event)
-    // A step that throws sends nothing, and the counterexample ends with it.
-    if (snapshot.status === 'error') break
-    note(actions)
-  }
-  return sent
-}
+/** What waits in a mailbox, as a model shows it. */
+const queued = ({ receiver }: Live): Item[] =>
+  [...receiver].map(({ event: { type, body, from }, way: { badge, cap } }) => ({
+    what: 'message',
+    from: badge.from,
+    kind: type,
+    body,
+    request: from.request,
+    badge,
+    cap: cap.id,
+    caps: from.caps,
+  }))

@@ -1,30 +1,60 @@
 /**
- * What the properties would miss: breaks the machine in one place after another and checks each mutant. A mutant that breaks no property is
- * a survivor: either nothing a property says depends on that place, or the place makes no difference.
+ * What the properties would miss: breaks the machine in one place after another and checks each mutant. One that breaks no property
+ *
+ *   is equivalent   the model gets to the place, and nothing that it can see is otherwise (lockstep.ts): at its bounds the place makes no difference
+ *   survives        it can be told from the machine, and no property does; or the model never gets to the place
+ *
+ * What is changed:
  *
  *   guard    always true, always false
  *   target   the transition stays where it is
  *   actions  one action of a transition, entry or exit is left out
  */
-import { type AnyStateMachine, StateMachine } from 'xstate'
+import { type AnyStateMachine, assign, not, StateMachine } from 'xstate'
 import { type CheckLimits, check } from './explore.ts'
+import { compareMachines, type Difference, eventsOf } from './lockstep.ts'
 import type { Model } from './model.ts'
 
-export type Mutant = { place: string; change: string; machine: AnyStateMachine }
-export type MutantVerdict = { place: string; change: string; killedBy: string | null; states: number }
+/** `event`: the only one at which it may do otherwise, if it is one. `probe`: the machine, but that it throws where the mutant would do otherwise. */
+type Mutant = { place: string; change: string; event: string | null; machine: AnyStateMachine; probe: AnyStateMachine }
+export type MutantVerdict = {
+  place: string
+  change: string
+  fate: 'killed' | 'equivalent' | 'survives'
+  killedBy: string | null
+  states: number
+  /** Of a survivor: how it can be told from the machine; null where no model gets to the place, or none was searched far enough. */
+  difference?: Difference | null
+}
+
+type Limits = CheckLimits & { maxStates: number }
+
+/** A mutant that needs more states than this to be told apart is left as a survivor. */
+export const perMutant: Limits = { maxStates: 50_000 }
 
 type Config = { [key: string]: unknown }
-type Edit = { place: string; change: string; apply(config: Config): void }
+type Edit = { place: string; change: string; event: string | null; apply(config: Config): void; probe(config: Config): void }
 
 /** Every single change of the machine's config, as functions that make it in a copy. */
-function mutants(machine: AnyStateMachine): Mutant[] {
+export function mutants(machine: AnyStateMachine): Mutant[] {
   const config = machine.config as unknown as Config
-  return editsOf(config, [], machine.id).map(({ place, change, apply }) => {
+  const edited = (edit: (config: Config) => void): AnyStateMachine => {
     const copy = clone(config) as Config
-    apply(copy)
-    return { place, change, machine: new StateMachine(copy as never, machine.implementations as never) as unknown as AnyStateMachine }
-  })
+    edit(copy)
+    return new StateMachine(copy as never, machine.implementations as never) as unknown as AnyStateMachine
+  }
+  return editsOf(config, [], machine.id).map(({ place, change, event, apply, probe }) => ({
+    place,
+    change,
+    event,
+    machine: edited(apply),
+    probe: edited(probe),
+  }))
 }
+
+const reached = assign(() => {
+  throw new Error('reached')
+})
 
 function editsOf(node: Config, path: readonly string[], name: string): Edit[] {
   const at = (config: Config): Config => path.reduce<Config>((inner, key) => inner[key] as Config, config)
@@ -34,7 +64,9 @@ function editsOf(node: Config, path: readonly string[], name: string): Edit[] {
       edits.push({
         place: `${name} ${moment}`,
         change: `without ${actionName(action)}`,
+        event: null,
         apply: (config) => void (at(config)[moment] = listOf(at(config)[moment]).toSpliced(index, 1)),
+        probe: (config) => void (at(config)[moment] = [reached, ...listOf(at(config)[moment])]),
       })
   for (const group of ['on', 'after', 'always', 'onDone']) {
     const found = node[group]
@@ -45,35 +77,45 @@ function editsOf(node: Config, path: readonly string[], name: string): Edit[] {
         : [[group, found, [...path, group]]]
     for (const [label, value, where] of named)
       for (const [index, transition] of listOf(value).entries())
-        edits.push(...transitionEdits(`${name} ${label}`, transition, where, index))
+        edits.push(
+          ...transitionEdits(`${name} ${label}`, transition, where, index).map((edit) => ({
+            ...edit,
+            event: group === 'on' && !label.includes('*') ? label.slice('on '.length) : null,
+          })),
+        )
   }
   for (const [key, child] of Object.entries((node['states'] ?? {}) as Config))
     edits.push(...editsOf(child as Config, [...path, 'states', key], `${name}.${key}`))
   return edits
 }
 
-function transitionEdits(place: string, transition: unknown, where: readonly string[], index: number): Edit[] {
+function transitionEdits(place: string, transition: unknown, where: readonly string[], index: number): Omit<Edit, 'event'>[] {
   /** Transitions are written as a target, an object or a list: a mutant has a list. */
-  const change = (config: Config, edit: (transition: Config) => void): void => {
+  const change = (config: Config, edit: (transition: Config, all: Config[]) => void): void => {
     const holder = where.slice(0, -1).reduce<Config>((inner, key) => inner[key] as Config, config)
     const key = where.at(-1) as string
     const list = listOf(holder[key]).map((item) => (typeof item === 'string' ? { target: item } : { ...(item as Config) }))
-    edit(list[index] as Config)
+    edit(list[index] as Config, list)
     holder[key] = list
   }
   const found: Config = typeof transition === 'string' ? { target: transition } : ((transition ?? {}) as Config)
-  const edits: Edit[] = []
+  const edits: Omit<Edit, 'event'>[] = []
   const nth = index === 0 ? '' : ` (${index + 1})`
+  const taken = (config: Config): void => change(config, (item) => void (item['actions'] = [reached, ...listOf(item['actions'])]))
+  const refused = (config: Config): void =>
+    change(config, (item, all) => void all.splice(index, 0, { guard: not(item['guard'] as never), actions: reached }))
   if (found['guard'] !== undefined) {
     edits.push({
       place: place + nth,
       change: `guard ${actionName(found['guard'])} always true`,
       apply: (config) => change(config, (item) => delete item['guard']),
+      probe: refused,
     })
     edits.push({
       place: place + nth,
       change: `guard ${actionName(found['guard'])} always false`,
       apply: (config) => change(config, (item) => void (item['guard'] = () => false)),
+      probe: taken,
     })
   }
   if (found['target'] !== undefined)
@@ -81,12 +123,14 @@ function transitionEdits(place: string, transition: unknown, where: readonly str
       place: place + nth,
       change: `does not go to ${JSON.stringify(found['target'])}`,
       apply: (config) => change(config, (item) => delete item['target']),
+      probe: taken,
     })
   for (const [position, action] of listOf(found['actions']).entries())
     edits.push({
       place: place + nth,
       change: `without ${actionName(action)}`,
       apply: (config) => change(config, (item) => void (item['actions'] = listOf(item['actions']).toSpliced(position, 1))),
+      probe: taken,
     })
   return edits
 }
@@ -113,29 +157,68 @@ function clone(value: unknown): unknown {
 }
 
 /**
- * @param limits for each mutant; a search that is cut short counts as a survivor, because nothing was shown
+ * @param models of one machine: a mutant that breaks a property of any of them is killed
+ * @param limits for each mutant and model; a search that is cut short kills nothing, because nothing was shown
  * @param told one line a mutant
  */
 export function mutate(
-  model: Model,
-  limits: CheckLimits,
+  models: Model | readonly Model[],
+  limits: Limits,
   told: (verdict: MutantVerdict, done: number, of: number) => void = () => {},
+  wanted: (mutant: Pick<Mutant, 'place' | 'change'>) => boolean = () => true,
 ): MutantVerdict[] {
-  const all = mutants(model.machine)
-  return all.map(({ place, change, machine }, index) => {
-    const verdict = judge({ ...model, machine }, limits, place, change)
+  const judges = [models].flat() as Model[]
+  const { machine, actor } = judges[0] as Model
+  for (const model of judges) {
+    const { violations } = check(model, { ...limits, stopAtFirst: true })
+    // Whatever were done to the machine, it would look killed.
+    if (violations[0]) throw new Error(`${actor}: "${violations[0].property}" is broken already; its mutants would say nothing.`)
+  }
+  // With one model it costs a search and spares none.
+  const heard = judges.map((model) => ({ model, events: judges.length === 1 ? null : eventsOf(model, limits.maxStates) }))
+  const all = mutants(machine as AnyStateMachine).filter(wanted)
+  return all.map((mutant, index) => {
+    // Where nothing is sent that the place is about, there is nothing to look for.
+    const concerned = heard.filter(({ events }) => mutant.event === null || events === null || events.has(mutant.event))
+    const verdict = judge(
+      concerned.map(({ model }) => model),
+      limits,
+      mutant,
+    )
     told(verdict, index + 1, all.length)
     return verdict
   })
 }
 
-function judge(model: Model, limits: CheckLimits, place: string, change: string): MutantVerdict {
+function judge(models: readonly Model[], limits: Limits, mutant: Mutant): MutantVerdict {
+  const { place, change, machine, probe } = mutant
+  let states = 0
+  let undecided = false
+  let difference: Difference | null = null
+  for (const model of models) {
+    const compared = compareMachines(model, machine, limits.maxStates)
+    states += compared.pairs
+    // No property can tell what cannot be told apart.
+    if (compared.verdict === 'equal') continue
+    if (compared.verdict === 'unknown') undecided = true
+    else difference ??= compared.difference
+    const found = broken({ ...model, machine }, limits)
+    states += found.states
+    if (found.by !== null) return { place, change, fate: 'killed', killedBy: found.by, states }
+  }
+  const survivor = { place, change, killedBy: null, states }
+  if (difference !== null || undecided) return { ...survivor, fate: 'survives', difference }
+  const isReached = models.some((model) => compareMachines(model, probe, limits.maxStates).verdict === 'different')
+  return isReached ? { ...survivor, fate: 'equivalent' } : { ...survivor, fate: 'survives', difference: null }
+}
+
+function broken(model: Model, limits: CheckLimits): { by: string | null; states: number } {
   try {
     const { violations, states } = check(model, { ...limits, stopAtFirst: true })
     const [first] = violations
-    return { place, change, killedBy: first ? `${first.kind}: ${first.property}` : null, states }
+    return { by: first ? `${first.kind}: ${first.property}` : null, states }
   } catch (error) {
     // A machine that cannot even start is no better than one that breaks a rule.
-    return { place, change, killedBy: `does not start: ${error instanceof Error ? error.message : String(error)}`, states: 0 }
+    return { by: `does not start: ${error instanceof Error ? error.message : String(error)}`, states: 0 }
   }
 }

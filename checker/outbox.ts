@@ -91,8 +91,8 @@ export class Outbox {
       this.sent.push({ to: `(${to})`, kind, what: 'send' })
       return
     }
-    // A number that only somebody outside gave leads outside.
-    if (typeof to === 'number' && !this.#holds(to)) {
+    // A number that only somebody outside gave leads outside; there is none for what was taken back before it came.
+    if (typeof to === 'number' && to >= 0 && !this.#holds(to)) {
       this.sent.push({ to: '(outside)', kind, what: 'send' })
       return
     }

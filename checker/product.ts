@@ -24,7 +24,10 @@ export type StepInfo = {
   sent?: readonly SentInfo[]
   /** The machine took no notice. */
   ignored?: true
+  /** What the kernel, or somebody over it, did by itself. */
+  fault?: Fault
 }
+export type Fault = { do: 'crash'; actor: string } | { do: 'revoke'; name: string; holder: string; slot: string } | { do: 'deadline' }
 export type SentInfo = { to: string; kind: string; what: 'send' | 'reply' | 'refuse' | 'part' | 'cancel' }
 
 /** A rule that broke inside a step rather than in a state. */

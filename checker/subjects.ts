@@ -13,6 +13,8 @@ export type Subject = {
   /** Where the model is, for threads that load it for themselves. */
   reference(size: Size): Promise<Reference>
   load(size: Size): Promise<Model | SystemModel | Product>
+  /** The models of an actor that judge its mutants: those it lists as `judges`, or its `model`. None of a system. */
+  models(): Promise<readonly Model[]>
 }
 
 const root = new URL('../', import.meta.url)
@@ -31,11 +33,21 @@ export function subjects(): Subject[] {
 }
 
 function subject(name: string, kind: Subject['kind'], reference: Subject['reference']): Subject {
-  return { name, kind, reference, load: async (size) => loadReference(await reference(size)) }
+  return {
+    name,
+    kind,
+    reference,
+    load: async (size) => loadReference(await reference(size)),
+    models: async () => (kind === 'actor' ? judgesOf((await import(moduleOf(name))) as Judges) : []),
+  }
 }
 
+type Judges = { model: Model; judges?: readonly Model[] }
+const judgesOf = ({ model, judges = [model] }: Judges): readonly Model[] => judges
+const moduleOf = (actor: string): string => new URL(`actors/${actor}/model.ts`, root).href
+
 async function actorReference(actor: string, size: Size): Promise<Reference> {
-  const module = new URL(`actors/${actor}/model.ts`, root).href
+  const module = moduleOf(actor)
   const larger = size === 'full' && 'fullModel' in ((await import(module)) as object)
   return { module, name: larger ? 'fullModel' : 'model' }
 }

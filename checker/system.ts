@@ -68,6 +68,9 @@ export type SystemModel = {
 
 export const defaultMailbox = 2
 
+/** The property that `takes` of a model stands for. */
+export const taking = 'every message is taken'
+
 export function defineSystem(system: SystemModel): SystemModel {
   return system
 }

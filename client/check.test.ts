@@ -120,7 +120,8 @@ test('a violation is shown with the shortest way to it, and what was sent on the
 test('or as a sequence diagram, as ITF, as a test', () => {
   expect(checkText(violated, { trace: 'mermaid' })).toContain('p0-->>p1: reply ask')
   expect(checkText(violated, { trace: 'itf' })).toContain('"format":"ITF"')
-  expect(checkText(violated, { trace: 'test', machines: { server: { from: './machine.ts', input: null } } })).toContain(
-    "from './machine.ts'",
-  )
+  const model = { from: '../systems/x.ts', name: 'system', args: ['small'] }
+  expect(checkText(violated, { trace: 'test', model })).toContain("import { system } from '../systems/x.ts'")
+  expect(checkText(violated, { trace: 'test', model })).toContain('replayInKernel(system("small"), property, steps)')
+  expect(checkText(violated, { trace: 'test' })).toContain('a model without machines')
 })

@@ -1,11 +1,13 @@
 /** `bulkhead check [NAME]`: explores the machines that run, as their models describe what is around them. Needs no daemon. */
-import { eventsOf, traceItf, traceMermaid, traceTest, traceText } from '../checker/counterexample.ts'
+import { relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { eventsOf, type ModelImport, traceItf, traceMermaid, traceTest, traceText } from '../checker/counterexample.ts'
 import { type CheckLimits, type CheckResult, examine } from '../checker/explore.ts'
 import { promela } from '../checker/export-promela.ts'
 import { exported } from '../checker/export-rows.ts'
 import { tla } from '../checker/export-tla.ts'
 import type { Model } from '../checker/model.ts'
-import { mutate } from '../checker/mutate.ts'
+import { mutate, type MutantVerdict, perMutant } from '../checker/mutate.ts'
 import { confirm, type Confirmation } from '../checker/replay.ts'
 import type { Violation } from '../checker/trace.ts'
 import { type Size, type Subject, subjects } from '../checker/subjects.ts'
@@ -18,13 +20,13 @@ import { beyondExhaustive } from './check-beyond.ts'
 import { checkInThreads } from './check-threads.ts'
 import { exitCodes } from './exit-codes.ts'
 
+const root = new URL('../', import.meta.url)
+
 /** `full` sizes may take minutes and gigabytes; what a machine has is the limit, not what a test may take. */
 const limits: Record<Size, CheckLimits> = {
   small: { maxStates: 2_000_000, maxBytes: 2 ** 30 },
   full: { maxStates: 50_000_000, maxBytes: 6 * 2 ** 30 },
 }
-/** A mutant that needs more states than this to be told apart is left as a survivor. */
-const statesPerMutant = 50_000
 
 export async function check(options: CheckCommand & { out(text: string): void; progress(text: string): void }): Promise<number> {
   const { name } = options
@@ -38,14 +40,13 @@ export async function check(options: CheckCommand & { out(text: string): void; p
   if (name === null && !options.mutate && !options.beyond) return checkInThreads(wanted, options)
   let failed = false
   for (const subject of wanted) {
-    const model = await subject.load(size)
     if (options.mutate) {
       if (subject.kind === 'system') {
         if (name !== null) throw new UsageError('check --mutate takes an actor: systems are made of their machines.')
         continue
       }
-      mutationReport(subject, model as Model, options)
-    } else if (options.beyond) failed = beyondExhaustive(subject.name, model, options.beyond, options) || failed
+      failed = mutationReport(subject.name, await subject.models(), options) > 0 || failed
+    } else if (options.beyond) failed = beyondExhaustive(subject.name, await subject.load(size), options.beyond, options) || failed
     else failed = (await checkOne(subject, options)) || failed
   }
   return failed ? exitCodes.failed : exitCodes.done
@@ -90,7 +91,7 @@ export async function checkOne(
   }
   const confirmations = result.violations.map((violation) => confirmed(model, violation))
   if (json) out(`${JSON.stringify({ ...result, confirmations })}\n`)
-  else out(checkText(result, { trace: options.trace, confirmations, machines: machinePaths(subject, model) }))
+  else out(checkText(result, { trace: options.trace, confirmations, model: await importOf(subject, model, size) }))
   return result.violations.length > 0 || !result.complete
 }
 
@@ -106,25 +107,40 @@ function confirmed(model: Model | SystemModel | Product, { trace }: Violation): 
   return confirm(Object.fromEntries(parts.map(([id, { machine, input }]) => [id, { machine, input: input as unknown }])), eventsOf(trace))
 }
 
-function machinePaths(subject: Subject, model: Model | SystemModel | Product): Record<string, { from: string; input: unknown }> {
-  return subject.kind === 'actor' && 'machine' in model
-    ? { [model.actor]: { from: `../../actors/${subject.name}/machine.ts`, input: model.input as unknown } }
-    : {}
+/** Null for models without machines. */
+async function importOf(subject: Subject, model: Model | SystemModel | Product, size: Size): Promise<ModelImport | null> {
+  if ('rules' in model) return null
+  const { module, name, args } = await subject.reference(size)
+  const from = `../../${relative(fileURLToPath(root), fileURLToPath(module))}`
+  return { from, name, ...(args ? { args } : {}) }
 }
 
+/** How many survive. */
 function mutationReport(
-  subject: Subject,
-  model: Model,
+  name: string,
+  models: readonly Model[],
   options: { json: boolean; out(text: string): void; progress(text: string): void },
-): void {
-  const verdicts = mutate(model, { maxStates: statesPerMutant }, ({ killedBy }, done, of) =>
-    options.progress(`Mutants of ${subject.name}: ${done}/${of}${killedBy === null ? ' (survives)' : ''}`),
+): number {
+  const verdicts = mutate(models, perMutant, ({ fate }, done, of) =>
+    options.progress(`Mutants of ${name}: ${done}/${of}${fate === 'survives' ? ' (survives)' : ''}`),
   )
-  if (options.json) return options.out(`${JSON.stringify({ name: subject.name, mutants: verdicts })}\n`)
-  const survivors = verdicts.filter(({ killedBy }) => killedBy === null)
-  const lines = [`${subject.name}: ${verdicts.length} mutants, ${verdicts.length - survivors.length} killed, ${survivors.length} survive`]
-  for (const { place, change } of survivors) lines.push(`  survives: ${place}, ${change}`)
+  const of = (wanted: MutantVerdict['fate']): MutantVerdict[] => verdicts.filter(({ fate }) => fate === wanted)
+  const [killed, alike, survivors] = [of('killed'), of('equivalent'), of('survives')]
+  if (options.json) {
+    options.out(`${JSON.stringify({ name, mutants: verdicts })}\n`)
+    return survivors.length
+  }
+  const lines = [
+    `${name}: ${verdicts.length} mutants, ${killed.length} killed, ${survivors.length} survive, ${alike.length} equivalent at this bound`,
+  ]
+  for (const { place, change, difference } of survivors)
+    lines.push(
+      `  survives: ${place}, ${change}`,
+      difference ? `    told apart by: ${[...difference.way, difference.what].join(' > ')}` : '    no model was seen to get there',
+    )
+  for (const { place, change } of alike) lines.push(`  equivalent at this bound: ${place}, ${change}`)
   options.out(`${lines.join('\n')}\n`)
+  return survivors.length
 }
 
 function notedText({ notAsked, notReduced }: CheckResult): string[] {
@@ -137,11 +153,12 @@ function notedText({ notAsked, notReduced }: CheckResult): string[] {
 type Shown = {
   trace?: CheckCommand['trace']
   confirmations?: readonly (Confirmation | null)[]
-  machines?: Readonly<Record<string, { from: string; input: unknown }>>
+  /** Where the model is, for tests made of its counterexamples. */
+  model?: ModelImport | null
 }
 
 /** For people: what was explored, each property, and for each violation the shortest way to it. */
-export function checkText(result: CheckResult, { trace: form = 'text', confirmations = [], machines = {} }: Shown = {}): string {
+export function checkText(result: CheckResult, { trace: form = 'text', confirmations = [], model = null }: Shown = {}): string {
   const { name, states, transitions, depth, complete, stopped, ms, expansions, properties, violations, reduced } = result
   const rest = complete ? '' : ` (stopped at the limit of ${stopped}: not everything was seen)`
   const lines = [
@@ -155,7 +172,7 @@ export function checkText(result: CheckResult, { trace: form = 'text', confirmat
     lines.push('', `  ${kind}: ${property}${detail ? ` (${detail})` : ''}`)
     if (form === 'mermaid') lines.push(traceMermaid(trace).trimEnd())
     else if (form === 'itf') lines.push(JSON.stringify(traceItf(name, violation)))
-    else if (form === 'test') lines.push(traceTest(name, violation, machines).trimEnd())
+    else if (form === 'test') lines.push(traceTest(name, violation, model).trimEnd())
     else lines.push(`  shortest way there, ${trace.steps.length} steps:`, traceText(trace))
     const replayed = confirmations[index]
     if (replayed)

@@ -22,7 +22,7 @@ import { createOnDemand } from './on-demand.ts'
 import { createOutgoing } from './outgoing.ts'
 import { Receiver } from './receiver.ts'
 import { recording } from './recording.ts'
-import { createRequests } from './requests.ts'
+import { createRequests, type Timer } from './requests.ts'
 import { check, decide, type Decision, type Handover, type Way, type World } from './router.ts'
 import { soon } from './soon.ts'
 import { byFate, startInTurns } from './start-order.ts'
@@ -51,6 +51,8 @@ export type KernelOptions = {
   supervision?: readonly { strategy: Strategy; children: readonly string[] }[]
   /** Where every step of every actor is kept. Absent: nowhere, and what actors do outside waits for nothing. */
   messageLog?: MessageLog
+  /** What measures how long requests may take. Default: the clock; a replay says itself when time is over. */
+  deadlines?: Timer
   log(level: string, source: string, message: string, data?: Record<string, unknown>): void
   /** Told of each request that was part of a trace, when it is answered. Must not throw. */
   onHop?: (hop: Hop) => void
@@ -65,7 +67,7 @@ export type Kernel = ReturnType<typeof createKernel>
 
 export function createKernel(options: KernelOptions) {
   const tables = createTables()
-  const requests = createRequests(tables, giveUp)
+  const requests = createRequests(tables, giveUp, options.deadlines)
   const natives = new Map(options.natives?.map((native) => [native.id, Receiver.ofNative(native)]))
   const world: World<Receiver> = { tables, targetOf, sizeOf, clock: Date.now }
   /** Actors with messages that may be handed over, in the order they became so. */

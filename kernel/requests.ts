@@ -30,8 +30,11 @@ export type Opening = Pick<Request, 'from' | 'to' | 'kind' | 'cap' | 'answer'> &
 }
 export type Requests = ReturnType<typeof createRequests>
 
+/** Calls back when the time of a request is over. */
+export type Timer = (over: () => void, ms: number, request: number) => NodeJS.Timeout | null
+
 /** @param late told that a request's time is over; it is still open then */
-export function createRequests(tables: Tables, late: (id: number, error: Fault) => void) {
+export function createRequests(tables: Tables, late: (id: number, error: Fault) => void, after: Timer = setTimeout) {
   const open = new Map<number, Request>()
   let next = 1
 
@@ -48,7 +51,7 @@ export function createRequests(tables: Tables, late: (id: number, error: Fault) 
       const wanted = deadlineMs === undefined ? defaultDeadlineMs : deadlineMs
       const paid = remaining(tables, cap, 'ms')
       const ms = paid === null ? wanted : Math.min(paid, wanted ?? paid)
-      const timer = ms === null ? null : setTimeout(() => late(id, overdue(opening, paid, wanted)), ms)
+      const timer = ms === null ? null : after(() => late(id, overdue(opening, paid, wanted)), ms, id)
       open.set(id, { id, from, to, kind, cap, credit: partWindow, timer, answer, part, openedAt: Date.now(), processes: 0 })
       return id
     },

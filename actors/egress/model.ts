@@ -3,9 +3,10 @@
  * sessions that fetch and call the model, a tunnel from the workspace, a caller that gives up. Everything else that egress takes comes once, while
  * nothing else is asked; and every message also comes as one that nobody waits for.
  */
-import { defineModel, type Event, type Pending, type Stimulus, stopping, type View } from '../../checker/model.ts'
+import { defineModel, type Event, type Model, type Pending, type Stimulus, stopping, type View } from '../../checker/model.ts'
 import type { Policy } from '../policy/protocol.ts'
 import type { PolicyInputs } from './egress-policy.ts'
+import { limits } from './limits.ts'
 import { type Context, machine } from './machine.ts'
 import { startRules } from './rules.ts'
 
@@ -46,6 +47,10 @@ const known = ({
     policy: { rules, managed },
   },
 }: View<Context>) => (rules !== null && managed !== null ? { rules, managed } : null)
+const isFull = ({ context }: View<Context>, { type }: Event): boolean =>
+  type === 'model' || type === 'model-info'
+    ? context.models.length === limits.modelInFlight
+    : context.fetches.length === limits.fetchInFlight
 const holds = ({ context }: View<Context>, request: number): boolean => context.policy.held.some((one) => one.request === request)
 const sorted = (numbers: readonly number[]): string => numbers.toSorted((a, b) => a - b).join()
 
@@ -189,6 +194,8 @@ const modelOf = (more: boolean) =>
           ? undefined
           : [item.name, item.params['request']],
     always: {
+      'no more is in flight than may': ({ context }) =>
+        context.models.length <= limits.modelInFlight && context.fetches.length <= limits.fetchInFlight,
       'who waits is worked for': (view) =>
         view.open.every(
           (request) => holds(view, request) || view.pending.some((item) => item.what === 'effect' && item.params['request'] === request),
@@ -256,7 +263,11 @@ const modelOf = (more: boolean) =>
         )
       },
       'nobody is turned away while the way to the API is open and there is room': (before, event, _after, out) =>
-        before.context.trouble !== null || stopped(before) || askedBy(event) === null || !out.some(({ type }) => type === 'refuse'),
+        before.context.trouble !== null ||
+        stopped(before) ||
+        askedBy(event) === null ||
+        isFull(before, event) ||
+        !out.some(({ type }) => type === 'refuse'),
       'what nobody waits for is not begun': (before, event, after, out) =>
         !('from' in event) ||
         askedBy(event) !== null ||
@@ -276,6 +287,7 @@ const modelOf = (more: boolean) =>
         event.type !== 'fetch' ||
         askedBy(event) === null ||
         stopped(before) ||
+        isFull(before, event) ||
         after.context.fetches.length > before.context.fetches.length,
     },
     // Policy's actor is not bound to tell anything: until it does, a question of the rules waits for its deadline.
@@ -308,3 +320,29 @@ const modelOf = (more: boolean) =>
 
 export const model = modelOf(false)
 export const fullModel = modelOf(true)
+
+/** As many as may be in flight, of which none ends, and then one more of each kind. */
+const crowd = (kind: string, times: number, others: readonly string[]): Model<Context> => ({
+  ...model,
+  stimuli: [
+    { name: kind, times: times + 1, event: (_, request) => ({ type: kind, body: bodies[kind], from: from(request) }) },
+    ...others.map((other) => ({
+      name: other,
+      when: (view: View<Context>) => isFull(view, { type: kind }),
+      event: (_: View<Context>, request: number) => ({ type: other, body: bodies[other], from: from(request) }),
+    })),
+  ],
+  effects: { openUpstream: () => [end({ type: 'openUpstream.opened' })] },
+  replies: () => [],
+  sometimes: { 'as many as may be are in flight': (view) => isFull(view, { type: kind }) },
+  leadsTo: {},
+  possible: {},
+  mayEnd: () => true,
+})
+
+/** Models that judge its mutants (`check --mutate`). */
+export const judges = [
+  crowd('model', limits.modelInFlight, ['model-info']),
+  crowd('fetch', limits.fetchInFlight, ['search', 'explain']),
+  model,
+]

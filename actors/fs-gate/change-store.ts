@@ -22,7 +22,7 @@ import { chunkLength } from './chunking.ts'
 import { smallFile } from './file-content.ts'
 import { limits } from './limits.ts'
 import type { State } from './entry-state.ts'
-import { codeOf } from './os-errors.ts'
+import { Presence } from './presence.ts'
 
 /** Raise when the tables change, and add a migration step below. */
 const schemaVersion = 2
@@ -60,16 +60,17 @@ const schema = `
   CREATE TABLE chunks (id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, size INTEGER NOT NULL, data BLOB NOT NULL);
   CREATE TABLE runs (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, kind TEXT NOT NULL, what TEXT NOT NULL, done INTEGER NOT NULL, undone INTEGER);
   PRAGMA user_version = 1`
-/** Whose process: what one that has ended has left is anybody's to clear up. */
+/** `holder`: who had the store open (presence.ts); what one that has ended has left is anybody's to clear up. */
 const second = `
-  ALTER TABLE runs ADD COLUMN pid INTEGER;
-  CREATE TABLE temps (path TEXT PRIMARY KEY, pid INTEGER NOT NULL) WITHOUT ROWID;
+  ALTER TABLE runs ADD COLUMN holder TEXT;
+  CREATE TABLE temps (path TEXT PRIMARY KEY, holder TEXT NOT NULL) WITHOUT ROWID;
   PRAGMA user_version = 2`
 
 export class ChangeStore {
   readonly #db: DatabaseSync
   readonly #statements = new Map<string, StatementSync>()
   readonly #quota: number
+  readonly #presence: Presence
   #bytes = 0
 
   /** `dir` is made when missing. `quota`: bytes of kept content, above which the oldest changes are forgotten. */
@@ -80,12 +81,13 @@ export class ChangeStore {
     this.#db.exec(
       'PRAGMA busy_timeout = 10000; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 4000; PRAGMA synchronous = NORMAL',
     )
-    this.transaction(() => {
+    this.#presence = this.transaction(() => {
       const { user_version: version } = this.#get('PRAGMA user_version') as { user_version: number }
       if (version > schemaVersion)
         throw fault('io-failed', 'The store of changes was written by a newer version of Bulkhead.', { remedy: 'Update Bulkhead.' })
       if (version < 1) this.#db.exec(schema)
       if (version < 2) this.#db.exec(second)
+      return new Presence(dir)
     })
     // For people who look, and for the list of recent folders.
     fs.writeFileSync(join(dir, 'folder.json'), `${JSON.stringify({ ...about, at: Date.now() })}\n`, { mode: 0o600 })
@@ -95,6 +97,7 @@ export class ChangeStore {
   close(): void {
     this.#statements.clear()
     this.#db.close()
+    this.#presence.close()
   }
 
   /** `durable`: proof against a power cut when it returns; otherwise against the end of the process. */
@@ -285,7 +288,7 @@ export class ChangeStore {
 
   /** There is, or is about to be, a file of this process under a name of its own. */
   noteTemp(path: string): void {
-    this.transaction(() => this.#run('INSERT OR REPLACE INTO temps (path, pid) VALUES (?, ?)', path, process.pid))
+    this.transaction(() => this.#run('INSERT OR REPLACE INTO temps (path, holder) VALUES (?, ?)', path, this.#presence.name))
   }
 
   forgetTemp(path: string): void {
@@ -294,14 +297,13 @@ export class ChangeStore {
 
   /** Those of processes that have ended. */
   leftTemps(): string[] {
-    const rows = this.#all('SELECT path, pid FROM temps') as { path: string; pid: number }[]
-    return rows.filter(({ pid }) => hasEnded(pid)).map(({ path }) => path)
+    const rows = this.#all('SELECT path, holder FROM temps') as { path: string; holder: string }[]
+    return rows.filter(({ holder }) => !this.#presence.isOpen(holder)).map(({ path }) => path)
   }
 
   startRun(kind: 'undo' | 'redo', what: string, at: number): number {
-    return Number(
-      this.#run('INSERT INTO runs (at, kind, what, done, pid) VALUES (?, ?, ?, 0, ?)', at, kind, what, process.pid).lastInsertRowid,
-    )
+    const { name } = this.#presence
+    return Number(this.#run('INSERT INTO runs (at, kind, what, done, holder) VALUES (?, ?, ?, 0, ?)', at, kind, what, name).lastInsertRowid)
   }
 
   /**
@@ -332,12 +334,13 @@ export class ChangeStore {
 
   /** Undo and redo that stopped halfway: of this process, which does one at a time, and of those that have ended. */
   brokenRuns(): { id: number; what: string }[] {
-    const rows = this.#all('SELECT id, what, pid FROM runs WHERE undone IS NULL AND done = 0 ORDER BY id') as {
+    const rows = this.#all('SELECT id, what, holder FROM runs WHERE undone IS NULL AND done = 0 ORDER BY id') as {
       id: number
       what: string
-      pid: number | null
+      holder: string | null
     }[]
-    return rows.filter(({ pid }) => pid === null || pid === process.pid || hasEnded(pid))
+    const { name } = this.#presence
+    return rows.filter(({ holder }) => holder === null || holder === name || !this.#presence.isOpen(holder))
   }
 
   usage(): { bytes: number; changes: number; contents: number; contentBytes: number } {
@@ -400,15 +403,6 @@ export class ChangeStore {
     const made = this.#db.prepare(sql)
     this.#statements.set(sql, made)
     return made
-  }
-}
-
-function hasEnded(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return false
-  } catch (error) {
-    return codeOf(error) === 'ESRCH'
   }
 }
 

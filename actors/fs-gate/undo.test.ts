@@ -1,4 +1,6 @@
+import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -357,23 +359,42 @@ describe('changes from the workspace', () => {
 const leftovers = () => Object.keys(tree()).filter((name) => name.includes('.bulkhead-'))
 
 describe('the store', () => {
-  test('of the first version is read, and leaves what another process is at to that', async () => {
+  test('of the first version is read', () => {
     const dir = `${folder.store}-first`
     new ChangeStore(dir, { root: folder.root, name: 'work' }).close()
     const first = new DatabaseSync(join(dir, 'changes.sqlite'))
-    first.exec('ALTER TABLE runs DROP COLUMN pid; DROP TABLE temps; PRAGMA user_version = 1')
+    first.exec('ALTER TABLE runs DROP COLUMN holder; DROP TABLE temps; PRAGMA user_version = 1')
     first.exec("INSERT INTO runs (at, kind, what, done) VALUES (1, 'undo', 'broken', 0)")
     first.close()
     const store = new ChangeStore(dir, { root: folder.root, name: 'work' })
-    expect(store.brokenRuns()).toEqual([{ id: 1, what: 'broken', pid: null }])
-    const other = new DatabaseSync(join(dir, 'changes.sqlite'))
-    other.exec(`UPDATE runs SET pid = ${process.ppid}; INSERT INTO temps VALUES ('.bulkhead-x.tmp', ${process.ppid})`)
-    expect([store.brokenRuns(), store.leftTemps()]).toEqual([[], []])
-    // More than any system gives.
-    other.exec(`UPDATE runs SET pid = ${2 ** 31 - 1}; UPDATE temps SET pid = ${2 ** 31 - 1}`)
-    expect([store.brokenRuns().length, store.leftTemps()]).toEqual([1, ['.bulkhead-x.tmp']])
-    other.close()
+    expect(store.brokenRuns()).toEqual([{ id: 1, what: 'broken', holder: null }])
     store.close()
+  })
+
+  test('leaves what another process is at to that, and clears up after one that was killed', async () => {
+    const dir = `${folder.store}-shared`
+    const store = new ChangeStore(dir, { root: folder.root, name: 'work' })
+    const program = `
+      import { ChangeStore } from ${JSON.stringify(new URL('change-store.ts', import.meta.url).href)}
+      const store = new ChangeStore(${JSON.stringify(dir)}, { root: '/', name: 'work' })
+      store.noteTemp('.bulkhead-x.tmp')
+      store.startRun('undo', 'theirs', 1)
+      process.stdout.write('noted')
+      setInterval(() => {}, 1_000)`
+    const other = spawn(process.execPath, ['--input-type=module-typescript', '--eval', program], { stdio: ['ignore', 'pipe', 'inherit'] })
+    await once(other.stdout, 'data')
+    expect([store.brokenRuns(), store.leftTemps()]).toEqual([[], []])
+    other.kill('SIGKILL')
+    await once(other, 'exit')
+    expect([store.brokenRuns(), store.leftTemps()]).toEqual([[expect.objectContaining({ what: 'theirs' })], ['.bulkhead-x.tmp']])
+    store.startRun('undo', 'mine', 2)
+    expect(store.brokenRuns()).toHaveLength(2)
+    store.close()
+    const next = new ChangeStore(dir, { root: folder.root, name: 'work' })
+    // It and nobody else.
+    expect(fs.readdirSync(join(dir, 'open'))).toHaveLength(1)
+    next.close()
+    expect(fs.readdirSync(join(dir, 'open'))).toEqual([])
   })
 
   test('forgets the oldest beyond its quota, keeps what one change needs, and refuses what it could not keep', () => {

@@ -141,6 +141,7 @@ export function withdrawn(context: Context, request: number): Step {
   return stay({
     ...context,
     calls: without(context.calls, String(request)),
+    changing: context.changing.filter((other) => other !== request),
     waiting: context.waiting.filter((other) => other !== request),
     held: context.held.filter(({ from }) => from.request !== request),
   })

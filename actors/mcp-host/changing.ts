@@ -5,15 +5,31 @@ import { maxServers } from './limits.ts'
 import type { Policy as InForce } from '../policy/protocol.ts'
 import { forbidden, lastingAllow, objection, policyOf, unsigned } from './policy.ts'
 import { reconcile } from './running.ts'
-import { andThen, type Change, type Context, effect, type ManagedServer, type Policy, refuse, reply, type Step, stay } from './state.ts'
+import {
+  andThen,
+  type Change,
+  type Context,
+  effect,
+  type ManagedServer,
+  type Out,
+  type Policy,
+  refuse,
+  reply,
+  type Step,
+  stay,
+} from './state.ts'
 
 /** What it forbids is stopped, and refused, at once; servers it brings are read together with all others. */
 export function applyPolicy(context: Context, inForce: InForce): Step {
   const policy = policyOf(inForce)
   const { managedMcpServers: managed } = policy
   if (context.policy !== null && sameServers(context.policy.managedMcpServers, managed)) return reconcile({ ...context, policy })
-  return andThen(reconcile({ ...context, policy }), (now) => stay(now, effect({ name: 'load', params: { ref: 'load', managed } })))
+  return andThen(reconcile({ ...context, policy }), (now) => stay(now, load(managed)))
 }
+
+/** The effect that reads what is configured, and the pause before it is tried again. */
+export const loadRef = 'load'
+export const load = (managed: readonly ManagedServer[]): Out => effect({ name: 'load', params: { ref: loadRef, managed } })
 
 const sameServers = (a: readonly ManagedServer[], b: readonly ManagedServer[]): boolean => JSON.stringify(a) === JSON.stringify(b)
 
@@ -22,12 +38,18 @@ export function change(context: Context, request: number, wanted: Change): Step 
   const no = refusal(context, wanted)
   if (no) return stay(context, refuse(request, no))
   return stay(
-    context,
+    { ...context, changing: [...context.changing, request] },
     effect({
       name: 'change',
       params: { ref: `change:${request}`, ticket: request, change: wanted, managed: context.policy?.managedMcpServers ?? [] },
     }),
   )
+}
+
+/** @param answer for who asked, if it still waits */
+export function changeEnded(context: Context, ticket: number, answer: Out): Step {
+  const waits = context.changing.includes(ticket)
+  return stay({ ...context, changing: context.changing.filter((other) => other !== ticket) }, ...(waits ? [answer] : []))
 }
 
 function refusal(context: Context, wanted: Change): Fault | null {

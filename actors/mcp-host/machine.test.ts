@@ -62,3 +62,29 @@ test('no more questions wait than may', () => {
     { type: 'refuse', request: 99, error: { code: 'overloaded' } },
   ])
 })
+
+test('what a defect ends is not waited for: reading begins anew in a moment, and who wanted a change hears that it failed', () => {
+  const send = start()
+  send(policy)
+  const error = { code: 'internal' as const, message: 'x', remedy: '' }
+  expect(send({ type: 'load.crashed', ref: 'load', error })).toMatchObject([{ effect: 'pause', params: { ref: 'load' } }])
+  expect(send({ type: 'pause.done', ref: 'load' })).toMatchObject([{ effect: 'load', params: { managed: [] } }])
+  send(loaded)
+  expect(send({ type: 'remove', body: { name: 's' }, from: from(1) })).toMatchObject([{ effect: 'change' }])
+  expect(send({ type: 'change.crashed', ref: 'change:1', error })).toMatchObject([
+    { type: 'refuse', request: 1, error: { code: 'internal' } },
+  ])
+})
+
+test('who gives up a change is not answered; the change is made all the same', () => {
+  const send = start()
+  send(policy)
+  send(loaded)
+  send({ type: 'remove', body: { name: 's' }, from: from(1) })
+  send({ type: 'cancelled', request: 1 })
+  const { loaded: read } = loaded as Extract<Event, { type: 'load.done' }>
+  const change = { do: 'remove', name: 's' } as const
+  const out = send({ type: 'change.done', ticket: 1, change, loaded: { ...read, definitions: [] }, body: {} })
+  expect(out).toContainEqual(expect.objectContaining({ type: 'send', kind: 'stop' }))
+  expect(out).not.toContainEqual(expect.objectContaining({ type: 'reply' }))
+})

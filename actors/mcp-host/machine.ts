@@ -9,7 +9,7 @@ import type { Fault, Inbound, KernelEvent, Outgoing } from '../../kernel/index.t
 import type { ServerStatus } from '../mcp-server/protocol.ts'
 import type { Policy as InForce } from '../policy/protocol.ts'
 import { call, callEnded, hold, isKnown, settleOver, toolRule, tools, withdrawn } from './asking.ts'
-import { applyPolicy, approve, change, restart, signatureRule } from './changing.ts'
+import { applyPolicy, approve, change, changeEnded, load, loadRef, restart, signatureRule } from './changing.ts'
 import { watchAgainMs } from './limits.ts'
 import { forgetPins } from './pins.ts'
 import type { protocol } from './protocol.ts'
@@ -34,6 +34,7 @@ type Event =
   | Inbound<typeof protocol>
   | KernelEvent
   | { type: 'load.done'; loaded: Loaded }
+  | { type: 'load.crashed' | 'change.crashed'; ref: string; error: Fault }
   | { type: 'change.done'; ticket: number; change: Change; loaded: Loaded; body: unknown }
   | { type: 'change.failed'; ticket: number; error: Fault }
   | { type: 'savePins.done' | 'savePins.failed' }
@@ -86,13 +87,21 @@ function step(context: Context, event: Event): Step {
             : stay(context)
       return andThen(
         andThen(forgotten, (now) => loaded(now, event.loaded)),
-        (now) => stay(now, reply(event.ticket, event.body)),
+        (now) => changeEnded(now, event.ticket, reply(event.ticket, event.body)),
       )
     }
     case 'change.failed':
-      return stay(context, refuse(event.ticket, event.error))
+      return changeEnded(context, event.ticket, refuse(event.ticket, event.error))
+    case 'change.crashed': {
+      const [, ticket] = refOf(event.ref)
+      return changeEnded(context, ticket, refuse(ticket, event.error))
+    }
+    // Whoever is held waits for it, so it is not given up.
+    case 'load.crashed':
+      return stay(context, effect({ name: 'pause', params: { ref: loadRef, ms: watchAgainMs } }))
     case 'pause.done': {
       if (watches[event.ref]) return stay(context, watches[event.ref] as Out)
+      if (event.ref === loadRef) return stay(context, load(context.policy?.managedMcpServers ?? []))
       const [what, n] = refOf(event.ref)
       return what === 'settle' ? settleOver(context, n) : again(context, n)
     }
@@ -208,8 +217,10 @@ export const machine = dialect.extend({ actions: { advance, begin } }).createMac
         approve: on,
         restart: on,
         'load.done': on,
+        'load.crashed': on,
         'change.done': on,
         'change.failed': on,
+        'change.crashed': on,
         'savePins.done': on,
         'savePins.failed': on,
         'pause.done': on,

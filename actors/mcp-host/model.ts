@@ -2,7 +2,7 @@
  * What the checker plays around the MCP host: one tool server whose actor comes up, changes what it offers, fails and is lost; policy that
  * allows it and forbids it; a member who approves and restarts; a session that lists and calls; approvals for this tool and for another.
  */
-import { defineModel, type Pending, type View } from '../../checker/model.ts'
+import { defineModel, type Model, type Pending, type Stimulus, stopping, type View } from '../../checker/model.ts'
 import type { ToolDefinition } from '../mcp-server/protocol.ts'
 import type { Policy as InForce } from '../policy/protocol.ts'
 import type { Definition } from './definition.ts'
@@ -27,7 +27,7 @@ const definition = {
   origin: 'made up',
   bundled: false,
   signature: null,
-  launch: { name, command: 'node' },
+  launch: { name, command: 'node', args: [], env: {}, network: false, folders: [], code: [], data: '/d', nodeBinary: '/n/node' },
   problem: null,
 } as unknown as Definition
 const inForce = (isLocalDevMcpEnabled: boolean) =>
@@ -77,42 +77,72 @@ const tells = (label: string, local: boolean) => ({
   event: () => ({ type: 'part', ref: 'policy', kind: 'watch', body: { policy: inForce(local) } }),
 })
 
-/** @param more calls on another approval, a member who approves what changed */
-const modelOf = (more: boolean) =>
+/** What the member and sessions ask now and then: one of these on a path, because what it leaves behind is the same for each. */
+const asked = (['servers', 'tool-rule', 'add', 'remove', 'tool-mode', 'install-extension', 'remove-extension', 'approve'] as const).map(
+  (kind): Stimulus<Context> => ({
+    name: kind,
+    when: ({ sent }) => asked.every((other) => sent[other.name] === undefined),
+    event: (_, request) => ({ type: kind, body: bodies[kind], from: from(request) }),
+  }),
+)
+const bodies = {
+  servers: {},
+  'tool-rule': { tool },
+  add: { name: 'another', command: 'node', args: [], env: {}, network: false, folders: [] },
+  remove: { name },
+  'tool-mode': { tool, mode: 'blocked' },
+  'install-extension': { path: '/x', config: {}, network: false },
+  'remove-extension': { id: 'x' },
+  approve: { name },
+}
+
+const stimuli: readonly Stimulus<Context>[] = [
+  tells('policy allows', true),
+  tells('policy forbids', false),
+  says('the server is ready', 'ready', [offered('h1')]),
+  says('the server offers something else', 'ready', [offered('h2')]),
+  { name: 'tools', event: (_, request) => ({ type: 'tools', body: {}, from: from(request) }) },
+  { name: 'call', event: (_, request) => ({ type: 'call', body: { tool, input: {} }, from: from(request, [tool]) }) },
+  {
+    name: 'call on an approval for another tool',
+    event: (_, request) => ({ type: 'call', body: { tool, input: {} }, from: from(request, ['mcp__s__other']) }),
+  },
+  { name: 'restart', event: (_, request) => ({ type: 'restart', body: { name }, from: from(request) }) },
+  {
+    name: 'give up',
+    request: false,
+    when: ({ open }) => open.length > 0,
+    event: ({ open }) => ({ type: 'cancelled', request: open[0] }),
+  },
+  ...asked,
+  // Who waits then is refused by the kernel.
+  { ...stopping, when: ({ open }) => open.length === 0 },
+]
+
+/**
+ * @param played names of stimuli
+ * @param seen what is reached with them
+ */
+const modelOf = (played: readonly string[], seen: Model<Context>['sometimes']) =>
   defineModel<Context>({
     actor: 'mcp-host',
     machine,
     input: { params: {}, slots: [] },
-    stimuli: [
-      tells('policy allows', true),
-      tells('policy forbids', false),
-      says('the server is ready', 'ready', [offered('h1')]),
-      says('the server offers something else', 'ready', [offered('h2')]),
-      { name: 'tools', event: (_, request) => ({ type: 'tools', body: {}, from: from(request) }) },
-      { name: 'call', event: (_, request) => ({ type: 'call', body: { tool, input: {} }, from: from(request, [tool]) }) },
-      {
-        name: 'call on an approval for another tool',
-        when: () => more,
-        event: (_, request) => ({ type: 'call', body: { tool, input: {} }, from: from(request, ['mcp__s__other']) }),
-      },
-      { name: 'approve', when: () => more, event: (_, request) => ({ type: 'approve', body: { name }, from: from(request) }) },
-      { name: 'restart', event: (_, request) => ({ type: 'restart', body: { name }, from: from(request) }) },
-      {
-        name: 'give up',
-        request: false,
-        when: ({ open }) => open.length > 0,
-        event: ({ open }) => ({ type: 'cancelled', request: open[0] }),
-      },
-    ],
+    stimuli: stimuli.filter((stimulus) => played.includes(stimulus.name)),
     effects: {
-      load: () => [end({ type: 'load.done', loaded })],
+      load: () => [end({ type: 'load.done', loaded }), end({ type: 'load.crashed', error: fault('internal') })],
       change: ({ ticket, change }: { ticket: number; change: { do: string } }) => [
-        end({ type: 'change.done', ticket, change, loaded: { ...loaded, definitions: [] }, body: {} }),
+        end({ type: 'change.done', ticket, change, loaded: change.do === 'remove' ? { ...loaded, definitions: [] } : loaded, body: {} }),
         end({ type: 'change.failed', ticket, error: fault('io-failed') }),
+        end({ type: 'change.crashed', error: fault('internal') }),
       ],
-      savePins: () => [end({ type: 'savePins.done' })],
+      savePins: () => [end({ type: 'savePins.done' }), end({ type: 'savePins.failed' })],
       pause: () => [end({ type: 'pause.done' })],
-      relay: () => [end({ type: 'relay.done', body: {} }), end({ type: 'relay.failed', error: fault('tool-failed') })],
+      relay: () => [
+        end({ type: 'relay.done', body: {} }),
+        end({ type: 'relay.failed', error: fault('tool-failed') }),
+        end({ type: 'relay.crashed', error: fault('internal') }),
+      ],
     },
     replies: ({ ref, kind }) => {
       const replied = (body: unknown, caps: readonly number[] = []) => ({ type: 'replied', ref, kind, body, caps })
@@ -153,7 +183,7 @@ const modelOf = (more: boolean) =>
             isHeld(view, request) ||
             view.context.waiting.includes(request) ||
             view.context.calls[request] !== undefined ||
-            effects(view, 'change').some(({ params }) => params['ticket'] === request) ||
+            (view.context.changing.includes(request) && effects(view, 'change').some(({ params }) => params['ticket'] === request)) ||
             requests(view, 'restart').some(({ ref }) => ref === `restart:${request}`),
         ),
       'nobody is held once servers and policy are known': ({ context: { loaded: read, policy, held } }) =>
@@ -169,8 +199,14 @@ const modelOf = (more: boolean) =>
         Object.values(context.servers).every((server) => server.run === null || objection(context, server) === null),
       'calls are relayed to servers that run': ({ context }) =>
         Object.values(context.calls).every((server) => context.servers[server]?.run != null),
+      'never given up: once policy is known, what is configured is read, or will be again': (view) =>
+        view.context.loaded ||
+        view.context.policy === null ||
+        !serving(view) ||
+        [...effects(view, 'load'), ...effects(view, 'pause')].some(({ params }) => params['ref'] === 'load'),
       'never given up: a server that may run is being started, watched, or tried again': (view) =>
         !view.context.loaded ||
+        !serving(view) ||
         Object.values(view.context.servers).every(({ run, definition: { name: one } }) => {
           const server = view.context.servers[one] as Server
           if (objection(view.context, server) !== null) return true
@@ -185,16 +221,9 @@ const modelOf = (more: boolean) =>
         requests(view, 'watch').some(({ ref }) => ref === 'policy') ||
         effects(view, 'pause').some(({ params }) => params['ref'] === 'policy'),
     },
-    sometimes: {
-      'a call runs': ({ context }) => Object.keys(context.calls).length > 0,
-      'a question waits for what is not known yet': ({ context }) => context.held.length > 0,
-      'a list waits for a server to start': ({ context }) => context.waiting.length > 0,
-      'a tool is not what was approved': (view) =>
-        serverOf(view)?.status?.tools?.[0]?.hash === 'h2' && view.context.pins[name]?.['t']?.hash === 'h1',
-      'its actor was lost, and it is ready again': (view) =>
-        serverOf(view)?.status?.state === 'ready' && (view.sent['policy allows'] ?? 0) > 0,
-    },
+    sometimes: seen,
     steps: {
+      'told to stop, it stops': (_before, event, { value }) => event.type !== 'stopping' || value === 'stopping',
       'a tool runs only as it was approved, and only on an approval for it': (before, event, after) => {
         const known = new Set(effects(before, 'relay'))
         return effects(after, 'relay').every((item) => {
@@ -228,6 +257,9 @@ const modelOf = (more: boolean) =>
           },
         ),
     },
+    // Not asked of production runs yet: no such run was compared with them.
+    onlyHere: ['told to stop, it stops', 'never given up: once policy is known, what is configured is read, or will be again'],
+    takes: serving,
     // Policy's actor is not bound to tell anything: until it does, who is held waits for its deadline.
     leadsTo: {
       'who asks is answered': { from: ({ open }) => open.length > 0, to: (view) => view.open.every((request) => isHeld(view, request)) },
@@ -235,12 +267,47 @@ const modelOf = (more: boolean) =>
     possible: {
       'a server that may run becomes able to': (view) => {
         const server = serverOf(view)
-        return server === undefined || objection(view.context, server) !== null || server.run?.slot === slot
+        return !serving(view) || server === undefined || objection(view.context, server) !== null || server.run?.slot === slot
       },
     },
     apart: ({ ref }, effect) => (effect === 'pause' ? (String(ref).split(':')[0] ?? '') : ''),
     mayEnd: ({ open }) => open.length === 0,
   })
 
-export const model = modelOf(false)
-export const fullModel = modelOf(true)
+/** With a member and sessions that ask. */
+const busy = {
+  'a call runs': ({ context }: View<Context>) => Object.keys(context.calls).length > 0,
+  'a list waits for a server to start': ({ context }: View<Context>) => context.waiting.length > 0,
+}
+const always = {
+  'a question waits for what is not known yet': ({ context }: View<Context>) => context.held.length > 0,
+  'a tool is not what was approved': (view: View<Context>) =>
+    serverOf(view)?.status?.tools?.[0]?.hash === 'h2' && view.context.pins[name]?.['t']?.hash === 'h1',
+  'its actor was lost, and it is ready again': (view: View<Context>) =>
+    serverOf(view)?.status?.state === 'ready' && (view.sent['policy allows'] ?? 0) > 0,
+}
+const around = ['policy allows', 'policy forbids', 'the server is ready', 'the server offers something else']
+const used = [...around, 'tools', 'call', 'restart', 'give up']
+
+export const model = modelOf(used, { ...always, ...busy })
+export const fullModel = modelOf([...used, 'call on an approval for another tool', 'approve'], { ...always, ...busy })
+
+const administered = modelOf(
+  [
+    'policy allows',
+    'the server is ready',
+    'the server offers something else',
+    'give up',
+    'stopping',
+    ...asked.map((stimulus) => stimulus.name),
+  ],
+  {
+    ...always,
+    'what was not approved is': (view) =>
+      serverOf(view)?.status?.tools?.[0]?.hash === 'h2' && view.context.pins[name]?.['t']?.hash === 'h2' && view.sent['approve'] === 1,
+    'a change is under way': ({ context }) => context.changing.length > 0,
+  },
+)
+
+/** Models that judge its mutants (`check --mutate`). */
+export const judges = [administered, model]

@@ -57,6 +57,8 @@ export type Context = {
   search: string | null
   /** Calls under way: request to server. */
   calls: Readonly<Record<string, string>>
+  /** Requests that wait for a change on disk. */
+  changing: readonly number[]
   /** `tools` requests that wait for servers to start. */
   waiting: readonly number[]
   /** Asked before servers and policy were known, the first first. */
@@ -74,6 +76,7 @@ export const empty: Context = {
   modes: {},
   search: null,
   calls: {},
+  changing: [],
   waiting: [],
   held: [],
 }

@@ -1,5 +1,5 @@
-/** What the checker plays around the reader: documents, which can be read or not, and someone who gives up. */
-import { defineModel, stopping } from '../../checker/model.ts'
+/** What the checker plays around the reader: documents, which can be read or not, someone who gives up; and more at once than may be. */
+import { defineModel, type Model, type Stimulus, stopping } from '../../checker/model.ts'
 import { limits } from './limits.ts'
 import { type Context, machine } from './machine.ts'
 
@@ -11,14 +11,45 @@ const outcomes = (effect: string) => [
   { event: { type: `${effect}.crashed` }, ends: true },
 ]
 
-export const model = defineModel<Context>({
-  actor: 'reader',
-  machine,
-  input: { params: {}, slots: [] },
+const pages = (times: number): Stimulus<Context> => ({
+  name: 'page',
+  times,
+  event: (_, request) => ({ type: 'page', body: page, from: from(request) }),
+})
+const pdfs = (times: number): Stimulus<Context> => ({
+  name: 'pdf',
+  times,
+  event: (_, request) => ({ type: 'pdf', body: { bytes: new Uint8Array() }, from: from(request) }),
+})
+
+const modelOf = (parts: Pick<Model<Context>, 'stimuli' | 'effects' | 'sometimes' | 'leadsTo' | 'mayEnd'>) =>
+  defineModel<Context>({
+    actor: 'reader',
+    machine,
+    input: { params: {}, slots: [] },
+    ...parts,
+    always: {
+      'nobody is read for who does not wait': ({ value, open, context }) =>
+        value === 'stopping' || context.reading.every((request) => open.includes(request)),
+      'whoever waits is being read for': ({ value, open, context }) =>
+        value === 'stopping' || open.every((request) => context.reading.includes(request)),
+      'no more at once than the limit': ({ context }) => context.reading.length <= limits.atOnce,
+    },
+    steps: {
+      'who is refused for want of room finds none': ({ context }, event, _after, out) =>
+        !('from' in event) || context.reading.length === limits.atOnce || out.length === 0,
+      'who gave up is read for no longer': (_before, event, { context, value }) =>
+        value === 'stopping' || event.type !== 'cancelled' || !context.reading.includes(event['request'] as number),
+      'told to stop, it stops': (_before, event, { value }) => event.type !== 'stopping' || value === 'stopping',
+    },
+    takes: ({ value }) => value === 'serving',
+  })
+
+export const model = modelOf({
   stimuli: [
     // Fewer than there may be at once, which is eight: that many are more states than the rest is worth.
-    { name: 'page', times: 2, event: (_, request) => ({ type: 'page', body: page, from: from(request) }) },
-    { name: 'pdf', times: 2, event: (_, request) => ({ type: 'pdf', body: { bytes: new Uint8Array() }, from: from(request) }) },
+    pages(2),
+    pdfs(2),
     {
       name: 'cancel',
       request: false,
@@ -28,24 +59,7 @@ export const model = defineModel<Context>({
     stopping,
   ],
   effects: { readPage: () => outcomes('readPage'), readPdf: () => outcomes('readPdf') },
-  always: {
-    'nobody is read for who does not wait': ({ value, open, context }) =>
-      value === 'stopping' || context.reading.every((request) => open.includes(request)),
-    'whoever waits is being read for': ({ value, open, context }) =>
-      value === 'stopping' || open.every((request) => context.reading.includes(request)),
-    'no more at once than the limit': ({ context }) => context.reading.length <= limits.atOnce,
-  },
-  sometimes: {
-    'four at a time': ({ context }) => context.reading.length === 4,
-  },
-  steps: {
-    'who is refused for want of room finds none': ({ context }, event, _after, out) =>
-      !('from' in event) || context.reading.length === limits.atOnce || out.length === 0,
-    'who gave up is read for no longer': (_before, event, { context, value }) =>
-      value === 'stopping' || event.type !== 'cancelled' || !context.reading.includes(event['request'] as number),
-    'told to stop, it stops': (_before, event, { value }) => event.type !== 'stopping' || value === 'stopping',
-  },
-  takes: ({ value }) => value === 'serving',
+  sometimes: { 'four at a time': ({ context }) => context.reading.length === 4 },
   leadsTo: {
     'who asks is answered, unless it is stopped': {
       from: ({ open }) => open.length > 0,
@@ -54,3 +68,14 @@ export const model = defineModel<Context>({
   },
   mayEnd: ({ value, open }) => value === 'stopping' || open.length === 0,
 })
+
+/** More than may be, and none of them ends. */
+const crowd = modelOf({
+  stimuli: [pages(limits.atOnce + 1), { ...pdfs(1), when: ({ context }) => context.reading.length === limits.atOnce }],
+  effects: {},
+  sometimes: { 'as many as may be': ({ context }) => context.reading.length === limits.atOnce },
+  mayEnd: () => true,
+})
+
+/** Models that judge its mutants (`check --mutate`). */
+export const judges = [crowd, model]

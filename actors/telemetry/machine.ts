@@ -56,7 +56,6 @@ const base = setup({
     close: () => {},
   },
   guards: {
-    isPolicy: ({ event }) => 'ref' in event && event.ref === policyRef,
     tooManyWatch: ({ context }) => context.watchers.length >= maxWatchers,
   },
   delays: { policyRetry: policyRetryMs },
@@ -146,11 +145,12 @@ export const machine = base
     states: {
       serving: {
         initial: 'watching',
-        on: { part: { guard: 'isPolicy', actions: 'learn' }, stopping: 'stopping' },
+        // Nobody but policy is asked anything.
+        on: { part: { actions: 'learn' }, stopping: 'stopping' },
         states: {
           watching: {
             entry: 'watchPolicy',
-            on: { replied: { guard: 'isPolicy', target: 'resting' }, refused: { guard: 'isPolicy', target: 'resting' } },
+            on: { replied: 'resting', refused: 'resting' },
           },
           // Policy's actor went down: what it said stays in force, and it is asked again in a moment.
           resting: { after: { policyRetry: 'watching' } },

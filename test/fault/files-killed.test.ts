@@ -196,7 +196,7 @@ const kinds = [
   'write over, from the workspace',
 ]
 
-test.concurrent.each(kinds)('%s', { timeout: 240_000 }, async (kind) => {
+test.concurrent.each(kinds)('%s', { timeout: 600_000 }, async (kind) => {
   let points = 0
   for (let killed = true; killed; ) {
     points += 1
