@@ -1,5 +1,8 @@
 /** What the message log keeps when it would grow beyond its bound. That it is complete, and survives a crash, is in replay.test.ts. */
-import { expect, test } from 'vitest'
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
 import { openMessageLog } from './message-log.ts'
 
 const line = { event: 'x'.repeat(10_000), value: '"on"', did: [], digest: 'd', error: null }
@@ -28,5 +31,15 @@ test('beyond its size the oldest spans go with their lines, and the newest of ea
   for (const id of kept.slice(1)) expect([...log.linesOf(id)].map(({ n }) => n)).toEqual([0, 1, 2, 3, 4])
   expect(spans.filter((id) => !kept.includes(id)).flatMap((id) => [...log.linesOf(id)])).toEqual([])
   expect(log.failure()).toBeNull()
+  log.close()
+})
+
+test('its write-ahead log is begun when it is opened: no first step waits for that', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'bulkhead-log-'))
+  onTestFinished(() => rmSync(dir, { recursive: true }))
+  const file = join(dir, 'messages.sqlite')
+  openMessageLog(file, { version: 'test' }).close()
+  const log = openMessageLog(file, { version: 'test' })
+  expect(statSync(`${file}-wal`).size).toBeGreaterThan(0)
   log.close()
 })

@@ -133,6 +133,15 @@ export function openMessageLog(file: string, options: Options) {
     }
   }
 
+  if (!options.readOnly) {
+    try {
+      // The first write to a new write-ahead log waits for the disk: now, while the first actor loads, and not at its first step.
+      db.exec(`PRAGMA user_version = ${migrations.length}`)
+    } catch (error) {
+      fail(error)
+    }
+  }
+
   return {
     /** Begins a span; null when the log has failed. */
     begin(span: { actor: string; kind: string; incarnation: number; session: string | null; begins: string }): number | null {
