@@ -87,6 +87,15 @@ test('a folder of more files than are listed: cut short and said so, each file a
   for (let i = 1; i < count; i += 1) fs.closeSync(fs.openSync(path(`d/${i}`), 'w'))
   const listed = await listFolder(gate, { path: 'd' }, noLimits, never)
   expect([listed.entries.length, listed.truncated]).toEqual([limits.listEntries, true])
+  const names = listed.entries.map(({ name }) => name)
+  for (let skip = listed.next; skip !== undefined; ) {
+    const page = await listFolder(gate, { path: 'd', skip }, noLimits, never)
+    names.push(...page.entries.map(({ name }) => name))
+    // The one beyond what is read of a folder is missed, and that is said.
+    expect(page.truncated).toBe(true)
+    skip = page.next
+  }
+  expect([names.length, new Set(names).size]).toEqual([limits.folderEntries, limits.folderEntries])
   expect(await globFiles(gate, { pattern: '**' }, noLimits, never)).toMatchObject({ truncated: true })
   expect(await grepFiles(gate, { pattern: 'nowhere' }, noLimits, never)).toMatchObject({ matches: [], truncated: true })
   expect((await readFile(gate, { path: 'd/0' }, noLimits, never)).text).toBe('content')

@@ -30,6 +30,10 @@ const match = z.strictObject({
 })
 const mediaTypes = ['image/png', 'image/jpeg', 'image/gif', 'image/webp', 'application/pdf'] as const
 export type MediaType = (typeof mediaTypes)[number]
+/** Results to pass over, of those the same request would give. */
+const skip = z.int().min(0).max(limits.walkEntries).optional()
+/** With `truncated`: the `skip` that goes on after these. Missing then: there is more than one request may look at. */
+const next = z.int().optional()
 const label = z.string().min(1).max(200)
 const undone = z.strictObject({
   /** null: nothing was done (a preview, or nothing left to do). */
@@ -96,10 +100,11 @@ export const protocol = {
   },
   /** Entries of a folder down to `depth` (default 1), names relative to the connected folder, sorted. Refused: `not-a-folder`. */
   list: {
-    body: z.strictObject({ path, depth: z.int().min(1).max(limits.listDepth).optional() }),
+    body: z.strictObject({ path, depth: z.int().min(1).max(limits.listDepth).optional(), skip }),
     reply: z.strictObject({
       entries: z.array(z.strictObject({ name: z.string(), type: fileType, size: z.int(), mtimeMs: z.number() })),
       truncated: z.boolean(),
+      next,
     }),
   },
   /** What is there. `path` is where it really is; `link` is a symbolic link's text, when the path itself names one. `mode`: permission bits. */
@@ -116,8 +121,13 @@ export const protocol = {
   },
   /** Files whose path below `path` matches (`*`, `?`, `**`, `[…]`, `{a,b}`), newest first. Symbolic links are not followed. Refused: `bad-pattern`. */
   glob: {
-    body: z.strictObject({ pattern: z.string().min(1).max(limits.globChars), path: path.optional() }),
-    reply: z.strictObject({ paths: z.array(z.string()), truncated: z.boolean() }),
+    body: z.strictObject({
+      pattern: z.string().min(1).max(limits.globChars),
+      path: path.optional(),
+      skip,
+      limit: z.int().min(1).max(limits.globPaths).optional(),
+    }),
+    reply: z.strictObject({ paths: z.array(z.string()), truncated: z.boolean(), next }),
   },
   /**
    * Lines matching an RE2 expression, in a file or below a folder. `mode` content (default): line, text and context; files: path only;
@@ -132,8 +142,9 @@ export const protocol = {
       context: z.int().min(0).max(limits.grepContext).optional(),
       maxMatches: z.int().min(1).max(limits.grepMatchesMax).optional(),
       mode: z.enum(['content', 'files', 'count']).optional(),
+      skip,
     }),
-    reply: z.strictObject({ matches: z.array(match), truncated: z.boolean(), skipped: z.int() }),
+    reply: z.strictObject({ matches: z.array(match), truncated: z.boolean(), next, skipped: z.int() }),
     deadlineMs: 60_000,
   },
   /**

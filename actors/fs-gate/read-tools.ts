@@ -121,8 +121,11 @@ export function listFolder(gate: Gate, body: BodyOf<P, 'list'>, grant: Limits, s
     const found = folderAt(gate, body.path, grant, (path) => resolveExisting(gate.root, path, scope))
     const entries: ReplyOf<P, 'list'>['entries'] = []
     const walk = walkTree({ fd: found.fd, parts: found.parts }, { maxDepth: body.depth ?? 1, signal })
+    const skip = body.skip ?? 0
+    let passed = 0
     for await (const entry of walk) {
-      if (entries.length === limits.listEntries) return { entries, truncated: true }
+      if (passed++ < skip) continue
+      if (entries.length === limits.listEntries) return { entries, truncated: true, next: passed - 1 }
       const stat = statOf(entry.folder, entry.name)
       // Deleted since its folder was read.
       if (stat) entries.push({ name: entry.parts.join('/'), type: typeOf(stat), size: stat.size, mtimeMs: stat.mtimeMs })

@@ -30,7 +30,10 @@ export function globFiles(gate: Gate, body: BodyOf<P, 'glob'>, grant: Limits, si
       if (stat) found.push({ path: entry.parts.join('/'), mtimeMs: stat.mtimeMs })
     }
     found.sort((a, b) => b.mtimeMs - a.mtimeMs || (a.path < b.path ? -1 : 1))
-    return { paths: found.slice(0, limits.globPaths).map(({ path }) => path), truncated: walk.cut() || found.length > limits.globPaths }
+    const { skip = 0, limit = limits.globPaths } = body
+    const end = skip + limit
+    const paths = found.slice(skip, end).map(({ path }) => path)
+    return found.length > end ? { paths, truncated: true, next: end } : { paths, truncated: walk.cut() }
   })
 }
 
@@ -98,6 +101,10 @@ class Search {
   readonly #signal: AbortSignal
   readonly #max: number
   readonly #matches: Match[] = []
+  readonly #skip: number
+  #passed = 0
+  /** It is full of results, not tired of looking. */
+  #goesOn = false
   #bytesRead = 0
   #bytesFound = 0
 
@@ -105,6 +112,7 @@ class Search {
     this.#body = body
     this.#signal = signal
     this.#max = body.maxMatches ?? limits.grepMatches
+    this.#skip = body.skip ?? 0
     try {
       this.#pattern = RE2JS.compile(body.pattern, RE2JS.MULTILINE | (body.ignoreCase ? RE2JS.CASE_INSENSITIVE : 0))
     } catch (error) {
@@ -121,7 +129,8 @@ class Search {
     const content = binary || isMarked(bytes) ? (decode(bytes)?.text ?? null) : bytes.toString('utf8')
     if (content === null) return
     const mode = this.#body.mode ?? 'content'
-    const most = mode === 'files' ? 1 : mode === 'count' ? Number.POSITIVE_INFINITY : this.#max - this.#matches.length + 1
+    const most =
+      mode === 'files' ? 1 : mode === 'count' ? Number.POSITIVE_INFINITY : this.#skip - this.#passed + this.#max - this.#matches.length + 1
     const lines = await grepText(content, this.#pattern, {
       context: mode === 'content' ? (this.#body.context ?? 0) : 0,
       most,
@@ -134,16 +143,21 @@ class Search {
   }
 
   #add(match: Match): void {
+    if (this.#passed < this.#skip) {
+      this.#passed++
+      return
+    }
     this.#bytesFound +=
       match.path.length +
       (match.text?.length ?? 0) +
       [...(match.before ?? []), ...(match.after ?? [])].reduce((sum, line) => sum + line.length, 0)
-    if (this.#matches.length === this.#max || this.#bytesFound > limits.grepReplyBytes) this.full = true
-    else if (!this.full) this.#matches.push(match)
+    if (this.#matches.length === this.#max || this.#bytesFound > limits.grepReplyBytes) this.full = this.#goesOn = true
+    else if (!this.#goesOn) this.#matches.push(match)
   }
 
   reply(cut: boolean): ReplyOf<P, 'grep'> {
-    return { matches: this.#matches, truncated: this.full || cut, skipped: this.skipped }
+    const next = this.#goesOn ? { next: this.#passed + this.#matches.length } : {}
+    return { matches: this.#matches, truncated: this.full || cut, ...next, skipped: this.skipped }
   }
 }
 

@@ -146,6 +146,37 @@ describe('search', () => {
     expect(JSON.stringify(await grep({ pattern: secret }))).not.toContain(secret)
   })
 
+  test('what is cut is gone on with, to the end and without a gap', async () => {
+    for (let n = 0; n < 30; n++) put(`many/${String(n).padStart(2, '0')}.txt`, `one ${n}\ntwo ${n}\nthree\n`)
+    for (let n = 0; n < 30; n++) fs.utimesSync(path(`many/${String(n).padStart(2, '0')}.txt`), 1, 1_000 - n)
+    const pages = async <T>(ask: (skip: number) => Promise<{ truncated: boolean; next?: number | undefined; found: T[] }>) => {
+      const all: T[] = []
+      let requests = 0
+      for (let skip: number | undefined = 0; skip !== undefined; requests++) {
+        const { found, next, truncated } = await ask(skip)
+        expect(truncated).toBe(next !== undefined)
+        all.push(...found)
+        skip = next
+      }
+      return { all, requests }
+    }
+    const globbed = await pages(async (skip) => {
+      const { paths, ...rest } = await globFiles(folder.gate, { pattern: 'many/*', skip, limit: 7 }, noLimits, never)
+      return { ...rest, found: paths }
+    })
+    expect([globbed.requests, globbed.all]).toEqual([5, Array.from({ length: 30 }, (_, n) => `many/${String(n).padStart(2, '0')}.txt`)])
+    for (const mode of ['content', 'files', 'count'] as const) {
+      const found = await pages(async (skip) => {
+        const { matches, ...rest } = await grep({ pattern: 'one|two', path: 'many', mode, maxMatches: 7, skip })
+        return { ...rest, found: matches }
+      })
+      const whole = await grep({ pattern: 'one|two', path: 'many', mode, maxMatches: 5_000 })
+      expect(found.all).toEqual(whole.matches)
+      expect([whole.matches.length, found.requests]).toEqual(mode === 'content' ? [60, 9] : [30, 5])
+    }
+    expect(await grep({ pattern: 'one', path: 'many', skip: 30 })).toMatchObject({ matches: [], truncated: false })
+  })
+
   test('expressions that could run away are refused or linear', async () => {
     expect(await refusal(() => grep({ pattern: '(a)\\1' }))).toBe('bad-pattern')
     expect(await refusal(() => grep({ pattern: '(?=a)' }))).toBe('bad-pattern')

@@ -31,9 +31,9 @@ test('names, parameters and order are what a model knows from Claude Code', () =
     ['Write', ['file_path', 'content'], ['file_path', 'content']],
     ['Edit', ['file_path', 'old_string', 'new_string', 'replace_all'], ['file_path', 'old_string', 'new_string']],
     ['MultiEdit', ['file_path', 'edits'], ['file_path', 'edits']],
-    ['Glob', ['pattern', 'path'], ['pattern']],
-    ['Grep', ['pattern', 'path', 'glob', 'output_mode', '-i', '-C', 'head_limit'], ['pattern']],
-    ['List', ['path', 'depth'], undefined],
+    ['Glob', ['pattern', 'path', 'offset'], ['pattern']],
+    ['Grep', ['pattern', 'path', 'glob', 'output_mode', '-i', '-C', 'head_limit', 'offset'], ['pattern']],
+    ['List', ['path', 'depth', 'offset'], undefined],
     ['Move', ['path', 'new_path'], ['path', 'new_path']],
     ['Delete', ['path'], ['path']],
     ['Present', ['paths'], ['paths']],
@@ -67,6 +67,12 @@ describe('what calls become', () => {
         },
       ],
     })
+  })
+
+  test('what is cut is gone on with: each folder is asked from there on', () => {
+    expect(plan('Glob', { pattern: '*', path: 'sales', offset: 250 })).toMatchObject({ calls: [{ body: { skip: 250, limit: 250 } }] })
+    expect(plan('Grep', { pattern: 'x', offset: 7 })).toMatchObject({ calls: [{ body: { skip: 7 } }, { body: { skip: 7 } }] })
+    expect(plan('List', { path: 'sales', offset: 1_000 })).toMatchObject({ calls: [{ body: { path: '', depth: 1, skip: 1_000 } }] })
   })
 
   test('a change in a read-only folder is not even asked for', () => {
@@ -147,9 +153,17 @@ describe('what the model reads', () => {
   })
 
   test('found paths as they are on the device', () => {
-    expect(present('Glob', { pattern: '*' }, { paths: ['a.csv'], truncated: false }, { paths: ['b.md'], truncated: true })).toEqual({
+    const found = (...replies: object[]) => present('Glob', { pattern: '*' }, ...replies)
+    expect(found({ paths: ['a.csv'], truncated: false }, { paths: ['b.md'], truncated: true, next: 1 })).toEqual({
       ok: true,
-      text: '/home/ada/sales/a.csv\n/home/ada/notes/b.md\n(there are more; narrow the pattern)',
+      text: '/home/ada/sales/a.csv\n/home/ada/notes/b.md\n(there are more; go on with offset 1, or narrow the pattern)',
+    })
+    // Nothing is missed: some come again from who was cut later.
+    expect(found({ paths: ['a.csv'], truncated: true, next: 250 }, { paths: ['b.md'], truncated: true, next: 100 })).toMatchObject({
+      text: expect.stringMatching(/offset 100,/),
+    })
+    expect(found({ paths: ['a.csv'], truncated: true }, { paths: [], truncated: false })).toMatchObject({
+      text: '/home/ada/sales/a.csv\n(there are more than can be looked at; narrow the pattern)',
     })
     expect(present('Glob', { pattern: '*' }, { paths: [], truncated: false }, { paths: [], truncated: false })).toEqual({
       ok: true,

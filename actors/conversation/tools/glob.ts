@@ -3,7 +3,7 @@ import type { ReplyOf } from '../../../kernel/index.ts'
 import type { protocol as fsGate } from '../../fs-gate/protocol.ts'
 import { DEFAULT_SEARCH_RESULTS, SEARCH_DEADLINE_MS } from '../limits.ts'
 import { devicePath } from '../paths.ts'
-import { searchScope } from './search-scope.ts'
+import { moreOf, offset, searchScope } from './search-scope.ts'
 import { tool } from './tool.ts'
 
 type GlobReply = ReplyOf<typeof fsGate, 'glob'>
@@ -15,13 +15,19 @@ export const glob = tool({
   input: z.strictObject({
     pattern: z.string().min(1).describe('Pattern, relative to the folder searched'),
     path: z.string().min(1).optional().describe('Folder to search; all connected folders when left out'),
+    offset,
   }),
-  plan({ pattern, path }, workspace) {
+  plan({ pattern, path, offset }, workspace) {
     const { places, label } = searchScope(path, workspace)
     const calls = places.map((place) => ({
       at: { folder: place.folder },
       kind: 'glob',
-      body: { pattern, ...(place.path === '' ? {} : { path: place.path }) },
+      body: {
+        pattern,
+        limit: DEFAULT_SEARCH_RESULTS,
+        ...(place.path === '' ? {} : { path: place.path }),
+        ...(offset === undefined ? {} : { skip: offset }),
+      },
       deadlineMs: SEARCH_DEADLINE_MS,
     }))
     return { access: 'read', title: `Find ${pattern}${label}`, calls }
@@ -32,11 +38,10 @@ export const glob = tool({
       const folder = places[index]?.folder ?? ''
       return (body as GlobReply).paths.map((relative) => devicePath({ folder, path: relative }, workspace))
     })
-    if (found.length === 0) return { ok: true, text: 'No file matches.' }
-    const more = found.length > DEFAULT_SEARCH_RESULTS || answers.some(({ body }) => (body as GlobReply).truncated)
-    return {
-      ok: true,
-      text: [...found.slice(0, DEFAULT_SEARCH_RESULTS), ...(more ? ['(there are more; narrow the pattern)'] : [])].join('\n'),
-    }
+    const more = moreOf(
+      answers.map(({ body }) => body as GlobReply),
+      'narrow the pattern',
+    )
+    return { ok: true, text: [...(found.length === 0 ? ['No file matches.'] : found), ...more].join('\n') }
   },
 })

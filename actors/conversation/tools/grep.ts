@@ -3,7 +3,7 @@ import type { ReplyOf } from '../../../kernel/index.ts'
 import type { protocol as fsGate } from '../../fs-gate/protocol.ts'
 import { DEFAULT_SEARCH_RESULTS, MAX_LINE_CHARS, SEARCH_DEADLINE_MS } from '../limits.ts'
 import { devicePath } from '../paths.ts'
-import { searchScope } from './search-scope.ts'
+import { moreOf, offset, searchScope } from './search-scope.ts'
 import { tool } from './tool.ts'
 
 type GrepReply = ReplyOf<typeof fsGate, 'grep'>
@@ -21,7 +21,8 @@ export const grep = tool({
     output_mode: z.enum(['content', 'files_with_matches', 'count']).optional().describe('Matching lines, paths (the default), or counts'),
     '-i': z.boolean().optional().describe('Ignore case'),
     '-C': z.int().min(0).max(50).optional().describe('Lines of context around each match, with output_mode content'),
-    head_limit: z.int().min(1).max(5_000).optional().describe('At most this many results'),
+    head_limit: z.int().min(1).max(5_000).optional().describe('At most this many results, of each folder searched'),
+    offset,
   }),
   plan(input, workspace) {
     const { pattern, path, glob, output_mode = 'files_with_matches', head_limit = DEFAULT_SEARCH_RESULTS } = input
@@ -31,6 +32,7 @@ export const grep = tool({
       mode: modes[output_mode],
       maxMatches: head_limit,
       ...(glob === undefined ? {} : { glob }),
+      ...(input.offset === undefined ? {} : { skip: input.offset }),
       ...(input['-i'] === undefined ? {} : { ignoreCase: input['-i'] }),
       ...(input['-C'] === undefined ? {} : { context: input['-C'] }),
     }
@@ -42,20 +44,21 @@ export const grep = tool({
     }))
     return { access: 'read', title: `Search "${pattern}"${label}`, calls }
   },
-  present({ path, output_mode = 'files_with_matches', head_limit = DEFAULT_SEARCH_RESULTS }, answers, workspace) {
+  present({ path, output_mode = 'files_with_matches' }, answers, workspace) {
     const { places } = searchScope(path, workspace)
     const matches = answers.flatMap(({ body }, index) => {
       const folder = places[index]?.folder ?? ''
       return (body as GrepReply).matches.map((match) => ({ ...match, path: devicePath({ folder, path: match.path }, workspace) }))
     })
-    if (matches.length === 0) return { ok: true, text: 'No match.' }
-    const shown = matches.slice(0, head_limit)
     const lines =
       output_mode === 'content'
-        ? shown.flatMap(contentLines)
-        : [...new Set(shown.map((match) => (output_mode === 'count' ? `${match.path}:${match.count ?? 0}` : match.path)))]
-    const more = matches.length > head_limit || answers.some(({ body }) => (body as GrepReply).truncated)
-    return { ok: true, text: [...lines, ...(more ? ['(there are more; narrow the search or raise head_limit)'] : [])].join('\n') }
+        ? matches.flatMap(contentLines)
+        : [...new Set(matches.map((match) => (output_mode === 'count' ? `${match.path}:${match.count ?? 0}` : match.path)))]
+    const more = moreOf(
+      answers.map(({ body }) => body as GrepReply),
+      'narrow the search',
+    )
+    return { ok: true, text: [...(lines.length === 0 ? ['No match.'] : lines), ...more].join('\n') }
   },
 })
 
