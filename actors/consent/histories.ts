@@ -12,7 +12,7 @@ import { andThen, type Context, type History, type HistoryBody, type KnownFolder
 export const historyRef = (ref: string): boolean => ref.startsWith('history:')
 
 export function history(context: Context, request: number, kind: History['kind'], body: HistoryBody): Step {
-  if (context.policy === null) return stay(context, refuse(request, fault('not-now', 'Policy is not known yet.', { retryAfterMs: 500 })))
+  if (context.policy === null) return stay({ ...context, early: [...context.early, { kind, request, body }] })
   const off = switchedOff(context.policy)
   if (off) return stay(context, refuse(request, off))
   const ref = `history:${context.next}`

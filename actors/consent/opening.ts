@@ -38,7 +38,7 @@ import {
 const readKinds = ['info', 'read', 'list', 'stat', 'glob', 'grep', 'preview', 'mark', 'others'] as const
 
 export function open(context: Context, request: number, from: string, body: OpenBody): Step {
-  if (context.policy === null) return stay({ ...context, early: [...context.early, { request, body, from }] })
+  if (context.policy === null) return stay({ ...context, early: [...context.early, { kind: 'open', request, body, from }] })
   const off = switchedOff(context.policy)
   if (off) return stay(context, refuse(request, off))
   const busy = body.session !== undefined && Object.values(context.openings).some(({ session }) => session === body.session)

@@ -13,13 +13,19 @@ import { egressLimits } from './egress-capability.ts'
 import { open } from './opening.ts'
 import { folderLimit, restrictions, switchedOff, toolRule } from './policy-rules.ts'
 import { dropFolder, endSession } from './sessions.ts'
-import { andThen, type Context, type Grant, refuse, type Step, stay, tell, withSession } from './state.ts'
+import { history } from './histories.ts'
+import { andThen, type Context, type Early, type Grant, refuse, type Step, stay, tell, withSession } from './state.ts'
 
 export function policyChanged(before: Context, policy: Policy): Step {
   const context: Context = { ...before, policy, early: [] }
   const off = switchedOff(policy)
   const applied = off ? switchOff(context) : applyAll(context, before.policy)
-  return before.early.reduce((step, { request, from, body }) => andThen(step, (now) => open(now, request, from, body)), applied)
+  return before.early.reduce((step, asked) => andThen(step, (now) => begin(now, asked)), applied)
+}
+
+function begin(context: Context, asked: Early): Step {
+  if (asked.kind === 'open') return open(context, asked.request, asked.from, asked.body)
+  return history(context, asked.request, asked.kind, asked.body)
 }
 
 function switchOff(context: Context): Step {

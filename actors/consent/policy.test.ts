@@ -75,7 +75,7 @@ function world(values: Values | null = {}) {
       const step = stepper.step(snapshot, event)
       snapshot = step.snapshot
       for (const command of step.commands) {
-        if (command.do === 'effect') events.push({ type: `${command.name}.done`, ...command.params, name: 's-new', at: 7 })
+        if (command.do === 'effect') events.push({ type: `${command.name}.done`, ...command.params, name: 's-new', at: 7, folders: [] })
         if (command.do !== 'emit') continue
         const message = command.message as Sent
         sent.push(message)
@@ -147,6 +147,21 @@ describe('the switch for the organization', () => {
     expect(it.of('stop').map(({ body }) => body.id)).toEqual(['fs-gate:s-new.a'])
     expect(it.context()).toMatchObject({ sessions: {}, openings: {} })
   })
+})
+
+test.each(['changes', 'undo', 'redo', 'recent'])('%s waits until policy has told, unless it is given up', (kind) => {
+  const w = world(null)
+  const [request, other] = [w.call(kind, {}), w.call(kind, {})]
+  w.feed({ type: 'cancelled', request: other })
+  expect(w.answer(request)).toBeUndefined()
+  w.policy({})
+  // There is no folder.
+  const empty = kind === 'recent' ? { type: 'reply', body: { folders: [] } } : { type: 'refuse', error: { code: 'nothing-to-undo' } }
+  expect([w.answer(request), w.answer(other)]).toMatchObject([empty, undefined])
+  const off = world(null)
+  const refused = off.call(kind, {})
+  off.policy({ isEnabledForOrganization: false })
+  expect(off.answer(refused)).toMatchObject({ type: 'refuse', error: { code: 'policy-denied' } })
 })
 
 test('nothing opens before policy has told; then it does', () => {

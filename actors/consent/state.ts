@@ -79,6 +79,8 @@ export type Ask = {
 export type HostQuestion = { request: number; session: string; to: string }
 
 export type Want = { path: string; mode: Mode }
+/** Asked for before policy has told what is in force. */
+export type Early = { request: number } & ({ kind: 'open'; body: OpenBody; from: string } | { kind: History['kind']; body: HistoryBody })
 export type OpenBody = {
   session?: string | undefined
   folders: readonly Want[]
@@ -162,8 +164,8 @@ export type Context = {
   explains: Readonly<Record<string, number>>
   /** What is in force; null until policy has told, and until then nothing is opened. */
   policy: Policy | null
-  /** Opens that wait for that. */
-  early: readonly { request: number; body: OpenBody; from: string }[]
+  /** What waits for that. */
+  early: readonly Early[]
   /** Replies that wait until the audit log has what they allow, by the ref of the entry. */
   held: Readonly<Record<string, Extract<Outgoing, { type: 'reply' }>>>
 }

@@ -3,7 +3,7 @@ import type { ReplyOf } from '../../../kernel/index.ts'
 import type { protocol as fsGate } from '../../fs-gate/protocol.ts'
 import { DEFAULT_SEARCH_RESULTS, SEARCH_DEADLINE_MS } from '../limits.ts'
 import { devicePath } from '../paths.ts'
-import { moreOf, offset, searchScope } from './search-scope.ts'
+import { moreOf, resultOffset, searchScope } from './search-scope.ts'
 import { tool } from './tool.ts'
 
 type GlobReply = ReplyOf<typeof fsGate, 'glob'>
@@ -15,7 +15,7 @@ export const glob = tool({
   input: z.strictObject({
     pattern: z.string().min(1).describe('Pattern, relative to the folder searched'),
     path: z.string().min(1).optional().describe('Folder to search; all connected folders when left out'),
-    offset,
+    offset: resultOffset,
   }),
   plan({ pattern, path, offset }, workspace) {
     const { places, label } = searchScope(path, workspace)

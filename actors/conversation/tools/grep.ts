@@ -3,7 +3,7 @@ import type { ReplyOf } from '../../../kernel/index.ts'
 import type { protocol as fsGate } from '../../fs-gate/protocol.ts'
 import { DEFAULT_SEARCH_RESULTS, MAX_LINE_CHARS, SEARCH_DEADLINE_MS } from '../limits.ts'
 import { devicePath } from '../paths.ts'
-import { moreOf, offset, searchScope } from './search-scope.ts'
+import { moreOf, resultOffset, searchScope } from './search-scope.ts'
 import { tool } from './tool.ts'
 
 type GrepReply = ReplyOf<typeof fsGate, 'grep'>
@@ -22,7 +22,7 @@ export const grep = tool({
     '-i': z.boolean().optional().describe('Ignore case'),
     '-C': z.int().min(0).max(50).optional().describe('Lines of context around each match, with output_mode content'),
     head_limit: z.int().min(1).max(5_000).optional().describe('At most this many results, of each folder searched'),
-    offset,
+    offset: resultOffset,
   }),
   plan(input, workspace) {
     const { pattern, path, glob, output_mode = 'files_with_matches', head_limit = DEFAULT_SEARCH_RESULTS } = input

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import type { ReplyOf } from '../../../kernel/index.ts'
 import type { protocol as fsGate } from '../../fs-gate/protocol.ts'
 import { SEARCH_DEADLINE_MS } from '../limits.ts'
-import { moreOf, offset, searchScope } from './search-scope.ts'
+import { moreOf, resultOffset, searchScope } from './search-scope.ts'
 import { tool } from './tool.ts'
 
 type ListReply = ReplyOf<typeof fsGate, 'list'>
@@ -15,7 +15,7 @@ export const list = tool({
   input: z.strictObject({
     path: z.string().min(1).optional().describe('Folder to list; all connected folders when left out'),
     depth: z.int().min(1).max(maxDepth).optional().describe('How deep to look; 1 when left out'),
-    offset,
+    offset: resultOffset,
   }),
   plan({ path, depth = 1, offset }, workspace) {
     const { places, label } = searchScope(path, workspace)

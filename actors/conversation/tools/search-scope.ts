@@ -15,7 +15,7 @@ export function searchScope(path: string | undefined, workspace: Workspace): { p
 }
 
 /** Of tools whose results may be more than one answer holds. */
-export const offset = z
+export const resultOffset = z
   .int()
   .min(0)
   .max(400_000)
