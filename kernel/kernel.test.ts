@@ -288,6 +288,25 @@ describe('process placement only', () => {
 })
 
 describe('stopping', () => {
+  test('one that does not end when it is told is ended at its own deadline, and those before it after that', async () => {
+    const manifest = { ...entry.manifest, grants: [], stopMs: 50 }
+    const actors = ['first', 'second'].map((kind) => ({ ...entry, manifest: { ...manifest, kind } }))
+    running = await startTestKernel({
+      actors,
+      placement: 'process',
+      supervision: [{ strategy: 'one-for-all', children: ['first', 'second'] }],
+    })
+    const { kernel, test: from } = running
+    await from.request('second', 'echo', { text: 'it runs' })
+    const [first, second] = ['first', 'second'].map((kind) => kernel.actors.get(kind))
+    // It hears nothing any more; only a kill ends it.
+    process.kill(second?.port?.pid ?? 0, 'SIGSTOP')
+    const stopping = kernel.stop()
+    expect([first?.state, second?.state]).toEqual(['running', 'stopping'])
+    await stopping
+    expect([first?.state, second?.state, kernel.actors.size]).toEqual(['stopped', 'stopped', 0])
+  })
+
   test.each(['inline', 'thread', 'process'] as const)('an actor that is still loading stops, and stopping ends (%s)', async (placement) => {
     const { kernel } = await start(placement)
     await kernel.stop()
