@@ -52,6 +52,8 @@ export const MAX_LINE_CHARS = 2_000
 
 /** Matches or paths one search returns when it is not told how many. */
 export const DEFAULT_SEARCH_RESULTS = 250
+/** Results a list or search may be asked to leave out: as many entries as a folder's gate looks at (`walkEntries` there). */
+export const MAX_RESULT_OFFSET = 400_000
 
 /** Time for a search over a folder, ms. Other file messages use the kernel's default. */
 export const SEARCH_DEADLINE_MS = 60_000

@@ -1,5 +1,6 @@
-import { fault } from '../../../kernel/index.ts'
 import { z } from 'zod'
+import { fault } from '../../../kernel/index.ts'
+import { MAX_RESULT_OFFSET } from '../limits.ts'
 import { type Location, locate, shortPath, type Workspace } from '../paths.ts'
 
 /** Where a search looks: the path given, or every connected folder. `label` is for titles, '' when it goes without saying. */
@@ -18,7 +19,7 @@ export function searchScope(path: string | undefined, workspace: Workspace): { p
 export const resultOffset = z
   .int()
   .min(0)
-  .max(400_000)
+  .max(MAX_RESULT_OFFSET)
   .optional()
   .describe('Results to leave out at the start, of each folder searched: to go on where an earlier answer was cut')
 
