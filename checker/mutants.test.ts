@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { model as consent } from '../actors/consent/model.ts'
+import { judges as fsGate } from '../actors/fs-gate/model.ts'
 import { model as gateway } from '../actors/gateway/model.ts'
 import { model as policy } from '../actors/policy/model.ts'
 import { judges as reader } from '../actors/reader/model.ts'
@@ -9,6 +10,7 @@ import { mutate, perMutant } from './mutate.ts'
 /** The others take minutes: `npm run check:full`. */
 test.each([
   ['consent', [consent], 32],
+  ['fs-gate', fsGate, 304],
   ['gateway', [gateway], 16],
   ['policy', [policy], 14],
   ['reader', reader, 24],

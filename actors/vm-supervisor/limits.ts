@@ -60,6 +60,9 @@ export const outputPartBytes = 64 * 1024
 /** 9P messages being answered at a time, all mounts together. The guest kernel waits for answers; more would only queue in the gates. */
 export const maxFilesInFlight = 64
 
+/** 9P messages without an answer that go to a gate along with the next one, and their bytes: the carrier in the guest holds no more. */
+export const maxFilesBefore = { messages: 64, bytes: 64 * 1024 }
+
 /** Deadline of one 9P message at its gate, ms. A gate restarts well within it. */
 export const ninepDeadlineMs = 30_000
 

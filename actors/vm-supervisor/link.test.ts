@@ -390,6 +390,33 @@ describe('files link', () => {
     ])
   })
 
+  it('what gets no answer goes along with the next message of its connection, in order and bounded; nothing waits for one', async () => {
+    const asked: number[][] = []
+    const { guest, heard, closed } = files({
+      ask: async (_conn, frame, before) => {
+        asked.push([...before, frame].map((one) => one[7] ?? 0))
+        return frame
+      },
+    })
+    const numbered = (n: number, tag: number) => new Uint8Array([8, 0, 0, 0, 100, tag & 255, tag >> 8, n])
+    const sent = (c: string, frame: Uint8Array) => encodeFrame({ c, op: 'msg' }, frame)
+    const unanswered = (n: number) => sent('s/data#1', numbered(n, silentTag))
+    const together = (...frames: Uint8Array[]) => guest.write(Buffer.concat(frames))
+    together(unanswered(1), unanswered(2), sent('s/data#2', numbered(3, 7)), sent('s/data#1', numbered(4, 8)), unanswered(5))
+    await turn()
+    expect(asked).toEqual([[3], [1, 2, 4], [5]])
+    expect(heard.map(({ payload }) => payload[7])).toEqual([3, 4])
+    asked.length = 0
+    together(...Array.from({ length: 150 }, (_, n) => unanswered(n)))
+    await turn()
+    expect(asked.map((frames) => frames.length)).toEqual([65, 65, 20])
+    expect(asked.flat()).toEqual(Array.from({ length: 150 }, (_, n) => n))
+    asked.length = 0
+    together(unanswered(1), encodeFrame({ c: 's/data#1', op: 'close' }))
+    await turn()
+    expect([asked, closed]).toEqual([[[1]], ['3:s/data#1']])
+  })
+
   it('closes a connection that sends what is no 9P message', async () => {
     const { ask, heard, closed } = files({})
     ask('s/data#1', message(1))
