@@ -148,11 +148,12 @@ export class FilesLink {
   async #errnoOf(error: Fault, gate: Gate, conn: string): Promise<number> {
     const number = errnoOf(error)
     if (number === EACCES) return number
-    const asked = gate.ask(conn, harmlessFrame(), []).then(
-      () => number,
-      (again) => errnoOf(asFault(again)),
-    )
-    return (await asked) === EACCES ? EACCES : number
+    try {
+      await gate.ask(conn, harmlessFrame(), [])
+      return number
+    } catch (again) {
+      return errnoOf(asFault(again)) === EACCES ? EACCES : number
+    }
   }
 
   #connOf(c: string): string {

@@ -271,7 +271,7 @@ for what in lambda: os.fsync(f), lambda: os.ftruncate(f, 0), lambda: open('late'
   expect(await listed()).toEqual([])
   other.close()
   const { results, story } = await running
-  const said = Object.fromEntries(
+  const said: Record<string, unknown> = Object.fromEntries(
     results.map(({ id, ok, output, error }) => [id, ok ? output : (error as { code?: string } | undefined)?.code]),
   )
   expect(said.toolu_before, story).toContain('alpha')
