@@ -54,8 +54,8 @@ export const maxOutputBytes = 8 * 1024 * 1024
 /** The end of a longer output that is still passed on, bytes: errors come last. */
 export const outputTailBytes = 64 * 1024
 
-/** Largest piece of output in one part, bytes: 32 parts in flight (the kernel's window) then hold 1 MiB. */
-export const outputPartBytes = 32 * 1024
+/** Largest piece of output in one part, bytes: 32 parts in flight (the kernel’s window) then hold 2 MiB. */
+export const outputPartBytes = 64 * 1024
 
 /** 9P messages being answered at a time, all mounts together. The guest kernel waits for answers; more would only queue in the gates. */
 export const maxFilesInFlight = 64
