@@ -33,7 +33,7 @@ export type Context = {
 }
 
 /** The effect that carries out each kind of request. */
-const tasks = {
+export const tasks = {
   read: 'readFile',
   list: 'listFolder',
   stat: 'statPath',
@@ -74,7 +74,6 @@ const dialect = setup({
   guards: {
     /** A message nobody waits for has no answer to give. */
     unasked: ({ event }) => 'from' in event && event.from.request === null,
-    unheard: ({ event }) => 'request' in event && event.request === noRequest,
     roomToHold: ({ context }) => context.held.length < limits.held,
     folderGone: ({ event }) => 'gone' in event && (event.gone ?? false),
   },
@@ -145,9 +144,10 @@ const withoutAnswer: ReadonlySet<string> = new Set(['ninep-close', 'mark'])
 
 const unasked = { guard: 'unasked' } as const
 const held = { guard: 'roomToHold', actions: 'hold' } as const
-const answered = [{ guard: 'unheard' }, { actions: 'answer' }] as const
+/** An answer to nobody goes nowhere. */
+const answered = { actions: 'answer' } as const
 const failed = [{ guard: 'folderGone', target: '#fs-gate.up.lost', actions: ['noteTrouble', 'answer'] }, { actions: 'answer' }] as const
-const refused = [unasked, { actions: 'refuseLost' }] as const
+const refused = { actions: 'refuseLost' } as const
 
 export const machine = dialect.extend({ actions: { serve, serveHeld } }).createMachine({
   id: 'fs-gate',
@@ -178,7 +178,7 @@ export const machine = dialect.extend({ actions: { serve, serveHeld } }).createM
           entry: ['tellHeld', 'serveHeld'],
           on: {
             ...forAll([unasked, { actions: 'serve' }] as const),
-            info: [unasked, { actions: 'tellInfo' }],
+            info: { actions: 'tellInfo' },
             'ninep-close': { actions: 'serve' },
             mark: { actions: 'serve' },
             ...Object.fromEntries(Object.values(tasks).map((task) => [`${task}.failed`, failed] as const)),

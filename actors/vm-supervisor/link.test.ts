@@ -122,11 +122,10 @@ describe('control link', () => {
     write({ t: 'out', id: first, stream: 'stdout' }, ue.subarray(1))
     say(exitOf(second))
     await two.done
-    // Half a character holds nothing back; the text after it does.
-    const credit = (more: number) => ({ t: 'credit', id: first, bytes: more })
-    expect(ordered).toEqual([credit(1)])
+    // Half a character is consumed, the text after it is not; what is less than a piece waits for more.
+    expect(ordered).toEqual([])
     open()
-    await expect.poll(() => ordered).toEqual([credit(1), credit(creditPiece), credit(1)])
+    await expect.poll(() => ordered).toEqual([{ t: 'credit', id: first, bytes: 1 + creditPiece }])
     say(exitOf(first))
     expect(await one.done).toEqual({ exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/x', outputFile: null })
     expect([...new Set(got.map((text) => text.replace(/!+/, '!')))]).toEqual(['stderr:!', 'stdout:ü'])
@@ -185,7 +184,8 @@ describe('control link', () => {
     expect(keep).toBe(true)
     say({ t: 'kept', id, path: '/run/outputs/1' })
     for (const letter of 'abcdef') {
-      say({ t: 'out', id, stream: 'stdout' }, new Uint8Array(initialCredit).fill(letter.charCodeAt(0)))
+      for (let sent = 0; sent < initialCredit; sent += creditPiece)
+        say({ t: 'out', id, stream: 'stdout' }, new Uint8Array(creditPiece).fill(letter.charCodeAt(0)))
       await turn()
     }
     expect(exec.keptAt()).toBe('/run/outputs/1')
@@ -262,7 +262,7 @@ describe('control link', () => {
     exec.done.catch(() => {})
     await turn()
     const { id } = heard[0] as { id: number }
-    say({ t: 'out', id, stream: 'stdout' }, new Uint8Array(initialCredit))
+    for (let sent = 0; sent < initialCredit; sent += creditPiece) say({ t: 'out', id, stream: 'stdout' }, new Uint8Array(creditPiece))
     say({ t: 'out', id, stream: 'stdout' }, new Uint8Array(1))
     expect((await link.closed).cause).toMatch(/more output/)
     await expect(exec.done).rejects.toMatchObject({ code: 'workspace-unavailable' })
@@ -345,6 +345,30 @@ describe('files link', () => {
     expect(errno).toEqual(expect.arrayContaining([{ tag: 5, errno: 13 }, { tag: 6, errno: 13 }, { tag: 7, errno: 13 }])) // biome-ignore format: short
   })
 
+  it('a gate that goes while it is asked: permission denied if its folder was taken away, an error otherwise', async () => {
+    const asked: number[] = []
+    const answers = [fault('actor-down', 'stopped'), fault('revoked', 'gone'), fault('not-now', 'stopping'), fault('actor-down', 'stopped'), fault('not-now', 'stopping'), null] // biome-ignore format: short
+    const { ask, heard } = files({
+      ask: async (_conn, frame) => {
+        asked.push(frame[4] ?? 0)
+        const answer = answers.shift()
+        if (answer) throw answer
+        return frame
+      },
+    })
+    for (const tag of [5, 6, 7]) {
+      ask('s/data#1', message(tag))
+      await turn()
+    }
+    expect(heard.map(({ payload }) => ({ tag: payload[5], errno: payload[7] }))).toEqual([
+      { tag: 5, errno: 13 },
+      { tag: 6, errno: 5 },
+      { tag: 7, errno: 5 },
+    ])
+    // What it asks with changes nothing (Tflush).
+    expect(asked).toEqual([100, 108, 100, 108, 100, 108])
+  })
+
   it('asks no gate any more for a connection whose folder was taken away, also one with files open', async () => {
     const asked: string[] = []
     const { ask, heard, revoke } = files({
@@ -388,6 +412,33 @@ describe('files link', () => {
       { type: 100, tag: 3 },
       { type: 100, tag: 4 },
     ])
+  })
+
+  it('what gets no answer goes along with the next message of its connection, in order and bounded; nothing waits for one', async () => {
+    const asked: number[][] = []
+    const { guest, heard, closed } = files({
+      ask: async (_conn, frame, before) => {
+        asked.push([...before, frame].map((one) => one[7] ?? 0))
+        return frame
+      },
+    })
+    const numbered = (n: number, tag: number) => new Uint8Array([8, 0, 0, 0, 100, tag & 255, tag >> 8, n])
+    const sent = (c: string, frame: Uint8Array) => encodeFrame({ c, op: 'msg' }, frame)
+    const unanswered = (n: number) => sent('s/data#1', numbered(n, silentTag))
+    const together = (...frames: Uint8Array[]) => guest.write(Buffer.concat(frames))
+    together(unanswered(1), unanswered(2), sent('s/data#2', numbered(3, 7)), sent('s/data#1', numbered(4, 8)), unanswered(5))
+    await turn()
+    expect(asked).toEqual([[3], [1, 2, 4], [5]])
+    expect(heard.map(({ payload }) => payload[7])).toEqual([3, 4])
+    asked.length = 0
+    together(...Array.from({ length: 150 }, (_, n) => unanswered(n)))
+    await turn()
+    expect(asked.map((frames) => frames.length)).toEqual([65, 65, 20])
+    expect(asked.flat()).toEqual(Array.from({ length: 150 }, (_, n) => n))
+    asked.length = 0
+    together(unanswered(1), encodeFrame({ c: 's/data#1', op: 'close' }))
+    await turn()
+    expect([asked, closed]).toEqual([[[1]], ['3:s/data#1']])
   })
 
   it('closes a connection that sends what is no 9P message', async () => {

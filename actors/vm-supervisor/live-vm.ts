@@ -345,15 +345,11 @@ export class LiveVm {
     if (!served || !folder) return null
     const context = this.#context
     return {
-      async ask(conn, frame) {
-        const request = context.request(
-          folder.slot,
-          'ninep',
-          { conn, uid: served.uid, frame, ahead: tagOf(frame) !== silentTag },
-          { deadlineMs: ninepDeadlineMs },
-        )
-        const { body } = await Effect.runPromise(request)
-        const answer = (body as { frame?: unknown } | null)?.frame
+      async ask(conn, frame, before) {
+        const body = { conn, uid: served.uid, frame, ahead: tagOf(frame) !== silentTag, ...(before.length > 0 ? { before } : {}) }
+        const request = context.request(folder.slot, 'ninep', body, { deadlineMs: ninepDeadlineMs })
+        const { body: reply } = await Effect.runPromise(request)
+        const answer = (reply as { frame?: unknown } | null)?.frame
         if (!(answer instanceof Uint8Array)) throw fault('malformed', 'The gate did not answer with a 9P message.')
         return answer
       },
