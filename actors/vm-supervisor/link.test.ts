@@ -370,6 +370,30 @@ describe('files link', () => {
     expect(errno).toEqual(expect.arrayContaining([{ tag: 5, errno: 13 }, { tag: 6, errno: 13 }, { tag: 7, errno: 13 }])) // biome-ignore format: short
   })
 
+  it('a gate that goes while it is asked: permission denied if its folder was taken away, an error otherwise', async () => {
+    const asked: number[] = []
+    const answers = [fault('actor-down', 'stopped'), fault('revoked', 'gone'), fault('not-now', 'stopping'), fault('actor-down', 'stopped'), fault('not-now', 'stopping'), null] // biome-ignore format: short
+    const { ask, heard } = files({
+      ask: async (_conn, frame) => {
+        asked.push(frame[4] ?? 0)
+        const answer = answers.shift()
+        if (answer) throw answer
+        return frame
+      },
+    })
+    for (const tag of [5, 6, 7]) {
+      ask('s/data#1', message(tag))
+      await turn()
+    }
+    expect(heard.map(({ payload }) => ({ tag: payload[5], errno: payload[7] }))).toEqual([
+      { tag: 5, errno: 13 },
+      { tag: 6, errno: 5 },
+      { tag: 7, errno: 5 },
+    ])
+    // What it asks with changes nothing (Tflush).
+    expect(asked).toEqual([100, 108, 100, 108, 100, 108])
+  })
+
   it('asks no gate any more for a connection whose folder was taken away, also one with files open', async () => {
     const asked: string[] = []
     const { ask, heard, revoke } = files({
