@@ -83,6 +83,31 @@ describe('control link', () => {
     expect((await ready).bootMs).toBe(7)
   })
 
+  it('greets a guest whose port is still to come once that is there, and not before; and again if it gives no answer', async () => {
+    const { link, say, heard } = connected()
+    let open!: () => void
+    const opened = new Promise<void>((resolve) => {
+      open = resolve
+    })
+    const ready = link.greet('1', 100, opened)
+    await turn()
+    expect(heard).toEqual([])
+    open()
+    await turn()
+    expect(heard).toEqual([{ t: 'hello', epoch: '1' }])
+    await expect.poll(() => heard.length).toBe(2)
+    say({ t: 'ready', protocol: protocolVersion, epoch: '1', agent: 'a', kernel: 'k', bootMs: 1, stages: {} })
+    await ready
+  })
+
+  it('greets a guest whose port nobody told of as well, after a while', async () => {
+    const { link, say, heard } = connected()
+    const ready = link.greet('1', 50, new Promise(() => {}))
+    await expect.poll(() => heard.length).toBe(1)
+    say({ t: 'ready', protocol: protocolVersion, epoch: '1', agent: 'a', kernel: 'k', bootMs: 1, stages: {} })
+    await ready
+  })
+
   it('refuses an agent of another protocol', async () => {
     const { link, say } = connected()
     const ready = link.greet('1', helloEveryMs)
