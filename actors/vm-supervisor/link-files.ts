@@ -6,12 +6,12 @@
  * session's name, and nothing on this side could tell.
  */
 import type { Duplex } from 'node:stream'
-import { asFault } from '../../kernel/index.ts'
+import { asFault, type Fault } from '../../kernel/index.ts'
 import { encodeFrame, FrameDecoder } from '../../guest/frames.ts'
 import { channelName, parseChannelName, parseFilesMessage, silentTag } from '../../guest/wire.ts'
 import { maxFilesBefore, maxFilesInFlight } from './limits.ts'
 import { Echoes } from './link-echoes.ts'
-import { errnoOf, errorFrame, tagOf, tagOfAnswer } from './ninep.ts'
+import { errnoOf, errorFrame, harmlessFrame, tagOf, tagOfAnswer } from './ninep.ts'
 
 const EACCES = 13
 /** Longest proof the host ever sends, bytes. */
@@ -134,10 +134,25 @@ export class FilesLink {
       const answer = await gate.ask(conn, frame, before)
       if (tag !== silentTag) this.#answer(c, tagOfAnswer(answer) === tag ? answer : errorFrame(tag, EIO))
     } catch (error) {
-      if (tag !== silentTag) this.#answer(c, errorFrame(tag, errnoOf(asFault(error))))
+      if (tag !== silentTag) this.#answer(c, errorFrame(tag, await this.#errnoOf(asFault(error), gate, conn)))
     } finally {
       this.#inFlight--
       this.#pace()
+    }
+  }
+
+  /**
+   * A folder that is taken away loses its capability first and its process then: what was under way is told only of the second, and a question that
+   * changes nothing tells of the first.
+   */
+  async #errnoOf(error: Fault, gate: Gate, conn: string): Promise<number> {
+    const number = errnoOf(error)
+    if (number === EACCES) return number
+    try {
+      await gate.ask(conn, harmlessFrame(), [])
+      return number
+    } catch (again) {
+      return errnoOf(asFault(again)) === EACCES ? EACCES : number
     }
   }
 

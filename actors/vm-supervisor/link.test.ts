@@ -85,6 +85,31 @@ describe('control link', () => {
     expect((await ready).bootMs).toBe(7)
   })
 
+  it('greets a guest whose port is still to come once that is there, and not before; and again if it gives no answer', async () => {
+    const { link, say, heard } = connected()
+    let open!: () => void
+    const opened = new Promise<void>((resolve) => {
+      open = resolve
+    })
+    const ready = link.greet('1', 100, opened)
+    await turn()
+    expect(heard).toEqual([])
+    open()
+    await turn()
+    expect(heard).toEqual([{ t: 'hello', epoch: '1' }])
+    await expect.poll(() => heard.length).toBe(2)
+    say({ t: 'ready', protocol: protocolVersion, epoch: '1', agent: 'a', kernel: 'k', bootMs: 1, stages: {} })
+    await ready
+  })
+
+  it('greets a guest whose port nobody told of as well, after a while', async () => {
+    const { link, say, heard } = connected()
+    const ready = link.greet('1', 50, new Promise(() => {}))
+    await expect.poll(() => heard.length).toBe(1)
+    say({ t: 'ready', protocol: protocolVersion, epoch: '1', agent: 'a', kernel: 'k', bootMs: 1, stages: {} })
+    await ready
+  })
+
   it('refuses an agent of another protocol', async () => {
     const { link, say } = connected()
     const ready = link.greet('1', helloEveryMs)
@@ -343,6 +368,30 @@ describe('files link', () => {
     await turn()
     const errno = heard.map(({ payload }) => ({ tag: payload[5], errno: payload[7] }))
     expect(errno).toEqual(expect.arrayContaining([{ tag: 5, errno: 13 }, { tag: 6, errno: 13 }, { tag: 7, errno: 13 }])) // biome-ignore format: short
+  })
+
+  it('a gate that goes while it is asked: permission denied if its folder was taken away, an error otherwise', async () => {
+    const asked: number[] = []
+    const answers = [fault('actor-down', 'stopped'), fault('revoked', 'gone'), fault('not-now', 'stopping'), fault('actor-down', 'stopped'), fault('not-now', 'stopping'), null] // biome-ignore format: short
+    const { ask, heard } = files({
+      ask: async (_conn, frame) => {
+        asked.push(frame[4] ?? 0)
+        const answer = answers.shift()
+        if (answer) throw answer
+        return frame
+      },
+    })
+    for (const tag of [5, 6, 7]) {
+      ask('s/data#1', message(tag))
+      await turn()
+    }
+    expect(heard.map(({ payload }) => ({ tag: payload[5], errno: payload[7] }))).toEqual([
+      { tag: 5, errno: 13 },
+      { tag: 6, errno: 5 },
+      { tag: 7, errno: 5 },
+    ])
+    // What it asks with changes nothing (Tflush).
+    expect(asked).toEqual([100, 108, 100, 108, 100, 108])
   })
 
   it('asks no gate any more for a connection whose folder was taken away, also one with files open', async () => {

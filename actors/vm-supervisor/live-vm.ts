@@ -126,7 +126,11 @@ export class LiveVm {
       if (held === null) fullEarly = true
       else void held.#tellFull()
     }
-    const connected = (): void => context.raise({ type: 'vm.connected', epoch })
+    const opened = Promise.withResolvers<void>()
+    const connected = (): void => {
+      opened.resolve()
+      context.raise({ type: 'vm.connected', epoch })
+    }
     const vm = await driver.launch({ ...spec, on: { full, connected } })
     const live = new LiveVm(epoch, vm, spec, networkOf, context)
     held = live
@@ -136,7 +140,10 @@ export class LiveVm {
     if (signal.aborted) live.kill('interrupted')
     context.raise({ type: 'vm.spawned', epoch, pid: vm.pid })
     const stopReporting = live.#reportProgress()
-    live.control.greet(epoch, spec.begin.how === 'restore' ? helloAgainMs : helloEveryMs).then(
+    // A guest that goes on from a saved memory may lose what QEMU is given before it has restored the port, and is not asked before.
+    const greeted =
+      spec.begin.how === 'restore' ? live.control.greet(epoch, helloAgainMs, opened.promise) : live.control.greet(epoch, helloEveryMs)
+    greeted.then(
       (ready) => {
         stopReporting()
         // Commands died with it, and nobody in the guest can say so: a new VM is the clean answer.
