@@ -86,7 +86,6 @@ const base = setup({
     isLoad: ({ event }) => 'ref' in event && event.ref === LOAD_REF,
     isLastPage: ({ event }) => event.type === 'replied' && event.ref === LOAD_REF && pageOf(event.body).length < HISTORY_PAGE,
     isSave: ({ context, event }) => 'ref' in event && event.ref === saveRef(context),
-    isLastSave: ({ context, event }) => 'ref' in event && event.ref === saveRef(context) && (context.staged?.left ?? 0) <= 1,
     nothingStaged: ({ context }) => context.staged === null || context.staged.left === 0,
     endsNext: ({ context }) => context.turn?.ending != null,
     callsNext: ({ context }) => context.turn?.calls.length === 0,
@@ -244,10 +243,7 @@ export const machine = base
       loading: {
         entry: 'readHistory',
         on: {
-          prompt: [
-            { guard: 'isFreeRequest', actions: 'keepWaiting' },
-            { guard: 'isRequest', actions: 'refuseBusy' },
-          ],
+          prompt: [{ guard: 'isFreeRequest', actions: 'keepWaiting' }, { actions: 'refuseBusy' }],
           cancelled: { guard: 'isWaiting', actions: 'dropWaiting' },
           replied: [
             { guard: 'isLastPage', target: 'ready', actions: 'addPage' },
@@ -268,7 +264,7 @@ export const machine = base
       turn: {
         initial: 'preparing',
         on: {
-          prompt: { guard: 'isRequest', actions: 'refuseBusy' },
+          prompt: { actions: 'refuseBusy' },
           cancelled: { guard: 'isCurrent', target: 'closing', actions: 'interruptTurn' },
         },
         states: {
@@ -287,10 +283,7 @@ export const machine = base
             entry: 'appendStaged',
             always: { guard: 'nothingStaged', target: 'saved', actions: 'commitStaged' },
             on: {
-              replied: [
-                { guard: 'isLastSave', target: 'saved', actions: 'commitStaged' },
-                { guard: 'isSave', actions: 'countSave' },
-              ],
+              replied: { guard: 'isSave', actions: 'countSave' },
               refused: { guard: 'isSave', target: 'ending', actions: 'fail' },
             },
           },
@@ -339,10 +332,7 @@ export const machine = base
         entry: 'appendStaged',
         always: { guard: 'nothingStaged', target: 'ready', actions: 'commitStaged' },
         on: {
-          prompt: [
-            { guard: 'isFreeRequest', actions: 'keepWaiting' },
-            { guard: 'isRequest', actions: 'refuseBusy' },
-          ],
+          prompt: [{ guard: 'isFreeRequest', actions: 'keepWaiting' }, { actions: 'refuseBusy' }],
           cancelled: { guard: 'isWaiting', actions: 'dropWaiting' },
           replied: { guard: 'isSave', target: 'ready', actions: 'commitStaged' },
           refused: { guard: 'isSave', target: 'ready', actions: 'commitStaged' },
