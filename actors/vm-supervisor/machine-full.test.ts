@@ -200,4 +200,21 @@ describe('each step of a start has a name', () => {
       ])
     }
   })
+
+  it('a background command that comes while it wakes has a session that could not be made tried again', () => {
+    const vm = drive()
+    vm.attach('s')
+    vm.ask('job', { command: 'make' }, 's')
+    vm.toReady()
+    const error = { code: 'exec-failed', message: 'x', remedy: '' } as const
+    vm.send({ type: 'admit.failed', ref: vm.ref, session: 's', revision: 1, error })
+    vm.send({ type: 'vm.full', epoch: vm.ref, free: 0, reserve: 1 })
+    vm.send({ type: 'awaitRoom.found', ref: vm.ref })
+    vm.effects()
+    vm.ask('job', { command: 'make' }, 's')
+    vm.send({ type: 'resume.done', ref: vm.ref })
+    expect(vm.effects()).toMatchObject([{ name: 'admit', params: { session: 's' } }])
+    vm.admitted('s')
+    expect(vm.effects()).toMatchObject([{ name: 'job', params: { ref: 'job-2' } }])
+  })
 })

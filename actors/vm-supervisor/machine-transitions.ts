@@ -19,8 +19,12 @@ export const runVm = {
   }),
 } as const
 
-/** The three ways to run a command are taken, or refused, alike. */
-export const commands = <const Transition>(transition: Transition) => ({ exec: transition, shell: transition, job: transition })
+/** The three ways to run a command are taken, or refused, alike; `queue`: what lets one of its kind wait its turn. */
+export const commands = <const Transition>(transition: (queue: 'queueExec' | 'queueJob') => Transition) => ({
+  exec: transition('queueExec'),
+  shell: transition('queueExec'),
+  job: transition('queueJob'),
+})
 /** However a command ends. */
 export const endsOf = <const Exec, const Job>({ exec, job }: { exec: Exec; job: Job }) => ({
   'exec.exited': exec,
@@ -32,8 +36,7 @@ export const endsOf = <const Exec, const Job>({ exec, job }: { exec: Exec; job: 
   'job.lost': job,
   'job.crashed': job,
 })
-/** The command an event brings waits its turn; those that may start do. */
-export const queue = ['queueExec', 'queueJob'] as const
+/** Those commands that may start do. */
 export const start = ['runWaiting', 'runJobs'] as const
 
 /** A start that did not even get as far as a VM; one whose VM is given up. */

@@ -284,6 +284,17 @@ describe('stop and restart', () => {
     expect(said).toContainEqual({ type: 'reply', request, body: {} })
   })
 
+  it('who asked for the stop hears of it, though another wants it to begin again meanwhile', () => {
+    const { vm } = readyWithSession()
+    const stop = vm.ask('stop')
+    const restart = vm.ask('restart')
+    vm.fire('stopLimit')
+    expect(vm.state).toBe('probing')
+    expect(vm.answerTo(stop)).toEqual([{ type: 'reply', request: stop, body: {} }])
+    vm.toReady()
+    expect(vm.answerTo(restart)).toEqual([{ type: 'reply', request: restart, body: {} }])
+  })
+
   it('winds down when the daemon stops', () => {
     const { vm, first } = readyWithSession()
     vm.effects()

@@ -20,7 +20,6 @@ import {
   giveUp,
   lose,
   machineParams,
-  queue,
   restartIt,
   runVm,
   saveFailed,
@@ -74,7 +73,7 @@ export const machine = vocabulary.createMachine({
       entry: [{ type: 'become', params: { state: 'off' } }, 'refuseWaiting', 'endWaitingJobs'],
       on: {
         part: { guard: 'isPolicy', target: 'deciding', actions: 'notePolicy' },
-        ...commands({ actions: 'refuseUnavailable' }),
+        ...commands(() => ({ actions: 'refuseUnavailable' })),
         start: { actions: 'refuseUnavailable' },
         restart: { actions: 'refuseUnavailable' },
         stop: { actions: 'replyEmpty' },
@@ -85,7 +84,7 @@ export const machine = vocabulary.createMachine({
       entry: ['noteDown', { type: 'become', params: { state: 'stopped' } }, 'replyStoppers'],
       always: { guard: 'isOff', target: 'off' },
       on: {
-        ...commands([{ guard: 'knowsSession', target: 'working', actions: queue }, { actions: queue }]),
+        ...commands((queue) => [{ guard: 'knowsSession', target: 'working', actions: queue }, { actions: queue }]),
         start: { target: 'working', actions: 'addStarter' },
         restart: { target: 'working', actions: 'addStarter' },
         stop: { actions: 'replyEmpty' },
@@ -101,10 +100,10 @@ export const machine = vocabulary.createMachine({
         stop: { actions: 'replyEmpty' },
       },
       states: {
-        resting: { after: { absentRest: 'stale' }, on: { ...commands({ actions: 'refuseUnavailable' }) } },
+        resting: { after: { absentRest: 'stale' }, on: { ...commands(() => ({ actions: 'refuseUnavailable' })) } },
         /** It may have been installed meanwhile: the next command looks again. */
         stale: {
-          on: { ...commands([{ guard: 'knowsSession', target: '#vm-supervisor.working', actions: queue }, { actions: queue }]) },
+          on: { ...commands((queue) => [{ guard: 'knowsSession', target: '#vm-supervisor.working', actions: queue }, { actions: queue }]) },
         },
       },
     },
@@ -113,7 +112,7 @@ export const machine = vocabulary.createMachine({
       entry: ['nextAttempt', 'forgetGuestSessions'],
       initial: 'probing',
       on: {
-        ...commands({ actions: queue }),
+        ...commands((queue) => ({ actions: queue })),
         start: { actions: 'addStarter' },
         restart: { actions: 'addStarter' },
       },
@@ -273,7 +272,7 @@ export const machine = vocabulary.createMachine({
       on: {
         attach: { actions: ['attach', 'admitSessions'] },
         detach: { actions: ['detach', 'forgetJobs', 'evictDetached'] },
-        ...commands({ actions: ['retryFailedSession', ...queue, 'admitSessions', ...start] }),
+        ...commands((queue) => ({ actions: ['retryFailedSession', queue, 'admitSessions', ...start] })),
         ...endsOf({ exec: { actions: ['finishExec', ...start] }, job: { actions: ['finishJob', ...start] } }),
         'admit.ready': { guard: 'current', actions: ['noteAdmission', ...start] },
         'admit.failed': { guard: 'current', actions: ['noteAdmission', 'endFailedJobs', ...start] },
@@ -291,12 +290,12 @@ export const machine = vocabulary.createMachine({
             fresh: { after: { freshFor: 'stale' } },
             stale: {
               after: { pingEvery: 'asking' },
-              on: { ...commands({ target: 'asking', actions: ['retryFailedSession', ...queue, 'admitSessions'] }) },
+              on: { ...commands((queue) => ({ target: 'asking', actions: ['retryFailedSession', queue, 'admitSessions'] })) },
             },
             asking: {
               entry: ['doubt', { type: 'ping', params: ({ context }) => ({ ref: String(context.epoch), silentMs: silenceOf(context) }) }],
               on: {
-                ...commands({ actions: ['retryFailedSession', ...queue, 'admitSessions'] }),
+                ...commands((queue) => ({ actions: ['retryFailedSession', queue, 'admitSessions'] })),
                 'ping.ok': { guard: 'current', target: 'fresh', actions: ['noteBusy', 'trust', ...start] },
                 'ping.crashed': { guard: 'current', target: 'fresh', actions: ['trust', ...start] },
                 'ping.silent': endIt,
@@ -345,7 +344,7 @@ export const machine = vocabulary.createMachine({
       on: {
         attach: { actions: 'attach' },
         detach: { target: 'waking', actions: ['detach', 'forgetJobs', 'evictDetached'] },
-        ...commands([{ guard: 'knowsSession', target: 'waking', actions: ['retryFailedSession', ...queue] }, { actions: queue }]),
+        ...commands((queue) => [{ guard: 'knowsSession', target: 'waking', actions: ['retryFailedSession', queue] }, { actions: queue }]),
         start: { target: 'waking', actions: ['addStarter'] },
         restart: restartIt,
         stop: stopIt,
@@ -371,7 +370,7 @@ export const machine = vocabulary.createMachine({
       after: { fullGrace: { target: 'recovering', actions: [...lose, 'interruptAttempt'] } },
       on: {
         detach: { actions: ['detach', 'forgetJobs', 'evictDetached'] },
-        ...commands({ actions: 'refuseUnavailable' }),
+        ...commands(() => ({ actions: 'refuseUnavailable' })),
         start: { actions: 'refuseUnavailable' },
         restart: restartIt,
         stop: stopIt,
@@ -387,7 +386,7 @@ export const machine = vocabulary.createMachine({
       entry: { type: 'resume', params: ({ context }) => ({ ref: String(context.epoch) }) },
       after: { verifyStall: { target: 'recovering', actions: [...lose, 'interruptAttempt'] } },
       on: {
-        ...commands({ actions: queue }),
+        ...commands((queue) => ({ actions: ['retryFailedSession', queue] })),
         detach: { actions: ['detach', 'forgetJobs', 'evictDetached'] },
         start: { actions: 'addStarter' },
         restart: restartIt,
@@ -409,7 +408,7 @@ export const machine = vocabulary.createMachine({
     degraded: {
       initial: 'drawing',
       on: {
-        ...commands({ actions: 'refuseUnavailable' }),
+        ...commands(() => ({ actions: 'refuseUnavailable' })),
         start: { target: 'working', actions: 'addStarter' },
         restart: { target: 'working', actions: 'addStarter' },
         stop: { target: 'stopped', actions: 'addStopper' },
@@ -447,7 +446,7 @@ export const machine = vocabulary.createMachine({
       ],
       after: {
         stopLimit: [
-          { guard: 'wantsAgain', target: 'working', actions: 'interruptAttempt' },
+          { guard: 'wantsAgain', target: 'working', actions: ['interruptAttempt', 'replyStoppers'] },
           { target: 'stopped', actions: 'interruptAttempt' },
         ],
       },
@@ -457,7 +456,7 @@ export const machine = vocabulary.createMachine({
           { guard: 'forbids', actions: ['notePolicy', 'wantStopped', 'refuseWaiting', 'endWaitingJobs'] },
           { guard: 'isPolicy', actions: 'notePolicy' },
         ],
-        ...commands([{ guard: 'wantsAgain', actions: queue }, { actions: 'refuseUnavailable' }]),
+        ...commands((queue) => [{ guard: 'wantsAgain', actions: queue }, { actions: 'refuseUnavailable' }]),
         start: { actions: ['addStarter', 'wantAgain'] },
         restart: { actions: ['addStarter', 'wantAgain'] },
         stop: { actions: ['addStopper', 'wantStopped', 'refuseWaiting', 'endWaitingJobs'] },
@@ -485,7 +484,7 @@ export const machine = vocabulary.createMachine({
         { type: 'halt', params: ({ context }) => ({ ref: String(context.epoch) }) },
       ],
       on: {
-        ...commands({ actions: 'refuseUnavailable' }),
+        ...commands(() => ({ actions: 'refuseUnavailable' })),
         start: { actions: 'refuseUnavailable' },
         restart: { actions: 'refuseUnavailable' },
         stop: { actions: 'replyEmpty' },
