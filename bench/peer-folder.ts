@@ -165,8 +165,8 @@ async function boot(image: Image, dir: string, folder: string, exported: Export,
 function serve(port: Duplex, folder: string, store: string, child: ChildProcess): void {
   const gate = openGate(folder, tag, 'rw', store)
   const connections = new NinepConnections(gate)
-  const ask = async (conn: string, frame: Uint8Array): Promise<Uint8Array> => {
-    const answer = connections.answer({ conn, uid: 0, frame, ahead: tagOf(frame) !== silentTag }, {}, tag)
+  const ask = async (conn: string, frame: Uint8Array, before: readonly Uint8Array[]): Promise<Uint8Array> => {
+    const answer = connections.answer({ conn, uid: 0, frame, before, ahead: tagOf(frame) !== silentTag }, {}, tag)
     if ('code' in answer) throw answer
     return answer
   }

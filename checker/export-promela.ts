@@ -1,6 +1,7 @@
 /**
- * Promela of an explored model, for Spin: one process, one option a local transition, each a `d_step`. Spin then finds the same states by its
- * own search: a check on ours, and a way on for those who need Spin's swarm or its other modes.
+ * Promela of an explored model, for Spin: one option a local transition, each a `d_step`, in the loop of one process, or of several where Spin
+ * would not read so many in one. Spin then finds the same states by its own search: a check on ours, and a way on for those who need Spin's
+ * swarm or its other modes.
  *
  *   spin -a model.pml && cc -O2 -DSAFETY -DNOREDUCE -o pan pan.c && ./pan -m1000000 -c0 -e
  *
@@ -9,7 +10,10 @@
  */
 import type { Exported, Row } from './export-rows.ts'
 
-export function promela(model: Exported): string {
+/** Options of one loop that Spin's parser has room for: its stack ends at 10,000. */
+const mostOptions = 5_000
+
+export function promela(model: Exported, optionsInOne = mostOptions): string {
   const { variables, rows, operations, initial, forbidden } = model
   const named = new Map(variables.map(({ component, identifier }) => [component, identifier]))
   const name = (component: number): string | undefined => named.get(component)
@@ -26,8 +30,8 @@ export function promela(model: Exported): string {
     return `if ${cases.join(' ')} :: else -> assert(false) fi`
   }
 
-  function option({ label, when, compiled }: Row): string {
-    const guards = [all(when, name)]
+  function option({ label, when, compiled }: Row, guard: string): string {
+    const guards = [guard, all(when, name)]
     const steps: string[] = []
     for (let i = 0; i < compiled.writes.length; i += 2) {
       const variable = name(compiled.writes[i] as number)
@@ -43,7 +47,7 @@ export function promela(model: Exported): string {
       }
     }
     steps.push('INVARIANT')
-    return `  :: d_step { ${guards.filter((guard) => guard !== '').join(' && ') || 'true'} -> ${steps.join('; ')} } /* ${label} */`
+    return `  :: d_step { ${guards.filter((one) => one !== '').join(' && ') || 'true'} -> ${steps.join('; ')} } /* ${label} */`
   }
 
   const declared = variables.map(({ component, identifier, size, values }) => {
@@ -51,28 +55,35 @@ export function promela(model: Exported): string {
     const from = initial.length === 1 ? ` = ${initial[0]?.[component]}` : ''
     return `${type} ${identifier}${from}; /* ${values.slice(0, 12).join('; ')}${values.length > 12 ? ' …' : ''} */`
   })
+  const parts = Array.from({ length: Math.max(1, Math.ceil(rows.length / optionsInOne)) }, (_, i) =>
+    rows.slice(i * optionsInOne, (i + 1) * optionsInOne),
+  )
+  // The other loops begin when the first process has chosen.
+  const waits = initial.length > 1 && parts.length > 1
+  const chosen = waits ? ['begun = true'] : []
   const choice =
     initial.length === 1
       ? []
       : [
           '  if',
-          ...initial.map(
-            (vector) =>
-              `  :: d_step { true -> ${variables.map(({ component, identifier }) => `${identifier} = ${vector[component]}`).join('; ')} }`,
-          ),
+          ...initial.map((vector) => {
+            const start = [...variables.map(({ component, identifier }) => `${identifier} = ${vector[component]}`), ...chosen]
+            return `  :: d_step { true -> ${start.join('; ')} }`
+          }),
           '  fi;',
         ]
+  const loop = (part: readonly Row[], guard: string): string[] => ['  do', ...part.map((row) => option(row, guard)), '  od', '}']
+  const [first = [], ...others] = parts
   return [
     `/* ${model.name}: ${model.states} states, ${model.terminal} without a successor. */`,
     ...declared,
+    ...(waits ? ['bool begun = false;'] : []),
     `#define INVARIANT assert(${assertion})`,
     'active proctype system() {',
     ...choice,
     ...(forbidden.length > 0 ? ['  INVARIANT;'] : []),
-    '  do',
-    ...rows.map(option),
-    '  od',
-    '}',
+    ...loop(first, ''),
+    ...others.flatMap((part, i) => [`active proctype system_${i + 2}() {`, ...loop(part, waits ? 'begun' : '')]),
     '',
   ].join('\n')
 }

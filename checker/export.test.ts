@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { model as policy } from '../actors/policy/model.ts'
+import { model as reader } from '../actors/reader/model.ts'
 import { examine } from './explore.ts'
 import { promela } from './export-promela.ts'
 import { exported } from './export-rows.ts'
@@ -12,12 +13,17 @@ import { tla } from './export-tla.ts'
 import { asynchronousInterface, dieHard, diningPhilosophers, peterson } from './published/classics.ts'
 import { twoPhase } from './published/two-phase.ts'
 import { kernelAlone } from './systems/kernel.ts'
+import { system as permissions } from './systems/permissions.ts'
+import { system as supervision } from './systems/supervision-one-for-all.ts'
 
 type Subject = Parameters<typeof examine>[0]
 
 const subjects: [string, () => Subject][] = [
   ['policy', () => policy],
+  ['reader', () => reader],
   ['the kernel alone', kernelAlone],
+  ['permissions, of the web', () => permissions('full')],
+  ['supervision, one-for-all', () => supervision('small')],
   ['two-phase commit, N=3', () => twoPhase(3)],
   ['DieHard, whose property is broken', dieHard],
   ['DiningPhilosophers', diningPhilosophers],
@@ -64,4 +70,17 @@ describe.each(subjects)('%s', (_, subject) => {
     expect(module).toMatch(/^---- MODULE \w+ ----/)
     expect(config).toContain('SPECIFICATION Spec')
   })
+})
+
+/** Two models with steps for several loops, one of them with a choice before them. */
+test.each<[string, () => Subject, number]>([
+  ['DieHard', dieHard, 40],
+  ['AsynchInterface, with several initial states', asynchronousInterface, 2],
+])('more steps than Spin reads in one loop are in several: %s', (_, subject, inOne) => {
+  const { found, tables, result } = examine(subject(), { maxStates: 100_000 })
+  const text = promela({ ...exported(tables, found), forbidden: [] }, inOne)
+  expect(text.match(/^active proctype/gm)?.length).toBeGreaterThan(1)
+  const { states, errors } = spin(text, true)
+  const { initial, terminal } = exported(tables, found)
+  expect({ states, errors }).toEqual({ states: result.states + (initial.length > 1 ? 1 : 0), errors: terminal })
 })

@@ -27,7 +27,7 @@ test.each([
   ['telemetry', telemetry, 26, []],
 ] as const)(
   '%s: whatever single place of its machine is broken, some property says so',
-  { timeout: 180_000 },
+  { timeout: 600_000 },
   (_name, models, count, equivalent) => {
     const verdicts = mutate(models, perMutant)
     expect(verdicts).toHaveLength(count)

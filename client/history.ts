@@ -40,6 +40,12 @@ export async function lastTurn(daemon: Daemon, session: string): Promise<string 
   return standing.toSorted((a, b) => b.at - a.at)[0]?.turn ?? null
 }
 
+/** A path a line, the folder connected last first. */
+export async function recentFolders(daemon: Daemon): Promise<string> {
+  const { folders } = await daemon.call<Pick<Reply<{ root: string }>, 'folders'>>('folders/recent')
+  return folders.map(({ root }) => oneLine(root)).join('\n') || 'No folder was connected for writing yet.'
+}
+
 const failedText = ({ root, error }: { root: string; error: Fault }): string => `${oneLine(root)}: ${faultText(error)}\n`
 
 function listText({ root, changes, truncated, usage, canRedo }: Listed): string {

@@ -12,7 +12,7 @@ import { openDaemon } from './daemon-control.ts'
 import type { Opened } from './events.ts'
 import { exitCodes } from './exit-codes.ts'
 import { faultText } from './fault-text.ts'
-import { history, lastTurn } from './history.ts'
+import { history, lastTurn, recentFolders } from './history.ts'
 import type { HistoryCommand } from './history-args.ts'
 import { leaveMs } from './limits.ts'
 import { linesOf } from './lines.ts'
@@ -25,7 +25,7 @@ import { vmText } from './vm.ts'
 import { pageLine } from './web.ts'
 
 const help = `Type what you want done. Commands:
-  /folder PATH[:ro]   connect a folder, for reading and writing or read-only
+  /folder PATH[:ro]   connect a folder, for reading and writing or read-only; without PATH: those connected lately
   /host PATTERN       allow a host for web fetches
   /approve MODE       ask, edits, all, none
   /grants             what this session may do
@@ -129,6 +129,7 @@ export async function terminal(options: SessionOptions, io: NodeJS.Process = pro
     const argument = rest.join(' ')
     switch (word) {
       case '/folder':
+        if (argument === '') return told(await recentFolders(daemon))
         return void (await openSession({ session, folders: [parseFolder(argument)] }))
       case '/host':
         if (argument === '') throw new UsageError('/host takes a host, for example example.com or *.example.com.')

@@ -131,7 +131,8 @@ export class FrameDecoder {
   }
 }
 
-function sizeError(rest: number, headerSize: number): string | null {
+/** What is wrong with a frame's sizes, or null. */
+export function sizeError(rest: number, headerSize: number): string | null {
   if (rest > maxFrame) return `frame of ${rest} bytes`
   if (headerSize < 2 || rest < 2 + headerSize) return `frame of ${rest} bytes with a header of ${headerSize}`
   if (rest - 2 - headerSize > maxPayload) return `payload of ${rest - 2 - headerSize} bytes`
@@ -139,10 +140,16 @@ function sizeError(rest: number, headerSize: number): string | null {
 }
 
 function readFrame(whole: Uint8Array, headerSize: number): Decoded {
+  const header = readHeader(whole.subarray(6, 6 + headerSize))
+  if (header === null) return { ok: false, fatal: false, reason: 'header is not JSON' }
+  return { ok: true, frame: { header: header.value, payload: whole.subarray(6 + headerSize) } }
+}
+
+/** Null when it is no JSON. */
+export function readHeader(bytes: Uint8Array): { value: unknown } | null {
   try {
-    const header: unknown = JSON.parse(utf8Text.decode(whole.subarray(6, 6 + headerSize)))
-    return { ok: true, frame: { header, payload: whole.subarray(6 + headerSize) } }
+    return { value: JSON.parse(utf8Text.decode(bytes)) }
   } catch {
-    return { ok: false, fatal: false, reason: 'header is not JSON' }
+    return null
   }
 }

@@ -17,9 +17,9 @@ export const outputPort = 'bulkhead.output'
 export const connectionsPort = 'bulkhead.connections'
 
 /** Bytes of output a command may send before the first `credit` message, both streams together. */
-export const initialCredit = 1024 * 1024
-/** Credit is given back in pieces of this size at least, unless all that came was taken: what it costs should not count. */
-export const creditPiece = 256 * 1024
+export const initialCredit = 2 * 1024 * 1024
+/** Credit is given back in pieces of this size at least, of which the first has several, so that nobody waits for it: what it costs should not count. */
+export const creditPiece = 512 * 1024
 /** Longest command, in UTF-8 bytes. */
 export const maxCommand = 512 * 1024
 /** Bytes of input under way to a command: what its process does not take waits, and so does the sender. */

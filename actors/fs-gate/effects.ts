@@ -1,12 +1,13 @@
 /** What a gate does to the disk, as Effect programs around the I/O files of this folder. */
 import * as Effect from 'effect/Effect'
-import { type Effects, type Fault, fault } from '../../kernel/index.ts'
+import { type BodyOf, type Effects, type Fault, fault } from '../../kernel/index.ts'
 import { editFile, multiEdit, previewChange, writeFile } from './change-tools.ts'
 import { closeGate, type Gate, type Mode, openGate } from './gate.ts'
 import type { TaskParams } from './machine.ts'
 import { NinepConnections } from './ninep-connections.ts'
 import { listChanges, markCall, redoChanges, settleHistory, undoChanges } from './history-tools.ts'
 import { osFault } from './os-errors.ts'
+import type { protocol } from './protocol.ts'
 import { listFolder, readFile, statPath, tellOthers } from './read-tools.ts'
 import { globFiles, grepFiles } from './search-tools.ts'
 import { deletePath, movePath } from './tree-tools.ts'
@@ -92,7 +93,7 @@ export const effects = {
   redoChanges: change(redoChanges),
   serveNinep: {
     outcomes: ['done', 'failed'],
-    run: ({ gate, body, grant, from }: TaskParams<{ conn: string; uid: number; frame: Uint8Array; ahead?: boolean | undefined }>) =>
+    run: ({ gate, body, grant, from }: TaskParams<BodyOf<typeof protocol, 'ninep'>>) =>
       Effect.sync((): Outcome => {
         const served = open.get(gate)
         if (!served) return { type: 'failed', error: notOpen() }

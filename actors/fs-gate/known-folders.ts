@@ -9,8 +9,8 @@ import { close, type Scope, type SharedHandle, whereIs } from './handles.ts'
 import { limits } from './limits.ts'
 
 export class KnownFolders {
-  /** Least recently used first. */
-  readonly #known = new Map<string, SharedHandle>()
+  readonly #known = new Map<string, Known>()
+  #uses = 0
   #timer: NodeJS.Timeout | null = null
 
   /** The handle of the folder at `parts` below the root, lent to the scope; null: walk. `rootPath`: the root's real path. */
@@ -18,14 +18,14 @@ export class KnownFolders {
     const key = parts.join('/')
     const known = this.#known.get(key)
     if (!known) return null
-    this.#known.delete(key)
-    if (whereIs(known.fd) !== `${rootPath === '/' ? '' : rootPath}/${key}`) {
-      giveBack(known)
+    const { handle } = known
+    if (whereIs(handle.fd) !== `${rootPath === '/' ? '' : rootPath}/${key}`) {
+      this.#forget(key, known)
       return null
     }
-    this.#known.set(key, known)
-    scope.borrow(known, giveBack)
-    return known.fd
+    known.used = ++this.#uses
+    scope.borrow(handle, giveBack)
+    return handle.fd
   }
 
   /** Takes a handle over from the scope, which goes on using it. */
@@ -34,22 +34,33 @@ export class KnownFolders {
     if (this.#known.has(key) || !scope.owns(fd)) return
     const shared: SharedHandle = { fd: scope.disown(fd), users: 1 }
     scope.borrow(shared, giveBack)
-    this.#known.set(key, shared)
-    for (const [oldest, handle] of this.#known) {
-      if (this.#known.size <= limits.knownFolders) break
-      this.#known.delete(oldest)
-      giveBack(handle)
-    }
+    if (this.#known.size >= limits.knownFolders) this.#forgetOldest()
+    this.#known.set(key, { handle: shared, used: ++this.#uses })
     this.#timer ??= setTimeout(() => this.clear(), limits.knownFolderMs).unref()
   }
 
   clear(): void {
     if (this.#timer) clearTimeout(this.#timer)
     this.#timer = null
-    for (const handle of this.#known.values()) giveBack(handle)
+    for (const { handle } of this.#known.values()) giveBack(handle)
     this.#known.clear()
   }
+
+  /** Looked for only when one has to go: to keep them in order costs more at each use. */
+  #forgetOldest(): void {
+    let oldest: [string, Known] | null = null
+    for (const entry of this.#known) if (!oldest || entry[1].used < oldest[1].used) oldest = entry
+    if (oldest) this.#forget(...oldest)
+  }
+
+  #forget(key: string, { handle }: Known): void {
+    this.#known.delete(key)
+    giveBack(handle)
+  }
 }
+
+/** `used`: a number that grows with each use of any. */
+type Known = { readonly handle: SharedHandle; used: number }
 
 function giveBack(handle: SharedHandle): void {
   handle.users -= 1

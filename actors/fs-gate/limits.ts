@@ -75,6 +75,8 @@ export const limits = {
   /** A guest kernel holds a fid per cached name: bounded by the guest's memory, so bounded here. */
   fidsPerConn: 65_536,
   connections: 64,
+  /** Messages without an answer that come along with one: a carrier in the guest holds a few for each that it has to ask. */
+  framesBefore: 64,
   /** Path handles kept open for fids; the least recently used are closed and found again. Half of the common 4 096 hard limit. */
   fidHandles: 2_048,
   /** Files opened by guest programs at one time, over all connections. */

@@ -10,7 +10,7 @@ import { limits } from './limits.ts'
 import { CodecError, decodeRequest, errorAnswer, NameEncodingError, tagOf } from './ninep-codec.ts'
 import { errno, errnoOf, NinepError } from './ninep-errors.ts'
 import { Places } from './ninep-places.ts'
-import { NinepServer } from './ninep-server.ts'
+import { type Caller, NinepServer } from './ninep-server.ts'
 
 export class NinepConnections {
   readonly #gate: Gate
@@ -22,13 +22,22 @@ export class NinepConnections {
     this.#places = places
   }
 
-  /** The answer's frame, with `ahead` perhaps others behind it; a fault when there are too many connections. Never throws. */
+  /**
+   * The answer's frame, with `ahead` perhaps others behind it; a fault when there are too many connections. What came `before` is done first, whatever comes
+   * of it. Never throws.
+   */
   answer(
-    message: { conn: string; uid: number; frame: Uint8Array; ahead?: boolean | undefined },
+    message: {
+      conn: string
+      uid: number
+      frame: Uint8Array
+      before?: readonly Uint8Array[] | undefined
+      ahead?: boolean | undefined
+    },
     grant: Limits,
     from: string,
   ): Buffer | Fault {
-    const { conn, uid, frame, ahead = false } = message
+    const { conn, uid, frame, before = [], ahead = false } = message
     const key = keyOf(conn, from, grant.path)
     let server = this.#servers.get(key)
     if (!server) {
@@ -37,14 +46,9 @@ export class NinepConnections {
       server = new NinepServer(this.#gate, this.#places, grant, this.#openFiles)
       this.#servers.set(key, server)
     }
-    try {
-      if (frame.length > server.msize && server.msize > 0) throw new NinepError('EMSGSIZE')
-      const request = decodeRequest(frame)
-      return server.handle(request, { uid, mode: modeFor(this.#gate, grant), ahead })
-    } catch (error) {
-      const number = error instanceof NameEncodingError ? errno.EILSEQ : error instanceof CodecError ? errno.EINVAL : errnoOf(error)
-      return errorAnswer(tagOf(frame), number)
-    }
+    const mode = modeFor(this.#gate, grant)
+    for (const earlier of before) handled(server, earlier, { uid, mode })
+    return handled(server, frame, { uid, mode, ahead })
   }
 
   /** Closes the connections of that name that `from` has opened. */
@@ -64,6 +68,16 @@ export class NinepConnections {
 
   /** Files open over all connections. */
   readonly #openFiles = { count: 0, names: 0 }
+}
+
+function handled(server: NinepServer, frame: Uint8Array, caller: Caller): Buffer {
+  try {
+    if (frame.length > server.msize && server.msize > 0) throw new NinepError('EMSGSIZE')
+    return server.handle(decodeRequest(frame), caller)
+  } catch (error) {
+    const number = error instanceof NameEncodingError ? errno.EILSEQ : error instanceof CodecError ? errno.EINVAL : errnoOf(error)
+    return errorAnswer(tagOf(frame), number)
+  }
 }
 
 /** A sender reaches its own connections only, and one opened on a narrower grant is another connection. */

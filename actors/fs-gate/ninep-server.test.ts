@@ -118,6 +118,25 @@ describe('files and folders', () => {
     expect(client.error('getattr', { fid: 80, mask: 0n })).toBe('')
   })
 
+  test('what came along before a message is done first and in order, whatever comes of it, by the same rules', () => {
+    const newFid = 50
+    const before = [
+      encodeRequest('walk', 1, { fid: rootFid, newfid: newFid, names: [] }),
+      Buffer.from([7, 0, 0, 0, 99, 1, 0]),
+      encodeRequest('clunk', 1, { fid: 999 }),
+      encodeRequest('lcreate', 1, { fid: newFid, name: 'made', flags: 1, mode: 0o644, gid: 0 }),
+    ]
+    const ask = (grant: { mode?: 'ro' }, frame: Buffer) =>
+      connections.answer({ conn: 'test#1', uid, frame, before, ahead: true }, grant, 'vm-supervisor') as Buffer
+    const content = Buffer.from('text')
+    expect(ask({ mode: 'ro' }, encodeRequest('write', 7, { fid: newFid, offset: 0n, data: content })).readUInt32LE(7)).toBe(30)
+    expect(fs.readdirSync(folder.root)).toEqual([])
+    client.ask('clunk', { fid: newFid })
+    const answer = ask({}, encodeRequest('write', 8, { fid: newFid, offset: 0n, data: content }))
+    expect([answer[4], answer.readUInt16LE(5), answer.length]).toEqual([119, 8, 11])
+    expect(fs.readFileSync(path('made'), 'utf8')).toBe('text')
+  })
+
   test('unlink and rename, also of what is open', () => {
     const a = client.create('', 'a')
     client.write(a, 'old')

@@ -61,6 +61,7 @@ const undone = z.strictObject({
   ),
 })
 const connection = z.string().min(1).max(256)
+const ninepFrame = z.instanceof(Uint8Array).refine((frame) => frame.length <= limits.msizeMax)
 
 export const protocol = {
   /** The folder as connected. `root`: its real path on the device. */
@@ -271,14 +272,16 @@ export const protocol = {
     deadlineMs: limits.undoDeadlineMs,
   },
   /**
-   * One 9P2000.L message of connection `conn` and its answer. `uid`: whom everything appears to belong to. What goes wrong inside 9P is
-   * answered inside 9P (Rlerror). Refused: `overloaded` (too many connections), `read-only` never: that is EROFS.
+   * One 9P2000.L message of connection `conn` and its answer. `uid`: whom everything appears to belong to. `before`: messages that came ahead of it and
+   * whose answers nobody waits for. What goes wrong inside 9P is answered inside 9P (Rlerror). Refused: `overloaded` (too many connections),
+   * `read-only` never: that is EROFS.
    */
   ninep: {
     body: z.strictObject({
       conn: connection,
       uid: z.int().min(0).max(0xffff_fffe),
-      frame: z.instanceof(Uint8Array).refine((frame) => frame.length <= limits.msizeMax),
+      frame: ninepFrame,
+      before: z.array(ninepFrame).max(limits.framesBefore).optional(),
       /** The answer to a walk may be followed by the attributes of what was found, which a client asks for next. */
       ahead: z.boolean().optional(),
     }),

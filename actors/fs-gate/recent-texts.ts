@@ -2,28 +2,24 @@
 import { limits } from './limits.ts'
 
 export class RecentTexts {
-  readonly #texts = new Map<string, string>()
+  /** Two halves, the older of which goes as a whole: to take single ones out of a map costs more than to read a small file. */
+  #texts = new Map<string, string>()
+  #older: ReadonlyMap<string, string> = new Map()
   #size = 0
 
   remember(sha256: string, text: string): void {
-    if (text.length * 2 > limits.rememberedBytes / 4) return
-    this.#forget(sha256)
-    this.#texts.set(sha256, text)
-    this.#size += text.length * 2
-    for (const oldest of this.#texts.keys()) {
-      if (this.#size <= limits.rememberedBytes) break
-      this.#forget(oldest)
+    const size = text.length * 2
+    if (size > limits.rememberedBytes / 4 || this.#texts.has(sha256)) return
+    if (this.#size + size > limits.rememberedBytes / 2) {
+      this.#older = this.#texts
+      this.#texts = new Map()
+      this.#size = 0
     }
+    this.#texts.set(sha256, text)
+    this.#size += size
   }
 
   recall(sha256: string): string | null {
-    return this.#texts.get(sha256) ?? null
-  }
-
-  #forget(sha256: string): void {
-    const text = this.#texts.get(sha256)
-    if (text === undefined) return
-    this.#texts.delete(sha256)
-    this.#size -= text.length * 2
+    return this.#texts.get(sha256) ?? this.#older.get(sha256) ?? null
   }
 }

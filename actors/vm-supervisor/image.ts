@@ -104,7 +104,7 @@ export async function buildImage(request: ImageRequest): Promise<Image> {
   const release = await takeLock(lock, () => report({ step: 'wait', detail: 'Another process is building the image' }), request.signal)
   try {
     const image = (await readImage(request.imageDir, hash)) ?? (await build(request, hash, report))
-    await removeOld(request.imageDir, hash)
+    await removeOldImages(request.imageDir, hash)
     return image
   } catch (error) {
     throw isFault(error) ? error : fault('image-failed', 'The workspace image could not be built.', { cause: String(error) })
@@ -206,7 +206,7 @@ async function olderImages(imageDir: string, hash: string): Promise<Older[]> {
  * Removes unfinished builds of other recipes and all older images but one, which a rollback may want. One that was used a short while ago is
  * another checkout's.
  */
-async function removeOld(imageDir: string, hash: string): Promise<void> {
+export async function removeOldImages(imageDir: string, hash: string): Promise<void> {
   for (const name of await readdir(imageDir))
     if (/^\.build-[0-9a-f]+$/.test(name)) await rm(join(imageDir, name), { recursive: true, force: true })
   const [, ...rest] = await olderImages(imageDir, hash)

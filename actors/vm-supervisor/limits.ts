@@ -54,11 +54,14 @@ export const maxOutputBytes = 8 * 1024 * 1024
 /** The end of a longer output that is still passed on, bytes: errors come last. */
 export const outputTailBytes = 64 * 1024
 
-/** Largest piece of output in one part, bytes: 32 parts in flight (the kernel's window) then hold 1 MiB. */
-export const outputPartBytes = 32 * 1024
+/** Largest piece of output in one part, bytes: 32 parts in flight (the kernel’s window) then hold 2 MiB. */
+export const outputPartBytes = 64 * 1024
 
 /** 9P messages being answered at a time, all mounts together. The guest kernel waits for answers; more would only queue in the gates. */
 export const maxFilesInFlight = 64
+
+/** 9P messages without an answer that go to a gate along with the next one, and their bytes: the carrier in the guest holds no more. */
+export const maxFilesBefore = { messages: 64, bytes: 64 * 1024 }
 
 /** Deadline of one 9P message at its gate, ms. A gate restarts well within it. */
 export const ninepDeadlineMs = 30_000

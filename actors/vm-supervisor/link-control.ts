@@ -126,13 +126,22 @@ export class ControlLink {
     return this.#bytes
   }
 
-  /** Greets, every so many ms, until the agent answers. Rejects with a fault when the link ends first or the agent speaks another protocol. */
-  async greet(epoch: string, everyMs: number): Promise<Ready> {
+  /**
+   * Greets, every so many ms, until the agent answers; `opened`: and first once its port is there, or that time is over. Rejects with a fault when
+   * the link ends first or the agent speaks another protocol.
+   */
+  async greet(epoch: string, everyMs: number, opened?: Promise<void>): Promise<Ready> {
     this.#epoch = epoch
     const hello = (): void => this.#send({ t: 'hello', epoch })
     const timer = setInterval(hello, everyMs)
     try {
-      hello()
+      if (opened === undefined) hello()
+      else
+        void opened.then(() => {
+          // From now on a full interval each.
+          timer.refresh()
+          if (this.#ready !== null) hello()
+        })
       const ready = await Promise.race([
         new Promise<Ready>((resolve) => {
           this.#ready = resolve

@@ -6,12 +6,12 @@
  * session's name, and nothing on this side could tell.
  */
 import type { Duplex } from 'node:stream'
-import { asFault } from '../../kernel/index.ts'
+import { asFault, type Fault } from '../../kernel/index.ts'
 import { encodeFrame, FrameDecoder } from '../../guest/frames.ts'
 import { channelName, parseChannelName, parseFilesMessage, silentTag } from '../../guest/wire.ts'
-import { maxFilesInFlight } from './limits.ts'
+import { maxFilesBefore, maxFilesInFlight } from './limits.ts'
 import { Echoes } from './link-echoes.ts'
-import { errnoOf, errorFrame, tagOf, tagOfAnswer } from './ninep.ts'
+import { errnoOf, errorFrame, harmlessFrame, tagOf, tagOfAnswer } from './ninep.ts'
 
 const EACCES = 13
 /** Longest proof the host ever sends, bytes. */
@@ -22,8 +22,8 @@ const EIO = 5
 const echoChannel = channelName('echo', 'echo', 0)
 
 export type Gate = {
-  /** The answer to one 9P message, and those that the client is likely to ask for next. Rejects with a fault. */
-  ask(conn: string, frame: Uint8Array): Promise<Uint8Array>
+  /** The answer to one 9P message, and those that the client is likely to ask for next. `before`: what is to be done first, and gets none. Rejects with a fault. */
+  ask(conn: string, frame: Uint8Array, before: readonly Uint8Array[]): Promise<Uint8Array>
   close(conn: string): void
 }
 
@@ -39,6 +39,8 @@ export class FilesLink {
   /** By what must come back. */
   readonly #echoes = new Echoes<string>('files')
   #inFlight = 0
+  /** Messages without an answer, by channel: each would be as much work on its way to the gate as one that has one. Never kept beyond what came at once. */
+  readonly #unanswered = new Map<string, { frames: Uint8Array[]; bytes: number }>()
   #ended = false
 
   /** `epoch` keeps the connections of one boot apart from those of the next at the gates. */
@@ -91,10 +93,11 @@ export class FilesLink {
       }
       const message = parseFilesMessage(decoded.frame.header)
       if (!message) continue
-      if (message.op === 'msg') void this.#serve(message.c, decoded.frame.payload)
+      if (message.op === 'msg') this.#take(message.c, decoded.frame.payload)
       else if (message.op === 'echo') this.#echoed(decoded.frame.payload)
       else this.#closeConn(message.c)
     }
+    for (const c of this.#unanswered.keys()) this.#pass(c)
     this.#pace()
   }
 
@@ -102,7 +105,23 @@ export class FilesLink {
     if (payload.length <= maxNonce) this.#echoes.came(Buffer.from(payload).toString('hex'))
   }
 
-  async #serve(c: string, frame: Uint8Array): Promise<void> {
+  #take(c: string, frame: Uint8Array): void {
+    const waiting = this.#unanswered.get(c) ?? { frames: [], bytes: 0 }
+    waiting.frames.push(frame)
+    waiting.bytes += frame.length
+    this.#unanswered.set(c, waiting)
+    const full = waiting.frames.length > maxFilesBefore.messages || waiting.bytes > maxFilesBefore.bytes
+    if (full || tagOf(frame) !== silentTag) this.#pass(c)
+  }
+
+  #pass(c: string): void {
+    const frames = this.#unanswered.get(c)?.frames ?? []
+    this.#unanswered.delete(c)
+    const last = frames.pop()
+    if (last) void this.#serve(c, last, frames)
+  }
+
+  async #serve(c: string, frame: Uint8Array, before: readonly Uint8Array[]): Promise<void> {
     const tag = tagOf(frame)
     const name = parseChannelName(c)
     if (tag === null || name === null) return this.#closeFromHere(c)
@@ -112,13 +131,28 @@ export class FilesLink {
     this.#open.set(conn, gate)
     this.#inFlight++
     try {
-      const answer = await gate.ask(conn, frame)
+      const answer = await gate.ask(conn, frame, before)
       if (tag !== silentTag) this.#answer(c, tagOfAnswer(answer) === tag ? answer : errorFrame(tag, EIO))
     } catch (error) {
-      if (tag !== silentTag) this.#answer(c, errorFrame(tag, errnoOf(asFault(error))))
+      if (tag !== silentTag) this.#answer(c, errorFrame(tag, await this.#errnoOf(asFault(error), gate, conn)))
     } finally {
       this.#inFlight--
       this.#pace()
+    }
+  }
+
+  /**
+   * A folder that is taken away loses its capability first and its process then: what was under way is told only of the second, and a question that
+   * changes nothing tells of the first.
+   */
+  async #errnoOf(error: Fault, gate: Gate, conn: string): Promise<number> {
+    const number = errnoOf(error)
+    if (number === EACCES) return number
+    try {
+      await gate.ask(conn, harmlessFrame(), [])
+      return number
+    } catch (again) {
+      return errnoOf(asFault(again)) === EACCES ? EACCES : number
     }
   }
 
@@ -127,6 +161,7 @@ export class FilesLink {
   }
 
   #closeConn(c: string): void {
+    this.#pass(c)
     const conn = this.#connOf(c)
     this.#open.get(conn)?.close(conn)
     this.#open.delete(conn)

@@ -1,12 +1,13 @@
 /** The host's end of the output port: what commands write, and the credit they get for more. What is no frame, or none of these, ends the link. */
 import type { Duplex } from 'node:stream'
-import { encodeFrame, FrameDecoder } from '../../guest/frames.ts'
+import { encodeFrame } from '../../guest/frames.ts'
 import { parseOutputMessage, type Stream } from '../../guest/wire.ts'
+import { FlowingFrames } from './flowing-frames.ts'
 import { Echoes } from './link-echoes.ts'
 
 export class OutputLink {
   readonly #stream: Duplex
-  readonly #decoder = new FrameDecoder()
+  readonly #frames = new FlowingFrames()
   readonly #echoes = new Echoes<number>('output')
   #take: (id: number, stream: Stream, bytes: Uint8Array) => void = () => {}
   #received: () => void = () => {}
@@ -18,11 +19,11 @@ export class OutputLink {
     this.#stream = stream
     stream.on('data', (bytes: Uint8Array) => {
       this.#received()
-      for (const decoded of this.#decoder.push(bytes)) {
-        const message = decoded.ok ? parseOutputMessage(decoded.frame.header) : null
-        if (decoded.ok && message?.t === 'out') this.#take(message.id, message.stream, decoded.frame.payload)
+      for (const piece of this.#frames.push(bytes)) {
+        const message = piece.ok ? parseOutputMessage(piece.header) : null
+        if (piece.ok && message?.t === 'out') this.#take(message.id, message.stream, piece.payload)
         else if (message?.t === 'echo') this.#echoes.came(message.id)
-        else if (!decoded.ok && decoded.fatal) onNonsense(decoded.reason)
+        else if (!piece.ok && piece.fatal) onNonsense(piece.reason)
       }
     })
     for (const event of ['error', 'end', 'close']) {

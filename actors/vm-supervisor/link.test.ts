@@ -6,7 +6,6 @@ import {
   creditPiece,
   type GuestMessage,
   type HostMessage,
-  silentTag,
   initialCredit,
   inputWindow,
   type OutputMessage,
@@ -14,9 +13,8 @@ import {
   protocolVersion,
 } from '../../guest/wire.ts'
 import { fault } from '../../kernel/index.ts'
-import { helloEveryMs, maxFilesInFlight, outputTailBytes } from './limits.ts'
+import { helloEveryMs, outputTailBytes } from './limits.ts'
 import { ControlLink } from './link-control.ts'
-import { FilesLink, type Gate } from './link-files.ts'
 import { OutputLink } from './link-output.ts'
 
 const bytes = (text: string) => new TextEncoder().encode(text)
@@ -85,6 +83,31 @@ describe('control link', () => {
     expect((await ready).bootMs).toBe(7)
   })
 
+  it('greets a guest whose port is still to come once that is there, and not before; and again if it gives no answer', async () => {
+    const { link, say, heard } = connected()
+    let open!: () => void
+    const opened = new Promise<void>((resolve) => {
+      open = resolve
+    })
+    const ready = link.greet('1', 100, opened)
+    await turn()
+    expect(heard).toEqual([])
+    open()
+    await turn()
+    expect(heard).toEqual([{ t: 'hello', epoch: '1' }])
+    await expect.poll(() => heard.length).toBe(2)
+    say({ t: 'ready', protocol: protocolVersion, epoch: '1', agent: 'a', kernel: 'k', bootMs: 1, stages: {} })
+    await ready
+  })
+
+  it('greets a guest whose port nobody told of as well, after a while', async () => {
+    const { link, say, heard } = connected()
+    const ready = link.greet('1', 50, new Promise(() => {}))
+    await expect.poll(() => heard.length).toBe(1)
+    say({ t: 'ready', protocol: protocolVersion, epoch: '1', agent: 'a', kernel: 'k', bootMs: 1, stages: {} })
+    await ready
+  })
+
   it('refuses an agent of another protocol', async () => {
     const { link, say } = connected()
     const ready = link.greet('1', helloEveryMs)
@@ -122,11 +145,10 @@ describe('control link', () => {
     write({ t: 'out', id: first, stream: 'stdout' }, ue.subarray(1))
     say(exitOf(second))
     await two.done
-    // Half a character holds nothing back; the text after it does.
-    const credit = (more: number) => ({ t: 'credit', id: first, bytes: more })
-    expect(ordered).toEqual([credit(1)])
+    // Half a character is consumed, the text after it is not; what is less than a piece waits for more.
+    expect(ordered).toEqual([])
     open()
-    await expect.poll(() => ordered).toEqual([credit(1), credit(creditPiece), credit(1)])
+    await expect.poll(() => ordered).toEqual([{ t: 'credit', id: first, bytes: 1 + creditPiece }])
     say(exitOf(first))
     expect(await one.done).toEqual({ exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/x', outputFile: null })
     expect([...new Set(got.map((text) => text.replace(/!+/, '!')))]).toEqual(['stderr:!', 'stdout:ü'])
@@ -185,7 +207,8 @@ describe('control link', () => {
     expect(keep).toBe(true)
     say({ t: 'kept', id, path: '/run/outputs/1' })
     for (const letter of 'abcdef') {
-      say({ t: 'out', id, stream: 'stdout' }, new Uint8Array(initialCredit).fill(letter.charCodeAt(0)))
+      for (let sent = 0; sent < initialCredit; sent += creditPiece)
+        say({ t: 'out', id, stream: 'stdout' }, new Uint8Array(creditPiece).fill(letter.charCodeAt(0)))
       await turn()
     }
     expect(exec.keptAt()).toBe('/run/outputs/1')
@@ -262,7 +285,7 @@ describe('control link', () => {
     exec.done.catch(() => {})
     await turn()
     const { id } = heard[0] as { id: number }
-    say({ t: 'out', id, stream: 'stdout' }, new Uint8Array(initialCredit))
+    for (let sent = 0; sent < initialCredit; sent += creditPiece) say({ t: 'out', id, stream: 'stdout' }, new Uint8Array(creditPiece))
     say({ t: 'out', id, stream: 'stdout' }, new Uint8Array(1))
     expect((await link.closed).cause).toMatch(/more output/)
     await expect(exec.done).rejects.toMatchObject({ code: 'workspace-unavailable' })
@@ -296,123 +319,6 @@ describe('control link', () => {
     host.destroy()
     await expect(exec.done).rejects.toMatchObject({ code: 'workspace-unavailable' })
     await expect(ping).rejects.toMatchObject({ code: 'workspace-unavailable' })
-  })
-})
-
-/** A T-message of that tag: size, type 100, tag. */
-const message = (tag: number) => new Uint8Array([7, 0, 0, 0, 100, tag, 0])
-
-function files(gate: Partial<Gate>) {
-  const [host, guest] = duplexPair()
-  const heard: { header: unknown; payload: number[] }[] = []
-  const decoder = new FrameDecoder()
-  guest.on('data', (chunk: Uint8Array) => {
-    for (const decoded of decoder.push(chunk))
-      if (decoded.ok) heard.push({ header: decoded.frame.header, payload: [...decoded.frame.payload] })
-  })
-  const closed: string[] = []
-  const whole: Gate = { ask: async (_conn, frame) => frame, close: (conn) => closed.push(conn), ...gate }
-  let revoked = false
-  const link = new FilesLink(host, '3', (session, folder) => (!revoked && session === 's' && folder === 'data' ? whole : null))
-  const revoke = () => {
-    revoked = true
-  }
-  return { link, revoke, heard, closed, ask: (c: string, frame: Uint8Array) => guest.write(encodeFrame({ c, op: 'msg' }, frame)), guest }
-}
-
-describe('files link', () => {
-  it('asks the gate of that folder, under a connection name of this boot', async () => {
-    const conns: string[] = []
-    const { ask, heard } = files({
-      ask: async (conn, frame) => {
-        conns.push(conn)
-        return frame
-      },
-    })
-    ask('s/data#1', message(5))
-    await turn()
-    expect(conns).toEqual(['3:s/data#1'])
-    expect(heard).toEqual([{ header: { c: 's/data#1', op: 'msg' }, payload: [...message(5)] }])
-  })
-
-  it('answers for gates that refuse, and for folders that were never connected', async () => {
-    const { ask, heard } = files({ ask: async () => Promise.reject(fault('revoked', 'gone')) })
-    ask('s/data#1', message(5))
-    ask('other/data#1', message(6))
-    ask('s/else#1', message(7))
-    await turn()
-    const errno = heard.map(({ payload }) => ({ tag: payload[5], errno: payload[7] }))
-    expect(errno).toEqual(expect.arrayContaining([{ tag: 5, errno: 13 }, { tag: 6, errno: 13 }, { tag: 7, errno: 13 }])) // biome-ignore format: short
-  })
-
-  it('asks no gate any more for a connection whose folder was taken away, also one with files open', async () => {
-    const asked: string[] = []
-    const { ask, heard, revoke } = files({
-      ask: async (conn, frame) => {
-        asked.push(conn)
-        return frame
-      },
-    })
-    ask('s/data#1', message(5))
-    await turn()
-    revoke()
-    for (const tag of [6, 7, 8]) ask('s/data#1', message(tag))
-    await turn()
-    expect(asked).toHaveLength(1)
-    expect(heard.slice(1).map(({ payload }) => ({ type: payload[4], tag: payload[5], errno: payload[7] }))).toEqual(
-      [6, 7, 8].map((tag) => ({ type: 7, tag, errno: 13 })),
-    )
-  })
-
-  it('does not pass on an answer to another question', async () => {
-    const { ask, heard } = files({ ask: async () => message(99) })
-    ask('s/data#1', message(5))
-    await turn()
-    expect(heard[0]?.payload.slice(4)).toEqual([7, 5, 0, 5, 0, 0, 0])
-  })
-
-  it('passes on what follows an answer, if that is messages; and no answer to what was answered in the guest', async () => {
-    const follows: number[][] = [[...message(8), ...message(9)], [...message(8), 1, 2, 3], []]
-    const { ask, heard } = files({ ask: async (_conn, frame) => new Uint8Array([...frame, ...(follows.shift() ?? [])]) })
-    for (const tag of [1, 2, 3]) ask('s/data#1', message(tag))
-    const unanswered = new Uint8Array(message(0))
-    new DataView(unanswered.buffer).setUint16(5, silentTag, true)
-    ask('s/data#1', unanswered)
-    ask('s/else#1', unanswered)
-    ask('s/data#1', message(4))
-    await turn()
-    const said = heard.map(({ payload }) => payload)
-    expect(said.slice(0, 1)).toEqual([[...message(1), ...message(8), ...message(9)]])
-    expect(said.slice(1).map((payload) => ({ type: payload[4], tag: payload[5] }))).toEqual([
-      { type: 7, tag: 2 },
-      { type: 100, tag: 3 },
-      { type: 100, tag: 4 },
-    ])
-  })
-
-  it('closes a connection that sends what is no 9P message', async () => {
-    const { ask, heard, closed } = files({})
-    ask('s/data#1', message(1))
-    await turn()
-    ask('s/data#1', new Uint8Array([1, 2, 3]))
-    await turn()
-    expect(heard.at(-1)?.header).toEqual({ c: 's/data#1', op: 'close' })
-    expect(closed).toEqual(['3:s/data#1'])
-  })
-
-  it('stops reading while too many questions are open, and tells the gates when it ends', async () => {
-    const open: (() => void)[] = []
-    const { ask, closed, link } = files({ ask: (_conn, frame) => new Promise((resolve) => open.push(() => resolve(frame))) })
-    for (let i = 0; i < maxFilesInFlight + 20; i++) {
-      ask('s/data#1', message(i))
-      await turn()
-    }
-    expect(open.length).toBe(maxFilesInFlight)
-    for (const answer of open.splice(0)) answer()
-    await turn()
-    expect(open.length).toBe(20)
-    link.end()
-    expect(closed).toEqual(['3:s/data#1'])
   })
 })
 

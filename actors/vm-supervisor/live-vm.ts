@@ -126,7 +126,11 @@ export class LiveVm {
       if (held === null) fullEarly = true
       else void held.#tellFull()
     }
-    const connected = (): void => context.raise({ type: 'vm.connected', epoch })
+    const opened = Promise.withResolvers<void>()
+    const connected = (): void => {
+      opened.resolve()
+      context.raise({ type: 'vm.connected', epoch })
+    }
     const vm = await driver.launch({ ...spec, on: { full, connected } })
     const live = new LiveVm(epoch, vm, spec, networkOf, context)
     held = live
@@ -136,7 +140,10 @@ export class LiveVm {
     if (signal.aborted) live.kill('interrupted')
     context.raise({ type: 'vm.spawned', epoch, pid: vm.pid })
     const stopReporting = live.#reportProgress()
-    live.control.greet(epoch, spec.begin.how === 'restore' ? helloAgainMs : helloEveryMs).then(
+    // A guest that goes on from a saved memory may lose what QEMU is given before it has restored the port, and is not asked before.
+    const greeted =
+      spec.begin.how === 'restore' ? live.control.greet(epoch, helloAgainMs, opened.promise) : live.control.greet(epoch, helloEveryMs)
+    greeted.then(
       (ready) => {
         stopReporting()
         // Commands died with it, and nobody in the guest can say so: a new VM is the clean answer.
@@ -345,15 +352,11 @@ export class LiveVm {
     if (!served || !folder) return null
     const context = this.#context
     return {
-      async ask(conn, frame) {
-        const request = context.request(
-          folder.slot,
-          'ninep',
-          { conn, uid: served.uid, frame, ahead: tagOf(frame) !== silentTag },
-          { deadlineMs: ninepDeadlineMs },
-        )
-        const { body } = await Effect.runPromise(request)
-        const answer = (body as { frame?: unknown } | null)?.frame
+      async ask(conn, frame, before) {
+        const body = { conn, uid: served.uid, frame, ahead: tagOf(frame) !== silentTag, ...(before.length > 0 ? { before } : {}) }
+        const request = context.request(folder.slot, 'ninep', body, { deadlineMs: ninepDeadlineMs })
+        const { body: reply } = await Effect.runPromise(request)
+        const answer = (reply as { frame?: unknown } | null)?.frame
         if (!(answer instanceof Uint8Array)) throw fault('malformed', 'The gate did not answer with a 9P message.')
         return answer
       },

@@ -62,6 +62,28 @@ describe('a lazy start', () => {
     expect(vm.state).toBe('booting')
   })
 
+  it.each([
+    ['from nothing', false],
+    ['from a saved memory', true],
+  ])('adopts a guest that comes late, however long it took, as long as it was heard of: %s', (_, saved) => {
+    const vm = drive()
+    vm.attach('s')
+    const request = vm.exec()
+    vm.toStart(saved)
+    vm.send({ type: 'vm.spawned', epoch: vm.ref, pid: 42 })
+    const attempt = vm.ref
+    for (let i = 0; i < 1_000; i++) vm.send({ type: 'vm.progress', epoch: vm.ref, text: `${i}` })
+    vm.send({ type: 'vm.connected', epoch: vm.ref })
+    expect(vm.state).toBe('handshake')
+    vm.send({ type: 'vm.handshake', epoch: vm.ref, ms: 86_400_000, guestMs: 86_400_000, kernel: '6.12' })
+    vm.send({ type: 'verify.ok', ref: vm.ref, ms: 3, at: 1 })
+    vm.admitted('s')
+    // The same VM: none was ended or begun meanwhile.
+    expect([vm.state, vm.ref, vm.context.pid]).toEqual(['ready', attempt, 42])
+    expect(vm.said().filter(({ type }) => type === 'interrupt')).toEqual([])
+    expect(ran(vm)).toMatchObject([{ params: { request } }])
+  })
+
   it('ends a boot that stalls, tries twice more at once, then backs off', () => {
     const vm = drive()
     const request = vm.ask('start')

@@ -2,6 +2,7 @@
 import type { Fault } from '../../kernel/index.ts'
 
 const rlerror = 7
+const tflush = 108
 const headerBytes = 7
 
 /** Linux error numbers a refused message is answered with. */
@@ -28,6 +29,11 @@ export function tagOfAnswer(answer: Uint8Array): number | null {
     at += size
   }
   return tag
+}
+
+/** A `Tflush` of a message that nobody sent. */
+export function harmlessFrame(): Uint8Array {
+  return Uint8Array.of(9, 0, 0, 0, tflush, 0, 0, 0, 0)
 }
 
 /** An `Rlerror` message for that tag. */

@@ -69,8 +69,8 @@ export class OutputFlow {
     this.#passed += first.length
     if (first.length < bytes.length) this.#keepEnd(stream, bytes.subarray(room))
     this.#owed += bytes.length
-    // Nothing else under way: the guest may be waiting for just this.
-    if (this.#owed < creditPiece && this.#pending > this.#owed) return
+    // Until then the guest has credit left: its window is larger.
+    if (this.#owed < creditPiece) return
     this.#pending -= this.#owed
     this.#options.credit(this.#owed)
     this.#owed = 0

@@ -219,8 +219,11 @@ export function cigaretteSmokers(): Product {
   })
 }
 
-/** Peterson's lock, statement for statement as in Spin's `Examples/peterson.pml`. */
-export function peterson(): Product {
+/**
+ * Peterson's lock, statement for statement as in Spin's `Examples/peterson.pml`.
+ * @param outside with a statement outside the lock in each round, where that example has one before the first
+ */
+export function peterson(outside = false): Product {
   type V = { flag0: boolean; flag1: boolean; turn: number; inside: number; pc0: number; pc1: number }
   const actions: Record<string, Action<V>> = {}
   for (const me of [0, 1] as const) {
@@ -235,65 +238,16 @@ export function peterson(): Product {
       ({ inside }) => ({ inside: inside + 1, [pc]: 5 }),
       () => ({ [pc]: 6 }),
       ({ inside }) => ({ inside: inside - 1, [pc]: 7 }),
-      () => ({ [flag]: false, [pc]: 1 }),
+      () => ({ [flag]: false, [pc]: outside ? 0 : 1 }),
     ]
     actions[`step of ${me}`] = { process: `P${me}`, next: (state) => (steps[state[pc]] as (typeof steps)[number])(state) }
   }
   return guarded<V>({
-    name: 'Peterson',
+    name: outside ? 'Peterson with a statement outside' : 'Peterson',
     variables: { flag0: false, flag1: false, turn: 0, inside: 0, pc0: 0, pc1: 0 },
     actions,
     fair: true,
     always: { 'one inside at most': ({ inside }) => inside <= 1 },
     leadsTo: { 'who wants in gets in': { from: ({ pc0 }) => pc0 === 2, to: ({ pc0 }) => pc0 === 4 } },
-  })
-}
-
-/** Bartlett's alternating bit as in Lamport's *Specifying Systems*: queues of two that lose, two values. */
-export function alternatingBit(): Product {
-  type Message = { bit: number; value: string }
-  type V = {
-    messages: readonly Message[]
-    acks: readonly number[]
-    sendBit: number
-    sendAck: number
-    receiveBit: number
-    sent: string
-    received: string
-  }
-  const values = ['d1', 'd2']
-  const lose = <T>(queue: readonly T[]): T[][] => queue.map((_, i) => queue.toSpliced(i, 1))
-  const room = 2
-  return guarded<V>({
-    name: 'AlternatingBit',
-    variables: [0, 1].flatMap((bit) =>
-      values.flatMap((sent) =>
-        values.map((received) => ({ messages: [], acks: [], sendBit: bit, sendAck: bit, receiveBit: bit, sent, received })),
-      ),
-    ),
-    actions: {
-      sendNew: {
-        next: ({ sendBit, sendAck, messages }) =>
-          sendBit === sendAck &&
-          messages.length < room &&
-          values.map((value) => ({ sent: value, sendBit: 1 - sendBit, messages: [...messages, { bit: 1 - sendBit, value }] })),
-      },
-      sendAgain: {
-        next: ({ sendBit, sendAck, messages, sent }) =>
-          sendBit !== sendAck && messages.length < room && { messages: [...messages, { bit: sendBit, value: sent }] },
-      },
-      receive: {
-        next: ({ messages, receiveBit }) => {
-          const [first, ...rest] = messages
-          return first && { messages: rest, receiveBit: first.bit, ...(first.bit === receiveBit ? {} : { received: first.value }) }
-        },
-      },
-      acknowledge: { next: ({ acks, receiveBit }) => acks.length < room && { acks: [...acks, receiveBit] } },
-      receiveAck: { next: ({ acks }) => acks.length > 0 && { acks: acks.slice(1), sendAck: acks[0] as number } },
-      loseMessage: { next: ({ messages }) => lose(messages).map((rest) => ({ messages: rest })) },
-      loseAck: { next: ({ acks }) => lose(acks).map((rest) => ({ acks: rest })) },
-    },
-    sometimes: { 'a value arrives': ({ sendBit, receiveBit, sent, received }) => sendBit === receiveBit && sent === received },
-    ...deadlocksAreFine,
   })
 }

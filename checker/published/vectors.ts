@@ -1,8 +1,8 @@
 /** Counts that others published, and the models that must give them. One table for the test, the docs and `check:full`. */
 import type { Product } from '../product.ts'
 import { compose } from '../compose.ts'
+import { alternatingBit, alternatingBitOfProcesses } from './alternating-bit.ts'
 import {
-  alternatingBit,
   asynchronousInterface,
   cigaretteSmokers,
   coffeeCan,
@@ -77,11 +77,25 @@ export const vectors: readonly Vector[] = [
     generated: null,
   },
   {
+    name: 'AlternatingBit of processes',
+    source: 'mCRL2 and LTSmin, abp.mcrl2 (74 / 92)',
+    model: alternatingBitOfProcesses,
+    states: 74,
+    generated: 93,
+  },
+  {
     name: 'Peterson',
     source: 'Spin 6.5.2 on its own Examples/peterson.pml, without reduction',
     model: peterson,
     states: 55,
     generated: 99,
+  },
+  {
+    name: 'Peterson with a statement outside',
+    source: 'Spin 6.5.2 on the same as `do :: skip; … od`, without reduction',
+    model: () => peterson(true),
+    states: 58,
+    generated: 105,
   },
 ]
 

@@ -48,11 +48,12 @@ afterEach(async () => {
 })
 
 async function connected(pump: ChildProcess, connections: NinepConnections): Promise<Client> {
-  const ask = async (conn: string, frame: Uint8Array): Promise<Uint8Array> => {
-    const silent = tagOf(frame) === silentTag
-    const name = typeNames[frame[4] ?? 0] ?? String(frame[4])
-    heard.push(silent ? `(${name})` : name)
-    const answer = connections.answer({ conn, uid, frame, ahead: !silent }, {}, 'vm-supervisor')
+  const ask = async (conn: string, frame: Uint8Array, before: readonly Uint8Array[]): Promise<Uint8Array> => {
+    for (const one of [...before, frame]) {
+      const name = typeNames[one[4] ?? 0] ?? String(one[4])
+      heard.push(tagOf(one) === silentTag ? `(${name})` : name)
+    }
+    const answer = connections.answer({ conn, uid, frame, before, ahead: tagOf(frame) !== silentTag }, {}, 'vm-supervisor')
     if ('code' in answer) throw answer
     return answer
   }

@@ -53,7 +53,10 @@ export const keptSession = 256 * 1024 * 1024
  * second is. Two sessions that fill their quotas fill it; a tenth is time enough to look, for a look follows each command and each ping.
  */
 export const diskPressure = { begins: 0.1, ends: 0.2 }
-/** Largest piece of output in one frame, bytes: large enough that what a piece costs does not matter, small enough for its neighbours' turn. */
+/**
+ * Largest piece of output in one frame, bytes: large enough that what a piece costs does not matter, small enough for its neighbours' turn. The
+ * credit the host gives back at last, `initialCredit` less `creditPiece`, is more than one.
+ */
 export const outputPiece = 512 * 1024
 /** Of a terminal's. */
 export const terminalPiece = 64 * 1024

@@ -1,7 +1,7 @@
 # Carries what commands write from their pipes to the host, and into a file on the way. In Perl, which is in every Debian and does this with
-# one read and one write for half a MiB: an emulated machine copies slowly, and runs Node slower. (Splicing would spare a copy, but QEMU
-# once found a buffer of no size on the port then, which is the end of all ports.) Whole pages of a long output go to its file past the kernel's
-# cache, straight from where they were read to: copied into the cache, each would have to be found, cleared, filled and written back later.
+# one read and one write for half a MiB: an emulated machine copies slowly, and runs Node slower. (Splicing would spare a copy, but a session can
+# make QEMU find a buffer of no size on the port then, which is the end of all ports.) Whole pages of a long output go to its file past the
+# kernel's cache, straight from where they were read to: copied into the cache, each would have to be found, cleared, filled and written back later.
 #
 #   port      frames (frames.ts)    to the host: out, echo; from it: credit, echo
 #   stdin     from the agent        open ID STDOUT STDERR CREDIT FILE|-    finish ID    drop ID
@@ -24,7 +24,7 @@ my ($small, $large) = (1 << 16, 1 << 15);
 # What goes past the cache begins and ends at one of these, in memory and in the file; less than some of them is not worth it.
 my ($page, $direct_least) = (4096, 1 << 16);
 my $O_DIRECT = $arch eq 'arm64' ? 0x1_0000 : 0x4000;
-# Then what comes is left to gather for a moment, ms: this process goes before the writer, and would be woken for each of its writes.
+# What is less than a piece is left to gather for a moment then, ms: this process goes before the writer, and would be woken for each of its writes.
 my $gather_ms = 4;
 
 $SIG{PIPE} = 'IGNORE';
@@ -44,7 +44,7 @@ while (1) {
     my $stream = $streams{$fd};
     my $command = $stream->{command};
     if ($command->{dropping}) { vec($ready, $fd, 1) = 1 }
-    elsif ($command->{credit} <= 0) { next }
+    elsif ($command->{credit} < least($stream)) { next }
     elsif ($stream->{gathers} > $now) { $due = $stream->{gathers} if !defined $due or $stream->{gathers} < $due }
     else { vec($ready, $fd, 1) = 1 }
   }
@@ -133,9 +133,7 @@ sub tell_quiet {
   my ($command) = @_;
   # What waits for credit has come.
   for my $stream (grep { $_->{command} == $command } values %streams) {
-    my $waiting = pack 'i', 0;
-    ioctl($stream->{pipe}, 0x541b, $waiting);
-    if (unpack 'i', $waiting) { $command->{last} = now(); return }
+    if (waiting($stream)) { $command->{last} = now(); return }
   }
   $command->{finishing} = 0;
   report("quiet $command->{id} $command->{sent} $command->{kept_bytes}");
@@ -161,7 +159,15 @@ sub carry {
     return;
   }
   # The other stream may have used it up meanwhile.
-  return if $command->{credit} <= 0;
+  return if $command->{credit} < least($stream);
+  if ($stream->{large} && !$stream->{gathers}) {
+    my $waiting = waiting($stream);
+    if ($waiting && $waiting < $piece) {
+      $stream->{gathers} = now() + $gather_ms;
+      return;
+    }
+  }
+  $stream->{gathers} = 0;
   my $most = $stream->{large} ? $piece : $small;
   $most = $command->{credit} if $command->{credit} < $most;
   my $at = place($command);
@@ -178,7 +184,19 @@ sub carry {
     $stream->{large} = 1;
     fcntl($stream->{pipe}, $SETPIPE_SIZE, $pipe_size);
   }
-  $stream->{gathers} = $command->{last} + $gather_ms if $stream->{large} && $read < $piece / 2;
+}
+
+# Credit it waits for: a long output goes in whole pieces, and the host gives more before less than one is left.
+sub least {
+  my ($stream) = @_;
+  return $stream->{large} ? $piece : 1;
+}
+
+sub waiting {
+  my ($stream) = @_;
+  my $bytes = pack 'i', 0;
+  ioctl($stream->{pipe}, 0x541b, $bytes);
+  return unpack 'i', $bytes;
 }
 
 # Where in the buffer the command's output is read to: as far behind a page's border as the end of its file is.

@@ -187,12 +187,10 @@ async function mountFolder({ home, uid, slot }: Session, name: string, mode: 'ro
   }
 }
 
+/** Its channel ends with the last file that a program still has open on it: until then the host says, each time, that it may not be used. */
 async function unmountFolder(session: Session, name: string): Promise<void> {
-  const folder = session.folders.get(name)
   const target = join(session.home, 'mnt', name)
   session.folders.delete(name)
   await session.slot.holder.run('umount', '-i', '-l', '--', target).catch(() => {})
-  // Files still open on it fail from here on.
-  folder?.channel.close()
   await session.slot.holder.run('rmdir', '--', target).catch(() => {})
 }

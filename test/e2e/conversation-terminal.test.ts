@@ -69,3 +69,23 @@ test('what may be done is listed and taken back: the next question of that kind 
   run.closeInput()
   expect((await run.ended).code).toBe(0)
 })
+
+test('a folder is connected between the lines; those connected for writing lately are listed, the last first', async () => {
+  const [garden, shed] = [home.folder('garden'), home.folder('shed')]
+  writeFileSync(join(shed, 'tools.txt'), 'a rake\n')
+  const run = home.start(['--folder', folder], { input: true })
+  run.type('list the files\n')
+  await run.printed(/Done ·/)
+  run.type(`/folder ${garden}\n/folder ${shed}:ro\n`)
+  await run.printed(/shed\/ \(read only\)/)
+  // The processes of all three have opened them by then.
+  run.type('list the files\n')
+  await run.printed(/(?:Done ·[^]*){2}/)
+  run.type('/folder\n')
+  const shown = await run.printed(/(?:^ *\/.*\n)+^ *\/.*\/notes$/m)
+  expect(shown.split('\n').map((line) => line.trim())).toEqual([garden, folder])
+  run.type('/folder nowhere\n')
+  await run.printed(/There is no folder/)
+  run.closeInput()
+  expect((await run.ended).code).toBe(0)
+})

@@ -1,9 +1,11 @@
 /** What programs do with files works in a connected folder as on a disk: git, SQLite, tar, locks, mapped memory; and is undone as one. */
-import { appendFileSync, existsSync, mkdirSync, readFileSync, statSync, watch, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, watch, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { openDaemon } from '../../client/daemon-control.ts'
+import { findPlaces } from '../../client/places.ts'
 import { checkout, type Home, openHome } from '../harness/product.ts'
 import { type ScriptedServer, say, startScriptedServer, toolResults, use } from '../harness/scripted-messages-server.ts'
 import { treeOf } from '../harness/tree.ts'
@@ -230,4 +232,51 @@ print('opened again', [open(name, 'rb').read() for name in names])`),
   } finally {
     watcher.close()
   }
+})
+
+test('a folder that another client takes away while a program has it open: the program, the mount and the next tool call are refused', async () => {
+  const taken = home.folder('taken')
+  writeFileSync(join(taken, 'a.txt'), 'alpha')
+  const held = new Promise<void>((resolve) => {
+    const watcher = watch(taken, () => {
+      if (!existsSync(join(taken, 'held'))) return
+      watcher.close()
+      resolve()
+    })
+  })
+  const command = python(`import os, time
+f = os.open('held', os.O_RDWR | os.O_CREAT)
+while True:
+    try: os.write(f, b'x'); time.sleep(0.05)
+    except OSError as e: print('write:', e.strerror); break
+for what in lambda: os.fsync(f), lambda: os.ftruncate(f, 0), lambda: open('late', 'w'), lambda: os.listdir('.'):
+    try: print(what())
+    except OSError as e: print(e.strerror)`)
+  server.script([
+    [use('Read', { file_path: 'a.txt' }, 'toolu_before')],
+    [use('Bash', { command, timeout: 600_000 }, 'toolu_open')],
+    [use('Read', { file_path: 'a.txt' }, 'toolu_after'), use('Write', { file_path: 'b.txt', content: 'x' }, 'toolu_write')],
+    [say('done')],
+  ])
+  const running = home.prompt('go', ['--session', 'taken', '--folder', taken, '--approve', 'all'], { deadlineMs: 1_800_000 })
+  await Promise.race([held, running.then(({ story }) => expect.fail(story))])
+  const other = await openDaemon({ places: findPlaces(home.env), env: home.env, match: false, progress: () => {}, handlers: {} })
+  const listed = async () => {
+    const { grants } = await other.call<{ grants: { id: string; kind: string }[] }>('grants', { session: 'taken' })
+    return grants.filter(({ kind }) => kind === 'folder')
+  }
+  const grants = await listed()
+  expect(grants).toHaveLength(1)
+  await other.call('revoke', { session: 'taken', grant: grants[0]?.id })
+  expect(await listed()).toEqual([])
+  other.close()
+  const { results, story } = await running
+  const said: Record<string, unknown> = Object.fromEntries(
+    results.map(({ id, ok, output, error }) => [id, ok ? output : (error as { code?: string } | undefined)?.code]),
+  )
+  expect(said.toolu_before, story).toContain('alpha')
+  // Linux may put an error of its own in the place of ours where bytes are read or written, and nowhere else.
+  expect(said.toolu_open).toMatch(/^write: (Permission denied|Input\/output error)\n(Permission denied\n){4}/)
+  expect([said.toolu_after, said.toolu_write]).toEqual(['outside-folder', 'outside-folder'])
+  expect(readdirSync(taken).toSorted()).toEqual(['a.txt', 'held'])
 })

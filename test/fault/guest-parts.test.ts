@@ -3,6 +3,7 @@
  * agent is the product's, but that it can be asked for root's own commands, and that a session may have fewer files.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { sessionOperations } from '../../guest/agent/limits.ts'
 import { rootMarks, withRoot } from '../harness/guest.ts'
 import { type ExecOptions, type Ran, refusal, startVm, type Vm } from '../harness/vm.ts'
 
@@ -42,6 +43,21 @@ describe('what runs out', () => {
     await exec('true')
     expect((await exec(`stat -c %s ${again}`)).stdout).toBe('1288895\n')
   })
+})
+
+it('disk operations: a session’s are its own group’s, which has a limit on the disk its home is on', async () => {
+  const write = 'dd if=/dev/zero of=written bs=4k count=200 oflag=direct status=none'
+  const disk = (await exec(`cd && ${write} && rm written; stat -c %Hd:%Ld ~`)).stdout.trim()
+  const { stdout } = await asRoot(
+    'cd /sys/fs/cgroup/sessions; for slot in */; do echo $(cat "$slot/io.max") / $(cat "$slot/io.stat"); done',
+  )
+  const groups = stdout.trim().split('\n')
+  const limit = `${disk} rbps=max wbps=max riops=${sessionOperations} wiops=${sessionOperations} /`
+  for (const group of groups) expect(group.slice(0, limit.length)).toBe(limit)
+  const written = groups.map((group) =>
+    Number(new RegExp(`/.*\\b${disk} rbytes=\\d+ wbytes=\\d+ rios=\\d+ wios=(\\d+)`).exec(group)?.[1] ?? 0),
+  )
+  expect(written.filter((operations) => operations >= 200)).toHaveLength(1)
 })
 
 describe('kill -9 in the guest', () => {

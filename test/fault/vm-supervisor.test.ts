@@ -1,5 +1,7 @@
 /** One real VM for most of the file: the supervisor in its own process, under its own permissions, killed and hindered in every way. */
 import { execFile } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
 import { copyFile, mkdir, mkdtemp, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -159,6 +161,23 @@ describe('the workspace VM', () => {
     const sizes = Object.values(image?.manifest.files ?? {}).map(({ bytes }) => bytes)
     expect(sizes.length).toBeGreaterThan(2)
     expect(sizes.reduce((sum, bytes) => sum + bytes, 0)).toBeLessThan(350e6)
+  })
+
+  it('runs from the one copy of the image there is, whose files are what its manifest says', async () => {
+    const image = await findImage({ imageDir, nodeBinary: process.execPath })
+    const files = Object.entries(image?.manifest.files ?? {})
+    expect(files.length).toBeGreaterThan(2)
+    for (const [name, { sha256 }] of files) {
+      const hash = createHash('sha256')
+      for await (const chunk of createReadStream(join(image?.dir ?? '', name))) hash.update(chunk as Buffer)
+      expect(hash.digest('hex'), name).toBe(sha256)
+    }
+    await exec('true')
+    const seen = await stat(`/proc/${(await status()).pid}/root/root.squashfs`)
+    const { ino, dev } = await stat(image?.root ?? '')
+    expect([seen.ino, seen.dev]).toEqual([ino, dev])
+    const own = await readdir(vm.home, { recursive: true })
+    expect(own.filter((path) => /squashfs|vmlinuz/.test(path))).toEqual([])
   })
 
   it('a terminal: its size, job control, Ctrl-C, its exit code', async () => {

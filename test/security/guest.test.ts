@@ -278,6 +278,24 @@ describe('bombs', () => {
     await neighbourWorks()
   })
 
+  test('output: empty buffers in a command’s pipe, and some larger than a page, are carried like others; the ports go on', async () => {
+    const { pid } = await vm.status()
+    const [write, splice] = process.arch === 'arm64' ? [64, 76] : [1, 275]
+    // From a bad address nothing is written, but a place in the pipe is taken.
+    const flood = [
+      `my $x = "x" x 65536; socketpair(my $in, my $out, 1, 1, 0) or die; syswrite STDOUT, $x for 1 .. 8`,
+      `for (1 .. 200) { syscall(${write}, 1, 8, 4096) for 1 .. $_ % 9; syswrite STDOUT, $x }`,
+      `for (1 .. 200) { syscall(${write}, 1, 8, 4096) for 1 .. $_ % 9; syswrite $in, $x; for (my $left = 65536; $left;) { $left -= syscall(${splice}, fileno $out, 0, 1, 0, $left, 0) } }`,
+    ].join('; ')
+    const { exitCode, outputFile, stdout } = await vm.exec(`perl -e '${flood}'`, { session: 'attacker' })
+    expect([exitCode, /^x+$/.test(stdout)]).toEqual([0, true])
+    expect((await vm.exec(`stat -c %s ${outputFile}; tr -d x < ${outputFile} | wc -c`, { session: 'attacker' })).stdout).toBe(
+      `${408 * 65_536}\n0\n`,
+    )
+    await neighbourWorks()
+    expect((await vm.status()).pid).toBe(pid)
+  })
+
   test('what a session leaves running ends with it, and its user’s files are gone for the next', async () => {
     await vm.exec('(setsid sleep 4711 &) ; echo mine > ~/file', { session: 'attacker' })
     await vm.kernel.test.request('vm', 'detach', { session: 'attacker' })
