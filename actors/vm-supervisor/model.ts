@@ -2,19 +2,33 @@
  * What the checker plays around the supervisor's machine, and what must hold. One session, one command or one in the background that may be
  * ended, one stop, one restart, one caller that gives up.
  */
-import { defineModel, type Stimulus, type View } from '../../checker/model.ts'
+import { defineModel, type Model, type Stimulus, stopping, type View } from '../../checker/model.ts'
 import { failuresWithoutSaving } from './limits.ts'
 import { machine } from './machine.ts'
-import { hasVm } from './machine-base.ts'
+import { hasVm, policyRef } from './machine-base.ts'
+import { always, placeOf, steps } from './model-properties.ts'
+import {
+  all,
+  end,
+  ends,
+  error,
+  found,
+  goesOn,
+  lively,
+  type Outcomes,
+  policy,
+  refOf,
+  smooth,
+  starts,
+  strays,
+  strayWords,
+  troubled,
+  vm,
+} from './model-world.ts'
 import { type Context, isFrozen, openJobs } from './state.ts'
 
 const fullDisk = { code: 'disk-full', message: 'made up', remedy: 'none' } as const
-const error = { code: 'internal', message: 'made up', remedy: 'none' }
 const from = (request: number, session: string | null = null) => ({ request, badge: { from: 'x', session, limits: {} }, caps: [] })
-const end = (event: { type: string; [key: string]: unknown }) => ({ event, ends: true })
-const goesOn = (event: { type: string; [key: string]: unknown }) => ({ event, ends: false })
-const refOf = (params: { ref: string }): string => params.ref
-const starts = ({ state }: Context): boolean => state === 'booting' || state === 'restoring' || state === 'handshake'
 const answered = (state: string) => (view: View<Context>) => view.context.state === state
 
 /** Guards drop the outcome of an effect of an earlier attempt, and of an admission that is not the session's last. */
@@ -25,7 +39,6 @@ const isCurrent = ({ ref, revision, session }: Readonly<Record<string, unknown>>
 const isAwaited = (effect: string, { context, value }: View<Context>): boolean => {
   if (effect === 'awaitRoom') return isFrozen(context)
   if (effect === 'pause') return context.state === 'paused'
-
   if (effect === 'resume') return isFrozen(context) || context.state === 'paused'
   return effect !== 'ping' || (value as { ready?: { watchdog: string } }).ready?.watchdog === 'asking'
 }
@@ -261,3 +274,154 @@ const modelOf = (named: readonly string[]) =>
 
 export const model = modelOf(['attach', 'exec', 'job', 'restart', 'cancel'])
 export const fullModel = modelOf(stimuli.map(({ name }) => name))
+
+type Seen = Model<Context>['sometimes']
+const bodies: Readonly<Record<string, object>> = {
+  exec: { command: 'true' },
+  shell: { handle: 'h', cols: 1, rows: 1 },
+  job: { command: 'true' },
+  detach: { session: 's' },
+  attach: { session: 's', folders: [] },
+  network: { session: 's' },
+  'job-output': { job: 'job-1' },
+  'job-stop': { job: 'job-1' },
+  input: { handle: 'h', bytes: 'x' },
+  resize: { handle: 'h', cols: 1, rows: 1 },
+  signal: { handle: 'h', signal: 'SIGTERM' },
+}
+const unowned = new Set(['attach', 'detach', 'network', 'start', 'stop', 'restart', 'status', 'watch'])
+const asks = (type: string, times = 1): Stimulus<Context> => ({
+  name: type,
+  times,
+  event: (_, request) => ({
+    type,
+    body: bodies[type] ?? {},
+    from: { ...from(request, unowned.has(type) ? null : 's'), ...(type === 'network' ? { caps: [5] } : {}) },
+  }),
+})
+const tells = (allows: boolean): Stimulus<Context> => ({
+  name: allows ? 'policy allows' : 'policy forbids',
+  request: false,
+  event: () => ({ type: 'part', ref: policyRef, kind: 'watch', body: policy(allows) }),
+})
+const cancels = stimuli.filter(({ name }) => name === 'cancel')
+
+const judge = (
+  played: readonly Stimulus<Context>[],
+  seen: Seen,
+  effects: Outcomes = {},
+  more: Partial<Model<Context>> = {},
+): Model<Context> => ({
+  ...model,
+  always: { ...model.always, ...always },
+  steps,
+  takes: () => true,
+  stimuli: played,
+  effects: { ...model.effects, ...smooth, ...effects },
+  sometimes: seen,
+  mayEnd: () => true,
+  ...more,
+})
+const reached = (...places: readonly string[]): Seen =>
+  Object.fromEntries(places.map((place) => [place, (view: View<Context>) => placeOf(view) === place]))
+
+const isAttached = ({ sent }: View<Context>): boolean => sent['attach'] !== undefined
+/** In a session that is known from the beginning. */
+const inSession = (...played: readonly Stimulus<Context>[]): Stimulus<Context>[] => [
+  { ...asks('attach'), when: (view) => view.value === 'stopped' && !isAttached(view) },
+  ...played.map((stimulus) => ({ ...stimulus, when: (view: View<Context>) => isAttached(view) && stimulus.when?.(view) !== false })),
+]
+
+const command = (kind: string): Model<Context>[] => [
+  judge(inSession(asks(kind, 2)), reached('ready', 'paused', 'full', 'waking'), {
+    ...lively,
+    exec: ends('exec'),
+    job: ends('job'),
+    admit: ({ session, revision }: { session: string; revision: number }, { context }) => [
+      end({ type: 'admit.ready', session, revision }),
+      ...(context.failures === 0 ? [end({ type: 'admit.failed', session, revision, error })] : []),
+    ],
+  }),
+  ...[
+    [asks('start'), asks('stop')],
+    [asks('restart'), asks('stop')],
+    [asks('start'), stopping],
+    [asks('start'), tells(false)],
+  ].map((others) =>
+    judge(inSession(asks(kind), ...others), reached('ready'), {
+      probe: (_: never, { context }) => [
+        end({ type: 'probe.found', ...found }),
+        ...(context.failures === 0 ? [end({ type: 'probe.missing', error }), end({ type: 'probe.failed', error })] : []),
+      ],
+      admit: () => [],
+    }),
+  ),
+]
+
+/** Models that judge its mutants (`check --mutate`), each of one theme. */
+export const judges: readonly Model<Context>[] = [
+  ...['exec', 'shell', 'job'].flatMap(command),
+  // Starts and their failures.
+  judge([asks('start')], reached('working.saving', 'working.handshake', 'degraded.waiting', 'absent.stale', 'ready'), troubled),
+  judge([asks('start'), asks('stop')], reached('working.saving', 'stopping'), {
+    lookForSnapshot: troubled['lookForSnapshot'] as Outcomes[string],
+    save: all('save', { saved: { ms: 1 } }),
+  }),
+  // What becomes of a VM that is ready.
+  judge([asks('start'), asks('stop')], reached('paused', 'full', 'waking', 'stopping'), lively),
+  ...[asks('restart'), asks('detach'), { ...asks('start'), name: 'start again' }].map((other) =>
+    judge([asks('start'), other], reached('paused', 'full', 'waking'), { runVm: vm('full') }),
+  ),
+  // Policy.
+  judge(
+    [asks('start'), tells(false), tells(true), ...strayWords],
+    reached('off'),
+    {},
+    {
+      replies: ({ ref, kind }) => [
+        { type: 'refused', ref, kind, error },
+        { type: 'replied', ref, kind, body: {}, caps: [] },
+      ],
+    },
+  ),
+  // What is answered at once.
+  judge(
+    ['status', 'watch', 'network', 'jobs', 'job-news', 'job-output', 'job-stop', 'input', 'resize', 'signal', 'attach', 'detach']
+      .map((kind) => asks(kind))
+      .map((stimulus) => ({ ...stimulus, when: ({ sent }: View<Context>) => Object.keys(sent).every((name) => name === 'attach') })),
+    reached('stopped'),
+    { steerCommand: all('steerCommand', { done: {}, failed: { error }, crashed: { error } }) },
+  ),
+  // Commands of a session that nobody attached.
+  judge([asks('start'), ...['exec', 'shell', 'job'].map((kind) => asks(kind))], reached('stopped', 'absent.stale'), {
+    probe: all('probe', { missing: { error } }),
+  }),
+  // Commands in the background, and in front, that are given up, ended, read.
+  judge(
+    inSession(asks('job'), asks('job-output'), asks('job-stop'), asks('job-news')),
+    { 'a job runs': ({ context }) => Object.values(context.jobs).some(({ state }) => state === 'running') },
+    { job: ends('job') },
+  ),
+  judge(
+    inSession(asks('exec'), asks('watch'), ...cancels),
+    { 'a command runs': ({ context }) => Object.keys(context.running).length > 0 },
+    { exec: ends('exec') },
+  ),
+  judge(
+    ['start', 'stop', 'restart', 'exec', 'shell', 'job'].map((kind) => asks(kind)),
+    reached('off'),
+    {},
+    { input: { params: { home: '/h', imageDir: '/i', guestDir: '/g', nodeBinary: '/n', vm: 'off' }, slots: [] } },
+  ),
+  // What earlier attempts still say.
+  judge([asks('start'), ...strays], reached('paused', 'full', 'waking', 'degraded.drawing', 'working.saving'), {
+    probe: (_: never, { context }) => [
+      end({ type: 'probe.found', ...found }),
+      ...(context.failures === 0 ? [end({ type: 'probe.failed', error })] : []),
+    ],
+    lookForSnapshot: troubled['lookForSnapshot'] as Outcomes[string],
+    save: all('save', { saved: { ms: 1 } }),
+    runVm: vm('full', 'connected'),
+  }),
+  judge([asks('start'), asks('stop'), ...strays], reached('stopping')),
+]
