@@ -5,7 +5,8 @@ import { importsOf, type Import, type SourceFile } from './source-files.ts'
  *
  *   kernel/                nothing from actors/
  *   actors/X/              kernel/index.ts, its own folder, other actors' protocol.ts for types only; what a part of the product
- *                          that is no actor shares with one actor is in `shared`; model.ts imports checker/ as well
+ *                          that is no actor shares with one actor is in `shared`; model.ts imports checker/ as well, and what a
+ *                          large one is divided into (`partsOfModels`) the types of checker/
  *   protocol, machine,     the packages in `pure`; and what they reach in their own folder neither does I/O nor brings
  *   model                  a package that does
  */
@@ -17,6 +18,8 @@ const pure: Readonly<Record<string, readonly string[]>> = {
 
 /** The link to the guest and the recipe of its image have two ends, one of them outside `actors/`. */
 const shared: Readonly<Record<string, readonly string[]>> = { 'vm-supervisor': ['guest/'] }
+
+const partsOfModels = ['model-properties.ts', 'model-world.ts']
 
 const kernelEntry = 'kernel/index.ts'
 const impurePackages = ['effect', '@anthropic-ai/sdk', '@agentclientprotocol/sdk', '@modelcontextprotocol/client', 'yauzl']
@@ -40,6 +43,7 @@ function actorRule(path: string, imports: readonly Import[]): string[] {
     if (!target.includes('/') || !isInRepository(target) || target === kernelEntry || target.startsWith(`actors/${actor}/`)) return []
     if (shared[actor]?.some((folder) => target.startsWith(folder))) return []
     if (path === `actors/${actor}/model.ts` && target.startsWith('checker/')) return []
+    if (partsOfModels.some((part) => path === `actors/${actor}/${part}`) && typeOnly && target.startsWith('checker/')) return []
     if (/^actors\/[^/]+\/protocol\.ts$/.test(target))
       return typeOnly ? [] : [broken(path, target, "another actor's protocol is imported as types only")]
     return [broken(path, target, `an actor imports ${kernelEntry}, its own folder, and the protocol types of others`)]

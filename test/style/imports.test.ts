@@ -37,6 +37,9 @@ describe('each rule is enforced', () => {
     ['guest for the supervisor', 'actors/vm-supervisor/effects.ts', "import { a } from '../../guest/wire.ts'", true],
     ['guest for another', 'actors/x/effects.ts', "import { a } from '../../guest/wire.ts'", false],
     ['model on the checker', 'actors/x/model.ts', "import type { Model } from '../../checker/model.ts'", true],
+    ['part of a model on the types of the checker', 'actors/x/model-world.ts', "import type { Model } from '../../checker/model.ts'", true],
+    ['part of a model on the checker', 'actors/x/model-world.ts', "import { check } from '../../checker/explore.ts'", false],
+    ['model call of another kind on the checker', 'actors/x/model-call.ts', "import type { Model } from '../../checker/model.ts'", false],
     ['effects on the checker', 'actors/x/effects.ts', "import type { Model } from '../../checker/model.ts'", false],
     ['effects on anything', 'actors/x/effects.ts', "import { readFile } from 'node:fs/promises'", true],
   ]
