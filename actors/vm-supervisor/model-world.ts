@@ -10,7 +10,7 @@ export const refOf = (params: { ref: string }): string => params.ref
 export const starts = ({ state }: Context): boolean => state === 'booting' || state === 'restoring' || state === 'handshake'
 
 export type Outcomes = Model<Context>['effects']
-const result = { exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/', outputFile: null }
+export const result = { exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/', outputFile: null }
 export const all = (name: string, outcomes: Readonly<Record<string, object>>) => () =>
   Object.entries(outcomes).map(([outcome, more]) => end({ type: `${name}.${outcome}`, ...more }))
 export const vm = (...kinds: readonly string[]): Outcomes[string] =>

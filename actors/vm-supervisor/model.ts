@@ -18,6 +18,7 @@ import {
   type Outcomes,
   policy,
   refOf,
+  result,
   smooth,
   starts,
   strays,
@@ -76,7 +77,7 @@ const stimuli: readonly Stimulus<Context>[] = [
     when: ({ sent }) => sent['job'] === undefined,
     event: (_, request) => ({ type: 'restart', body: {}, from: from(request) }),
   },
-  { name: 'stopping', request: false, event: () => ({ type: 'stopping' }) },
+  stopping,
   {
     name: 'cancel',
     request: false,
@@ -94,7 +95,7 @@ const modelOf = (named: readonly string[]) =>
     stimuli: stimuli.filter(({ name }) => named.includes(name)),
     effects: {
       probe: () => [
-        end({ type: 'probe.found', hypervisor: { noJail: null, uid: null, noUser: null }, memoryMiB: 512, cpus: 1, ms: 1 }),
+        end({ type: 'probe.found', ...found }),
         end({ type: 'probe.missing', error }),
         end({ type: 'probe.failed', error: fullDisk }),
         end({ type: 'probe.crashed', error }),
@@ -136,14 +137,8 @@ const modelOf = (named: readonly string[]) =>
       ],
       setNetwork: () => [end({ type: 'setNetwork.done' })],
       evict: () => [end({ type: 'evict.done' })],
-      exec: () => [
-        end({ type: 'exec.exited', exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/', outputFile: null }),
-        end({ type: 'exec.lost', error }),
-      ],
-      job: () => [
-        end({ type: 'job.exited', exitCode: 0, signal: null, timedOut: false, oom: false, durationMs: 1, cwd: '/', outputFile: null }),
-        end({ type: 'job.lost', error }),
-      ],
+      exec: () => [end({ type: 'exec.exited', ...result }), end({ type: 'exec.lost', error })],
+      job: () => [end({ type: 'job.exited', ...result }), end({ type: 'job.lost', error })],
       readJob: ({ job }: { job: string }) => [end({ type: 'readJob.read', job, output: '', missed: 0, outputFile: null })],
       steerCommand: () => [end({ type: 'steerCommand.done' }), end({ type: 'steerCommand.failed', error })],
       settleJobs: () => [],
