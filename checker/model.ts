@@ -107,6 +107,9 @@ export type Model<Context = any> = {
 /** The kernel stops the actor, at any moment. */
 export const stopping = { name: 'stopping', request: false, event: (): Event => ({ type: 'stopping' }) } as const
 
+/** The request that a message is; null: nobody waits for an answer, or it is no message. */
+export const askedBy = (event: Event): number | null => (event['from'] as { request: number | null } | undefined)?.request ?? null
+
 export function defineModel<Context>(model: Model<Context>): Model<Context> {
   return model
 }

@@ -2,7 +2,7 @@
  * What the checker plays around the agent loop: a prompt and a second one, an interrupt, a model that reads and writes, consent that
  * allows once, for the session, or not, tools that work, fail and crash, a journal that refuses.
  */
-import { defineModel, type Event, type Model, type Pending, type Stimulus, type View } from '../../checker/model.ts'
+import { askedBy, defineModel, type Event, type Model, type Pending, type Stimulus, type View } from '../../checker/model.ts'
 import type { Outgoing } from '../../kernel/index.ts'
 import type { Context } from './context.ts'
 import { validHistory } from './history.ts'
@@ -26,8 +26,6 @@ const requestOfPrompt = 100
 const isOpen = ({ open }: View<Context>): boolean => open.some((request) => request >= requestOfPrompt && request < 300)
 
 const isIn = (view: View<Context>, state: string): boolean => JSON.stringify(view.value).includes(`"${state}"`)
-/** The request that a message is; null: nobody waits for an answer. */
-const askedBy = (event: Event): number | null => (event['from'] as { request: number | null } | undefined)?.request ?? null
 const isSaid = (out: readonly Outgoing[], type: string): boolean =>
   out.some((message) => message.type === 'partTo' && (message.body as { type?: string }).type === type)
 const isSent = (out: readonly Outgoing[], kind: string): boolean => out.some((message) => message.type === 'send' && message.kind === kind)

@@ -3,7 +3,7 @@
  * sessions that fetch and call the model, a tunnel from the workspace, a caller that gives up. Everything else that egress takes comes once, while
  * nothing else is asked; and every message also comes as one that nobody waits for.
  */
-import { defineModel, type Event, type Model, type Pending, type Stimulus, stopping, type View } from '../../checker/model.ts'
+import { askedBy, defineModel, type Event, type Model, type Pending, type Stimulus, stopping, type View } from '../../checker/model.ts'
 import type { Policy } from '../policy/protocol.ts'
 import type { PolicyInputs } from './egress-policy.ts'
 import { limits } from './limits.ts'
@@ -40,8 +40,6 @@ const enforced = (before: View<Context>, after: View<Context>): PolicyInputs | u
   const known = new Set(effects(before, 'applyPolicy'))
   return effects(after, 'applyPolicy').find((item) => !known.has(item))?.params['inputs'] as PolicyInputs | undefined
 }
-/** The request that a message is; null: nobody waits for an answer. */
-const askedBy = (event: Event): number | null => (event['from'] as { request: number | null } | undefined)?.request ?? null
 const known = ({
   context: {
     policy: { rules, managed },

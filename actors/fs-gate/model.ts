@@ -2,7 +2,7 @@
  * What the checker plays around a folder's gate: a folder that opens, is not there, goes while a request is worked on; a reader and a writer
  * with approvals of their own, the workspace's file system, a caller that gives up.
  */
-import { defineModel, type Event, type Pending, type Stimulus, stopping, type View } from '../../checker/model.ts'
+import { askedBy, defineModel, type Event, type Pending, type Stimulus, stopping, type View } from '../../checker/model.ts'
 import { noRequest } from '../../kernel/index.ts'
 import { limits } from './limits.ts'
 import { type Context, machine, tasks } from './machine.ts'
@@ -27,8 +27,6 @@ const lost = isIn('lost')
 const stopped = ({ value }: View<Context>): boolean => value === 'stopped'
 const isFull = ({ context }: View<Context>): boolean => context.held.length >= limits.held
 const isMessage = (event: Event): boolean => 'from' in event
-/** The request that a message is; null: nobody waits for an answer. */
-const askedBy = (event: Event): number | null => (event['from'] as { request: number | null } | undefined)?.request ?? null
 const started = (before: View<Context>, after: View<Context>): Effect[] => {
   const known = new Set(work(before))
   return work(after).filter((item) => !known.has(item))

@@ -1,5 +1,5 @@
 /** What must hold of any run of the supervisor: where each thing leads, what is under way where, what is kept, and who is heard. */
-import type { Event, Model, Pending, View } from '../../checker/model.ts'
+import { askedBy, type Event, type Model, type Pending, type View } from '../../checker/model.ts'
 import type { Outgoing } from '../../kernel/index.ts'
 import { failuresWithoutSaving, maxSessionJobs, maxSessionRunning, retriesAtOnce } from './limits.ts'
 import { deciderOf, hasVm, policyRef } from './machine-base.ts'
@@ -43,7 +43,6 @@ const ofAttempt = /^(probe|image|accelerate|lookForSnapshot|vm|runVm|verify|save
 const attemptOf = (event: Event): unknown => event['ref'] ?? event['epoch']
 const isStale = ({ context }: Seen, event: Event): boolean =>
   ofAttempt.test(event.type) && attemptOf(event) !== undefined && attemptOf(event) !== String(context.epoch)
-const askedBy = (event: Event): number | null => (event['from'] as { request: number | null } | undefined)?.request ?? null
 const sessionOf = (event: Event): string =>
   (event['from'] as { badge: { session: string | null } }).badge.session ?? (event['body'] as { session?: string }).session ?? ''
 

@@ -6,7 +6,7 @@ import { importsOf, type Import, type SourceFile } from './source-files.ts'
  *   kernel/                nothing from actors/
  *   actors/X/              kernel/index.ts, its own folder, other actors' protocol.ts for types only; what a part of the product
  *                          that is no actor shares with one actor is in `shared`; model.ts imports checker/ as well, and what a
- *                          large one is divided into (`partsOfModels`) the types of checker/
+ *                          large one is divided into (`partsOfModels`) checker/model.ts
  *   protocol, machine,     the packages in `pure`; and what they reach in their own folder neither does I/O nor brings
  *   model                  a package that does
  */
@@ -43,7 +43,7 @@ function actorRule(path: string, imports: readonly Import[]): string[] {
     if (!target.includes('/') || !isInRepository(target) || target === kernelEntry || target.startsWith(`actors/${actor}/`)) return []
     if (shared[actor]?.some((folder) => target.startsWith(folder))) return []
     if (path === `actors/${actor}/model.ts` && target.startsWith('checker/')) return []
-    if (partsOfModels.some((part) => path === `actors/${actor}/${part}`) && typeOnly && target.startsWith('checker/')) return []
+    if (partsOfModels.some((part) => path === `actors/${actor}/${part}`) && target === 'checker/model.ts') return []
     if (/^actors\/[^/]+\/protocol\.ts$/.test(target))
       return typeOnly ? [] : [broken(path, target, "another actor's protocol is imported as types only")]
     return [broken(path, target, `an actor imports ${kernelEntry}, its own folder, and the protocol types of others`)]
