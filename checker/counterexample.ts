@@ -59,11 +59,14 @@ function plain(state: Record<string, unknown>): Record<string, unknown> {
   ) as Record<string, unknown>
 }
 
-export type EventOnTrace = { actor: string; event: { type: string; [key: string]: unknown }; value: unknown }
+/** `event` null: the actor crashed, and its machine started anew. */
+export type EventOnTrace = { actor: string; event: { type: string; [key: string]: unknown } | null; value: unknown }
 
-/** The events each machine saw, in order: all that a replay needs. */
+/** The events each machine saw, in order: all that a replay needs. What is revoked shows in what they see after it. */
 export function eventsOf({ steps }: Trace): EventOnTrace[] {
-  return steps.flatMap(({ actor, event, value }) => (event ? [{ actor, event, value }] : []))
+  return steps.flatMap(({ actor, event, value, fault }): EventOnTrace[] =>
+    fault?.do === 'crash' ? [{ actor: fault.actor, event: null, value }] : event ? [{ actor, event, value }] : [],
+  )
 }
 
 /** A step as a replay on the running kernel needs it. */

@@ -11,6 +11,7 @@ import { dieHard, diningPhilosophers } from './published/classics.ts'
 import { twoPhase } from './published/two-phase.ts'
 import { confirm } from './replay.ts'
 import { bitstate, simulate } from './simulate.ts'
+import { canonicalForm } from './symmetry.ts'
 import type { SystemModel } from './system.ts'
 import { kernelAlone } from './systems/kernel.ts'
 import { createTables } from './tables.ts'
@@ -65,7 +66,56 @@ describe('temporal properties', () => {
   })
 })
 
+describe('what holds for want of cases is said', () => {
+  const counting = (from: number, lost: number) =>
+    check(
+      guarded<{ n: number }>({
+        name: 'counter',
+        variables: { n: 0 },
+        actions: { up: { fair: 'weak', next: ({ n }) => n < 3 && { n: n + 1 } } },
+        leadsTo: { 'on to three': { from: ({ n }) => n === from, to: ({ n }) => n === 3 } },
+        possible: { 'below this': ({ n }) => n < lost },
+        mayEnd: true,
+      }),
+    ).properties.map(({ held, vacuous }) => [held, vacuous === true])
+
+  test('a leads-to that never begins, or begins only where it has ended; a possible that is never lost', () => {
+    expect(counting(1, 3)).toEqual([
+      [false, false],
+      [true, false],
+    ])
+    expect(counting(5, 4)).toEqual([
+      [true, true],
+      [true, true],
+    ])
+    expect(counting(3, 4)[1]).toEqual([true, true])
+  })
+})
+
 describe('reductions', () => {
+  test.each([3, 4])('symmetry keeps one state of each class that the whole has, and no other: N=%d', (count) => {
+    const { found, tables } = examine(twoPhase(count))
+    const form = canonicalForm(tables.product)
+    const classes = new Set<string>()
+    for (let at = 0; at < found.states; at++) {
+      const ids = found.state(at)
+      form(ids)
+      classes.add(ids.join())
+    }
+    expect(check(twoPhase(count), { reduceSymmetry: true }).states).toBe(classes.size)
+  })
+
+  test('partial order leaves states out and makes none up, and ends where the whole does', () => {
+    const statesOf = (reduceOrder: boolean): Set<string> => {
+      const { found, tables } = examine(pipeline(), { reduceOrder })
+      return new Set(Array.from({ length: found.states }, (_, at) => endText(tables, [...found.state(at)])))
+    }
+    const [whole, reduced] = [statesOf(false), statesOf(true)]
+    expect(reduced.isSubsetOf(whole)).toBe(true)
+    expect(reduced.size).toBeLessThan(whole.size)
+    expect(endsOf(pipeline(), true)).toEqual(endsOf(pipeline(), false))
+  })
+
   test('symmetry keeps verdicts and leaves one of many', () => {
     const whole = check(twoPhase(4))
     const reduced = check(twoPhase(4), { reduceSymmetry: true })
@@ -251,6 +301,40 @@ describe('faults', () => {
     expect(delivered.some((label) => label.includes('refused actor-down'))).toBe(true)
     expect(delivered.some((label) => label.startsWith('deadline of'))).toBe(true)
     expect(found.complete).toBe(true)
+  })
+
+  test('a way with a crash on it is confirmed by xstate as well', () => {
+    const crashing: SystemModel = {
+      ...kernelAlone(1),
+      always: {
+        'a worker that asked goes on': (view) =>
+          view.faults.crashes === 0 ||
+          view.actor('worker').sent['ask'] === undefined ||
+          (view.actor('worker').context as { asked: number }).asked > 0,
+      },
+      sometimes: {},
+      steps: {},
+      leadsTo: {},
+    }
+    const [broken] = check(crashing).violations
+    if (!broken) throw new Error('no violation')
+    const events = eventsOf(broken.trace)
+    expect(events.at(-1)).toMatchObject({ actor: 'worker', event: null })
+    const machines = Object.fromEntries(
+      Object.entries(crashing.actors).map(
+        ([
+          id,
+          {
+            model: { machine, input },
+          },
+        ]) => [id, { machine, input: input as unknown }],
+      ),
+    )
+    expect(confirm(machines, events)).toEqual({ confirmed: true, steps: events.length })
+    expect(confirm(machines, [...events.slice(0, -1), { actor: 'worker', event: null, value: 'elsewhere' }])).toMatchObject({
+      confirmed: false,
+      why: expect.stringContaining('after a crash') as string,
+    })
   })
 
   test('more crashes, more states, the same promises', () => {

@@ -30,7 +30,8 @@ export type CheckResult = {
   stopped: Found['stopped']
   /** Which reductions were on. */
   reduced: readonly ('order' | 'symmetry')[]
-  properties: { name: string; kind: PropertyKind; held: boolean }[]
+  /** `vacuous`: it holds, but for want of cases. */
+  properties: { name: string; kind: PropertyKind; held: boolean; vacuous?: true }[]
   violations: Violation[]
   /** Names of properties that were not asked, and why. */
   notAsked: { names: readonly string[]; why: string } | null

@@ -4,12 +4,18 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { model as consent } from '../actors/consent/model.ts'
+import type { Context as ConversationContext } from '../actors/conversation/context.ts'
+import { model as conversation } from '../actors/conversation/model.ts'
 import { model as policy } from '../actors/policy/model.ts'
 import { model as reader } from '../actors/reader/model.ts'
+import { model as supervisor } from '../actors/vm-supervisor/model.ts'
+import { smooth } from '../actors/vm-supervisor/model-world.ts'
 import { examine } from './explore.ts'
 import { promela } from './export-promela.ts'
 import { exported } from './export-rows.ts'
 import { tla } from './export-tla.ts'
+import type { Model } from './model.ts'
 import { asynchronousInterface, dieHard, diningPhilosophers, peterson } from './published/classics.ts'
 import { twoPhase } from './published/two-phase.ts'
 import { kernelAlone } from './systems/kernel.ts'
@@ -18,9 +24,32 @@ import { system as supervision } from './systems/supervision-one-for-all.ts'
 
 type Subject = Parameters<typeof examine>[0]
 
+/** A model of few stimuli: of one actor each transition is an option of its own, and the C compiler takes minutes for ten thousand. */
+const few = (model: Model, ...names: readonly string[]): Model => ({
+  ...model,
+  stimuli: model.stimuli.filter(({ name }) => names.includes(name)),
+  // What is reached with all of them.
+  sometimes: {},
+})
+
+/** After the first answer the model asks for nothing more. */
+const answering: Model = {
+  ...conversation,
+  effects: {
+    ...conversation.effects,
+    callModel: (params: never, view) =>
+      (conversation.effects['callModel']?.(params, view) ?? []).filter(
+        ({ event }) => (view.context as ConversationContext).turn?.modelCalls === 1 || event['stopReason'] !== 'tool_use',
+      ),
+  },
+}
+
 const subjects: [string, () => Subject][] = [
   ['policy', () => policy],
   ['reader', () => reader],
+  ['consent', () => few(consent, 'policy tells', 'open', 'ask to write', 'give up', 'take the folder back', 'close')],
+  ['conversation, one answer with calls', () => few(answering, 'prompt', 'interrupt')],
+  ['vm-supervisor, all going well', () => few({ ...supervisor, effects: { ...supervisor.effects, ...smooth } }, 'attach', 'exec')],
   ['the kernel alone', kernelAlone],
   ['permissions, of the web', () => permissions('full')],
   ['supervision, one-for-all', () => supervision('small')],

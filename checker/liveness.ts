@@ -12,7 +12,8 @@ import type { Found } from './search.ts'
 import { type Trace, traceAlong, vectorsOf, type Violation } from './trace.ts'
 import type { Tables } from './tables.ts'
 
-export type TemporalResult = { name: string; kind: TemporalProperty['kind']; held: boolean }
+/** `vacuous`: it holds for want of cases; what would have to be led on from, or could be lost, never comes up. */
+export type TemporalResult = { name: string; kind: TemporalProperty['kind']; held: boolean; vacuous?: true }
 
 /** @param found of a search with `keepEdges` that was complete */
 export function temporal(tables: Tables, found: Found): { results: TemporalResult[]; violations: Violation[] } {
@@ -24,8 +25,8 @@ export function temporal(tables: Tables, found: Found): { results: TemporalResul
   if (!edges) throw new Error('temporal properties need the edges of the search')
   const graph = new Graph(tables, found, edges)
   for (const property of product.temporal) {
-    const trace = property.kind === 'possible' ? graph.lost(property.holds) : graph.avoids(property)
-    results.push({ name: property.name, kind: property.kind, held: trace === null })
+    const { trace, cases } = property.kind === 'possible' ? graph.lost(property.holds) : graph.avoids(property)
+    results.push({ name: property.name, kind: property.kind, held: trace === null, ...(cases === 0 ? { vacuous: true as const } : {}) })
     if (trace) violations.push({ property: property.name, kind: property.kind, trace, detail: detailOf(property, trace) })
   }
   return { results, violations }
@@ -36,6 +37,9 @@ function detailOf(property: TemporalProperty, trace: Trace): string {
   const repeats = trace.cycle === undefined ? 0 : trace.steps.length - trace.cycle
   return repeats === 0 ? 'everything may stay as in the last state for ever' : `the last ${repeats} step(s) repeat for ever`
 }
+
+/** `cases`: states from which the goal has yet to be reached. */
+type Answer = { trace: Trace | null; cases: number }
 
 class Graph {
   readonly #tables: Tables
@@ -60,7 +64,7 @@ class Graph {
   }
 
   /** A shortest way to a state from which no state that holds can be reached. */
-  lost(holds: (state: never) => boolean): Trace | null {
+  lost(holds: (state: never) => boolean): Answer {
     const { offsets, targets } = this.#edges
     const count = this.#found.states
     const reaches = this.#label(holds as never)
@@ -78,6 +82,7 @@ class Graph {
       }
     const queue: number[] = []
     for (let at = 0; at < count; at++) if (reaches[at] === 1) queue.push(at)
+    const cases = count - queue.length
     for (let next = queue.pop(); next !== undefined; next = queue.pop())
       for (let e = starts[next] as number; e < (starts[next + 1] as number); e++) {
         const source = sources[e] as number
@@ -87,11 +92,11 @@ class Graph {
         }
       }
     const bad = reaches.indexOf(0)
-    return bad < 0 ? null : this.#found.trace(bad)
+    return { trace: bad < 0 ? null : this.#found.trace(bad), cases }
   }
 
   /** A fair way on which the goal is never reached (after `from`, for leads-to). */
-  avoids(property: Exclude<TemporalProperty, { kind: 'possible' }>): Trace | null {
+  avoids(property: Exclude<TemporalProperty, { kind: 'possible' }>): Answer {
     const goal = this.#label((property.kind === 'leadsTo' ? property.to : property.holds) as never)
     const count = this.#found.states
     const { arena } = this.#found
@@ -108,6 +113,7 @@ class Graph {
       const from = this.#label(property.from as never)
       for (let at = 0; at < count; at++) if (from[at] === 1) enter(at, -1)
     } else for (let at = 0; at < count && (arena.parents[at] as number) < 0; at++) enter(at, -1)
+    const cases = queue.length
     const { offsets, targets } = this.#edges
     for (let head = 0; head < queue.length; head++) {
       const at = queue[head] as number
@@ -115,7 +121,7 @@ class Graph {
     }
     // Parts are judged in the order in which they can be reached: the first fair one gives a short way.
     const part = this.#fairPart(Int32Array.from(queue), inside)
-    if (!part) return null
+    if (!part) return { trace: null, cases }
     const first = part.reduce((least, at) => (queue.indexOf(at) < queue.indexOf(least) ? at : least), part[0] as number)
     const way: number[] = []
     for (let at = first; at >= 0; at = parent[at] as number) way.unshift(at)
@@ -128,7 +134,7 @@ class Graph {
       ...groups,
     ])
     trace.cycle = path.length - 1
-    return trace
+    return { trace, cases }
   }
 
   /** States of a fair strongly connected part within `inside`, or null. */

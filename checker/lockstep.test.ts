@@ -88,6 +88,32 @@ describe('a mutant', () => {
   })
 })
 
+test.each([
+  [null, 'nothing, because it takes no notice'],
+  [1, 'a refusal, because it takes no notice'],
+])('what is ignored is refused where somebody waits, and dropped where nobody does: request %s', (request, word) => {
+  const [hears, deaf] = [{ on: { told: { actions: 'tell' } } } as const, {}].map((config) =>
+    setup({
+      types: {} as { events: { type: 'told' } },
+      actions: { tell: emit({ type: 'send', to: 'x', kind: 'heard', body: {} }) as never },
+    }).createMachine({ context: {}, ...config }),
+  )
+  const listening = defineModel<object>({
+    actor: 'ear',
+    machine: hears as never,
+    input: undefined,
+    stimuli: [{ name: 'told', request: request !== null, event: () => ({ type: 'told', body: {}, from: { request } }) }],
+    effects: {},
+    always: {},
+    sometimes: {},
+    mayEnd: () => true,
+  })
+  expect(compareMachines(listening, deaf as never, 10)).toMatchObject({
+    verdict: 'different',
+    difference: { way: ['told'], what: expect.stringContaining(`which is ${word}`) as string },
+  })
+})
+
 test('machines that are written otherwise and do the same are equal; a limit leaves it open', () => {
   const flat = base.createMachine({
     id: 'counter',

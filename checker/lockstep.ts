@@ -9,7 +9,7 @@
 import type { AnyStateMachine } from 'xstate'
 import { createStepper, type Step, type Stepper } from '../kernel/stepper.ts'
 import { absorb, emptyLocal, keyOf, type Local, type Move, movesOf, type Stepped } from './local.ts'
-import type { Event, Model } from './model.ts'
+import { askedBy, type Event, type Model } from './model.ts'
 import { canonical } from './product.ts'
 
 /** Where two machines part: the shortest way there, and what differs at its end. */
@@ -129,8 +129,9 @@ function leftBy({ commands, handled }: Step, before: Local, event: Event | null)
     }
     left.push(canonical(command))
   }
-  // A request that is ignored is refused by the runtime; nobody learns whether anything else was.
-  if (!handled && event !== null && 'from' in event) left.push('a refusal, because it takes no notice')
+  // The runtime refuses a request that is ignored, and drops a message that nobody waits for.
+  if (!handled && event !== null && 'from' in event)
+    left.push(askedBy(event) === null ? 'nothing, because it takes no notice' : 'a refusal, because it takes no notice')
   return left
 }
 

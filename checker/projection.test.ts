@@ -4,11 +4,8 @@ import { defineModel, type Model } from './model.ts'
 import { compareClasses } from './projection.ts'
 import { subjects } from './subjects.ts'
 
-/**
- * Not held to it yet. consent: a question's own number is in its state, so that there are more classes than need be. vm-supervisor: of two
- * pauses of one VM, asked for one soon after the other, one may end before the other; the model takes them as one.
- */
-const exempt = ['consent', 'vm-supervisor']
+/** Not held to it yet: of two pauses of one VM, asked for one soon after the other, one may end before the other; the model takes them as one. */
+const exempt = ['vm-supervisor']
 const actors = subjects().filter(({ kind, name }) => kind === 'actor' && !exempt.includes(name))
 
 test.each(actors)('$name: states that its model takes as one lead to the same ones', async ({ load }) => {

@@ -9,8 +9,14 @@ export type Replayed = { value: unknown; emitted: readonly { type: string; [key:
 
 export function createReplay(machines: Readonly<Record<string, { machine: AnyStateMachine; input: unknown }>>) {
   const snapshots = new Map<string, AnyMachineSnapshot>()
-  for (const [actor, { machine, input }] of Object.entries(machines)) snapshots.set(actor, initialTransition(machine, input)[0])
+  const start = (actor: string): void => {
+    const { machine, input } = machines[actor] as { machine: AnyStateMachine; input: unknown }
+    snapshots.set(actor, initialTransition(machine, input)[0])
+  }
+  for (const actor of Object.keys(machines)) start(actor)
   return {
+    /** It crashed. */
+    start,
     step(actor: string, event: { type: string }): Replayed {
       const found = machines[actor]
       const before = snapshots.get(actor)
@@ -37,17 +43,16 @@ export function confirm(machines: Parameters<typeof createReplay>[0], events: re
   const replay = createReplay(machines)
   for (const [at, { actor, event, value }] of events.entries()) {
     if (!machines[actor]) continue
+    const what = event?.type ?? 'a crash'
     try {
-      const now = replay.step(actor, event).value
-      if (value === '(threw)') return { confirmed: false, at, why: `${event.type} did not throw` }
+      if (event === null) replay.start(actor)
+      else replay.step(actor, event)
+      const now = replay.value(actor)
+      if (value === '(threw)') return { confirmed: false, at, why: `${what} did not throw` }
       if (JSON.stringify(now) !== JSON.stringify(value))
-        return {
-          confirmed: false,
-          at,
-          why: `after ${event.type} the machine is in ${JSON.stringify(now)}, not in ${JSON.stringify(value)}`,
-        }
+        return { confirmed: false, at, why: `after ${what} the machine is in ${JSON.stringify(now)}, not in ${JSON.stringify(value)}` }
     } catch (error) {
-      if (value !== '(threw)') return { confirmed: false, at, why: `${event.type} threw: ${String(error)}` }
+      if (value !== '(threw)') return { confirmed: false, at, why: `${what} threw: ${String(error)}` }
     }
   }
   return { confirmed: true, steps: events.length }

@@ -101,7 +101,7 @@ function tlaText({ name, module, config }: ReturnType<typeof tla>): string {
 
 /** An independent run of the machines along the counterexample; kinds that have no way to show are not asked, nor models without machines. */
 function confirmed(model: Model | SystemModel | Product, { trace }: Violation): Confirmation | null {
-  if ('rules' in model || trace.steps.length === 0 || trace.steps.some(({ actor }) => actor === 'fault')) return null
+  if ('rules' in model || trace.steps.length === 0) return null
   const parts =
     'system' in model ? Object.entries(model.actors).map(([id, part]) => [id, part.model] as const) : [[model.actor, model] as const]
   return confirm(Object.fromEntries(parts.map(([id, { machine, input }]) => [id, { machine, input: input as unknown }])), eventsOf(trace))
@@ -165,7 +165,10 @@ export function checkText(result: CheckResult, { trace: form = 'text', confirmat
     `${name}: ${states} states, ${transitions} transitions, depth ${depth}, ${expansions} local, ${(ms / 1000).toFixed(1)} s${rest}`,
     ...(reduced.length > 0 ? [`  reduced by ${reduced.join(' and ')}`] : []),
     ...notedText(result),
-    ...properties.map(({ kind, name: property, held }) => `  ${held ? 'holds ' : 'BROKEN'} ${kind}: ${property}`),
+    ...properties.map(
+      ({ kind, name: property, held, vacuous }) =>
+        `  ${held ? 'holds ' : 'BROKEN'} ${kind}: ${property}${vacuous ? ' (for want of cases: it says nothing)' : ''}`,
+    ),
   ]
   for (const [index, violation] of violations.entries()) {
     const { kind, property, detail, trace } = violation

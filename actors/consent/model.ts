@@ -2,7 +2,7 @@
  * What the checker plays around consent: a member who opens a session with a folder and a host, asks for a write and a command, answers or
  * never answers, takes the folder back, closes; a kernel that spawns and derives, or refuses; policy that goes and comes back. Also one
  * errand, which has the session for itself: a look at the grants, at what was changed, at a host; another mode; hosts allowed and taken
- * back; a host that egress asks about.
+ * back; a host that egress asks about. Or what was changed is asked for before there is a session, and before policy has told.
  */
 import { defineModel, type Event, stopping, type View } from '../../checker/model.ts'
 import { machine } from './machine.ts'
@@ -69,10 +69,31 @@ const errands: Readonly<Record<string, object>> = {
   revoke: { session, grant: String(grants.egress) },
 }
 const errandName = (kind: string): string => `errand: ${kind}`
+/** What was changed is looked at, or taken back, before policy has told what is in force. */
+const earlyName = (kind: string): string => `early: ${kind}`
+const ranEarly = ({ sent }: View<Context>): boolean => ['changes', 'undo'].some((kind) => sent[earlyName(kind)] !== undefined)
 const ranErrand = ({ sent }: View<Context>): boolean => Object.keys(errands).some((kind) => sent[errandName(kind)] !== undefined)
 /** The errand's request, while it is open. */
 const errandOf = (view: View<Context>): number | undefined => view.open.find((request) => request >= 1000)
 const asked = ({ sent }: View<Context>): boolean => sent['ask to write'] === 1 || sent['ask to run'] === 1
+
+/**
+ * Numbers of refs only tell them apart: here they are in order, whatever came before. One that nobody waits under has none, nor has a gate
+ * that was started to look at changes: whose it is says where it stands.
+ */
+const numbered = /\b(ask|rule|history|open|host|explain|audit):(\d+)/g
+const places = new WeakMap<Context, ReadonlyMap<string, number>>()
+function renamed(context: Context, text: string): string {
+  let known = places.get(context)
+  if (known === undefined) {
+    const numbers = new Set([...JSON.stringify({ ...context, next: 0 }).matchAll(numbered)].map(([, , number]) => number as string))
+    known = new Map([...numbers].toSorted((a, b) => Number(a) - Number(b)).map((number, place) => [number, place]))
+    places.set(context, known)
+  }
+  return text
+    .replaceAll(numbered, (_, kind: string, number: string) => `${kind}:${known.get(number) ?? 'gone'}`)
+    .replaceAll(/fs-gate:undo\.\d+/g, 'fs-gate:undo')
+}
 
 const sends = (out: readonly Outgoing[], kind: string, grant: number | undefined): boolean =>
   out.some((message) => message.type === 'send' && message.kind === kind && (message.body as { grant?: number }).grant === grant)
@@ -98,7 +119,7 @@ export const model = defineModel<Context>({
     },
     {
       name: 'ask to write',
-      when: (view: View<Context>) => opened(view) && !ranErrand(view),
+      when: (view: View<Context>) => opened(view) && !ranErrand(view) && !ranEarly(view),
       event: (_: View<Context>, request: number) => ({
         type: 'ask',
         body: { tool: 'Write', title: 'Write a', detail: '+', target: { kind: 'write', folder: 'sales', path: 'a' } },
@@ -107,7 +128,7 @@ export const model = defineModel<Context>({
     },
     {
       name: 'ask to run',
-      when: (view: View<Context>) => opened(view) && !ranErrand(view),
+      when: (view: View<Context>) => opened(view) && !ranErrand(view) && !ranEarly(view),
       event: (_: View<Context>, request: number) => ({
         type: 'ask',
         body: { tool: 'Bash', title: 'Run ls', detail: 'ls', target: { kind: 'exec', command: 'ls' } },
@@ -116,7 +137,7 @@ export const model = defineModel<Context>({
     },
     {
       name: 'take the folder back',
-      when: (view: View<Context>) => opened(view) && !ranErrand(view),
+      when: (view: View<Context>) => opened(view) && !ranErrand(view) && !ranEarly(view),
       event: (_: View<Context>, request: number) => ({
         type: 'revoke',
         body: { session, grant: String(grants.folder) },
@@ -143,8 +164,13 @@ export const model = defineModel<Context>({
     { ...stopping, when: ({ open, context }: View<Context>) => open.length === 0 && Object.keys(context.openings).length === 0 },
     ...Object.entries(errands).map(([kind, asks]) => ({
       name: errandName(kind),
-      when: (view: View<Context>) => opened(view) && !ranErrand(view) && !asked(view) && view.open.length === 0,
+      when: (view: View<Context>) => opened(view) && !ranErrand(view) && !ranEarly(view) && !asked(view) && view.open.length === 0,
       event: (_: View<Context>, request: number): Event => ({ type: kind, body: asks, from: from(request) }),
+    })),
+    ...(['changes', 'undo'] as const).map((kind) => ({
+      name: earlyName(kind),
+      when: (view: View<Context>) => view.context.policy === null && !ranEarly(view),
+      event: (_: View<Context>, request: number): Event => ({ type: kind, body: errands[kind], from: from(request) }),
     })),
   ].map(({ when, ...stimulus }) => ({ ...stimulus, when: (view: View<Context>) => serving(view) && when?.(view) !== false })),
   effects: {
@@ -192,7 +218,6 @@ export const model = defineModel<Context>({
           replied({ option: 'allow-once', by: 'member' }),
           replied({ option: 'allow-session', by: 'member' }),
           ...(ref.startsWith('host:') ? [replied({ option: 'allow-always', by: 'member' })] : []),
-          ...(ref.startsWith('host:') ? [replied({ option: 'allow-always', by: 'member' })] : []),
           replied({ option: 'deny', by: 'member' }),
           refused('no-one-to-ask'),
         ]
@@ -202,15 +227,15 @@ export const model = defineModel<Context>({
         return [replied({})]
     }
   },
-  project: ({ next: _next, ...context }) => context,
-  projectPending: (item) =>
+  project: (context) => JSON.parse(renamed(context, JSON.stringify({ ...context, next: 0 }))) as unknown,
+  projectPending: (item, { context }) =>
     item.what === 'effect'
-      ? [item.name, item.params['ref']]
+      ? [item.name, renamed(context, String(item.params['ref']))]
       : item.what === 'timer'
         ? item
         : item.ref.startsWith('told:')
           ? undefined
-          : [item.kind, item.ref, item.cancelled === true],
+          : [item.kind, renamed(context, item.ref), item.cancelled === true],
   always: {
     'whoever asked waits for the member, for policy, or for a capability': (view) =>
       asking(view).every((request) =>
@@ -229,7 +254,10 @@ export const model = defineModel<Context>({
   },
   sometimes: {
     'a session is open': opened,
-    'an errand waits': (view) => errandOf(view) !== undefined,
+    'an errand waits': (view) => errandOf(view) !== undefined && !ranEarly(view),
+    'what was changed is asked for before policy is known': ({ context }) => context.early.some(({ kind }) => kind !== 'open'),
+    'what was asked before policy was known is worked on while a session opens': (view) =>
+      ranEarly(view) && Object.keys(view.context.histories).length > 0 && Object.keys(view.context.openings).length > 0,
     'a permission stands': ({ context }) => (context.sessions[session]?.grants.length ?? 0) > 0,
     'the folder was taken back': ({ context, sent }) =>
       sent['take the folder back'] === 1 && context.sessions[session]?.folders.length === 0,

@@ -257,8 +257,6 @@ const modelOf = (played: readonly string[], seen: Model<Context>['sometimes']) =
           },
         ),
     },
-    // Not asked of production runs yet: no such run was compared with them.
-    onlyHere: ['told to stop, it stops', 'never given up: once policy is known, what is configured is read, or will be again'],
     takes: serving,
     // Policy's actor is not bound to tell anything: until it does, who is held waits for its deadline.
     leadsTo: {

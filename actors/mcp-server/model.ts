@@ -132,17 +132,6 @@ const modelOf = (played: readonly string[], sometimes: readonly (keyof typeof se
           return JSON.stringify((last as { body?: { status: unknown } } | undefined)?.body?.status) === shown(after)
         }),
     },
-    // Not asked of production runs yet: no such run was compared with them.
-    onlyHere: [
-      'what it says of itself is what it is',
-      'once it has stood for a while, its failures are forgotten',
-      'told to stop, it stops',
-      'what is said of an earlier start changes nothing',
-      'the end of the server is noted in that very step',
-      'its process and its tools are those it has now',
-      'it rests as long as was drawn',
-      'whoever watches hears of every change, and at first how it is',
-    ],
     takes: lives,
     leadsTo: {
       'who asks is answered, unless it is stopped': {

@@ -130,13 +130,6 @@ const modelOf = (played: readonly Stimulus<Context>[], seen: readonly (keyof typ
         wants(before.context) === wants(after.context) ||
         after.context.watchers.every((request) => out.some((message) => message.type === 'partTo' && message.request === request)),
     },
-    // Not asked of production runs yet: no such run was compared with them.
-    onlyHere: [
-      'who is refused a watch finds no room',
-      'what is told is recorded as it came',
-      'who begins to watch hears whether traces are wanted',
-      'each word of policy is put into force',
-    ],
     takes: () => true,
     leadsTo: {
       'who asks is answered or watches': {

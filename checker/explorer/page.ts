@@ -121,12 +121,14 @@ function showState({ state, taken }: Place): void {
 
 function showProperties({ holds }: Place): void {
   const here = new Map(holds.map(({ name, here: holdsHere }) => [name, holdsHere]))
-  const known = overview?.result.properties ?? holds.map(({ name, kind }) => ({ name, kind, held: true }))
+  const known = overview?.result.properties ?? holds.map(({ name, kind }) => ({ name, kind, held: true, vacuous: false }))
   byId('properties').replaceChildren(
-    ...known.map(({ name, kind, held }) => {
+    ...known.map(({ name, kind, held, vacuous }) => {
       const item = make('li', '', held ? '' : 'broken')
       const now = here.get(name)
-      item.append(`${held ? '✓' : '✗'} ${kind}: ${name}${now === undefined ? '' : now ? ' (holds here)' : ' (not here)'}`)
+      item.append(
+        `${held ? '✓' : '✗'} ${kind}: ${name}${vacuous ? ' (for want of cases)' : ''}${now === undefined ? '' : now ? ' (holds here)' : ' (not here)'}`,
+      )
       const violation = overview?.violations.find(({ property }) => property === name)
       if (violation) {
         const link = make('button', 'show the counterexample', 'link')

@@ -5,7 +5,7 @@
 import { assign, emit, enqueueActions, setup } from 'xstate'
 import type { Outgoing } from '../../kernel/types.ts'
 import { defineModel } from '../model.ts'
-import { defineSystem, type SystemModel } from '../system.ts'
+import { defineSystem, type SystemModel, type SystemView } from '../system.ts'
 
 type From = { from: { request: number | null; caps: readonly number[] } }
 
@@ -73,9 +73,11 @@ const store = setup({
   },
 })
 
+const workerIsNew = (view: SystemView): boolean => (view.actor('worker').context as WorkerContext).asked === 0
+
 const none = { effects: {}, always: {}, sometimes: {}, mayEnd: () => true } as const
 
-/** @param crashes how many, of the store and the worker together */
+/** @param crashes how many, of all three together */
 export function kernelAlone(crashes = 1): SystemModel {
   return defineSystem({
     system: 'the kernel alone',
@@ -114,13 +116,17 @@ export function kernelAlone(crashes = 1): SystemModel {
     },
     mailbox: 1,
     faults: {
-      crashes: { times: crashes, of: ['store'] },
+      crashes: { times: crashes, of: ['owner', 'worker', 'store'] },
       revocations: { 'the store': { holder: 'owner', slot: 'store' } },
       deadlines: true,
     },
     always: {
       'no request is answered twice': (view) =>
         Object.values((view.actor('worker').context as WorkerContext).answers).every((count) => count <= 1),
+      'nobody is answered what an earlier life of his asked': (view) => {
+        const { asked, answers } = view.actor('worker').context as WorkerContext
+        return Object.keys(answers).length <= asked
+      },
       'messages from one actor arrive in order': (view) => {
         const { seen } = view.actor('store').context as StoreContext
         return seen.every((n, i) => i === 0 || n > (seen[i - 1] as number))
@@ -134,6 +140,8 @@ export function kernelAlone(crashes = 1): SystemModel {
         (after.actor('store').context as StoreContext).seen.length <= (before.actor('store').context as StoreContext).seen.length,
     },
     sometimes: {
+      'whoever asks may crash before it is answered': (view) =>
+        view.faults.crashes > 0 && view.actor('worker').sent['ask'] === 1 && view.actor('store').open.length > 0 && workerIsNew(view),
       'both uses are made': (view) => (view.actor('store').context as StoreContext).seen.length === 2,
       'all three are answered': (view) => Object.keys((view.actor('worker').context as WorkerContext).answers).length === 3,
     },

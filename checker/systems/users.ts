@@ -83,7 +83,7 @@ export function system(size: 'small' | 'full'): SystemModel {
   return defineSystem({
     system: 'two sessions in one workspace',
     actors: {
-      supervisor: { model: shared(size === 'full', size === 'full') },
+      supervisor: { model: shared(size === 'full', true) },
       caller: {
         model: defineModel<object>({
           actor: 'caller',
@@ -128,6 +128,8 @@ export function system(size: 'small' | 'full'): SystemModel {
         contextOf(view).sessions['a'] === undefined &&
         contextOf(view).uids['a'] !== undefined &&
         Object.values(contextOf(view).running).includes('b'),
+      'the VM died, and a command runs in the next one': (view) =>
+        contextOf(view).restarts > 0 && Object.keys(contextOf(view).running).length > 0,
     },
     mayEnd: true,
   })

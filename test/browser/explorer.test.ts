@@ -33,6 +33,13 @@ test('a system is walked step by step; each step says what it changes, and back 
   const { page } = browser
   await page.goto(await open(kernelAlone(), 50_000))
   await page.getByText('every property holds').waitFor()
+  // What a step takes away and what it brings are told apart by colour, and from the rest.
+  const colourOf = (selector: string): Promise<string> =>
+    page
+      .locator(selector)
+      .first()
+      .evaluate((node) => (globalThis as unknown as { getComputedStyle(of: unknown): { color: string } }).getComputedStyle(node).color)
+  expect(new Set([await colourOf('#steps del'), await colourOf('#steps ins'), await colourOf('#steps button')]).size).toBe(3)
   await page.getByRole('button', { name: 'owner: lend' }).click()
   await page.getByRole('button', { name: 'worker: borrow from owner' }).click()
   await expect.poll(() => page.locator('#path li').count()).toBe(2)

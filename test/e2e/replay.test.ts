@@ -1,7 +1,9 @@
 /** The log of what really ran is taken again by the machines: nothing but what is in the log decided anything. */
-import { writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { messageLogName } from '../../kernel/message-log.ts'
 import { type Home, openHome } from '../harness/product.ts'
 
 let home: Home
@@ -35,4 +37,25 @@ test('a session with reads, a write and a refusal, gone on with after the daemon
   }
   expect(await home.call(['replay', 'never-was'])).toMatchObject({ code: 3 })
   expect(await home.call(['replay'])).toMatchObject({ code: 2 })
+})
+
+test('each of its steps is one that the models know; in a log that says otherwise the first such step is named', async () => {
+  const checked = await home.call(['check', '--conform', 'replayed', '--json'])
+  const { results } = JSON.parse(checked.stdout) as { results: { actor: string; conforms: boolean | null; steps: number }[] }
+  expect([checked.code, results.filter(({ conforms }) => conforms === false)]).toEqual([0, []])
+  const compared = results.filter(({ conforms, steps }) => conforms && steps > 1).map(({ actor }) => actor)
+  expect(compared).toEqual(expect.arrayContaining(['conversation:replayed', 'fs-gate:replayed.notes']))
+
+  const copy = join(home.dir, 'copy')
+  mkdirSync(copy)
+  for (const name of [messageLogName, `${messageLogName}-wal`])
+    if (existsSync(join(home.state, name))) copyFileSync(join(home.state, name), join(copy, name))
+  const log = new DatabaseSync(join(copy, messageLogName))
+  log.exec(
+    `UPDATE lines SET value = '"elsewhere"' WHERE n = 3 AND span = (SELECT min(id) FROM spans WHERE actor = 'conversation:replayed')`,
+  )
+  log.close()
+  const strayed = await home.call(['check', '--conform', 'replayed'], { env: { BULKHEAD_HOME: copy } })
+  expect(strayed.code).toBe(3)
+  expect(strayed.stdout).toMatch(/DOES NOT CONFORM: conversation:replayed, span \d+, line 3, .*then it was in "elsewhere"/)
 })
