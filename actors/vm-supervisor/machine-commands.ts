@@ -79,6 +79,14 @@ export const withCommands = withJobs.extend({
       enqueue.assign({ sessions })
     }),
     noteAdmission: enqueueActions(({ context, event, enqueue }) => {
+      // Whose it was is not known: nobody waits for what may never come, and one that is made all the same is there.
+      if (event.type === 'admit.crashed') {
+        const failed = Object.entries(context.sessions).map(([name, session]): [string, Session] => [
+          name,
+          session.inGuest === 'pending' ? { ...session, inGuest: 'failed', error: event.error } : session,
+        ])
+        enqueue.assign({ sessions: Object.fromEntries(failed) })
+      }
       if (event.type !== 'admit.ready' && event.type !== 'admit.failed') return
       const session = context.sessions[event.session]
       if (!session || session.revision !== event.revision) return

@@ -130,10 +130,11 @@ export const withJobs = base.extend({
       enqueue.assign({ jobs: Object.fromEntries(Object.entries(context.jobs).filter(([name]) => !gone.includes(name))) })
       enqueue({ type: 'settleJobs', params: { over: [], forgotten: gone } })
     }),
-    /** Those of a session that could not be made. */
+    /** Those of sessions that could not be made. */
     endFailedJobs: base.enqueueActions(({ context, event, enqueue }) => {
-      if (event.type !== 'admit.failed' || context.sessions[event.session]?.inGuest !== 'failed') return
-      const waiting = namesOf(context.jobs, ({ session, state }) => session === event.session && state === 'waiting')
+      if (event.type !== 'admit.failed' && event.type !== 'admit.crashed') return
+      const isFailed = (name: string): boolean => context.sessions[name]?.inGuest === 'failed'
+      const waiting = namesOf(context.jobs, ({ session, state }) => state === 'waiting' && isFailed(session))
       const { jobs, over, forgotten } = withEnds(context.jobs, waiting, { ending: null, error: event.error })
       enqueue.assign({ jobs })
       if (over.length > 0) enqueue({ type: 'settleJobs', params: { over, forgotten } })
@@ -202,8 +203,9 @@ export const withJobs = base.extend({
     }),
     replySteered: enqueueActions(({ event, enqueue }) => {
       if (event.type === 'steerCommand.done') enqueue.emit(reply(event.request, {}))
-      if ((event.type === 'steerCommand.failed' || event.type === 'steerCommand.crashed') && event.request !== undefined)
-        enqueue.emit(refuse(event.request, event.error))
+    }),
+    refuseAsked: enqueueActions(({ event, enqueue }) => {
+      if ('request' in event && 'error' in event && event.request !== undefined) enqueue.emit(refuse(event.request, event.error))
     }),
   },
 })

@@ -36,6 +36,21 @@ export const endsOf = <const Exec, const Job>({ exec, job }: { exec: Exec; job: 
   'job.lost': job,
   'job.crashed': job,
 })
+/** However the making of a session comes out; `then`: what follows where commands may start. */
+export const admissions = <const Then extends readonly string[]>(then: Then) => {
+  const noted = { guard: 'current', actions: ['noteAdmission', 'endFailedJobs', ...then] } as const
+  return { 'admit.ready': noted, 'admit.failed': noted, 'admit.crashed': noted } as const
+}
+/** Whoever asked for these waits for nothing but their outcome. */
+export const asked = {
+  'readClock.read': { actions: 'replyStatus' },
+  'readClock.crashed': { actions: 'refuseAsked' },
+  'readJob.read': { actions: 'replyJob' },
+  'readJob.crashed': { actions: 'refuseAsked' },
+  'steerCommand.done': { actions: 'replySteered' },
+  'steerCommand.failed': { actions: 'refuseAsked' },
+  'steerCommand.crashed': { actions: 'refuseAsked' },
+} as const
 /** Those commands that may start do. */
 export const start = ['runWaiting', 'runJobs'] as const
 

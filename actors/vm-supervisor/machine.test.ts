@@ -372,6 +372,56 @@ describe('requests come and go', () => {
     expect(vm.effects().map((effect) => effect.name)).toEqual(['admit'])
   })
 
+  it('a defect while a session is made: its commands are refused and the next has it tried again; another session on its way is there yet', () => {
+    const vm = drive()
+    vm.attach('s')
+    vm.attach('t')
+    const [broken, sound] = [vm.exec('s'), vm.exec('t')]
+    const job = vm.ask('job', { command: 'make' }, 's')
+    vm.toReady()
+    const oops = fault('internal', 'oops')
+    vm.send({ type: 'admit.crashed', ref: 'earlier', error: oops })
+    expect([vm.answerTo(broken), vm.answerTo(sound)]).toEqual([[], []])
+    // Whose it was is not known: none may wait for what may never come.
+    vm.send({ type: 'admit.crashed', ref: vm.ref, error: oops })
+    for (const request of [broken, sound]) expect(vm.answerTo(request)).toEqual([{ type: 'refuse', request, error: oops }])
+    expect(vm.answerTo(job)).toMatchObject([{ type: 'reply' }])
+    expect(vm.context.jobs['job-1']).toMatchObject({ state: 'ended', end: { error: oops } })
+    vm.admitted('t')
+    vm.effects()
+    const next = [vm.exec('t'), vm.exec('s')]
+    expect(vm.effects().map(({ name, params }) => [name, params['session']])).toEqual([
+      ['exec', 't'],
+      ['admit', 's'],
+    ])
+    vm.admitted('s')
+    expect(ran(vm)).toMatchObject([{ params: { request: next[1] } }])
+  })
+
+  it('hears how the making of a session came out also while the VM wakes: its commands do not wait for it for ever', () => {
+    const { vm, first } = readyWithSession()
+    vm.send({
+      type: 'exec.exited',
+      request: first,
+      exitCode: 0,
+      signal: null,
+      timedOut: false,
+      oom: false,
+      durationMs: 1,
+      cwd: '/',
+      outputFile: null,
+    })
+    vm.attach('s')
+    expect(vm.context.sessions['s']?.inGuest).toBe('pending')
+    vm.send({ type: 'vm.full', epoch: vm.ref, free: 0, reserve: 1 })
+    vm.admitted('s')
+    vm.send({ type: 'awaitRoom.found', ref: vm.ref })
+    vm.effects()
+    const request = vm.exec()
+    vm.send({ type: 'resume.done', ref: vm.ref })
+    expect(ran(vm)).toMatchObject([{ params: { request } }])
+  })
+
   it('keeps the user id of a session that comes back and gives others their own', () => {
     const vm = drive()
     vm.attach('a')
@@ -402,6 +452,20 @@ describe('requests come and go', () => {
     const vm = drive()
     const request = vm.ask('attach', { session: 's', folders: [{ name: 'x', mode: 'rw' }] }, null, [])
     expect(vm.answerTo(request)).toMatchObject([{ error: { code: 'malformed' } }])
+  })
+
+  it('whoever asked for what a defect kept from being found out is told so', () => {
+    const { vm } = readyWithSession()
+    vm.ask('job', { command: 'make' }, 's')
+    const oops = fault('internal', 'oops')
+    for (const [effect, request] of [
+      ['readClock', vm.ask('status')],
+      ['readJob', vm.ask('job-output', { job: 'job-1' }, 's')],
+      ['steerCommand', vm.ask('job-stop', { job: 'job-1' }, 's')],
+    ] as const) {
+      vm.send({ type: `${effect}.crashed` as const, request, error: oops })
+      expect(vm.answerTo(request)).toEqual([{ type: 'refuse', request, error: oops }])
+    }
   })
 
   it('reports its status with the time, and every change to watchers', () => {

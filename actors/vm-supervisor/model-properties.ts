@@ -284,6 +284,15 @@ export const always: Model<Context>['always'] = {
       )
     )
   },
+  'a session on its way into a VM is being made there': (view) =>
+    !standing.has(placeOf(view)) ||
+    Object.entries(view.context.sessions).every(
+      ([name, { inGuest, revision }]) =>
+        inGuest !== 'pending' ||
+        named(view, 'admit').some(
+          ({ params }) => params['session'] === name && params['revision'] === revision && params['ref'] === String(view.context.epoch),
+        ),
+    ),
   'nothing that starts a VM runs where there is none, and nothing of an earlier attempt': (view) => {
     const at = placeOf(view)
     const steps = ['probe', 'image', 'accelerate', 'lookForSnapshot']
@@ -445,6 +454,10 @@ export const steps: NonNullable<Model<Context>['steps']> = {
     !event.type.startsWith('exec.') ||
     before.context.running[event['request'] as number] === undefined ||
     out.some((message) => (message.type === 'reply' || message.type === 'refuse') && message.request === event['request']),
+  'whom a defect keeps from an answer is told so': (before, event, _after, out) =>
+    !['readClock.crashed', 'readJob.crashed', 'steerCommand.crashed'].includes(event.type) ||
+    !before.open.includes(event['request'] as number) ||
+    out.some(({ type, ...message }) => type === 'refuse' && 'request' in message && message.request === event['request']),
   'why there is no workspace is known': (before, event, { context }) =>
     event.type !== 'probe.missing' || placeOf(before) !== 'working.probing' || isStale(before, event) || context.lastError !== null,
   'a stop before there is a VM is over at once': (before, event, after) =>

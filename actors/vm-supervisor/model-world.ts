@@ -99,7 +99,7 @@ export const strays: Stimulus<Context>[] = [
     ['awaitRoom', { found: {}, crashed: { error } }],
     ['ping', { ok: { busy: true }, silent: {}, crashed: { error } }],
     ['drawJitter', { drawn: { fraction: 1 }, crashed: { error } }],
-    ['admit', { ready: { session: 's', revision: 1 }, failed: { session: 's', revision: 1, error } }],
+    ['admit', { ready: { session: 's', revision: 1 }, failed: { session: 's', revision: 1, error }, crashed: { error } }],
   ].flatMap(([name, outcomes]) =>
     all(name as string, outcomes as Record<string, object>)().map(({ event }) => ({ ...event, ref: 'stale' }) as Event),
   ),

@@ -134,12 +134,16 @@ const modelOf = (named: readonly string[]) =>
       admit: ({ session, revision }: { session: string; revision: number }) => [
         end({ type: 'admit.ready', session, revision }),
         end({ type: 'admit.failed', session, revision, error }),
+        end({ type: 'admit.crashed', error }),
       ],
       setNetwork: () => [end({ type: 'setNetwork.done' })],
       evict: () => [end({ type: 'evict.done' })],
       exec: () => [end({ type: 'exec.exited', ...result }), end({ type: 'exec.lost', error })],
       job: () => [end({ type: 'job.exited', ...result }), end({ type: 'job.lost', error })],
-      readJob: ({ job }: { job: string }) => [end({ type: 'readJob.read', job, output: '', missed: 0, outputFile: null })],
+      readJob: ({ job }: { job: string }) => [
+        end({ type: 'readJob.read', job, output: '', missed: 0, outputFile: null }),
+        end({ type: 'readJob.crashed', error }),
+      ],
       steerCommand: () => [end({ type: 'steerCommand.done' }), end({ type: 'steerCommand.failed', error })],
       settleJobs: () => [],
       ping: () => [end({ type: 'ping.ok', busy: false }), end({ type: 'ping.silent' })],
@@ -334,7 +338,7 @@ const command = (kind: string): Model<Context>[] => [
     job: ends('job'),
     admit: ({ session, revision }: { session: string; revision: number }, { context }) => [
       end({ type: 'admit.ready', session, revision }),
-      ...(context.failures === 0 ? [end({ type: 'admit.failed', session, revision, error })] : []),
+      ...(context.failures === 0 ? [end({ type: 'admit.failed', session, revision, error }), end({ type: 'admit.crashed', error })] : []),
     ],
   }),
   ...[
@@ -385,7 +389,10 @@ export const judges: readonly Model<Context>[] = [
       .map((kind) => asks(kind))
       .map((stimulus) => ({ ...stimulus, when: ({ sent }: View<Context>) => Object.keys(sent).every((name) => name === 'attach') })),
     reached('stopped'),
-    { steerCommand: all('steerCommand', { done: {}, failed: { error }, crashed: { error } }) },
+    {
+      steerCommand: all('steerCommand', { done: {}, failed: { error }, crashed: { error } }),
+      readClock: all('readClock', { read: { at: 1 }, crashed: { error } }),
+    },
   ),
   // Commands of a session that nobody attached.
   judge([asks('start'), ...['exec', 'shell', 'job'].map((kind) => asks(kind))], reached('stopped', 'absent.stale'), {
@@ -401,6 +408,12 @@ export const judges: readonly Model<Context>[] = [
     inSession(asks('exec'), asks('watch'), ...cancels),
     { 'a command runs': ({ context }) => Object.keys(context.running).length > 0 },
     { exec: ends('exec') },
+  ),
+  // One whose folders change while it is in a VM, whatever that does meanwhile.
+  judge(
+    inSession(asks('exec'), { ...asks('attach'), name: 'attach again' }),
+    { 'it is told of them': ({ context }) => context.state === 'ready' && context.sessions['s']?.inGuest === 'pending' },
+    { ...lively, runVm: vm('full') },
   ),
   judge(
     ['start', 'stop', 'restart', 'exec', 'shell', 'job'].map((kind) => asks(kind)),
