@@ -39,7 +39,8 @@ export type Host = {
   /** The same for one that is no request, without going through here. */
   readonly steps: Steps
   /** Hands over a socket whose `msg` frame names it. */
-  handle(conn: number, socket: Socket): void
+  /** A socket that messages name; null: it was lost on its way. */
+  handle(conn: number, socket: Socket | null): void
 }
 
 /**
@@ -68,7 +69,7 @@ export function createHost(actor: Actor, channel: HostChannel, options: { freeze
   const timers = new Map<string, NodeJS.Timeout>()
   const running = new Set<Running>()
   const holds = noHolds<Held>()
-  const handles = new Map<number, Socket>()
+  const handles = new Map<number, Socket | null>()
   /** Of requests this actor has not answered yet. An effect that names one works for its trace, whatever step began it. */
   const traces = new Map<number, string>()
   const ledger = createLedger(emitOutside)

@@ -140,6 +140,7 @@ export function createKernel(options: KernelOptions) {
     const way = decide(world, from, slot, kind, body, answer !== undefined, delegations)
     if (!way.ok) {
       turnDown(from.id, slot, kind, way.error)
+      more.handle?.socket.destroy()
       answer?.({ error: way.error })
       return null
     }
@@ -261,11 +262,16 @@ export function createKernel(options: KernelOptions) {
   }
 
   function refuseQueued(item: Delivery, error: Fault): void {
-    const { way, event, extra } = item
-    const { request } = event.from
+    const { request } = item.event.from
+    bury(item, error)
+    if (request !== null) requests.close(request)?.answer({ error })
+  }
+
+  /** Nobody takes it any more, nor what came with it. */
+  function bury({ way, event, extra }: Delivery, error: Fault): void {
     deadLetters.add({ from: way.badge.from, slot: '(queued)', kind: event.type, error })
     if (extra) discard(tables, extra.caps)
-    if (request !== null) requests.close(request)?.answer({ error })
+    extra?.handle?.socket.destroy()
   }
 
   /** The kernel answers for the target, and tells the target to stop caring. */
@@ -359,13 +365,7 @@ export function createKernel(options: KernelOptions) {
     const { id, state, degraded, receiver, retryAfterMs } = live
     const cause = live.lastExit ?? 'stopped'
     const comesBack = state === 'down' && !degraded
-    for (const item of comesBack ? [] : receiver.take(() => true))
-      deadLetters.add({
-        from: item.way.badge.from,
-        slot: '(queued)',
-        kind: item.event.type,
-        error: fault('actor-down', `${id} ended.`, { cause }),
-      })
+    for (const item of comesBack ? [] : receiver.take(() => true)) bury(item, fault('actor-down', `${id} ended.`, { cause }))
     const waiting = new Set([...left, ...receiver].map(({ request }) => request))
     for (const request of requests.all()) {
       if (request.to === id && !waiting.has(request.id))

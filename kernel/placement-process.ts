@@ -122,10 +122,30 @@ export async function startProcess(spec: ProcessSpec, events: PortEvents): Promi
   // The exit event tells the story; a broken pipe before it is the same story.
   pipe.on('error', () => {})
   for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', (text: string) => events.log(text.trimEnd()))
+  /** Sockets that have not arrived there. Node would close those that have, but of an actor that ended it forgets those that have not. */
+  const leaving = new Map<number, Socket>()
+  const arrived = (conn: number): void => {
+    leaving.get(conn)?.destroy()
+    leaving.delete(conn)
+  }
   const over = (): void => {
     unwatch()
     board.close()
+    for (const conn of leaving.keys()) arrived(conn)
   }
+  const sendHandle = (conn: number, socket: Socket): void => {
+    leaving.set(conn, socket)
+    child.send({ conn }, socket, { keepOpen: true }, (error) => {
+      if (!error) return
+      arrived(conn)
+      // Its message waits there for it, and all others behind.
+      if (child.connected) child.send({ conn }, () => {})
+    })
+  }
+  // From an actor, and so anything.
+  child.on('message', (message: { conn?: unknown } | null) => {
+    if (typeof message?.conn === 'number') arrived(message.conn)
+  })
   child.on('error', (error) => {
     over()
     events.exit(`could not start: ${error.message}`, false)
@@ -150,7 +170,7 @@ export async function startProcess(spec: ProcessSpec, events: PortEvents): Promi
       return false
     },
     withdraw: board.withdraw,
-    sendHandle: (conn, socket) => void child.send({ conn }, socket),
+    sendHandle,
     kill: () => kill(null),
   }
 }

@@ -52,7 +52,12 @@ pipe.on(
 )
 // The kernel is the parent and the only peer: without it there is nothing left to do.
 pipe.on('close', () => process.exit(0))
-process.on('message', ({ conn }: { conn: number }, socket) => host.handle(conn, socket as Socket))
+process.on('message', ({ conn }: { conn: number }, socket: unknown) => {
+  // Until the actor has it nobody listens, and whoever is at its other end may reset it.
+  if (socket instanceof Socket) socket.on('error', () => {})
+  process.send?.({ conn })
+  host.handle(conn, socket instanceof Socket ? socket : null)
+})
 // Ctrl-C in a terminal reaches the whole process group; stopping is the daemon's decision.
 process.on('SIGINT', () => {})
 

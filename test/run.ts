@@ -92,7 +92,7 @@ function exitCode(command: readonly string[], env: NodeJS.ProcessEnv): Promise<n
 }
 
 function checkTally(part: Part, code: number): Tally {
-  return code === 0 ? { passed: 1, failed: [], skipped: [] } : { passed: 0, failed: [`the ${part.name} check`], skipped: [] }
+  return code === 0 ? { passed: 1, failed: [], skipped: [] } : { passed: 0, failed: [{ name: `the ${part.name} check` }], skipped: [] }
 }
 
 /** A suite that ended badly without a failed test to show for it has failed all the same. */
@@ -101,9 +101,9 @@ function suiteTally(part: Part, tallyPath: string, code: number): Tally {
   try {
     tally = JSON.parse(readFileSync(tallyPath, 'utf8')) as Tally
   } catch {
-    return { passed: 0, failed: [`the ${part.name} suite did not run (code ${code})`], skipped: [] }
+    return { passed: 0, failed: [{ name: `the ${part.name} suite did not run (code ${code})` }], skipped: [] }
   }
-  if (code !== 0 && tally.failed.length === 0) tally.failed.push(`the ${part.name} suite ended with code ${code}`)
+  if (code !== 0 && tally.failed.length === 0) tally.failed.push({ name: `the ${part.name} suite ended with code ${code}` })
   return tally
 }
 
@@ -111,7 +111,7 @@ function summary(outcomes: readonly Outcome[]): { text: string; ok: boolean } {
   const failed = outcomes.flatMap((outcome) => outcome.failed)
   const skipped = outcomes.flatMap((outcome) => outcome.skipped)
   const passed = outcomes.reduce((sum, outcome) => sum + outcome.passed, 0)
-  if (passed + failed.length === 0) failed.push('no test matched')
+  if (passed + failed.length === 0) failed.push({ name: 'no test matched' })
   const lines = ['', `── summary ${'─'.repeat(65)}`]
   for (const { part, seconds, ...tally } of outcomes) {
     lines.push(
@@ -119,7 +119,7 @@ function summary(outcomes: readonly Outcome[]): { text: string; ok: boolean } {
     )
   }
   for (const { name, reason } of skipped) lines.push(`skipped: ${name}: ${reason}`)
-  for (const name of failed) lines.push(`failed: ${name}`)
+  for (const { name, why } of failed) lines.push(`failed: ${name}`, ...(why ? [why.replace(/^/gm, '    ')] : []))
   lines.push(`${passed} passed, ${failed.length} failed${skipped.length > 0 ? `, ${skipped.length} skipped` : ''}`)
   return { text: lines.join('\n'), ok: failed.length === 0 }
 }
@@ -130,7 +130,8 @@ async function main(args: readonly string[]): Promise<number> {
   const scratch = mkdtempSync(join(tmpdir(), 'bulkhead-test-'))
   try {
     const outcomes: Outcome[] = []
-    if (fault) outcomes.push({ part: 'set-up', seconds: 0, passed: 0, failed: [`set-up of the workspace: ${fault}`], skipped: [] })
+    if (fault)
+      outcomes.push({ part: 'set-up', seconds: 0, passed: 0, failed: [{ name: `set-up of the workspace: ${fault}` }], skipped: [] })
     for (const part of chosenParts(args.filter((arg) => !arg.startsWith(faultFlag)))) outcomes.push(await runPart(part, scratch))
     const { text, ok } = summary(outcomes)
     process.stdout.write(`${text}\n`)

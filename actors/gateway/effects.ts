@@ -35,6 +35,8 @@ export const effects = {
           withdrawn: (call) => raise({ type: 'serve.withdrawn', conn, call }),
         }
         const ended = () => resume(Effect.succeed({ type: 'closed', conn }))
+        // Gone while it waited for its turn: nobody would be told of that once more.
+        if (socket.destroyed) return ended()
         const begin = (connection: ClientConnection) => {
           connections.set(conn, connection)
           void connection.closed.finally(() => {

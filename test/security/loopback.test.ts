@@ -178,15 +178,14 @@ describe('HTTP', () => {
 })
 
 test('who connects and leaves at once, or says nothing, keeps nobody out', async () => {
-  for (let n = 0; n < 300; n++) {
+  const gone = Array.from({ length: 300 }, (_, n) => {
     const socket = connect(port, '127.0.0.1', () => (n % 2 === 0 ? socket.resetAndDestroy() : socket.destroy()))
-    socket.on('error', () => {})
-    if (n % 50 === 0) await new Promise((resolve) => setTimeout(resolve, 10))
-  }
-  await new Promise((resolve) => setTimeout(resolve, 300))
+    return new Promise((resolve) => socket.on('error', () => {}).once('close', resolve))
+  })
+  await Promise.all(gone)
   expect((await fetched('/')).status).toBe(200)
   const silent = Array.from({ length: 50 }, () => connect(port, '127.0.0.1').on('error', () => {}))
-  await new Promise((resolve) => setTimeout(resolve, 300))
+  await Promise.all(silent.map((socket) => new Promise((resolve) => socket.once('connect', resolve))))
   // The page waits for a place; the terminal has its own door.
   expect((await home.call(['daemon', 'status', '--json'])).code).toBe(0)
   for (const socket of silent) socket.destroy()
@@ -194,6 +193,8 @@ test('who connects and leaves at once, or says nothing, keeps nobody out', async
   expect(await knock({ token, origin: own() })).toMatchObject({ status: 101 })
   const { clients } = JSON.parse((await home.call(['daemon', 'status', '--json'])).stdout) as { clients: number }
   expect(clients).toBe(0)
+  const { actors } = await home.inspect()
+  expect(actors.find(({ id }) => id === 'gateway')).toMatchObject({ restarts: 0 })
 })
 
 test('the gateway serves all this without permission to use the network, and refusals are logged without the token', async () => {

@@ -28,9 +28,9 @@ type ProbeEvent =
 const machine = setup({
   types: {} as { context: { count: number; asking: Record<string, number> }; events: ProbeEvent; emitted: Outgoing },
   actions: {
-    attempt: (_, _params: { request: number | null; dir: string | undefined }) => {},
+    attempt: (_, _params: { request: number | null; dir: string | undefined; outgrowMiB: number | undefined }) => {},
     stream: (_, _params: { request: number | null; parts: number }) => {},
-    hoard: (_, _params: { outside: boolean }) => {},
+    hoard: (_, _params: { outsideMiB: number | null }) => {},
     breaks: () => {},
   },
 }).createMachine({
@@ -67,11 +67,16 @@ const machine = setup({
           },
         },
         never: { actions: assign({ count: ({ context }) => context.count + 1 }) },
-        attempt: { actions: { type: 'attempt', params: ({ event }) => ({ request: event.from.request, dir: event.body.dir }) } },
+        attempt: {
+          actions: {
+            type: 'attempt',
+            params: ({ event }) => ({ request: event.from.request, dir: event.body.dir, outgrowMiB: event.body.outgrowMiB }),
+          },
+        },
         'attempt.done': {
           actions: emit(({ event }): Outgoing => ({ type: 'reply', request: event.request, body: { results: event.results } })),
         },
-        hoard: { actions: { type: 'hoard', params: ({ event }) => ({ outside: event.body.outside }) } },
+        hoard: { actions: { type: 'hoard', params: ({ event }) => ({ outsideMiB: event.body.outsideMiB }) } },
         breaks: { actions: 'breaks' },
         stream: { actions: { type: 'stream', params: ({ event }) => ({ request: event.from.request, parts: event.body.parts }) } },
         'stream.done': { actions: emit(({ event }): Outgoing => ({ type: 'reply', request: event.request, body: {} })) },
@@ -146,22 +151,18 @@ const effects = {
   },
   hoard: {
     outcomes: ['done'],
-    run: ({ outside }: { outside: boolean }) =>
+    run: ({ outsideMiB }: { outsideMiB: number | null }) =>
       Effect.sync(() => {
         const kept: object[] = []
-        const more = (): object => (outside ? Buffer.alloc(1024 * 1024, 1) : Array.from({ length: 100_000 }, (_, n) => n + kept.length))
         for (;;) {
-          try {
-            kept.push(more())
-          } catch {
-            // The system gives it no more: it keeps what it has, and asks again.
-          }
+          if (outsideMiB === null) kept.push(Array.from({ length: 100_000 }, (_, n) => n + kept.length))
+          else if (kept.length < outsideMiB) kept.push(Buffer.alloc(1024 * 1024, 1))
         }
       }),
   },
   attempt: {
     outcomes: ['done'],
-    run: ({ dir }: { dir?: string }) =>
+    run: ({ dir, outgrowMiB }: { dir?: string; outgrowMiB?: number }) =>
       Effect.promise(async () => {
         const results: Record<string, string> = {}
         const attempt = (name: string, action: () => unknown) => {
@@ -178,6 +179,7 @@ const effects = {
           attempt('readDir', () => readdirSync(dir).length)
           attempt('writeDir', () => writeFileSync(`${dir}/escape`, ''))
         }
+        if (outgrowMiB !== undefined) attempt('outgrow', () => Buffer.alloc(outgrowMiB * 1024 * 1024).length)
         attempt('spawn', () => spawnSync('/bin/true').status)
         // oxlint-disable-next-line typescript/no-implied-eval, typescript/no-unsafe-call
         attempt('eval', () => new Function('return 1')())

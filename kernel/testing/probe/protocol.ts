@@ -14,8 +14,11 @@ export const protocol = {
   spin: { body: z.strictObject({}), reply: z.strictObject({}), deadlineMs: null },
   /** Changes state and never answers. */
   never: { body: z.strictObject({}), reply: z.strictObject({}), deadlineMs: null },
-  /** What the jail should deny; `dir`: reading and writing that folder as well. */
-  attempt: { body: z.strictObject({ dir: z.string().optional() }), reply: z.strictObject({ results: z.record(z.string(), z.string()) }) },
+  /** What the jail should deny; `dir`: reading and writing that folder as well; `outgrowMiB`: holding so much at once. */
+  attempt: {
+    body: z.strictObject({ dir: z.string().optional(), outgrowMiB: z.int().optional() }),
+    reply: z.strictObject({ results: z.record(z.string(), z.string()) }),
+  },
   /** Parts from an effect, with credit. */
   stream: { body: z.strictObject({ parts: z.int() }), part: n, reply: z.strictObject({}) },
   /** A hundred parts and the reply from one step. */
@@ -25,8 +28,8 @@ export const protocol = {
     body: z.strictObject({ quota: z.enum(['tokens', 'processes']), amount: z.int(), answer: z.boolean() }),
     reply: z.strictObject({}),
   },
-  /** Keeps more and more, in V8's heap or outside it, until it is ended for it. */
-  hoard: { body: z.strictObject({ outside: z.boolean() }), reply: z.strictObject({}), deadlineMs: null },
+  /** Keeps more and more in V8's heap, or so much outside it, and does nothing else until it is ended for it. */
+  hoard: { body: z.strictObject({ outsideMiB: z.int().nullable() }), reply: z.strictObject({}), deadlineMs: null },
   /** Throws where nobody catches it: outside of any step and effect. */
   breaks: { body: z.strictObject({}), reply: z.strictObject({}), deadlineMs: null },
   throws: { body: z.strictObject({}), reply: z.strictObject({}) },
