@@ -105,7 +105,7 @@ function placeNew(tempPath: string, target: Pick<Target, 'parent' | 'name' | 'pa
 
 /** The old file's mode and owner; a new file made by root belongs to whom the folder belongs to. Never setuid or setgid. */
 function dress(fd: number, { replaces, parent }: Target): void {
-  if (process.geteuid?.() === 0) {
+  if (asRoot) {
     const owner = replaces ?? fs.fstatSync(parent)
     const made = fs.fstatSync(fd)
     if (owner.uid !== made.uid || owner.gid !== made.gid) fs.chownSync(self(fd), owner.uid, owner.gid)
@@ -146,8 +146,18 @@ export function makeFolders(
 }
 
 /** What root makes for a member belongs to the member. `path`: of what was made in `folder`; links are not followed. */
-export function inherit(folder: number, path: string): void {
-  if (process.geteuid?.() !== 0) return
-  const { uid, gid } = fs.fstatSync(folder)
-  if (uid !== 0 || gid !== 0) fs.lchownSync(path, uid, gid)
+export function inherit(folder: number, path: string, owner: Owner | null = ownerIn(folder)): void {
+  if (owner) fs.lchownSync(path, owner.uid, owner.gid)
 }
+
+export type Owner = { uid: number; gid: number }
+
+/** Whom what is made in `folder` has to be given to; null: it is theirs as it is. */
+export function ownerIn(folder: number): Owner | null {
+  if (!asRoot) return null
+  const { uid, gid } = fs.fstatSync(folder)
+  return uid === 0 && gid === 0 ? null : { uid, gid }
+}
+
+/** No gate changes who it is. */
+const asRoot = process.geteuid?.() === 0

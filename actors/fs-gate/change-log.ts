@@ -19,6 +19,11 @@ import { type Identity, Tracked, Tracking } from './tracking.ts'
 
 /** A name in an open folder. `parts`: the whole way to it from the connected folder, the name included. */
 export type Entry = { folder: number; name: string; parts: readonly string[] }
+/**
+ * One of several changes at a time. `prepare` reads from the store what `perform` needs, and does not throw. `perform` returns the stamp of what it left
+ * when it knows that by its own handle; null: it is looked for by name.
+ */
+export type Step = { entry: Entry; from?: Entry; prepare?: () => void; perform: () => string | null }
 export class ChangeLog {
   readonly store: ChangeStore | null
   /** What it left in the folder. */
@@ -107,14 +112,12 @@ export class ChangeLog {
    * Several changes: all are kept in one commit, then made, then noted. A `perform` that throws does not stop the others; null where none was
    * thrown. Of a `run`, which does what it can, neither does one that is too large to be kept: it is not made.
    */
-  putAll(
-    items: readonly { entry: Entry; from?: Entry; perform: () => void }[],
-    by: { source: Source; run: number | null; session: string | null },
-  ): unknown[] {
+  putAll(items: readonly Step[], by: { source: Source; run: number | null; session: string | null }): unknown[] {
     const { store } = this
-    if (!store) return items.map(({ perform }) => thrownBy(perform))
-    const begin = ({ entry, from }: (typeof items)[number]): number | Fault => {
+    if (!store) return items.map(({ perform }) => outcomeOf(perform).error)
+    const begin = ({ entry, from, prepare }: Step): number | Fault => {
       try {
+        prepare?.()
         return store.begin({
           ...this.#row(from ? 'rename' : 'put', from ?? entry, stateOf(store, entry), by),
           target: from ? pathOf(entry) : null,
@@ -126,22 +129,27 @@ export class ChangeLog {
       }
     }
     const ids = this.#commit(() => items.map(begin))
-    const errors = items.map(({ perform }, index) => (typeof ids[index] === 'number' ? thrownBy(perform) : ids[index]))
-    this.#commit(() => {
-      for (const [index, { entry, from }] of items.entries()) {
-        const id = ids[index]
-        if (typeof id !== 'number') continue
-        const stamp = stampAt(entry.folder, entry.name)
-        if (errors[index] !== null) {
-          store.forget(id)
-          continue
-        }
-        store.settle(id, stamp)
-        this.own.left(pathOf(entry), stamp)
-        if (from) this.own.left(pathOf(from), 'absent')
-      }
+    const outcomes = items.map(({ perform }, index) =>
+      typeof ids[index] === 'number' ? outcomeOf(perform) : { error: ids[index], stamp: null },
+    )
+    const settled: { id: number; stamp: string | null }[] = []
+    for (const [index, { entry, from }] of items.entries()) {
+      const id = ids[index]
+      if (typeof id !== 'number') continue
+      const { error, stamp: known } = outcomes[index] as Outcome
+      const stamp = error === null ? (known ?? stampAt(entry.folder, entry.name)) : null
+      settled.push({ id, stamp })
+      if (stamp === null) continue
+      this.own.left(pathOf(entry), stamp)
+      if (from) this.own.left(pathOf(from), 'absent')
+    }
+    // With what is kept next: a row that is written twice in a breath costs twice.
+    this.#soon(() => {
+      for (const { id, stamp } of settled)
+        if (stamp === null) store.forget(id)
+        else store.settle(id, stamp)
     })
-    return errors
+    return outcomes.map(({ error }) => error)
   }
 
   /** In the workspace: something new at a name, or one more name of what is at `of`. Returns what `perform`, which makes it, does. */
@@ -327,12 +335,13 @@ export class ChangeLog {
   }
 }
 
-function thrownBy(perform: () => void): unknown {
+type Outcome = { error: unknown; stamp: string | null }
+
+function outcomeOf(perform: Step['perform']): Outcome {
   try {
-    perform()
-    return null
+    return { error: null, stamp: perform() }
   } catch (error) {
-    return error ?? new Error('failed')
+    return { error: error ?? new Error('failed'), stamp: null }
   }
 }
 

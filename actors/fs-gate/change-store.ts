@@ -216,11 +216,15 @@ export class ChangeStore {
     return Number(this.#run('INSERT INTO chunks (hash, size, data) VALUES (?, ?, ?)', digest, data.length, data).lastInsertRowid)
   }
 
+  /** A kept file in one piece; null: it is in chunks, or not there. */
+  whole(content: number): Uint8Array | null {
+    const row = this.#get('SELECT data FROM contents WHERE id = ?', content) as { data: Uint8Array | null } | undefined
+    return row?.data ?? null
+  }
+
   /** A kept file's chunks, in order. */
   *read(content: number): Generator<Uint8Array> {
-    const { data } = (this.#get('SELECT data FROM contents WHERE id = ?', content) as { data: Uint8Array | null } | undefined) ?? {
-      data: null,
-    }
+    const data = this.whole(content)
     if (data !== null) {
       yield data
       return
@@ -276,14 +280,11 @@ export class ChangeStore {
     if (filter.unsettled) where.push('after IS NULL')
     // The newest `limit`, told oldest first.
     const rows = this.#all(
-      `SELECT * FROM changes ${where.length > 0 ? `WHERE ${where.join(' AND ')}` : ''} ORDER BY id DESC${filter.limit === undefined ? '' : ' LIMIT ?'}`,
+      `SELECT ${columns} FROM changes ${where.length > 0 ? `WHERE ${where.join(' AND ')}` : ''} ORDER BY id DESC${filter.limit === undefined ? '' : ' LIMIT ?'}`,
       ...values,
       ...(filter.limit === undefined ? [] : [filter.limit]),
-    )
-    return rows.toReversed().map((row) => {
-      const { content: _, before, stamp, ...rest } = row as Record<string, unknown>
-      return { ...rest, before: { ...(JSON.parse(String(before)) as State), ...(stamp === null ? {} : { stamp }) } } as Change
-    })
+    ) as (Omit<Change, 'before'> & { before: string; stamp: string | null })[]
+    return rows.toReversed().map(changeOf)
   }
 
   /** There is, or is about to be, a file of this process under a name of its own. */
@@ -404,6 +405,16 @@ export class ChangeStore {
     this.#statements.set(sql, made)
     return made
   }
+}
+
+const columns = 'id, at, session, turn, call, title, source, op, path, target, before, stamp, after, run, undone'
+
+/** Field by field: there may be tens of thousands. */
+function changeOf(row: Omit<Change, 'before'> & { before: string; stamp: string | null }): Change {
+  const before = JSON.parse(row.before) as State
+  if (row.stamp !== null && 'stamp' in before) before.stamp = row.stamp
+  const { id, at, session, turn, call, title, source, op, path, target, after, run, undone } = row
+  return { id, at, session, turn, call, title, source, op, path, target, before, after, run, undone }
 }
 
 /** Numbers that follow one another, as first and last of each row of them. */

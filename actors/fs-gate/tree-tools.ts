@@ -47,7 +47,14 @@ export function deletePath(gate: Gate, body: BodyOf<P, 'delete'>, grant: Limits,
           const items = order.slice(start, start + limits.undoBatch).map(({ parts, isFolder }) => {
             const entry = entryAt(gate, parts, open, batch)
             const path = at(entry.folder, entry.name)
-            return { entry, perform: () => (isFolder ? fs.rmdirSync(path) : fs.unlinkSync(path)) }
+            return {
+              entry,
+              perform() {
+                if (isFolder) fs.rmdirSync(path)
+                else fs.unlinkSync(path)
+                return 'absent'
+              },
+            }
           })
           const error = gate.log.putAll(items, { source: 'tool', run: null, session }).find((item) => item !== null)
           if (error !== undefined) throw error

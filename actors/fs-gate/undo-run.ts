@@ -6,9 +6,10 @@
  */
 import * as fs from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
-import { inherit, tempName, tempPrefix } from './atomic-write.ts'
-import type { Entry } from './change-log.ts'
-import { lstatAt, stampAt } from './entry-state.ts'
+import { inherit, type Owner, ownerIn, tempName, tempPrefix } from './atomic-write.ts'
+import type { Entry, Step } from './change-log.ts'
+import { lstatAt, stampAt, stampOf } from './entry-state.ts'
+import type { ChangeStore } from './change-store.ts'
 import type { Gate } from './gate.ts'
 import { at, close, openFolder, openPlace, self } from './handles.ts'
 import { limits } from './limits.ts'
@@ -16,12 +17,13 @@ import { codeOf } from './os-errors.ts'
 import type { Disk, Plan, Restore } from './undo-plan.ts'
 
 export type CarriedOut = { failed: { path: string; error: unknown }[]; renewed: { was: string; now: string }[] }
-type Job = { entry: Entry; from?: Entry; perform: () => void; path: string }
+type Job = Step & { path: string }
 
 /** The folder by path, through handles and no link. Folders stay open until `close` or `trim`. */
 export class Folders implements Disk {
   readonly #root: number
   readonly #open = new Map<string, number>()
+  readonly #owners = new Map<number, Owner | null>()
   /** What looking for a folder that is not there threw: others in it are asked for next. */
   readonly #absent = new Map<string, unknown>()
 
@@ -32,7 +34,15 @@ export class Folders implements Disk {
   close(): void {
     for (const fd of this.#open.values()) close(fd)
     this.#open.clear()
+    this.#owners.clear()
     this.#absent.clear()
+  }
+
+  /** Whom what is made in an open folder has to be given to. */
+  owner(folder: number): Owner | null {
+    let owner = this.#owners.get(folder)
+    if (owner === undefined) this.#owners.set(folder, (owner = ownerIn(folder)))
+    return owner
   }
 
   /** Throws ENOENT, ENOTDIR, ELOOP. */
@@ -105,6 +115,8 @@ export class Folders implements Disk {
 export async function carryOut(gate: Gate, plan: Plan, run: number, kind: 'undo' | 'redo', signal: AbortSignal): Promise<CarriedOut> {
   const folders = new Folders(gate)
   const failed: { path: string; error: unknown }[] = []
+  /** Stamps of files as they were left, by their own handles. */
+  const left = new Map<string, string>()
   const aside = new Map(plan.moves.map(({ from }, index) => [from, `${tempPrefix}undo-${run}-${index}`]))
 
   const carry = async (jobs: readonly Job[]): Promise<void> => {
@@ -164,7 +176,7 @@ export async function carryOut(gate: Gate, plan: Plan, run: number, kind: 'undo'
         ...plan.restores.map((step) => ({
           depth: depthOf(step.path),
           path: step.path,
-          job: () => restoring(gate, withParents(folders, step.path), step),
+          job: () => restoring(gate, folders, step, left),
         })),
       ],
       1,
@@ -175,7 +187,7 @@ export async function carryOut(gate: Gate, plan: Plan, run: number, kind: 'undo'
       [...modes, ...plan.attributes].map(({ path, mode, mtimeNs }) => ({
         depth: depthOf(path),
         path,
-        job: () => dressing(folders.entry(path), path, mode, mtimeNs),
+        job: () => dressing(folders.entry(path), path, mode, mtimeNs, left),
       })),
       -1,
     )
@@ -185,7 +197,7 @@ export async function carryOut(gate: Gate, plan: Plan, run: number, kind: 'undo'
       ...plan.restores.filter(({ path }) => !dressed.has(path)).map(({ path, state }) => ({ path, was: state.stamp })),
       ...plan.attributes,
     ].filter(({ path }) => !lost.has(path))
-    return { failed, renewed: restored.map(({ path, was }) => ({ was, now: folders.stamp(path) })) }
+    return { failed, renewed: restored.map(({ path, was }) => ({ was, now: left.get(path) ?? folders.stamp(path) })) }
   } finally {
     folders.close()
   }
@@ -208,7 +220,15 @@ function withParents(folders: Folders, path: string): Entry {
 
 function removing(entry: Entry, path: string, folder: boolean): Job {
   const name = at(entry.folder, entry.name)
-  return { entry, path, perform: () => (folder ? fs.rmdirSync(name) : fs.unlinkSync(name)) }
+  return {
+    entry,
+    path,
+    perform() {
+      if (folder) fs.rmdirSync(name)
+      else fs.unlinkSync(name)
+      return 'absent'
+    },
+  }
 }
 
 function moving(from: Entry, entry: Entry, path: string): Job {
@@ -219,15 +239,17 @@ function moving(from: Entry, entry: Entry, path: string): Job {
     perform() {
       if (stampAt(entry.folder, entry.name) !== 'absent') throw Object.assign(new Error('EEXIST'), { code: 'EEXIST' })
       fs.renameSync(at(from.folder, from.name), at(entry.folder, entry.name))
+      return null
     },
   }
 }
 
-function dressing(entry: Entry, path: string, mode: number, mtimeNs: string | null): Job {
+function dressing(entry: Entry, path: string, mode: number, mtimeNs: string | null, left: Map<string, string>): Job {
   return {
     entry,
     path,
     perform() {
+      left.delete(path)
       const held = openPlace(entry.folder, entry.name)
       try {
         fs.chmodSync(self(held), mode & 0o777)
@@ -235,11 +257,13 @@ function dressing(entry: Entry, path: string, mode: number, mtimeNs: string | nu
       } finally {
         close(held)
       }
+      return null
     },
   }
 }
 
-function restoring(gate: Gate, entry: Entry, { path, state, replaces, same }: Restore): Job {
+function restoring(gate: Gate, folders: Folders, { path, state, replaces, same }: Restore, left: Map<string, string>): Job {
+  const entry = withParents(folders, path)
   const { folder, name } = entry
   switch (state.kind) {
     case 'folder':
@@ -249,6 +273,7 @@ function restoring(gate: Gate, entry: Entry, { path, state, replaces, same }: Re
         perform() {
           fs.mkdirSync(at(folder, name), 0o700)
           inherit(folder, at(folder, name))
+          return null
         },
       }
     case 'symlink':
@@ -258,26 +283,78 @@ function restoring(gate: Gate, entry: Entry, { path, state, replaces, same }: Re
         perform() {
           if (replaces) fs.unlinkSync(at(folder, name))
           gate.syscalls.symlink(state.text, folder, name)
+          return null
         },
       }
-    case 'file':
-      return { entry, path, perform: () => restoreFile(gate, entry, state, { replaces, same }) }
+    case 'file': {
+      const kept = new KeptFile(gate, state)
+      const owner = folders.owner(folder)
+      return {
+        entry,
+        path,
+        prepare: () => kept.prepare(),
+        perform() {
+          const stamp = restoreFile(gate, entry, kept, owner, { replaces, same })
+          if (stamp !== null) left.set(path, stamp)
+          return stamp
+        },
+      }
+    }
     default:
       return state satisfies never
+  }
+}
+
+type FileState = Extract<Restore['state'], { kind: 'file' }>
+
+/** A file as the store has it. A small one is read with others, in one transaction, whose locks cost more than the reading does. */
+class KeptFile {
+  readonly state: FileState
+  readonly #store: ChangeStore | null
+  #whole: Uint8Array | null = null
+
+  constructor(gate: Gate, state: FileState) {
+    this.state = state
+    this.#store = gate.log.store
+  }
+
+  prepare(): void {
+    if (this.state.size >= limits.wholeBytes) return
+    try {
+      this.#whole = this.#store?.whole(this.state.content) ?? null
+    } catch {
+      // It is read once more when it is written, which fails for this file alone.
+    }
+  }
+
+  writeTo(fd: number): void {
+    const { content, size } = this.state
+    let written = 0
+    for (const chunk of this.#whole ? [this.#whole] : (this.#store?.read(content) ?? []))
+      for (let done = 0; done < chunk.length; ) {
+        const more = fs.writeSync(fd, chunk, done)
+        done += more
+        written += more
+      }
+    this.#whole = null
+    if (written !== size) throw Object.assign(new Error('what was kept is not whole'), { code: 'EIO' })
   }
 }
 
 /**
  * All or nothing, like a write by a tool, but for a file that has other names: those must show the old content as well, so it is written in place. One
  * that is not there is written under its name at once: half of it, after a kill, is taken away when the folder is opened next.
- * Not synced file by file: what it replaced is kept, and a power cut can be undone once more.
+ * Not synced file by file: what it replaced is kept, and a power cut can be undone once more. Returns the stamp of what has the name now; null: to be
+ * looked for.
  */
 function restoreFile(
   gate: Gate,
   { folder, name, parts }: Entry,
-  state: Extract<Restore['state'], { kind: 'file' }>,
+  kept: KeptFile,
+  owner: Owner | null,
   { replaces, same }: Pick<Restore, 'replaces' | 'same'>,
-): void {
+): string | null {
+  const { state } = kept
   const own = replaces ? tempName() : name
   const path = at(folder, own)
   const away = replaces ? gate.log.temporary([...parts.slice(0, -1), own]) : () => undefined
@@ -285,20 +362,17 @@ function restoreFile(
   let fd: number | null = null
   let placed = false
   try {
-    fd = fs.openSync(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
-    inherit(folder, path)
-    let size = 0
-    for (const chunk of gate.log.store?.read(state.content) ?? [])
-      for (let done = 0; done < chunk.length; ) {
-        const written = fs.writeSync(fd, chunk, done)
-        done += written
-        size += written
-      }
-    if (size !== state.size) throw Object.assign(new Error('what was kept is not whole'), { code: 'EIO' })
-    if (same && (lstatAt(folder, name)?.nlink ?? 0n) > 1n) return writeInPlace(path, { folder, name }, state)
-    dressFile(fd, state)
+    fd = fs.openSync(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, replaces ? 0o600 : state.mode & 0o777)
+    inherit(folder, path, owner)
+    kept.writeTo(fd)
+    if (same && (lstatAt(folder, name)?.nlink ?? 0n) > 1n) {
+      writeInPlace(path, { folder, name }, state)
+      return null
+    }
+    const stamp = dressFile(fd, state)
     if (replaces) fs.renameSync(path, at(folder, name))
     placed = true
+    return stamp
   } finally {
     if (fd !== null) close(fd)
     // Not what someone else has there.
@@ -307,11 +381,7 @@ function restoreFile(
   }
 }
 
-function writeInPlace(
-  from: string,
-  { folder, name }: Pick<Entry, 'folder' | 'name'>,
-  state: Extract<Restore['state'], { kind: 'file' }>,
-): void {
+function writeInPlace(from: string, { folder, name }: Pick<Entry, 'folder' | 'name'>, state: FileState): void {
   const held = openPlace(folder, name)
   try {
     fs.chmodSync(self(held), 0o600)
@@ -322,9 +392,13 @@ function writeInPlace(
   }
 }
 
-function dressFile(fd: number, state: { mode: number; mtimeNs: string }): void {
-  fs.chmodSync(self(fd), state.mode & 0o777)
-  fs.utimesSync(self(fd), new Date(), seconds(state.mtimeNs))
+/** The stamp of what it is then. */
+function dressFile(fd: number, { mode, mtimeNs }: { mode: number; mtimeNs: string }): string {
+  fs.utimesSync(self(fd), Date.now() / 1e3, seconds(mtimeNs))
+  const made = fs.fstatSync(fd, { bigint: true })
+  if ((made.mode & 0o7777n) === BigInt(mode & 0o777)) return stampOf(made, null)
+  fs.chmodSync(self(fd), mode & 0o777)
+  return stampOf(fs.fstatSync(fd, { bigint: true }), null)
 }
 
 function seconds(nanos: string): number {

@@ -155,6 +155,8 @@ describe('changes from the workspace', () => {
     fs.symlinkSync('d1/f1', path('tree/link'))
     fs.chmodSync(path('tree/d0/f0'), 0o755)
     fs.chmodSync(path('tree/d2/f2'), 0o400)
+    // More than the umask lets a new file have.
+    fs.chmodSync(path('tree/d3/f3'), 0o666)
     fs.writeFileSync(path('tree/unreadable'), 'secret', { mode: 0o000 })
     fs.utimesSync(path('tree/d1/f1'), 1_000_000, 1_234_567.25)
     const readable = () => {
