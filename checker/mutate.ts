@@ -156,17 +156,14 @@ function clone(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, clone(item)]))
 }
 
+/** The mutants of a machine, each judged when it is asked for. */
+type Judging = { count: number; verdict(index: number): MutantVerdict }
+
 /**
  * @param models of one machine: a mutant that breaks a property of any of them is killed
  * @param limits for each mutant and model; a search that is cut short kills nothing, because nothing was shown
- * @param told one line a mutant
  */
-export function mutate(
-  models: Model | readonly Model[],
-  limits: Limits,
-  told: (verdict: MutantVerdict, done: number, of: number) => void = () => {},
-  wanted: (mutant: Pick<Mutant, 'place' | 'change'>) => boolean = () => true,
-): MutantVerdict[] {
+export function judging(models: Model | readonly Model[], limits: Limits): Judging {
   const judges = [models].flat() as Model[]
   const { machine, actor } = judges[0] as Model
   for (const model of judges) {
@@ -176,18 +173,27 @@ export function mutate(
   }
   // With one model it costs a search and spares none.
   const heard = judges.map((model) => ({ model, events: judges.length === 1 ? null : eventsOf(model, limits.maxStates) }))
-  const all = mutants(machine as AnyStateMachine).filter(wanted)
-  return all.map((mutant, index) => {
-    // Where nothing is sent that the place is about, there is nothing to look for.
-    const concerned = heard.filter(({ events }) => mutant.event === null || events === null || events.has(mutant.event))
-    const verdict = judge(
-      concerned.map(({ model }) => model),
-      limits,
-      mutant,
-    )
-    told(verdict, index + 1, all.length)
-    return verdict
-  })
+  const all = mutants(machine as AnyStateMachine)
+  return {
+    count: all.length,
+    verdict(index) {
+      const mutant = all[index]
+      if (!mutant) throw new Error(`${actor} has no mutant ${index}.`)
+      // Where nothing is sent that the place is about, there is nothing to look for.
+      const concerned = heard.filter(({ events }) => mutant.event === null || events === null || events.has(mutant.event))
+      return judge(
+        concerned.map(({ model }) => model),
+        limits,
+        mutant,
+      )
+    },
+  }
+}
+
+/** All mutants, one after another. */
+export function mutate(models: Model | readonly Model[], limits: Limits): MutantVerdict[] {
+  const { count, verdict } = judging(models, limits)
+  return Array.from({ length: count }, (_, index) => verdict(index))
 }
 
 function judge(models: readonly Model[], limits: Limits, mutant: Mutant): MutantVerdict {
