@@ -3,21 +3,16 @@ import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { copyFile, mkdir, mkdtemp, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { freemem, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import { actor as fsGate } from '../../actors/fs-gate/index.ts'
 import { findImage } from '../../actors/vm-supervisor/image.ts'
+import { chosenMemory } from '../../actors/vm-supervisor/memory-size.ts'
+import { gateEntry, openGate } from '../harness/gate.ts'
 import { type ExecOptions, imageDir, type Ran, refusal, startVm, type Vm } from '../harness/vm.ts'
 
-const gateEntry = {
-  manifest: fsGate.manifest,
-  protocol: fsGate.protocol,
-  entry: new URL('../../actors/fs-gate/index.ts', import.meta.url).href,
-  load: async () => fsGate,
-}
-
+const freeAtFirst = freemem()
 let vm: Vm
 const status = () => vm.status()
 const exec = (command: string, options?: ExecOptions): Promise<Ran> => vm.exec(command, options)
@@ -99,6 +94,20 @@ describe('the workspace VM', () => {
     expect(timings['total']).toBeGreaterThan(0)
     expect(await readFile(`/proc/${pid}/cmdline`, 'utf8')).toContain('qemu-system')
     console.log('boot timings', timings)
+  })
+
+  it('has the memory that is free for it on the host, which is what QEMU was given and what the guest sees', async () => {
+    const { stdout } = await exec('grep MemTotal /proc/meminfo')
+    const { pid, memoryMiB: given } = await status()
+    // What was free when it started lies between what was before and what is now.
+    const possible = [freeAtFirst, freemem()].map((free) => chosenMemory(null, free))
+    expect(given).toBeGreaterThanOrEqual(Math.min(...possible))
+    expect(given).toBeLessThanOrEqual(Math.max(...possible))
+    expect(await readFile(`/proc/${pid}/cmdline`, 'utf8')).toContain(`\0-m\0${given}M\0`)
+    // Its kernel keeps some for itself.
+    const seen = Number(/(\d+) kB/.exec(stdout)?.[1]) / 1024
+    expect(seen).toBeLessThanOrEqual(given ?? 0)
+    expect(seen).toBeGreaterThan((given ?? 0) * 0.85)
   })
 
   it('takes of the host’s memory what its guest has used, not what it may', async () => {
@@ -358,7 +367,7 @@ PY`,
 
 /** A VM of its own, ended with the test. */
 async function another(params: Record<string, unknown>): Promise<Vm> {
-  const own = await startVm({ params })
+  const own = await startVm({ params, actors: [gateEntry] })
   onTestFinished(() => own.stop())
   return own
 }
@@ -381,6 +390,7 @@ describe('nobody uses it', () => {
 describe('QEMU stands still', () => {
   it('is noticed by its silence, and started anew', async () => {
     const own = await another({ timers: { pingEveryMs: 500, pingSilentMs: 20_000, freshMs: 0 } })
+    const gate = await openGate(own)
     let begun: () => void = () => {}
     const runs = new Promise<void>((resolve) => {
       begun = resolve
@@ -389,12 +399,16 @@ describe('QEMU stands still', () => {
     await Promise.race([runs, lost])
     const { pid } = await own.status()
     process.kill(pid as number, 'SIGSTOP')
+    await gate.serves()
     // What ran in it is refused; what it never got runs in its successor.
     const [error, next] = await Promise.all([lost, own.exec('echo again')])
     expect(error).toMatchObject({ code: 'workspace-unavailable', cause: expect.stringMatching(/answering/) })
     expect(next.stdout).toBe('again\n')
-    expect((await own.status()).pid).not.toBe(pid)
-    await expect.poll(() => own.left()).not.toContain(String(pid))
+    const now = await own.status()
+    expect(now).toMatchObject({ state: 'ready', restarts: 1 })
+    expect(now.pid).not.toBe(pid)
+    await expect.poll(() => own.left()).toEqual([String(now.pid)])
+    await gate.hasAll()
   })
 })
 
@@ -425,7 +439,23 @@ describe('a saved memory that does not work', () => {
     for (let at = 4096; at < size - 1024 * 1024; at += 64 * 1024) await file.write(Buffer.alloc(4096, 0xa5), 0, 4096, at)
     await file.close()
     await utimes(memory, mtime, mtime)
-    expect((await own.exec('echo works')).stdout).toBe('works\n')
+    const gate = await openGate(own)
+    const states: string[] = []
+    const served: Promise<void>[] = []
+    const told = (state: string | undefined): void => {
+      if (state === undefined) return
+      states.push(state)
+      served.push(gate.serves())
+    }
+    expect((await own.exec('echo works', { onPart: ({ state }) => told(state) })).stdout).toBe('works\n')
+    await Promise.all(served)
+    await gate.hasAll()
+    // Said as it was: tried, failed, from nothing; and no process is left of what was tried.
+    expect(states.filter((state) => ['restoring', 'recovering', 'booting', 'ready'].includes(state))).toEqual(
+      expect.arrayContaining(['restoring', 'recovering', 'booting', 'ready']),
+    )
+    expect(await own.status()).toMatchObject({ state: 'ready', start: 'restored' })
+    expect(await own.left()).toHaveLength(1)
     expect(own.kernel.logs.join('\n')).toMatch(/a saved memory did not work and is discarded/)
   })
 })
