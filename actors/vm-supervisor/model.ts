@@ -410,6 +410,19 @@ export const judges: readonly Model<Context>[] = [
     { 'a command runs': ({ context }) => Object.keys(context.running).length > 0 },
     { exec: ends('exec') },
   ),
+  // What becomes of commands that run when the VM is stopped, or begun anew, or forbidden, or the daemon stops, or their session ends.
+  ...['exec', 'job'].flatMap((kind) =>
+    [asks('stop'), asks('restart'), asks('detach'), tells(false), stopping].map((other) =>
+      judge(
+        inSession(asks(kind), other),
+        {
+          'a command runs': ({ context }) =>
+            Object.keys(context.running).length > 0 || Object.values(context.jobs).some(({ state }) => state === 'running'),
+        },
+        { exec: ends('exec'), job: ends('job') },
+      ),
+    ),
+  ),
   // One whose folders change while it is in a VM, whatever that does meanwhile.
   judge(
     inSession(asks('exec'), { ...asks('attach'), name: 'attach again' }),
