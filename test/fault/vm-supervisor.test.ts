@@ -9,7 +9,7 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { actor as fsGate } from '../../actors/fs-gate/index.ts'
 import { findImage } from '../../actors/vm-supervisor/image.ts'
-import { type ExecOptions, imageDir, type Ran, refusal, startVm, type Vm } from '../harness/vm.ts'
+import { type ExecOptions, imageDir, type Ran, refusal, startVm, type Vm, type VmOptions } from '../harness/vm.ts'
 
 const gateEntry = {
   manifest: fsGate.manifest,
@@ -38,23 +38,23 @@ afterAll(async () => {
 })
 
 /** Connects the folder `root` to a session as `data`; returns the grant by which to revoke it. */
-async function connect(session: string, root: string): Promise<number> {
+async function connect(session: string, root: string, { kernel }: Vm = vm): Promise<number> {
   const params = { root, name: 'data', mode: 'rw' }
-  const spawned = await vm.kernel.test.request('kernel', 'spawn', {
+  const spawned = await kernel.test.request('kernel', 'spawn', {
     kind: 'fs-gate',
     instance: `${session}.data`,
     session,
     params,
     grants: [],
   })
-  const derived = await vm.kernel.test.request(
+  const derived = await kernel.test.request(
     'kernel',
     'derive',
     {},
     { caps: [{ slot: spawned.slots[0] as string, limits: { kinds: ['ninep', 'ninep-close'] } }] },
   )
   const caps = [{ slot: derived.slots[0] as string }]
-  await vm.kernel.test.request('vm', 'attach', { session, folders: [{ name: 'data', mode: 'rw' }] }, { caps })
+  await kernel.test.request('vm', 'attach', { session, folders: [{ name: 'data', mode: 'rw' }] }, { caps })
   return (derived.body as { grant: number }).grant
 }
 
@@ -357,15 +357,22 @@ PY`,
 })
 
 /** A VM of its own, ended with the test. */
-async function another(params: Record<string, unknown>): Promise<Vm> {
-  const own = await startVm({ params })
+async function another(params: Record<string, unknown>, options: VmOptions = {}): Promise<Vm> {
+  const own = await startVm({ ...options, params })
   onTestFinished(() => own.stop())
   return own
 }
 
 describe('nobody uses it', () => {
   it('stands still, its processors too, and goes on with the next command where it was', async () => {
-    const own = await another({ timers: { pauseAfterMs: 300 } })
+    const grants = [{ name: 'files', target: 'vm-supervisor', limits: { session: 'files' }, reason: 'test' }]
+    const own = await another({ timers: { pauseAfterMs: 300 } }, { actors: [gateEntry], grants })
+    const root = join(own.home, 'data')
+    await mkdir(root)
+    for (const name of ['changes', 'goes']) await writeFile(join(root, name), 'first')
+    const grant = await connect('files', root, own)
+    const inFolder = (command: string) => own.exec(`cd /sessions/files/mnt/data && ${command}`, { session: 'files' })
+    expect(await inFolder('cat changes goes; echo -n made > made')).toMatchObject({ stdout: 'firstfirst', stderr: '' })
     await own.exec('echo kept > ~/file; cd /tmp')
     await expect.poll(async () => (await own.status()).state).toBe('paused')
     const { pid } = await own.status()
@@ -373,7 +380,25 @@ describe('nobody uses it', () => {
     const before = await ticks()
     await new Promise((resolve) => setTimeout(resolve, 1_000))
     expect(await ticks()).toBe(before)
+    // What happens to a connected folder meanwhile is seen by who looks next.
+    expect(await readFile(join(root, 'made'), 'utf8')).toBe('made')
+    await writeFile(join(root, 'changes'), 'changed meanwhile')
+    await writeFile(join(root, 'comes'), '')
+    await rm(join(root, 'goes'))
     expect(await own.exec('pwd; cat ~/file')).toMatchObject({ stdout: '/tmp\nkept\n' })
+    expect(await inFolder('cat changes; echo; ls; echo -n again > made')).toMatchObject({
+      stdout: 'changed meanwhile\nchanges\ncomes\nmade\n',
+      stderr: '',
+    })
+    expect(await own.status()).toMatchObject({ pid, restarts: 0 })
+    expect(await readFile(join(root, 'made'), 'utf8')).toBe('again')
+
+    await expect.poll(async () => (await own.status()).state).toBe('paused')
+    await own.kernel.test.request('kernel', 'revoke', { grant })
+    const after = await inFolder('cat changes; echo -n late > made')
+    expect(after).toMatchObject({ stdout: '' })
+    expect(after.stderr).toMatch(/Permission denied|No such file/)
+    expect(await readFile(join(root, 'made'), 'utf8')).toBe('again')
     expect(await own.status()).toMatchObject({ pid, restarts: 0 })
   })
 })
