@@ -179,7 +179,14 @@ describe.each(kinds)('$name', (kind) => {
     }
     await converse(vm, 'control', 'warm')
     await vm.save()
-    expect(driver.snapshotKey({ ...given, memoryMiB: 1024 })).not.toBe(key)
+    const others: Readonly<Record<string, Partial<LaunchSpec>>> = {
+      'more memory': { memoryMiB: 1024 },
+      'another image, and so another kernel': { imageDir: '/i/other' },
+      'another agent': { initrd: '/i/other.img' },
+      'another accelerator, and so another processor': { accelerator: 'kvm', cpus: 2 },
+      'another version of it': { hypervisor: { ...given.hypervisor, version: 'QEMU emulator version 99' } },
+    }
+    for (const [what, other] of Object.entries(others)) expect(driver.snapshotKey({ ...given, ...other }), what).not.toBe(key)
     expect(driver.snapshotKey({ ...given })).toBe(key)
     const restored = { ...given, begin: { how: 'restore', snapshot: given.scratchDir } } as const
     vm.kill()

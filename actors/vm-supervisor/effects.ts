@@ -5,10 +5,12 @@ import * as Effect from 'effect/Effect'
 import { asFault, type Effects, type Fault, fault, isFault } from '../../kernel/index.ts'
 import type { Driver, Hypervisor, LaunchSpec } from './driver.ts'
 import { driversOf } from './drivers.ts'
-import { buildImage, type ImageProgress, markGood, previousGood } from './image.ts'
+import { buildImage, markGood, previousGood } from './image.ts'
+import { type ImageProgress, progressText } from './image-progress.ts'
 import { joinedInitrd } from './initrd.ts'
-import { admitMs, maxCpus, memoryMiB, memoryStepMiB, policyRetryMs } from './limits.ts'
+import { admitMs, maxCpus, policyRetryMs } from './limits.ts'
 import { LiveVm } from './live-vm.ts'
+import { chosenMemory } from './memory-size.ts'
 import type { Accelerator } from './driver.ts'
 import { beginSnapshot, discardSnapshot, findSnapshot, prepareScratch, removeScratch, scratchOf } from './snapshots.ts'
 import { type Outcome, readJob, runCommand, runJob, settleJobs, type Steering, steer } from './running-commands.ts'
@@ -49,13 +51,6 @@ function gone(): Fault {
 
 const since = (start: number): number => Math.round(performance.now() - start)
 
-function chosenMemory(asked: number | null): number {
-  if (asked !== null) return Math.max(256, Math.round(asked))
-  const free = freemem() / 1024 / 1024 / memoryMiB.freeShare
-  const stepped = Math.floor(free / memoryStepMiB) * memoryStepMiB
-  return Math.min(memoryMiB.usual, Math.max(memoryMiB.least, stepped))
-}
-
 type Machine = { ref: string; config: Config; imageDir: string; accelerator: Accelerator; memoryMiB: number; cpus: number }
 
 /** The first of the platform's that is there; else why its first choice is not. */
@@ -93,10 +88,6 @@ async function specOf({
   return { hypervisor: found.hypervisor, accelerator, cpus, memoryMiB: memory, imageDir, initrd }
 }
 
-function progressText({ detail, fraction }: ImageProgress): string {
-  return fraction === undefined ? detail : `${detail} (${Math.round(fraction * 100)} %)`
-}
-
 export const effects = {
   /** Waits before policy is asked again. */
   rest: { outcomes: ['done'], run: () => Effect.as(Effect.sleep(policyRetryMs), { type: 'done' }) },
@@ -116,7 +107,7 @@ export const effects = {
         if ('error' in look) return { type: 'missing', error: look.error }
         found = look
         const cpus = Math.min(maxCpus, availableParallelism())
-        return { type: 'found', hypervisor: look.hypervisor, memoryMiB: chosenMemory(config.memoryMiB), cpus, ms: since(start) }
+        return { type: 'found', hypervisor: look.hypervisor, memoryMiB: chosenMemory(config.memoryMiB, freemem()), cpus, ms: since(start) }
       }, 'missing'),
   },
 

@@ -10,9 +10,10 @@ import { finishTree, leftIn, leftOut, modules, sourceDate } from '../../guest/im
 import { fault } from '../../kernel/index.ts'
 import { runCommand } from './image-commands.ts'
 import { debianArchitecture, type ResolvedArchive } from './image-host.ts'
-import type { ImageProgress } from './image.ts'
 import { makeInitrd } from './image-initrd.ts'
+import { growthPollMs } from './limits.ts'
 import { npmBeside } from './image-npm.ts'
+import { downloadProgress, grownProgress, type ImageProgress, unpackProgress } from './image-progress.ts'
 
 export type BuildContext = {
   buildDir: string
@@ -43,6 +44,7 @@ export async function downloadPackages(context: BuildContext): Promise<void> {
       .join(''),
   )
   await writeFile(join(apt, 'apt.conf'), aptConfiguration(apt) + (await proxySettings(signal)).map((line) => `${line};\n`).join(''))
+  const tell = (progress: ImageProgress | null): void => void (progress && report(progress))
   const env = { APT_CONFIG: join(apt, 'apt.conf') }
   const download = (detail: string, args: readonly string[], cwd = apt): Promise<Buffer> =>
     runCommand('apt-get', ['-q', '-o', 'APT::Status-Fd=3', ...args], {
@@ -51,10 +53,7 @@ export async function downloadPackages(context: BuildContext): Promise<void> {
       signal,
       env,
       cwd,
-      onLine: (line) => {
-        const percent = /^dlstatus:[^:]*:([0-9.]+):/.exec(line)?.[1]
-        if (percent !== undefined) report({ step: 'download', detail, fraction: Number(percent) / 100 })
-      },
+      onLine: (line) => tell(downloadProgress(detail, line)),
     })
   report({ step: 'download', detail: 'Package lists' })
   await download('Package lists', ['update', '--error-on=any'])
@@ -80,9 +79,11 @@ export async function buildRoot(context: BuildContext): Promise<void> {
   await rm(tree, { recursive: true, force: true })
   await mkdir(tree)
   report({ step: 'root', detail: 'Unpacking packages' })
-  await runCommand(
+  const unpacked = runCommand(
     'mmdebstrap',
     [
+      // What dpkg is at is said as well: minutes may pass between two steps.
+      '--verbose',
       `--mode=${asRoot ? 'root' : 'unshare'}`,
       '--variant=essential',
       '--format=tar',
@@ -111,14 +112,15 @@ export async function buildRoot(context: BuildContext): Promise<void> {
       // Without root the unpacking user is another one, who may not enter this folder.
       env: { TMPDIR: asRoot ? tree : '/var/tmp', ...reproducible },
       onLine: (line) => {
-        const told = /^I: (downloading|extracting|installing|creating)(.*)$/.exec(line)
-        if (told !== null) report({ step: 'root', detail: `${told[1]}${told[2]}` })
+        const progress = unpackProgress(line)
+        if (progress !== null) report(progress)
       },
     },
   )
+  await whileGrowing(join(buildDir, 'root.tar'), unpacked, (bytes) => report(grownProgress('Putting the root together', bytes)))
   report({ step: 'root', detail: 'Compressing' })
   const part = join(buildDir, 'root.squashfs.part')
-  await runCommand(
+  const compressed = runCommand(
     'sh',
     // LZ4: larger than zstd by a third, but an emulated processor unpacks it several times as fast, at every boot.
     ['-c', 'exec mksquashfs - "$1" -tar -comp lz4 -noappend -no-xattrs -no-progress < "$2"', 'sh', part, join(buildDir, 'root.tar')],
@@ -129,6 +131,7 @@ export async function buildRoot(context: BuildContext): Promise<void> {
       remedy: 'Install squashfs-tools 4.5 or newer and make room on the disk, then repeat.',
     },
   )
+  await whileGrowing(part, compressed, (bytes) => report(grownProgress('Compressing', bytes)))
   await writeFile(join(buildDir, 'packages.json'), JSON.stringify(installedPackages(await readFile(join(buildDir, 'dpkg-status'), 'utf8'))))
   await rename(part, join(buildDir, 'root.squashfs'))
   await rm(join(buildDir, 'root.tar'))
@@ -168,6 +171,23 @@ export async function buildKernel(context: BuildContext): Promise<void> {
   await rename(join(tree, 'boot', kernelName), join(buildDir, 'vmlinuz'))
   await writeFile(join(buildDir, 'kernel.json'), JSON.stringify({ kernel: kernelName.slice('vmlinuz-'.length), modules: order }))
   await rm(tree, { recursive: true, force: true })
+}
+
+/** Tells, now and then until `work` ends, how large the file has become that it writes: it says nothing itself for as long as that takes. */
+async function whileGrowing(path: string, work: Promise<unknown>, told: (bytes: number) => void): Promise<void> {
+  let known = 0
+  let over = false
+  const look = async (): Promise<void> => {
+    const { size } = await stat(path).catch(() => ({ size: 0 }))
+    if (over || size <= known) return
+    known = size
+    told(size)
+  }
+  const timer = setInterval(() => void look(), growthPollMs)
+  await work.finally(() => {
+    over = true
+    clearInterval(timer)
+  })
 }
 
 function sourceLines(archive: ResolvedArchive): string[] {

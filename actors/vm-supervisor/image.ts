@@ -16,16 +16,9 @@ import { takeLock } from './image-lock.ts'
 import { flush } from './flush.ts'
 import { chosenArchive, debianArchitecture } from './image-host.ts'
 import { npmVersion } from './image-npm.ts'
+import type { ImageProgress } from './image-progress.ts'
 import { imageInUseMs } from './limits.ts'
 import { buildKernel, buildRoot, downloadPackages } from './image-steps.ts'
-
-export type ImageProgress = {
-  step: 'wait' | 'download' | 'root' | 'kernel' | 'finish'
-  /** One line for a member. */
-  detail: string
-  /** Of this step, 0 to 1, where known. */
-  fraction?: number
-}
 
 export type ImageRequest = {
   imageDir: string

@@ -66,8 +66,11 @@ export const maxFilesBefore = { messages: 64, bytes: 64 * 1024 }
 /** Deadline of one 9P message at its gate, ms. A gate restarts well within it. */
 export const ninepDeadlineMs = 30_000
 
-/** Image building reports lines all the time except while a large package downloads; silence this long means it hangs, ms. */
+/** Image building reports each package and how its files grow; the longest silence was a minute, on a busy machine. This long means it hangs, ms. */
 export const imageStallMs = 5 * 60_000
+
+/** Between looks at how large a file of the image has become, ms. */
+export const growthPollMs = 1_000
 
 /**
  * Boot: no disk read, no port opened, no byte from the guest for this long, ms. The kernel says nothing until it is up, which took 20 s
@@ -118,8 +121,11 @@ export const lossMs = 500
 /** The machine gives up waiting for a stop after this long, ms, and interrupts the VM's effect, which kills. */
 export const stopMs = 6_000
 
-/** Guest memory: a quarter of what the host has free, within these, MiB. Node, Python and a tmpfs overlay need the lower one. */
-export const memoryMiB = { least: 512, usual: 1024, freeShare: 4 }
+/**
+ * Guest memory: a quarter of what the host has free, from `least` to `usual`, MiB. Node, Python and a tmpfs overlay need the lower one; nobody
+ * gets less than `smallest` by asking, because the guest would not start.
+ */
+export const memoryMiB = { smallest: 256, least: 512, usual: 1024, freeShare: 4 }
 
 /** Virtual processors. More would fight with the host's own work; builds profit little beyond two under emulation. */
 export const maxCpus = 2

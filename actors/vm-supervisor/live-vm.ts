@@ -106,6 +106,8 @@ export class LiveVm {
       // Without the port no folder works, and there is no way to begin anew on it.
       (reason) => this.kill(`the guest sent what is no frame on its files port: ${reason}`),
     )
+    // Over vsock a guest can close one port alone; without it, too, none of what it carries works any more.
+    for (const port of [vm.files, vm.connections]) port.once('close', () => void this.#lose())
   }
 
   /** Starts a VM and stays until it has ended, reporting its steps; an abort kills it. */

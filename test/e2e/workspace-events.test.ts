@@ -31,6 +31,8 @@ const command = [
   `sh -c 'sleep 0.5; exit 3' secret-word`,
   `perl -e 'syscall(${bpf}, 0, 0, 0)'`,
   'getent hosts wombat.example.com',
+  // An address nobody was given a name for.
+  '(exec 3<>/dev/tcp/198.18.77.7/443)',
   'for n in 1 2 3; do echo x > /dev/udp/192.0.2.1/5353; done',
   `perl -e '$x .= "x" x 10_000_000 while 1'`,
 ].join('; ')
@@ -49,7 +51,15 @@ test('programs, refused system calls, lack of memory and names are on record wit
   server.script([[use('Bash', { command, timeout: 300_000 })], [say('done')]])
   const run = await home.prompt('go', ['--session', 'watched', '--approve', 'all'], { deadlineMs: 600_000 })
   expect(run.results, run.story).toHaveLength(1)
-  const wanted = ['process_start', 'process_exit', 'syscall_denied', 'name_lookup', 'out_of_memory', 'datagrams_refused']
+  const wanted = [
+    'process_start',
+    'process_exit',
+    'syscall_denied',
+    'name_lookup',
+    'connection_refused',
+    'out_of_memory',
+    'datagrams_refused',
+  ]
   await expect
     .poll(async () => [...new Set((await recorded()).flatMap(({ events }) => events.map(({ name }) => name as string)))])
     .toEqual(expect.arrayContaining(wanted))

@@ -79,6 +79,8 @@ async function expectUntouched(before: InspectReport['actors'], kind: string): P
   expect(processes(before).filter((one) => !now.includes(one))).toEqual([])
 }
 
+const isMachine = ({ title }: { title: string }): boolean => title.startsWith('qemu-system')
+
 function expectRemembered({ name }: Session): void {
   const { messages = [] } = server.requests.at(-1)?.body ?? {}
   expect(JSON.stringify(messages[0]), 'the conversation remembers its first prompt').toContain(`${name} round`)
@@ -91,11 +93,19 @@ describe('between prompts', () => {
     const { actors } = await home.inspect()
     const victim = actors.find(({ id }) => id === kind || id.startsWith(`${kind}:${one.name}`))
     expect(victim?.pid, kind).toBeGreaterThan(0)
+    const machines = home.processes().filter(isMachine)
+    expect(machines).toHaveLength(1)
     process.kill(victim?.pid ?? -1, 'SIGKILL')
-    expectTruth(await one.work())
+    const next = await one.work()
+    expectTruth(next)
+    // What needs no workspace does not notice that its supervisor is gone.
+    if (kind === 'vm-supervisor') expect(next.results.flatMap(({ name, ok }) => (name === 'Bash' ? [] : [ok]))).toEqual([true, true])
     expectDone(one, await one.work())
     expectRemembered(one)
-    if (kind === 'egress') await expectUntouched(actors, kind)
+    if (['egress', 'vm-supervisor'].includes(kind)) await expectUntouched(actors, kind)
+    // Its machine goes with it, and there is never more than one.
+    if (kind === 'vm-supervisor') expect(machines.filter(isAlive)).toEqual([])
+    expect(home.processes().filter(isMachine)).toHaveLength(1)
     const again = (await home.inspect()).actors.find(({ id }) => id === victim?.id)
     expect(again).toMatchObject({ state: 'running', restarts: 1, lastExit: expect.stringMatching(/SIGKILL/) })
     expect(again?.pid).not.toBe(victim?.pid)

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { findImage } from '../../actors/vm-supervisor/image.ts'
+import { gateEntry, openGate } from '../harness/gate.ts'
 import { imageDir, refusal, startVm, type Vm } from '../harness/vm.ts'
 
 const run = promisify(execFile)
@@ -42,8 +43,9 @@ describe('an image that does not boot', () => {
     await file.truncate(size)
     await file.close()
 
-    const vm = await startVm({ params: { imageDir: images, snapshots: 'off' } })
+    const vm = await startVm({ params: { imageDir: images, snapshots: 'off' }, actors: [gateEntry] })
     onTestFinished(() => vm.stop())
+    const gate = await openGate(vm)
     const statuses: unknown[] = []
     const watched = vm.kernel.test.request('vm', 'watch', {}, {
       deadlineMs: null,
@@ -51,6 +53,7 @@ describe('an image that does not boot', () => {
     }) // biome-ignore format: callback last
     watched.catch(() => {})
     const error = await refusal(vm.exec('echo never'))
+    await gate.serves()
     expect(error).toMatchObject({
       code: 'workspace-unavailable',
       cause: expect.stringMatching(/\w/),
@@ -65,6 +68,7 @@ describe('an image that does not boot', () => {
     )
     expect([...new Set(booted)]).toEqual([name, before])
     expect(await vm.left()).toHaveLength(1)
+    await gate.hasAll()
   })
 })
 
@@ -87,7 +91,7 @@ describe('a saved memory of another machine, under the name of this one’s', ()
   it('is refused by QEMU and discarded; the start is from nothing, says so, and what it saves serves the next', async () => {
     const { images, name } = await imagesOfOwn()
     const start = async (): Promise<Vm> => {
-      const vm = await startVm({ params: { imageDir: images, memoryMiB: 512 } })
+      const vm = await startVm({ params: { imageDir: images, memoryMiB: 512 }, actors: [gateEntry] })
       onTestFinished(() => vm.stop())
       return vm
     }
@@ -104,8 +108,11 @@ describe('a saved memory of another machine, under the name of this one’s', ()
     for (const [what, edit] of Object.entries(edits)) {
       await spoil(join(folder, key), edit)
       const vm = await start()
+      const gate = await openGate(vm)
       const states: string[] = []
-      const { stdout } = await vm.exec(`echo ${what}`, { onPart: (part) => part.state !== undefined && states.push(part.state) })
+      const running = vm.exec(`echo ${what}`, { onPart: (part) => part.state !== undefined && states.push(part.state) })
+      await gate.serves()
+      const { stdout } = await running
       expect(stdout).toBe(`${what}\n`)
       expect(states).toEqual(expect.arrayContaining(['restoring', 'booting', 'ready']))
       expect(vm.kernel.logs.join('\n')).toMatch(/a saved memory did not work and is discarded/)
@@ -113,6 +120,7 @@ describe('a saved memory of another machine, under the name of this one’s', ()
       expect(await vm.status()).toMatchObject({ state: 'ready', start: 'restored' })
       expect(await readdir(folder)).toEqual([key])
       expect(await vm.left()).toHaveLength(1)
+      await gate.hasAll()
       await vm.stop()
     }
   })

@@ -26,10 +26,19 @@ type Guest = {
   raised: { type: string }[]
   /** What the host said on the control port. */
   told: HostMessage[]
+  /** It answers greetings from now on; resolves when it has, to one. */
+  greets(): Promise<void>
 }
 
 /** A VM that has said it is ready. */
 async function readyGuest(): Promise<Guest> {
+  const guest = await newGuest()
+  await guest.greets()
+  return guest
+}
+
+/** A VM that runs and has said nothing. */
+async function newGuest(): Promise<Guest> {
   const [control, guestControl] = duplexPair()
   const [files, guestFiles] = duplexPair()
   const [output, guestOutput] = duplexPair()
@@ -87,11 +96,12 @@ async function readyGuest(): Promise<Guest> {
   onTestFinished(() => abort.abort())
   const decoder = new FrameDecoder()
   const told: HostMessage[] = []
+  let answers = false
   guestControl.on('data', (bytes: Uint8Array) => {
     for (const decoded of decoder.push(bytes)) {
       const message = decoded.ok ? parseHostMessage(decoded.frame.header) : null
       if (message !== null) told.push(message)
-      if (message?.t === 'hello')
+      if (message?.t === 'hello' && answers)
         say(guestControl, { t: 'ready', protocol: protocolVersion, epoch: message.epoch, agent: 'a', kernel: 'k', bootMs: 1, stages: {} })
       if (message?.t === 'ping') say(guestControl, { t: 'pong', n: message.n, busy: false })
     }
@@ -99,13 +109,17 @@ async function readyGuest(): Promise<Guest> {
   guestFiles.on('data', () => {})
   guestOutput.on('data', () => {})
   guestConnections.on('data', () => {})
-  await expect.poll(() => raised.some(({ type }) => type === 'vm.handshake')).toBe(true)
+  await expect.poll(() => live).not.toBeNull()
+  const greets = async (): Promise<void> => {
+    answers = true
+    await expect.poll(() => raised.some(({ type }) => type === 'vm.handshake')).toBe(true)
+  }
   const held = (): LiveVm => {
     if (live === null) throw new Error('no VM')
     return live
   }
   const ports = { control: guestControl, files: guestFiles, output: guestOutput, connections: guestConnections }
-  return { ...ports, console, agentGoes, ended, live: held, logs, raised, told }
+  return { ...ports, console, agentGoes, ended, live: held, logs, raised, told, greets }
 }
 
 const say = (port: Duplex, message: GuestMessage): boolean => port.write(encodeFrame(message))
@@ -119,26 +133,28 @@ const mebibytes = 1024 * 1024
 const frames = (message: object, count: number): Uint8Array =>
   Buffer.concat(Array.from({ length: count }, () => encodeFrame(message as GuestMessage)))
 
+const floods = [
+  ['control', 'words of its agent', frames({ t: 'log', level: 'error', message: 'x'.repeat(200) }, 1_000)],
+  ['control', 'answers to nothing', frames({ t: 'pong', n: 99, busy: true }, 1_000)],
+  ['control', 'output of commands that are not there', frames({ t: 'out', id: 99, stream: 'stdout' }, 1_000)],
+  ['control', 'messages of no kind', frames({ t: 'nonsense', deep: { __proto__: 1 } }, 1_000)],
+  [
+    'files',
+    'requests to folders nobody connected',
+    Buffer.concat(Array.from({ length: 500 }, () => encodeFrame({ c: 's/data#1', op: 'msg' }, version()))),
+  ],
+  [
+    'connections',
+    'connections of sessions that are not there',
+    frames({ net: 'open', n: 1, session: 's', to: { host: 'a.example', port: 80 } }, 1_000),
+  ],
+  ['output', 'output of commands that are not there', frames({ t: 'out', id: 99, stream: 'stdout' }, 1_000)],
+  ['files', 'ends of what never began', frames({ c: 's/data#1', op: 'close' }, 1_000)],
+  ['console', 'its console', Buffer.from('bulkhead: mounted 1.0\n'.repeat(3_000))],
+] as const
+
 describe('a guest that floods', () => {
-  it.each([
-    ['control', 'words of its agent', frames({ t: 'log', level: 'error', message: 'x'.repeat(200) }, 1_000)],
-    ['control', 'answers to nothing', frames({ t: 'pong', n: 99, busy: true }, 1_000)],
-    ['control', 'output of commands that are not there', frames({ t: 'out', id: 99, stream: 'stdout' }, 1_000)],
-    ['control', 'messages of no kind', frames({ t: 'nonsense', deep: { __proto__: 1 } }, 1_000)],
-    [
-      'files',
-      'requests to folders nobody connected',
-      Buffer.concat(Array.from({ length: 500 }, () => encodeFrame({ c: 's/data#1', op: 'msg' }, version()))),
-    ],
-    [
-      'connections',
-      'connections of sessions that are not there',
-      frames({ net: 'open', n: 1, session: 's', to: { host: 'a.example', port: 80 } }, 1_000),
-    ],
-    ['output', 'output of commands that are not there', frames({ t: 'out', id: 99, stream: 'stdout' }, 1_000)],
-    ['files', 'ends of what never began', frames({ c: 's/data#1', op: 'close' }, 1_000)],
-    ['console', 'its console', Buffer.from('bulkhead: mounted 1.0\n'.repeat(3_000))],
-  ] as const)('%s with %s: the host answers meanwhile, and keeps little of it', async (port, _, piece) => {
+  it.each(floods)('%s with %s: the host answers meanwhile, and keeps little of it', async (port, _, piece) => {
     const guest = await readyGuest()
     const rss = process.memoryUsage().rss
     const times = Math.ceil((4 * mebibytes) / piece.length)
@@ -151,6 +167,30 @@ describe('a guest that floods', () => {
     expect(guest.raised.filter(({ type }) => type === 'vm.progress').length).toBeLessThanOrEqual(maxStages)
     expect(process.memoryUsage().rss - rss).toBeLessThan(200 * mebibytes)
   })
+
+  it.each(floods)(
+    '%s with %s before it was ever heard: it is greeted and adopted yet, and little of it is kept',
+    async (port, _, piece) => {
+      const guest = await newGuest()
+      const rss = process.memoryUsage().rss
+      await flood(guest[port], piece, Math.ceil((4 * mebibytes) / piece.length))
+      await guest.greets()
+      await guest.live().control.ping(Date.now())
+      expect(guest.logs.length).toBeLessThan(maxGuestLines + 10)
+      expect(guest.raised.filter(({ type }) => type === 'vm.progress').length).toBeLessThanOrEqual(maxStages)
+      expect(process.memoryUsage().rss - rss).toBeLessThan(200 * mebibytes)
+    },
+  )
+
+  it.each(['control', 'files', 'output', 'connections'] as const)(
+    '%s with half a frame, and then no more: the VM is ended',
+    async (port) => {
+      const guest = await readyGuest()
+      guest[port].write(encodeFrame({ t: 'log', level: 'info', message: 'x'.repeat(100) }).subarray(0, 50))
+      guest[port].end()
+      expect(await guest.ended).toMatchObject({ signal: 'SIGKILL', detail: expect.stringMatching(/\w/) })
+    },
+  )
 
   it.each(['control', 'files', 'output', 'connections'] as const)(
     '%s with what is no frame: the VM is ended, with the reason',

@@ -3,21 +3,16 @@ import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { copyFile, mkdir, mkdtemp, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { freemem, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import { actor as fsGate } from '../../actors/fs-gate/index.ts'
 import { findImage } from '../../actors/vm-supervisor/image.ts'
+import { chosenMemory } from '../../actors/vm-supervisor/memory-size.ts'
+import { connect, gateEntry, openGate } from '../harness/gate.ts'
 import { type ExecOptions, imageDir, type Ran, refusal, startVm, type Vm, type VmOptions } from '../harness/vm.ts'
 
-const gateEntry = {
-  manifest: fsGate.manifest,
-  protocol: fsGate.protocol,
-  entry: new URL('../../actors/fs-gate/index.ts', import.meta.url).href,
-  load: async () => fsGate,
-}
-
+const freeAtFirst = freemem()
 let vm: Vm
 const status = () => vm.status()
 const exec = (command: string, options?: ExecOptions): Promise<Ran> => vm.exec(command, options)
@@ -36,27 +31,6 @@ afterAll(async () => {
   await vm?.stop()
   console.log(vm?.kernel.logs.join('\n'))
 })
-
-/** Connects the folder `root` to a session as `data`; returns the grant by which to revoke it. */
-async function connect(session: string, root: string, { kernel }: Vm = vm): Promise<number> {
-  const params = { root, name: 'data', mode: 'rw' }
-  const spawned = await kernel.test.request('kernel', 'spawn', {
-    kind: 'fs-gate',
-    instance: `${session}.data`,
-    session,
-    params,
-    grants: [],
-  })
-  const derived = await kernel.test.request(
-    'kernel',
-    'derive',
-    {},
-    { caps: [{ slot: spawned.slots[0] as string, limits: { kinds: ['ninep', 'ninep-close'] } }] },
-  )
-  const caps = [{ slot: derived.slots[0] as string }]
-  await kernel.test.request('vm', 'attach', { session, folders: [{ name: 'data', mode: 'rw' }] }, { caps })
-  return (derived.body as { grant: number }).grant
-}
 
 /** A terminal in the session `one`, and what it showed so far. */
 function openTerminal(size: { cols: number; rows: number }) {
@@ -99,6 +73,20 @@ describe('the workspace VM', () => {
     expect(timings['total']).toBeGreaterThan(0)
     expect(await readFile(`/proc/${pid}/cmdline`, 'utf8')).toContain('qemu-system')
     console.log('boot timings', timings)
+  })
+
+  it('has the memory that is free for it on the host, which is what QEMU was given and what the guest sees', async () => {
+    const { stdout } = await exec('grep MemTotal /proc/meminfo')
+    const { pid, memoryMiB: given } = await status()
+    // What was free when it started lies between what was before and what is now.
+    const possible = [freeAtFirst, freemem()].map((free) => chosenMemory(null, free))
+    expect(given).toBeGreaterThanOrEqual(Math.min(...possible))
+    expect(given).toBeLessThanOrEqual(Math.max(...possible))
+    expect(await readFile(`/proc/${pid}/cmdline`, 'utf8')).toContain(`\0-m\0${given}M\0`)
+    // Its kernel keeps some for itself.
+    const seen = Number(/(\d+) kB/.exec(stdout)?.[1]) / 1024
+    expect(seen).toBeLessThanOrEqual(given ?? 0)
+    expect(seen).toBeGreaterThan((given ?? 0) * 0.85)
   })
 
   it('takes of the host’s memory what its guest has used, not what it may', async () => {
@@ -222,7 +210,7 @@ describe('the workspace VM', () => {
   })
 
   it('shows the connected folder through its gate, both ways, until it is revoked', async () => {
-    const grant = await connect('files', join(vm.home, 'data'))
+    const grant = await connect(vm, 'files', join(vm.home, 'data'))
     const folder = '/sessions/files/mnt/data'
     expect(await exec(`cat ${folder}/sales.csv && echo done > ${folder}/report.md`, { session: 'files' })).toMatchObject({
       exitCode: 0,
@@ -296,7 +284,7 @@ PY`,
     const root = join(vm.home, 'lasting')
     await mkdir(root)
     await writeFile(join(root, 'mine'), 'first')
-    await connect('kept', root)
+    await connect(vm, 'kept', root)
     let held: () => void = () => {}
     const isHeld = new Promise<void>((resolve) => {
       held = resolve
@@ -357,8 +345,8 @@ PY`,
 })
 
 /** A VM of its own, ended with the test. */
-async function another(params: Record<string, unknown>, options: VmOptions = {}): Promise<Vm> {
-  const own = await startVm({ ...options, params })
+async function another(params: Record<string, unknown>, grants: VmOptions['grants'] = []): Promise<Vm> {
+  const own = await startVm({ params, grants, actors: [gateEntry] })
   onTestFinished(() => own.stop())
   return own
 }
@@ -366,11 +354,11 @@ async function another(params: Record<string, unknown>, options: VmOptions = {})
 describe('nobody uses it', () => {
   it('stands still, its processors too, and goes on with the next command where it was', async () => {
     const grants = [{ name: 'files', target: 'vm-supervisor', limits: { session: 'files' }, reason: 'test' }]
-    const own = await another({ timers: { pauseAfterMs: 300 } }, { actors: [gateEntry], grants })
+    const own = await another({ timers: { pauseAfterMs: 300 } }, grants)
     const root = join(own.home, 'data')
     await mkdir(root)
     for (const name of ['changes', 'goes']) await writeFile(join(root, name), 'first')
-    const grant = await connect('files', root, own)
+    const grant = await connect(own, 'files', root)
     const inFolder = (command: string) => own.exec(`cd /sessions/files/mnt/data && ${command}`, { session: 'files' })
     expect(await inFolder('cat changes goes; echo -n made > made')).toMatchObject({ stdout: 'firstfirst', stderr: '' })
     await own.exec('echo kept > ~/file; cd /tmp')
@@ -406,6 +394,7 @@ describe('nobody uses it', () => {
 describe('QEMU stands still', () => {
   it('is noticed by its silence, and started anew', async () => {
     const own = await another({ timers: { pingEveryMs: 500, pingSilentMs: 20_000, freshMs: 0 } })
+    const gate = await openGate(own)
     let begun: () => void = () => {}
     const runs = new Promise<void>((resolve) => {
       begun = resolve
@@ -414,12 +403,16 @@ describe('QEMU stands still', () => {
     await Promise.race([runs, lost])
     const { pid } = await own.status()
     process.kill(pid as number, 'SIGSTOP')
+    await gate.serves()
     // What ran in it is refused; what it never got runs in its successor.
     const [error, next] = await Promise.all([lost, own.exec('echo again')])
     expect(error).toMatchObject({ code: 'workspace-unavailable', cause: expect.stringMatching(/answering/) })
     expect(next.stdout).toBe('again\n')
-    expect((await own.status()).pid).not.toBe(pid)
-    await expect.poll(() => own.left()).not.toContain(String(pid))
+    const now = await own.status()
+    expect(now).toMatchObject({ state: 'ready', restarts: 1 })
+    expect(now.pid).not.toBe(pid)
+    await expect.poll(() => own.left()).toEqual([String(now.pid)])
+    await gate.hasAll()
   })
 })
 
@@ -450,7 +443,23 @@ describe('a saved memory that does not work', () => {
     for (let at = 4096; at < size - 1024 * 1024; at += 64 * 1024) await file.write(Buffer.alloc(4096, 0xa5), 0, 4096, at)
     await file.close()
     await utimes(memory, mtime, mtime)
-    expect((await own.exec('echo works')).stdout).toBe('works\n')
+    const gate = await openGate(own)
+    const states: string[] = []
+    const served: Promise<void>[] = []
+    const told = (state: string | undefined): void => {
+      if (state === undefined) return
+      states.push(state)
+      served.push(gate.serves())
+    }
+    expect((await own.exec('echo works', { onPart: ({ state }) => told(state) })).stdout).toBe('works\n')
+    await Promise.all(served)
+    await gate.hasAll()
+    // Said as it was: tried, failed, from nothing; and no process is left of what was tried.
+    expect(states.filter((state) => ['restoring', 'recovering', 'booting', 'ready'].includes(state))).toEqual(
+      expect.arrayContaining(['restoring', 'recovering', 'booting', 'ready']),
+    )
+    expect(await own.status()).toMatchObject({ state: 'ready', start: 'restored' })
+    expect(await own.left()).toHaveLength(1)
     expect(own.kernel.logs.join('\n')).toMatch(/a saved memory did not work and is discarded/)
   })
 })

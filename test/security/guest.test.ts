@@ -141,7 +141,11 @@ function userOf(pid: number): number | null {
 
 describe('bombs', () => {
   /** What must still work, for the neighbour, while and after somebody misbehaves. */
-  const neighbourWorks = async () => expect((await vm.exec('echo works', { session: 'neighbour' })).stdout).toBe('works\n')
+  const neighbourWorks = async () => {
+    expect((await vm.exec('echo works', { session: 'neighbour' })).stdout).toBe('works\n')
+    // In the same machine, whose agent has survived: not in a successor.
+    expect((await vm.status()).restarts).toBe(0)
+  }
 
   /** A command of the attacker's that goes on until it is ended. */
   function misbehave(command: string): { said(): string; end(): Promise<unknown> } {
