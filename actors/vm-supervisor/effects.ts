@@ -8,13 +8,14 @@ import { driversOf } from './drivers.ts'
 import { buildImage, markGood, previousGood } from './image.ts'
 import { type ImageProgress, progressText } from './image-progress.ts'
 import { joinedInitrd } from './initrd.ts'
-import { admitMs, maxCpus, policyRetryMs } from './limits.ts'
+import { admitMostMs, admitMs, maxCpus, policyRetryMs } from './limits.ts'
 import { LiveVm } from './live-vm.ts'
 import { chosenMemory } from './memory-size.ts'
 import type { Accelerator } from './driver.ts'
 import { beginSnapshot, discardSnapshot, findSnapshot, prepareScratch, removeScratch, scratchOf } from './snapshots.ts'
 import { type Outcome, readJob, runCommand, runJob, settleJobs, type Steering, steer } from './running-commands.ts'
 import { hasRoomFor, isLow, roomAgainOn, roomOn, takeBallast } from './room.ts'
+import { whileHeard } from './while-heard.ts'
 import { type Config, diskFull, type Folder, type How, type Order, type Waiting } from './state.ts'
 
 /** This process serves one supervisor, which has at most one VM. */
@@ -278,7 +279,9 @@ export const effects = {
       Effect.promise(async () => {
         try {
           if (!live) throw gone()
-          await within(admitMs, live.admit(session, uid, folders))
+          const { control } = live
+          const patience = { received: () => control.received, silentMs: admitMs, mostMs: admitMostMs }
+          await whileHeard(live.admit(session, uid, folders), patience).catch(unprepared)
           const pem = certificates.get(session)
           if (pem !== undefined) live.control.trust(session, pem)
           return { type: 'ready', session, revision }
@@ -355,6 +358,12 @@ export const effects = {
   },
 } satisfies Effects
 
+/** `error`: of the guest's, which says why, or that it was given up. */
+function unprepared(error: unknown): never {
+  if (isFault(error)) throw error
+  throw fault('exec-failed', 'The session could not be prepared in the workspace.', { cause: asFault(error).cause ?? '' })
+}
+
 /** Of a saved memory all could be used; most of it is not. */
 const roomToSave = async (imageDir: string, memory: number): Promise<boolean> => hasRoomFor(memory * 1024 * 1024, await roomOn(imageDir))
 
@@ -365,41 +374,14 @@ async function beginning({ how, key, imageDir }: { how: How; key: string | null;
   return { how, snapshot }
 }
 
-/** Waits for the answer as long as the guest sends anything at all: a busy guest is slow, a hung one silent. */
+/** Waits for the answer as long as the guest sends anything at all. */
 async function pingOutcome(silentMs: number): Promise<Outcome> {
   const vm = live
   if (!vm) return { type: 'ok', busy: false }
-  let heard = vm.control.received
-  let timer: NodeJS.Timeout | undefined
-  const silence = new Promise<Outcome>((resolve) => {
-    timer = setInterval(() => {
-      if (vm.control.received === heard) resolve({ type: 'silent' })
-      heard = vm.control.received
-    }, silentMs)
-  })
   const answer = vm.control.ping(Date.now()).then(
     (busy): Outcome => ({ type: 'ok', busy }),
     // The VM's end is reported by the effect that ran it.
     (): Outcome => ({ type: 'ok', busy: false }),
   )
-  try {
-    return await Promise.race([answer, silence])
-  } finally {
-    clearInterval(timer)
-  }
-}
-
-async function within<T>(ms: number, work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(
-      () => reject(fault('exec-failed', 'The session could not be prepared in the workspace.', { cause: `no answer within ${ms} ms` })),
-      ms,
-    )
-  })
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
-  }
+  return whileHeard(answer, { received: () => vm.control.received, silentMs }).catch((): Outcome => ({ type: 'silent' }))
 }

@@ -93,8 +93,10 @@ export const idleSilentMs = 20_000
 /** A guest that answered this recently gets a command without being asked first, ms. */
 export const freshMs = 2_000
 
-/** Making a session in the guest mounts its folders, which asks the gates, ms. */
+/** While the guest makes a session: silence this long means that it hangs, ms. */
 export const admitMs = 30_000
+/** A guest that talks and has not made a session by then never will, ms: it ends each of its own steps (a mount asks a gate) after a minute at most. */
+export const admitMostMs = 5 * 60_000
 
 /** A VM ready for this long, with nobody left waiting, counts as healthy: the next failure starts from no delay again, ms. */
 export const healthyMs = 30_000
