@@ -22,13 +22,7 @@ export type Comparison =
 
 type Pair = { one: Local; other: Local; from: number; by: string }
 
-/** @param heard each event that is tried */
-export function compareMachines(
-  model: Model,
-  machine: AnyStateMachine,
-  maxPairs: number,
-  heard: (event: Event) => void = () => {},
-): Comparison {
+export function compareMachines(model: Model, machine: AnyStateMachine, maxPairs: number): Comparison {
   const mine = createStepper(model.machine as AnyStateMachine)
   const theirs = createStepper(machine)
   const said = observer(model)
@@ -60,7 +54,6 @@ export function compareMachines(
     for (const [index, move] of moves.entries()) {
       const same = others[index]
       if (!same || textOf(same) !== textOf(move)) return different(at, null, `${move.label} may happen to one of them`)
-      heard(move.event)
       const took = [stepFrom(mine, move), stepFrom(theirs, same)] as [Tried, Tried]
       const differs = parted(took) ?? ofSteps([move, same], took)
       if (differs !== null) return different(at, move.label, differs)
@@ -69,13 +62,6 @@ export function compareMachines(
     if (others.length > moves.length) return different(at, null, `${others[moves.length]?.label} may happen to one of them`)
   }
   return { verdict: 'equal', pairs: pairs.length }
-}
-
-/** The kinds of events that come up; null: not all states were looked at. */
-export function eventsOf(model: Model, maxStates: number): ReadonlySet<string> | null {
-  const events = new Set<string>()
-  const { verdict } = compareMachines(model, model.machine as AnyStateMachine, maxStates, ({ type }) => events.add(type))
-  return verdict === 'equal' ? events : null
 }
 
 const textOf = ({ label, source, event }: Move): string => canonical([label, source, event])

@@ -10,13 +10,11 @@
  *   target   the transition stays where it is
  *   actions  one action of a transition, entry or exit is left out
  */
-import { type AnyStateMachine, assign, not, StateMachine } from 'xstate'
+import { and, type AnyStateMachine, assign, not, or, StateMachine } from 'xstate'
 import { type CheckLimits, check } from './explore.ts'
-import { compareMachines, type Difference, eventsOf } from './lockstep.ts'
+import { compareMachines, type Difference } from './lockstep.ts'
 import type { Model } from './model.ts'
 
-/** `event`: the only one at which it may do otherwise, if it is one. `probe`: the machine, but that it throws where the mutant would do otherwise. */
-type Mutant = { place: string; change: string; event: string | null; machine: AnyStateMachine; probe: AnyStateMachine }
 export type MutantVerdict = {
   place: string
   change: string
@@ -33,28 +31,28 @@ type Limits = CheckLimits & { maxStates: number }
 export const perMutant: Limits = { maxStates: 50_000 }
 
 type Config = { [key: string]: unknown }
-type Edit = { place: string; change: string; event: string | null; apply(config: Config): void; probe(config: Config): void }
+/** `mark`: leaves the machine as it is, but that it tells when the place is come to where the change makes it do otherwise. */
+type Edit = { place: string; change: string; apply(config: Config): void; mark(config: Config, tell: () => void): void }
 
-/** Every single change of the machine's config, as functions that make it in a copy. */
-export function mutants(machine: AnyStateMachine): Mutant[] {
-  const config = machine.config as unknown as Config
-  const edited = (edit: (config: Config) => void): AnyStateMachine => {
-    const copy = clone(config) as Config
-    edit(copy)
-    return new StateMachine(copy as never, machine.implementations as never) as unknown as AnyStateMachine
-  }
-  return editsOf(config, [], machine.id).map(({ place, change, event, apply, probe }) => ({
-    place,
-    change,
-    event,
-    machine: edited(apply),
-    probe: edited(probe),
-  }))
+/** The machine with some places of its config changed, in a copy. */
+function edited({ config, implementations }: AnyStateMachine, edit: (config: Config) => void): AnyStateMachine {
+  const copy = clone(config) as Config
+  edit(copy)
+  return new StateMachine(copy as never, implementations as never) as unknown as AnyStateMachine
 }
 
-const reached = assign(() => {
-  throw new Error('reached')
-})
+const allEdits = (machine: AnyStateMachine): Edit[] => editsOf(machine.config as unknown as Config, [], machine.id)
+
+/** Each machine with one place broken. */
+export function mutants(machine: AnyStateMachine): Pick<Mutant, 'place' | 'change' | 'machine'>[] {
+  return allEdits(machine).map(({ place, change, apply }) => ({ place, change, machine: edited(machine, apply) }))
+}
+
+const telling = (tell: () => void): unknown =>
+  assign(() => {
+    tell()
+    return {}
+  })
 
 function editsOf(node: Config, path: readonly string[], name: string): Edit[] {
   const at = (config: Config): Config => path.reduce<Config>((inner, key) => inner[key] as Config, config)
@@ -64,9 +62,8 @@ function editsOf(node: Config, path: readonly string[], name: string): Edit[] {
       edits.push({
         place: `${name} ${moment}`,
         change: `without ${actionName(action)}`,
-        event: null,
         apply: (config) => void (at(config)[moment] = listOf(at(config)[moment]).toSpliced(index, 1)),
-        probe: (config) => void (at(config)[moment] = [reached, ...listOf(at(config)[moment])]),
+        mark: (config, tell) => void (at(config)[moment] = [telling(tell), ...listOf(at(config)[moment])]),
       })
   for (const group of ['on', 'after', 'always', 'onDone']) {
     const found = node[group]
@@ -77,45 +74,48 @@ function editsOf(node: Config, path: readonly string[], name: string): Edit[] {
         : [[group, found, [...path, group]]]
     for (const [label, value, where] of named)
       for (const [index, transition] of listOf(value).entries())
-        edits.push(
-          ...transitionEdits(`${name} ${label}`, transition, where, index).map((edit) => ({
-            ...edit,
-            event: group === 'on' && !label.includes('*') ? label.slice('on '.length) : null,
-          })),
-        )
+        edits.push(...transitionEdits(`${name} ${label}`, transition, where, index))
   }
   for (const [key, child] of Object.entries((node['states'] ?? {}) as Config))
     edits.push(...editsOf(child as Config, [...path, 'states', key], `${name}.${key}`))
   return edits
 }
 
-function transitionEdits(place: string, transition: unknown, where: readonly string[], index: number): Omit<Edit, 'event'>[] {
+function transitionEdits(place: string, transition: unknown, where: readonly string[], index: number): Edit[] {
   /** Transitions are written as a target, an object or a list: a mutant has a list. */
-  const change = (config: Config, edit: (transition: Config, all: Config[]) => void): void => {
+  const change = (config: Config, edit: (transition: Config) => void): void => {
     const holder = where.slice(0, -1).reduce<Config>((inner, key) => inner[key] as Config, config)
     const key = where.at(-1) as string
     const list = listOf(holder[key]).map((item) => (typeof item === 'string' ? { target: item } : { ...(item as Config) }))
-    edit(list[index] as Config, list)
+    edit(list[index] as Config)
     holder[key] = list
   }
   const found: Config = typeof transition === 'string' ? { target: transition } : ((transition ?? {}) as Config)
-  const edits: Omit<Edit, 'event'>[] = []
+  const edits: Edit[] = []
   const nth = index === 0 ? '' : ` (${index + 1})`
-  const taken = (config: Config): void => change(config, (item) => void (item['actions'] = [reached, ...listOf(item['actions'])]))
-  const refused = (config: Config): void =>
-    change(config, (item, all) => void all.splice(index, 0, { guard: not(item['guard'] as never), actions: reached }))
+  const taken: Edit['mark'] = (config, tell) =>
+    change(config, (item) => void (item['actions'] = [telling(tell), ...listOf(item['actions'])]))
+  const refused: Edit['mark'] = (config, tell) =>
+    change(config, (item) => {
+      const guard = item['guard'] as never
+      const tells = (): boolean => {
+        tell()
+        return false
+      }
+      item['guard'] = or([and([not(guard), tells]), guard])
+    })
   if (found['guard'] !== undefined) {
     edits.push({
       place: place + nth,
       change: `guard ${actionName(found['guard'])} always true`,
       apply: (config) => change(config, (item) => delete item['guard']),
-      probe: refused,
+      mark: refused,
     })
     edits.push({
       place: place + nth,
       change: `guard ${actionName(found['guard'])} always false`,
       apply: (config) => change(config, (item) => void (item['guard'] = () => false)),
-      probe: taken,
+      mark: taken,
     })
   }
   if (found['target'] !== undefined)
@@ -123,14 +123,14 @@ function transitionEdits(place: string, transition: unknown, where: readonly str
       place: place + nth,
       change: `does not go to ${JSON.stringify(found['target'])}`,
       apply: (config) => change(config, (item) => delete item['target']),
-      probe: taken,
+      mark: taken,
     })
   for (const [position, action] of listOf(found['actions']).entries())
     edits.push({
       place: place + nth,
       change: `without ${actionName(action)}`,
       apply: (config) => change(config, (item) => void (item['actions'] = listOf(item['actions']).toSpliced(position, 1))),
-      probe: taken,
+      mark: taken,
     })
   return edits
 }
@@ -156,42 +156,61 @@ function clone(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, clone(item)]))
 }
 
+/** The mutants of a machine, each judged when it is asked for. */
+type Judging = { count: number; verdict(index: number): MutantVerdict }
+
 /**
  * @param models of one machine: a mutant that breaks a property of any of them is killed
  * @param limits for each mutant and model; a search that is cut short kills nothing, because nothing was shown
- * @param told one line a mutant
  */
-export function mutate(
-  models: Model | readonly Model[],
-  limits: Limits,
-  told: (verdict: MutantVerdict, done: number, of: number) => void = () => {},
-  wanted: (mutant: Pick<Mutant, 'place' | 'change'>) => boolean = () => true,
-): MutantVerdict[] {
+export function judging(models: Model | readonly Model[], limits: Limits): Judging {
   const judges = [models].flat() as Model[]
-  const { machine, actor } = judges[0] as Model
+  const { actor, machine } = judges[0] as Model
   for (const model of judges) {
     const { violations } = check(model, { ...limits, stopAtFirst: true })
     // Whatever were done to the machine, it would look killed.
     if (violations[0]) throw new Error(`${actor}: "${violations[0].property}" is broken already; its mutants would say nothing.`)
   }
-  // With one model it costs a search and spares none.
-  const heard = judges.map((model) => ({ model, events: judges.length === 1 ? null : eventsOf(model, limits.maxStates) }))
-  const all = mutants(machine as AnyStateMachine).filter(wanted)
-  return all.map((mutant, index) => {
-    // Where nothing is sent that the place is about, there is nothing to look for.
-    const concerned = heard.filter(({ events }) => mutant.event === null || events === null || events.has(mutant.event))
-    const verdict = judge(
-      concerned.map(({ model }) => model),
-      limits,
-      mutant,
-    )
-    told(verdict, index + 1, all.length)
-    return verdict
-  })
+  const original = machine as AnyStateMachine
+  const edits = allEdits(original)
+  const places = judges.map((model) => ({ model, ...reachedBy(model, edits, limits.maxStates) }))
+  return {
+    count: edits.length,
+    verdict(index) {
+      const edit = edits[index]
+      if (!edit) throw new Error(`${actor} has no mutant ${index}.`)
+      // A model that never gets to the place cannot tell the mutant from the machine.
+      const concerned = places.filter(({ reached, all }) => !all || reached.has(edit))
+      const isReached = places.some(({ reached }) => reached.has(edit))
+      return judge(
+        concerned.map(({ model }) => model),
+        limits,
+        { ...edit, machine: edited(original, edit.apply), isReached },
+      )
+    },
+  }
 }
 
+/** The edits whose places a model gets to. `all`: every state was looked at. */
+function reachedBy(model: Model, edits: readonly Edit[], maxStates: number): { reached: ReadonlySet<Edit>; all: boolean } {
+  const reached = new Set<Edit>()
+  const marked = edited(model.machine as AnyStateMachine, (config) => {
+    for (const edit of edits) edit.mark(config, () => void reached.add(edit))
+  })
+  const { verdict } = compareMachines({ ...model, machine: marked }, marked, maxStates)
+  return { reached, all: verdict === 'equal' }
+}
+
+/** All mutants, one after another. */
+export function mutate(models: Model | readonly Model[], limits: Limits): MutantVerdict[] {
+  const { count, verdict } = judging(models, limits)
+  return Array.from({ length: count }, (_, index) => verdict(index))
+}
+
+type Mutant = { place: string; change: string; machine: AnyStateMachine; isReached: boolean }
+
 function judge(models: readonly Model[], limits: Limits, mutant: Mutant): MutantVerdict {
-  const { place, change, machine, probe } = mutant
+  const { place, change, machine, isReached } = mutant
   let states = 0
   let undecided = false
   let difference: Difference | null = null
@@ -208,7 +227,6 @@ function judge(models: readonly Model[], limits: Limits, mutant: Mutant): Mutant
   }
   const survivor = { place, change, killedBy: null, states }
   if (difference !== null || undecided) return { ...survivor, fate: 'survives', difference }
-  const isReached = models.some((model) => compareMachines(model, probe, limits.maxStates).verdict === 'different')
   return isReached ? { ...survivor, fate: 'equivalent' } : { ...survivor, fate: 'survives', difference: null }
 }
 

@@ -58,7 +58,7 @@ export function parseCheck(args: readonly string[]): { verb: 'check' } & CheckCo
     throw new UsageError('--steps and --seed go with --walks.')
   const workers = whole('workers', values.workers, mostWorkers)
   if (workers !== null && workers > 1 && positionals.length > 0) {
-    const other = ['reduce', 'depth-first', 'export', 'bitstate', 'walks', 'mutate', 'conform'].find((word) => word in values)
+    const other = ['reduce', 'depth-first', 'export', 'bitstate', 'walks', 'conform'].find((word) => word in values)
     if (other) throw new UsageError(`check NAME --workers searches exhaustively, level by level: it does not go with --${other}.`)
   }
   return {

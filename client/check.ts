@@ -7,7 +7,7 @@ import { promela } from '../checker/export-promela.ts'
 import { exported } from '../checker/export-rows.ts'
 import { tla } from '../checker/export-tla.ts'
 import type { Model } from '../checker/model.ts'
-import { mutate, type MutantVerdict, perMutant } from '../checker/mutate.ts'
+import type { MutantVerdict } from '../checker/mutate.ts'
 import { confirm, type Confirmation } from '../checker/replay.ts'
 import type { Violation } from '../checker/trace.ts'
 import { type Size, type Subject, subjects } from '../checker/subjects.ts'
@@ -19,6 +19,7 @@ import type { CheckCommand } from './check-args.ts'
 import { beyondExhaustive } from './check-beyond.ts'
 import { checkInThreads } from './check-threads.ts'
 import { exitCodes } from './exit-codes.ts'
+import { mutateInThreads } from './mutate-threads.ts'
 
 const root = new URL('../', import.meta.url)
 
@@ -45,7 +46,7 @@ export async function check(options: CheckCommand & { out(text: string): void; p
         if (name !== null) throw new UsageError('check --mutate takes an actor: systems are made of their machines.')
         continue
       }
-      failed = mutationReport(subject.name, await subject.models(), options) > 0 || failed
+      failed = (await mutationReport(subject.name, options)) > 0 || failed
     } else if (options.beyond) failed = beyondExhaustive(subject.name, await subject.load(size), options.beyond, options) || failed
     else failed = (await checkOne(subject, options)) || failed
   }
@@ -116,12 +117,11 @@ async function importOf(subject: Subject, model: Model | SystemModel | Product, 
 }
 
 /** How many survive. */
-function mutationReport(
+async function mutationReport(
   name: string,
-  models: readonly Model[],
-  options: { json: boolean; out(text: string): void; progress(text: string): void },
-): number {
-  const verdicts = mutate(models, perMutant, ({ fate }, done, of) =>
+  options: Pick<CheckCommand, 'json' | 'workers'> & { out(text: string): void; progress(text: string): void },
+): Promise<number> {
+  const verdicts = await mutateInThreads(name, options.workers, ({ fate }, done, of) =>
     options.progress(`Mutants of ${name}: ${done}/${of}${fate === 'survives' ? ' (survives)' : ''}`),
   )
   const of = (wanted: MutantVerdict['fate']): MutantVerdict[] => verdicts.filter(({ fate }) => fate === wanted)

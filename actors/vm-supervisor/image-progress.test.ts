@@ -16,7 +16,7 @@ const packages = [
 const kernel = ['dlstatus:1:10.6979:Retrieving file 1 of 2', 'dlstatus:2:100.0000:Retrieving file 2 of 2']
 const root = `I: chroot architecture amd64 is equal to the host's architecture
 I: running special hook: sync-in '/images/.build-0/apt/archives' /var/cache/apt/archives
-Get:4 http://deb.debian.org/debian trixie/main amd64 Packages [9679 kB]
+Get:4 http://mirror.example/debian trixie/main amd64 Packages [9679 kB]
 Fetched 10.2 MB in 13s (817 kB/s)
 I: downloading packages with apt...
 I: extracting archives...

@@ -293,15 +293,6 @@ export const always: Model<Context>['always'] = {
           ({ params }) => params['session'] === name && params['revision'] === revision && params['ref'] === String(view.context.epoch),
         ),
     ),
-  'nothing that starts a VM runs where there is none, and nothing of an earlier attempt': (view) => {
-    const at = placeOf(view)
-    const steps = ['probe', 'image', 'accelerate', 'lookForSnapshot']
-    return [...steps, 'runVm'].every((name) =>
-      named(view, name).every(
-        ({ params }) => params['ref'] === String(view.context.epoch) && !down.has(at) && (at !== 'closing' || !steps.includes(name)),
-      ),
-    )
-  },
   'a new VM knows no session': ({ value, context }) =>
     !placeOf({ value }).startsWith('working.') || Object.values(context.sessions).every(({ inGuest }) => inGuest === 'no'),
   'where there is no VM there is no process, and none that has been ready': (view) =>
@@ -316,6 +307,16 @@ export const always: Model<Context>['always'] = {
 
 export const steps: NonNullable<Model<Context>['steps']> = {
   'news of an earlier attempt is not news': (before, event, after, out) => !isStale(before, event) || isUnchanged(before, after, out),
+  // Of what each step leaves: states that differ in what no longer matters are one.
+  'nothing that starts a VM runs where there is none, and nothing of an earlier attempt': (_before, _event, after) => {
+    const at = placeOf(after)
+    const parts = ['probe', 'image', 'accelerate', 'lookForSnapshot']
+    return [...parts, 'runVm'].every((name) =>
+      named(after, name).every(
+        ({ params }) => params['ref'] === String(after.context.epoch) && !down.has(at) && (at !== 'closing' || !parts.includes(name)),
+      ),
+    )
+  },
   'each thing leads where it should': (before, event, after) => {
     const expected = leads[placeOf(before)]?.[nameOf(event)]
     if (expected === undefined || isStale(before, event)) return true

@@ -116,9 +116,7 @@ const modelOf = (named: readonly string[]) =>
       ],
       runVm: (params: { ref: string }, { context }) => [
         ...(starts(context) && context.pid === null ? [goesOn({ type: 'vm.spawned', epoch: refOf(params), pid: 7 })] : []),
-        ...(starts(context) && context.pid !== null && context.state !== 'handshake'
-          ? [goesOn({ type: 'vm.connected', epoch: refOf(params) })]
-          : []),
+        ...(starts(context) && context.state !== 'handshake' ? [goesOn({ type: 'vm.connected', epoch: refOf(params) })] : []),
         ...(hasVm(context) && context.state !== 'paused' ? [goesOn({ type: 'vm.full', epoch: refOf(params), free: 0, reserve: 1 })] : []),
         ...(starts(context) && context.pid !== null
           ? [goesOn({ type: 'vm.handshake', epoch: refOf(params), ms: 1, guestMs: 1, kernel: 'k' })]
@@ -344,6 +342,7 @@ const command = (kind: string): Model<Context>[] => [
   ...[
     [asks('start'), asks('stop')],
     [asks('restart'), asks('stop')],
+    [asks('start'), asks('restart')],
     [asks('start'), stopping],
     [asks('start'), tells(false)],
   ].map((others) =>
@@ -366,6 +365,7 @@ export const judges: readonly Model<Context>[] = [
     lookForSnapshot: troubled['lookForSnapshot'] as Outcomes[string],
     save: all('save', { saved: { ms: 1 } }),
   }),
+  judge([asks('start'), asks('stop')], reached('working.handshake', 'stopping'), { runVm: vm('connected') }),
   // What becomes of a VM that is ready.
   judge([asks('start'), asks('stop')], reached('paused', 'full', 'waking', 'stopping'), lively),
   ...[asks('restart'), asks('detach'), { ...asks('start'), name: 'start again' }].map((other) =>
@@ -398,6 +398,7 @@ export const judges: readonly Model<Context>[] = [
   judge([asks('start'), ...['exec', 'shell', 'job'].map((kind) => asks(kind))], reached('stopped', 'absent.stale'), {
     probe: all('probe', { missing: { error } }),
   }),
+  judge([asks('start'), ...['exec', 'shell', 'job'].map((kind) => asks(kind))], reached('paused', 'ready')),
   // Commands in the background, and in front, that are given up, ended, read.
   judge(
     inSession(asks('job'), asks('job-output'), asks('job-stop'), asks('job-news')),
@@ -408,6 +409,19 @@ export const judges: readonly Model<Context>[] = [
     inSession(asks('exec'), asks('watch'), ...cancels),
     { 'a command runs': ({ context }) => Object.keys(context.running).length > 0 },
     { exec: ends('exec') },
+  ),
+  // What becomes of commands that run when the VM is stopped, or begun anew, or forbidden, or the daemon stops, or their session ends.
+  ...['exec', 'job'].flatMap((kind) =>
+    [asks('stop'), asks('restart'), asks('detach'), tells(false), stopping].map((other) =>
+      judge(
+        inSession(asks(kind), other),
+        {
+          'a command runs': ({ context }) =>
+            Object.keys(context.running).length > 0 || Object.values(context.jobs).some(({ state }) => state === 'running'),
+        },
+        { exec: ends('exec'), job: ends('job') },
+      ),
+    ),
   ),
   // One whose folders change while it is in a VM, whatever that does meanwhile.
   judge(

@@ -14,6 +14,18 @@ test(`no source file is longer than ${longest} lines`, () => {
   expect(lengths.filter(({ lines }) => lines > longest)).toEqual([])
 })
 
+test('no file names the host of a package registry: machines have their own, and say which', () => {
+  // In parts, because this file is one of them.
+  const hosts = [
+    ['deb', 'debian', 'org'],
+    ['security', 'debian', 'org'],
+    ['archive', 'ubuntu', 'com'],
+    ['registry', 'npmjs', 'org'],
+  ].map((parts) => parts.join('.'))
+  const naming = sourceFiles().filter(({ text }) => hosts.some((host) => text.includes(host)))
+  expect(naming.map(({ path }) => path)).toEqual([])
+})
+
 const { packages } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as { packages: LockEntries }
 
 test('every package this platform can install has the hash of its content in the lock file', () => {
