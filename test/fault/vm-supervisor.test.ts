@@ -142,7 +142,7 @@ describe('the workspace VM', () => {
   it('has what agents need, in an image of at most 350 MB', async () => {
     const programs = 'bash awk curl file find git grep gzip jq less node npm patch perl pip3 python3 rg rsync sed tar unzip xz zip'
     const { stdout, stderr } = await exec(
-      `for p in ${programs}; do command -v $p > /dev/null || echo missing $p; done; python3 -m pip --version > /dev/null && python3 -m venv --without-pip ~/v && ~/v/bin/python -c 'print("ready")'`,
+      `for p in ${programs}; do command -v $p > /dev/null || echo missing $p; done; python3 -m pip --version > /dev/null && python3 -m ensurepip --version > /dev/null && python3 -m venv --without-pip ~/v && ~/v/bin/python -c 'print("ready")'`,
     )
     expect(stdout + stderr).toBe('ready\n')
     const image = await findImage({ imageDir, nodeBinary: process.execPath })
