@@ -20,7 +20,7 @@ const folder = full === 'store' ? '/other/work' : '/full/work'
 const stores = full === 'folder' ? '/other/store/' : '/full/store/'
 const load = (name) => import(pathToFileURL(here + '/' + name).href)
 const { openGate, closeGate } = await load('gate.ts')
-const { writeFile, editFile } = await load('change-tools.ts')
+const { writeFile, editFile, multiEdit } = await load('change-tools.ts')
 const { deletePath, movePath } = await load('tree-tools.ts')
 const { undoChanges, redoChanges, markCall } = await load('history-tools.ts')
 const { NinepConnections } = await load('ninep-connections.ts')
@@ -72,6 +72,19 @@ const squeezed = of === 'files' ? squeezedOfFiles : squeezedOfBytes
 const rooms = of === 'files' ? [0, 1, 2, 3, 4, 8] : [0, 4_096, 16_384, 49_152, 90_112, 114_688, 131_072, 163_840, 229_376, 360_448, 1_300_000]
 const at = (name) => fs.readFileSync(folder + '/' + name, 'utf8')
 const there = (name) => fs.existsSync(folder + '/' + name)
+const ifThere = (name) => there(name) ? at(name) : ''
+/** Closed after each try: what a guest holds open keeps its room on the disk. */
+const guests = []
+const guest = (gate) => {
+  const connections = new NinepConnections(gate)
+  guests.push(connections)
+  return new TestClient(connections).attach()
+}
+const attributes = { mode: 0, uid: 4711, gid: 4711, size: 0n, atimeSec: 0n, atimeNsec: 0n, mtimeSec: 0n, mtimeNsec: 0n }
+const taken = async (undoing) => {
+  const { kept } = await undoing
+  if (kept.length > 0) throw Object.assign(new Error(kept[0].cause), { code: kept[0].why })
+}
 
 const kinds = {
   write: { work: (gate) => writeFile(gate, { path: 'f', content: fresh }, {}, never), ends: () => [at('f')], either: [[old], [fresh]] },
@@ -97,7 +110,7 @@ const kinds = {
   },
   'rename over, from the workspace': {
     work: async (gate) => {
-      const client = new TestClient(new NinepConnections(gate)).attach()
+      const client = guest(gate)
       client.ask('renameat', { oldDir: 0, oldName: 'other', newDir: 0, newName: 'f' })
     },
     ends: () => [at('f'), there('other') ? at('other') : ''],
@@ -105,7 +118,7 @@ const kinds = {
   },
   'remove, from the workspace': {
     work: async (gate) => {
-      const client = new TestClient(new NinepConnections(gate)).attach()
+      const client = guest(gate)
       client.ask('unlinkat', { fid: 0, name: 'f', flags: 0 })
     },
     ends: () => [there('f') ? at('f') : ''],
@@ -114,7 +127,7 @@ const kinds = {
   'write from the workspace': {
     // A program's own write may be cut short, as on any disk: what it was before is kept, or nothing was written.
     work: async (gate) => {
-      const client = new TestClient(new NinepConnections(gate)).attach()
+      const client = guest(gate)
       const fid = client.open('f', 0o1001)
       for (let i = 0; i < 4; i += 1) client.write(fid, fresh.slice(0, 25_000), i * 25_000)
       client.ask('clunk', { fid })
@@ -124,15 +137,69 @@ const kinds = {
   },
   undo: {
     before: (gate) => writeFile(gate, { path: 'f', content: fresh }, {}, never),
-    work: async (gate) => {
-      const { kept } = await undoChanges(gate, { to: 0 }, {}, never)
-      if (kept.length > 0) throw Object.assign(new Error(kept[0].cause), { code: kept[0].why })
-    },
+    work: (gate) => taken(undoChanges(gate, { to: 0 }, {}, never)),
     ends: () => [at('f')],
     either: [[old], [fresh]],
   },
+  'undo of a deletion': {
+    before: (gate) => deletePath(gate, { path: 'f' }, {}, never),
+    work: (gate) => taken(undoChanges(gate, { to: 0 }, {}, never)),
+    ends: () => [ifThere('f')],
+    either: [[''], [old]],
+  },
+  redo: {
+    before: async (gate) => {
+      await writeFile(gate, { path: 'f', content: fresh }, {}, never)
+      await undoChanges(gate, { to: 0 }, {}, never)
+    },
+    work: (gate) => taken(redoChanges(gate, {}, {}, never)),
+    ends: () => [at('f')],
+    either: [[old], [fresh]],
+  },
+  'multi-edit': {
+    work: (gate) => {
+      const edits = [{ oldText: 'old', newText: 'newer' }, { oldText: 'newer', newText: 'newest' }]
+      return multiEdit(gate, { path: 'f', edits: edits.map((edit) => ({ ...edit, replaceAll: true })) }, {}, never)
+    },
+    ends: () => [at('f')],
+    either: [[old], [old.replaceAll('old', 'newest')]],
+  },
+  'deletion of a tree': {
+    work: (gate) => deletePath(gate, { path: 't', recursive: true }, {}, never),
+    // File by file: one may have gone before the disk was full.
+    ends: () => [ifThere('t/a'), ifThere('t/b')],
+    either: [[old, 'b'], [old, ''], ['', 'b'], ['', '']],
+  },
+  'cut short, from the workspace': {
+    work: async (gate) => {
+      const client = guest(gate)
+      client.ask('setattr', { ...attributes, fid: client.walk('f'), valid: 8, size: 7n })
+    },
+    ends: () => [at('f')],
+    either: [[old], [old.slice(0, 7)]],
+  },
+  'change of mode, from the workspace': {
+    work: async (gate) => {
+      const client = guest(gate)
+      client.ask('setattr', { ...attributes, fid: client.walk('f'), valid: 1, mode: 0o700 })
+    },
+    ends: () => [at('f'), fs.statSync(folder + '/f').mode & 0o777],
+    either: [[old, 0o640], [old, 0o700]],
+  },
+  'make and write, from the workspace': {
+    // What it writes itself may be cut short: what is there beside it stays.
+    work: async (gate) => {
+      const client = guest(gate)
+      const fid = client.create('t', 'made')
+      for (let i = 0; i < 4; i += 1) client.write(fid, fresh.slice(0, 25_000), i * 25_000)
+      client.ask('clunk', { fid })
+    },
+    ends: () => [at('f'), at('t/a'), at('t/b')],
+    either: [[old, old, 'b']],
+  },
 }
 
+const planted = { f: old, other: 'other', 't/a': old, 't/b': 'b' }
 for (const [kind, { before, work, ends, either }] of Object.entries(kinds)) {
   tried[kind] = { full: 0, done: 0 }
   for (const room of rooms) {
@@ -140,12 +207,14 @@ for (const [kind, { before, work, ends, either }] of Object.entries(kinds)) {
     fs.rmSync(folder, { recursive: true, force: true })
     fs.rmSync(stores, { recursive: true, force: true })
     fs.mkdirSync(folder)
-    fs.writeFileSync(folder + '/f', old)
-    fs.writeFileSync(folder + '/other', 'other')
+    fs.mkdirSync(folder + '/t')
+    for (const [name, content] of Object.entries(planted)) fs.writeFileSync(folder + '/' + name, content)
+    fs.chmodSync(folder + '/f', 0o640)
     const gate = openGate(folder, 'work', 'rw', stores + count)
     await markCall(gate, { turn: 't', call: 'c', title: '' }, { session: 's' })
     await before?.(gate)
     const failure = await squeezed(room, () => work(gate))
+    for (const connections of guests.splice(0)) connections.closeAll()
     tried[kind][failure === '' ? 'done' : 'full'] += 1
     const said = (what) => wrong.push(kind + ' with room for ' + room + ' ' + of + ': ' + what + ' (' + failure + ')')
     const end = JSON.stringify(ends())
@@ -159,7 +228,9 @@ for (const [kind, { before, work, ends, either }] of Object.entries(kinds)) {
     } catch (error) {
       if (error.code !== 'nothing-to-undo') said('undo failed: ' + error.message)
     }
-    if (at('f') !== old || at('other') !== 'other') said('not undone')
+    for (const [name, content] of Object.entries(planted)) if (ifThere(name) !== content) said('not undone: ' + name)
+    if ((fs.statSync(folder + '/f').mode & 0o777) !== 0o640) said('another mode')
+    if (there('t/made')) said('not undone: t/made')
     closeGate(gate)
   }
 }
@@ -186,13 +257,14 @@ test.each([
     const { stdout } = await promisify(execFile)('bwrap', [...rights, ...jail, ...run], { maxBuffer: 1024 * 1024 })
     const { tried, wrong } = JSON.parse(stdout) as { tried: Record<string, { full: number; done: number }>; wrong: string[] }
     expect(wrong).toEqual([])
-    expect(Object.keys(tried)).toHaveLength(9)
+    expect(Object.keys(tried)).toHaveLength(16)
     // Each was stopped by the full disk, and got through once there was room.
     for (const [kind, { full: stopped, done }] of Object.entries(tried)) {
       // What takes away, or truncates first, needs room for what is kept, and for nothing else; what makes something new needs none for that.
-      const bytes = { both: true, folder: /^(write$|write something|edit|undo)/.test(kind), store: kind !== 'write something new' }
+      const writes = /^(write$|write something|edit|multi-edit|undo|redo|make)/.test(kind)
+      const bytes = { both: true, folder: writes, store: kind !== 'write something new' }
       // The store makes no file for a change; a move makes a folder.
-      const files = { both: /^(write$|write something|edit|undo|move)/.test(kind), store: false }
+      const files = { both: writes || kind === 'move', store: false }
       const needsRoom = of === 'bytes' ? bytes : { ...files, folder: files.both }
       if (needsRoom[full]) expect(stopped, kind).toBeGreaterThan(0)
       if (of === 'files' && full === 'store') expect(stopped, kind).toBe(0)

@@ -110,6 +110,27 @@ describe('the page', () => {
     expect(await other.getByLabel('What should be done').count()).toBe(0)
   })
 
+  test('a folder connected before is offered, and connected when its button is pressed', async () => {
+    const { page } = browser
+    const [first, second] = [home.copyOf(sales, 'lately <b>one'), home.copyOf(sales, 'lately two')]
+    for (const path of [first, second]) await connectFolder(page, path)
+    await button(page, '+ Connect a folder').click()
+    const offered = dialog(page).getByRole('region', { name: 'Connected lately' })
+    // What is connected already is not offered.
+    expect(await offered.getByRole('button', { name: /lately (<b>one|two)$/ }).count()).toBe(0)
+    await page.keyboard.press('Escape')
+    await button(page, '+ New task').click()
+    await button(page, '+ Connect a folder').click()
+    expect((await offered.getByRole('button').allInnerTexts()).slice(0, 2)).toEqual([second, first])
+    await offered.getByRole('button', { name: first, exact: true }).click()
+    expect(await dialog(page).getByLabel('Path of the folder').inputValue()).toBe(first)
+    expect(await page.getByRole('button', { name: /^Revoke/ }).count()).toBe(0)
+    await page.keyboard.press('Enter')
+    await dialog(page).waitFor({ state: 'detached' })
+    await button(page, /^Revoke lately/).waitFor()
+    expect(browser.errors).toEqual([])
+  })
+
   test('works by keys alone', async () => {
     const { page } = browser
     const folder = home.copyOf(sales, 'keys')

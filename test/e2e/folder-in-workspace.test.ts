@@ -1,5 +1,19 @@
 /** What programs do with files works in a connected folder as on a disk: git, SQLite, tar, locks, mapped memory; and is undone as one. */
-import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, watch, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  truncateSync,
+  watch,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -40,6 +54,9 @@ async function inWorkspace(commands: Readonly<Record<string, string>>): Promise<
   const results = toolResults(server.requests[sent + 1] ?? (() => expect.fail('no second request'))())
   return Object.fromEntries(names.map((name) => [name, results.get(`toolu_${name}`)?.text ?? '']))
 }
+
+/** Turns that workspace and device take in one file. */
+const sharedTurns = 24
 
 const python = (code: string) => `python3 - <<'PY'\n${code}\nPY`
 
@@ -167,10 +184,43 @@ test('npm ci of a real package, rsync, a Python environment', async () => {
   expect(out['python'], 'venv').toMatch(/True\n\[exit code 0/)
 })
 
-test('bytes are exact whoever writes, also what is cut, appended and written over at random', async () => {
+test('bytes are exact whoever writes, also what is cut, appended and written over at random, in turns from both sides', async () => {
   mkdirSync(join(folder, 'd'))
-  writeFileSync(join(folder, 'd/shared'), 'a'.repeat(10_000))
+  const turns = join(folder, 'turns')
+  mkdirSync(turns)
+  const shared = join(turns, 'shared')
+  const seen: string[] = []
+  const wrong: string[] = []
+  const digest = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
+  // The device's turns: a program says what it has left, and waits for the same.
+  const watcher = watch(turns, () => {
+    const turn = seen.length
+    const said = join(turns, `guest-${turn}`)
+    if (turn >= sharedTurns || !existsSync(said)) return
+    const theirs = readFileSync(shared)
+    seen.push(digest(theirs))
+    if (seen.at(-1) !== readFileSync(said, 'utf8')) wrong.push(`after turn ${turn} of the workspace: ${theirs.length} bytes`)
+    changeAtRandom(shared, turn)
+    const mine = join(folder, 'host')
+    writeFileSync(mine, digest(readFileSync(shared)))
+    renameSync(mine, join(turns, `host-${turn}`))
+  })
   const out = await inWorkspace({
+    turns: python(`import random, os, time, hashlib
+random.seed(11); os.chdir('turns'); p = 'shared'; open(p, 'wb').close(); held = os.open(p, os.O_RDONLY)
+digest = lambda: hashlib.sha256(open(p, 'rb').read()).hexdigest()
+for turn in range(${sharedTurns}):
+    size = os.path.getsize(p); how = turn % 3; x = random.randbytes(random.randrange(1, 9000))
+    if how == 0: open(p, 'ab').write(x)
+    elif how == 1: os.truncate(p, random.randrange(size + 5000))
+    else:
+        with open(p, 'r+b') as f: f.seek(random.randrange(size + 1)); f.write(x)
+    open('said', 'w').write(digest()); os.rename('said', 'guest-%d' % turn)
+    answer = 'host-%d' % turn
+    while not os.path.exists(answer): time.sleep(0.02)
+    assert digest() == open(answer).read(), ('the device, turn', turn, os.path.getsize(p))
+    assert os.pread(held, 1 << 20, 0) == open(p, 'rb').read(), ('a file kept open, turn', turn)
+print('all', ${sharedTurns})`),
     bytes: python(`import random, os
 random.seed(7)
 p = 'd/random'; want = bytearray()
@@ -186,11 +236,25 @@ for i in range(80):
     assert open(p, 'rb').read() == want, i
 import hashlib; print(hashlib.sha256(want).hexdigest())`),
   })
-  const hash = createHash('sha256')
-    .update(readFileSync(join(folder, 'd/random')))
-    .digest('hex')
-  expect(out['bytes']).toContain(hash)
+  watcher.close()
+  expect(out['turns']).toContain(`all ${sharedTurns}`)
+  expect(wrong).toEqual([])
+  expect(new Set(seen).size).toBe(sharedTurns)
+  expect(out['bytes']).toContain(digest(readFileSync(join(folder, 'd/random'))))
 })
+
+/** In the same bytes each time: appended, cut short or made longer, written over. */
+function changeAtRandom(path: string, turn: number): void {
+  const { size } = statSync(path)
+  const noise = Buffer.from(Array.from({ length: 200 + turn * 37 }, (_, index) => (index * 31 + turn * 17) % 256))
+  if (turn % 3 === 0) truncateSync(path, (size * 7 + turn) % (size + 3000))
+  else if (turn % 3 === 1) appendFileSync(path, noise)
+  else {
+    const fd = openSync(path, 'r+')
+    writeSync(fd, noise, 0, noise.length, (turn * 911) % (size + 1))
+    closeSync(fd)
+  }
+}
 
 test('a file that is open on one side shows what the other makes of it: grown, cut short, written over, not yet closed', async () => {
   const dir = join(folder, 'open')

@@ -9,8 +9,8 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { findImage } from '../../actors/vm-supervisor/image.ts'
 import { chosenMemory } from '../../actors/vm-supervisor/memory-size.ts'
-import { gateEntry, openGate } from '../harness/gate.ts'
-import { type ExecOptions, imageDir, type Ran, refusal, startVm, type Vm } from '../harness/vm.ts'
+import { connect, gateEntry, openGate } from '../harness/gate.ts'
+import { type ExecOptions, imageDir, type Ran, refusal, startVm, type Vm, type VmOptions } from '../harness/vm.ts'
 
 const freeAtFirst = freemem()
 let vm: Vm
@@ -31,27 +31,6 @@ afterAll(async () => {
   await vm?.stop()
   console.log(vm?.kernel.logs.join('\n'))
 })
-
-/** Connects the folder `root` to a session as `data`; returns the grant by which to revoke it. */
-async function connect(session: string, root: string): Promise<number> {
-  const params = { root, name: 'data', mode: 'rw' }
-  const spawned = await vm.kernel.test.request('kernel', 'spawn', {
-    kind: 'fs-gate',
-    instance: `${session}.data`,
-    session,
-    params,
-    grants: [],
-  })
-  const derived = await vm.kernel.test.request(
-    'kernel',
-    'derive',
-    {},
-    { caps: [{ slot: spawned.slots[0] as string, limits: { kinds: ['ninep', 'ninep-close'] } }] },
-  )
-  const caps = [{ slot: derived.slots[0] as string }]
-  await vm.kernel.test.request('vm', 'attach', { session, folders: [{ name: 'data', mode: 'rw' }] }, { caps })
-  return (derived.body as { grant: number }).grant
-}
 
 /** A terminal in the session `one`, and what it showed so far. */
 function openTerminal(size: { cols: number; rows: number }) {
@@ -163,7 +142,7 @@ describe('the workspace VM', () => {
   it('has what agents need, in an image of at most 350 MB', async () => {
     const programs = 'bash awk curl file find git grep gzip jq less node npm patch perl pip3 python3 rg rsync sed tar unzip xz zip'
     const { stdout, stderr } = await exec(
-      `for p in ${programs}; do command -v $p > /dev/null || echo missing $p; done; python3 -m pip --version > /dev/null && python3 -m venv --without-pip ~/v && ~/v/bin/python -c 'print("ready")'`,
+      `for p in ${programs}; do command -v $p > /dev/null || echo missing $p; done; python3 -m pip --version > /dev/null && python3 -m ensurepip --version > /dev/null && python3 -m venv --without-pip ~/v && ~/v/bin/python -c 'print("ready")'`,
     )
     expect(stdout + stderr).toBe('ready\n')
     const image = await findImage({ imageDir, nodeBinary: process.execPath })
@@ -231,7 +210,7 @@ describe('the workspace VM', () => {
   })
 
   it('shows the connected folder through its gate, both ways, until it is revoked', async () => {
-    const grant = await connect('files', join(vm.home, 'data'))
+    const grant = await connect(vm, 'files', join(vm.home, 'data'))
     const folder = '/sessions/files/mnt/data'
     expect(await exec(`cat ${folder}/sales.csv && echo done > ${folder}/report.md`, { session: 'files' })).toMatchObject({
       exitCode: 0,
@@ -305,7 +284,7 @@ PY`,
     const root = join(vm.home, 'lasting')
     await mkdir(root)
     await writeFile(join(root, 'mine'), 'first')
-    await connect('kept', root)
+    await connect(vm, 'kept', root)
     let held: () => void = () => {}
     const isHeld = new Promise<void>((resolve) => {
       held = resolve
@@ -366,15 +345,22 @@ PY`,
 })
 
 /** A VM of its own, ended with the test. */
-async function another(params: Record<string, unknown>): Promise<Vm> {
-  const own = await startVm({ params, actors: [gateEntry] })
+async function another(params: Record<string, unknown>, grants: VmOptions['grants'] = []): Promise<Vm> {
+  const own = await startVm({ params, grants, actors: [gateEntry] })
   onTestFinished(() => own.stop())
   return own
 }
 
 describe('nobody uses it', () => {
   it('stands still, its processors too, and goes on with the next command where it was', async () => {
-    const own = await another({ timers: { pauseAfterMs: 300 } })
+    const grants = [{ name: 'files', target: 'vm-supervisor', limits: { session: 'files' }, reason: 'test' }]
+    const own = await another({ timers: { pauseAfterMs: 300 } }, grants)
+    const root = join(own.home, 'data')
+    await mkdir(root)
+    for (const name of ['changes', 'goes']) await writeFile(join(root, name), 'first')
+    const grant = await connect(own, 'files', root)
+    const inFolder = (command: string) => own.exec(`cd /sessions/files/mnt/data && ${command}`, { session: 'files' })
+    expect(await inFolder('cat changes goes; echo -n made > made')).toMatchObject({ stdout: 'firstfirst', stderr: '' })
     await own.exec('echo kept > ~/file; cd /tmp')
     await expect.poll(async () => (await own.status()).state).toBe('paused')
     const { pid } = await own.status()
@@ -382,7 +368,25 @@ describe('nobody uses it', () => {
     const before = await ticks()
     await new Promise((resolve) => setTimeout(resolve, 1_000))
     expect(await ticks()).toBe(before)
+    // What happens to a connected folder meanwhile is seen by who looks next.
+    expect(await readFile(join(root, 'made'), 'utf8')).toBe('made')
+    await writeFile(join(root, 'changes'), 'changed meanwhile')
+    await writeFile(join(root, 'comes'), '')
+    await rm(join(root, 'goes'))
     expect(await own.exec('pwd; cat ~/file')).toMatchObject({ stdout: '/tmp\nkept\n' })
+    expect(await inFolder('cat changes; echo; ls; echo -n again > made')).toMatchObject({
+      stdout: 'changed meanwhile\nchanges\ncomes\nmade\n',
+      stderr: '',
+    })
+    expect(await own.status()).toMatchObject({ pid, restarts: 0 })
+    expect(await readFile(join(root, 'made'), 'utf8')).toBe('again')
+
+    await expect.poll(async () => (await own.status()).state).toBe('paused')
+    await own.kernel.test.request('kernel', 'revoke', { grant })
+    const after = await inFolder('cat changes; echo -n late > made')
+    expect(after).toMatchObject({ stdout: '' })
+    expect(after.stderr).toMatch(/Permission denied|No such file/)
+    expect(await readFile(join(root, 'made'), 'utf8')).toBe('again')
     expect(await own.status()).toMatchObject({ pid, restarts: 0 })
   })
 })

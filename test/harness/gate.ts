@@ -45,3 +45,24 @@ export async function openGate(vm: Vm): Promise<Gate> {
     },
   }
 }
+
+/** Connects the folder `root` to a session as `data`; returns the grant by which to revoke it. */
+export async function connect({ kernel }: Vm, session: string, root: string): Promise<number> {
+  const params = { root, name: 'data', mode: 'rw' }
+  const spawned = await kernel.test.request('kernel', 'spawn', {
+    kind: 'fs-gate',
+    instance: `${session}.data`,
+    session,
+    params,
+    grants: [],
+  })
+  const derived = await kernel.test.request(
+    'kernel',
+    'derive',
+    {},
+    { caps: [{ slot: spawned.slots[0] as string, limits: { kinds: ['ninep', 'ninep-close'] } }] },
+  )
+  const caps = [{ slot: derived.slots[0] as string }]
+  await kernel.test.request('vm', 'attach', { session, folders: [{ name: 'data', mode: 'rw' }] }, { caps })
+  return (derived.body as { grant: number }).grant
+}

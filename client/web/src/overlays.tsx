@@ -1,9 +1,9 @@
 /** The small dialogs: connect a folder, allow a host, the workspace's details, keys. */
 import type { JSX } from 'preact'
-import { useState } from 'preact/hooks'
+import { useRef, useState } from 'preact/hooks'
 import { Dialog } from './dialog.tsx'
 import { $keys, $overlay, $theme, type Theme } from './interface.ts'
-import { allowHost, connectFolder, restartWorkspace, $vm } from './session.ts'
+import { allowHost, connectFolder, restartWorkspace, $folders, $recent, $vm } from './session.ts'
 import type { Fault } from './types.ts'
 import { useStore } from './use-store.ts'
 import { workspaceText } from './workspace-text.ts'
@@ -58,9 +58,20 @@ function Form(props: { submit: string; work(): Promise<void>; children: JSX.Elem
   )
 }
 
+/** Recent folders offered: more are quicker typed than found. */
+const maxRecent = 5
+
 function ConnectFolder(): JSX.Element {
   const [path, setPath] = useState('')
   const [mode, setMode] = useState<'ro' | 'rw'>('rw')
+  const field = useRef<HTMLInputElement>(null)
+  const connected = useStore($folders).map(({ root }) => root)
+  const recent = useStore($recent).filter((root) => !connected.includes(root))
+  // Only written into the field: what is connected is what stands there, by its own button.
+  const choose = (root: string): void => {
+    setPath(root)
+    field.current?.focus()
+  }
   return (
     <Dialog title="Connect a folder" onClose={close}>
       <p>Bulkhead can read everything in it from then on, until you revoke it.</p>
@@ -68,6 +79,7 @@ function ConnectFolder(): JSX.Element {
         <label class="text">
           Path of the folder
           <input
+            ref={field}
             autoFocus
             required
             spellcheck={false}
@@ -77,6 +89,23 @@ function ConnectFolder(): JSX.Element {
             onInput={({ currentTarget }) => setPath(currentTarget.value)}
           />
         </label>
+        <>
+          {recent.length > 0 && (
+            <section class="recent" aria-labelledby="recent">
+              <h3 id="recent">Connected lately</h3>
+              <ul>
+                {recent.slice(0, maxRecent).map((root) => (
+                  <li key={root}>
+                    <button type="button" class="quiet" aria-pressed={root === path} onClick={() => choose(root)}>
+                      <span>{root.slice(0, root.lastIndexOf('/') + 1)}</span>
+                      {root.slice(root.lastIndexOf('/') + 1)}
+                    </button>
+                  </li>
+                ))}
+              </ul>
+            </section>
+          )}
+        </>
         <fieldset>
           <legend>It may</legend>
           <label>

@@ -32,6 +32,8 @@ export const $questions = atom<readonly Asked[]>([])
 export const $grants = atom<readonly Grant[]>([])
 export const $servers = atom<readonly ToolServer[]>([])
 export const $folders = atom<readonly FolderView[]>([])
+/** Paths connected for writing lately, the last first. */
+export const $recent = atom<readonly string[]>([])
 export const $approve = atom<Approve>('ask')
 export const $model = atom<{ name: string; practice: boolean } | null>(null)
 export const $vm = atom<Vm | null>(null)
@@ -102,6 +104,7 @@ async function begin(session: string | null): Promise<void> {
     .then((model) => 'mode' in model && $model.set({ name: '', practice: model.mode === 'practice' }))
     .catch(() => {})
   void refreshServers()
+  void refreshRecent()
   await refreshSessions()
   if (session !== null) await openSession(session).catch(fail)
 }
@@ -308,6 +311,7 @@ export function interrupt(): void {
 export async function connectFolder(path: string, mode: 'ro' | 'rw'): Promise<void> {
   await openSession($session.get(), { folders: [{ path, mode }], ...($session.get() === null ? { approve: $approve.get() } : {}) })
   say(`Connected ${path}.`)
+  void refreshRecent()
 }
 
 export async function allowHost(host: string): Promise<void> {
@@ -349,6 +353,11 @@ async function refreshGrants(): Promise<void> {
 async function refreshServers(): Promise<void> {
   const { servers } = await call<{ servers: ToolServer[] }>('mcp/servers').catch(() => ({ servers: [] }))
   $servers.set(servers)
+}
+
+async function refreshRecent(): Promise<void> {
+  const { folders } = await call<{ folders: { root: string }[] }>('folders/recent').catch(() => ({ folders: [] }))
+  $recent.set(folders.map(({ root }) => root))
 }
 
 async function refreshSessions(): Promise<void> {
