@@ -136,6 +136,23 @@ describe('what the model reads', () => {
     expect(long.text.split('\n').at(-2)).toMatch(new RegExp(`^ *${next - 1}\t`))
   })
 
+  test('what is presented is looked at, and named where the member has it; what is connected nowhere is refused', () => {
+    const paths = ['sales/report.md', '/home/ada/notes/old']
+    expect(plan('Present', { paths })).toMatchObject({
+      access: 'read',
+      calls: [
+        { at: { folder: 'sales' }, kind: 'stat', body: { path: 'report.md' } },
+        { at: { folder: 'notes' }, kind: 'stat', body: { path: 'old' } },
+      ],
+    })
+    expect(present('Present', { paths }, { type: 'file', size: 12 }, { type: 'folder', size: 4096 })).toEqual({
+      ok: true,
+      text: '/home/ada/sales/report.md  12 bytes\n/home/ada/notes/old/',
+    })
+    for (const path of ['/etc/passwd', '/home/ada/sales-other/x', 'elsewhere/x'])
+      expect(plan('Present', { paths: [...paths, path] })).toMatchObject({ code: 'outside-folder' })
+  })
+
   test('an image as it is, a notebook as its cells', () => {
     const whole = { text: '', sha256: '', lines: 0, truncated: false, size: 70 }
     const media = [{ type: 'image/png', data: Uint8Array.of(1, 2, 3), width: 4, height: 5 }]
