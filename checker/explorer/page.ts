@@ -199,6 +199,9 @@ function showCharts({ state }: Place): void {
   )
 }
 
+/** Of a line of small text, px. */
+const labelTall = 16
+
 /** One row a state, indented below its parent, with the arrows as arcs at the right: readable for any machine, whatever its shape. */
 function chartPicture({ states, arrows }: Chart, active: ReadonlySet<string>): SVGElement {
   const depth = (id: string): number => {
@@ -208,8 +211,9 @@ function chartPicture({ states, arrows }: Chart, active: ReadonlySet<string>): S
   const row = new Map(states.map(({ id }, index) => [id, index]))
   const tall = 34
   const right = 260
-  const height = Math.max(50, tall * states.length + 10)
   const drawn = arrows.filter(({ from, to }) => row.has(from) && row.has(to))
+  const height = Math.max(50, tall * states.length + 10, labelTall * (drawn.length + 1))
+  const lines = new Set<number>()
   const svg = draw('svg', { width: 900, height, role: 'img', 'aria-label': `${states.length} states, ${arrows.length} transitions` })
   for (const { id, initial } of states) {
     const y = 5 + tall * (row.get(id) as number)
@@ -223,7 +227,14 @@ function chartPicture({ states, arrows }: Chart, active: ReadonlySet<string>): S
     const y1 = 18 + tall * (row.get(from) as number)
     const y2 = 18 + tall * (row.get(to) as number)
     const out = 30 + 14 * (index % 9)
-    const middle = (y1 + y2) / 2 + 4 + (from === to ? 9 : 0)
+    // On a line that no other label has, as near to the middle of the arrow as there is one.
+    const wanted = Math.round(((y1 + y2) / 2 + (from === to ? 9 : 0)) / labelTall)
+    const most = Math.floor(height / labelTall)
+    const line = Array.from({ length: most }, (_, i) => i + 1)
+      .filter((free) => !lines.has(free))
+      .reduce((best, free) => (Math.abs(free - wanted) < Math.abs(best - wanted) ? free : best), Number.POSITIVE_INFINITY)
+    lines.add(line)
+    const middle = line * labelTall - 3
     svg.append(
       draw('path', { class: 'arrow', d: `M${right - 10},${y1} C${right + out},${y1} ${right + out},${y2} ${right - 6},${y2}` }),
       draw('path', { class: 'head', d: `M${right - 9},${y2} l7,-4 l0,8 z` }),

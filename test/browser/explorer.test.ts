@@ -77,6 +77,21 @@ test('an actor shows its statechart with the state it is in; the keyboard is eno
   await page.getByText('every property holds').waitFor()
   // The verdict and the pictures are asked for apart: either may be there first.
   await page.locator('#charts svg .here').first().waitFor({ state: 'attached' })
+  type Box = { left: number; right: number; top: number; bottom: number }
+  const labels = await page.locator('#charts .label').evaluateAll((nodes) =>
+    (nodes as unknown as { textContent: string; getBoundingClientRect(): Box }[]).map((node) => {
+      const { left, right, top, bottom } = node.getBoundingClientRect()
+      return { text: node.textContent, left, right, top, bottom }
+    }),
+  )
+  expect(labels.length).toBeGreaterThan(3)
+  const overprinted = labels.flatMap((one, index) =>
+    labels
+      .slice(index + 1)
+      .filter((other) => one.left < other.right && other.left < one.right && one.top < other.bottom && other.top < one.bottom)
+      .map((other) => `${one.text} and ${other.text}`),
+  )
+  expect(overprinted).toEqual([])
   await page.locator('#steps button').first().focus()
   await page.keyboard.press('Enter')
   await expect.poll(() => page.locator('#path li').count()).toBe(1)
