@@ -17,7 +17,7 @@ export async function mutateInThreads(name: string, workers: number | null, told
     try {
       await new Promise<void>((resolve, reject) => {
         let of = 0
-        const goOn = (): void => (next < of ? thread.postMessage(next++) : resolve())
+        const goOn = (): void => (next < of ? thread.postMessage(next++, []) : resolve())
         thread.on('message', (news: MutantNews) => {
           if ('count' in news) of = news.count
           else {

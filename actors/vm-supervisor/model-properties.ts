@@ -20,7 +20,7 @@ const regions = ({ value }: Seen) => (value as { ready: { watchdog: string; idle
 /** Nothing of a VM is there, nor on its way. */
 const down = new Set(['stopped', 'off', 'absent.resting', 'absent.stale', 'degraded.drawing', 'degraded.waiting'])
 const starting = new Set(['working.restoring', 'working.booting', 'working.handshake', 'working.verifying', 'working.saving'])
-const early = new Set(['working.probing', 'working.image', 'working.accelerating', 'working.choosing'])
+export const early = new Set(['working.probing', 'working.image', 'working.accelerating', 'working.choosing'])
 const standing = new Set(['ready', 'paused', 'full', 'waking'])
 
 const isUnchanged = (before: Seen, after: Seen, out: readonly Outgoing[]): boolean =>
@@ -38,10 +38,10 @@ const timed = ({ pending }: Seen, delay: string): boolean =>
   pending.some((item) => item.what === 'timer' && item.id.startsWith(`xstate.after.${delay}.`))
 
 /** What an event is called in the tables: a timer by its delay. */
-const nameOf = ({ type }: Event): string => (type.startsWith('xstate.after.') ? `after ${type.split('.')[2]}` : type)
+export const nameOf = ({ type }: Event): string => (type.startsWith('xstate.after.') ? `after ${type.split('.')[2]}` : type)
 const ofAttempt = /^(probe|image|accelerate|lookForSnapshot|vm|runVm|verify|save|awaitRoom|pause|resume|ping|admit|drawJitter)\.[a-z]+$/
 const attemptOf = (event: Event): unknown => event['ref'] ?? event['epoch']
-const isStale = ({ context }: Seen, event: Event): boolean =>
+export const isStale = ({ context }: Seen, event: Event): boolean =>
   ofAttempt.test(event.type) && attemptOf(event) !== undefined && attemptOf(event) !== String(context.epoch)
 const sessionOf = (event: Event): string =>
   (event['from'] as { badge: { session: string | null } }).badge.session ?? (event['body'] as { session?: string }).session ?? ''
@@ -126,7 +126,7 @@ const wanted = { start: 'working.probing', restart: 'working.probing' }
 const connecting = { 'vm.handshake': 'working.verifying', ...endsStart }
 
 /** Where each thing leads. What belongs to an attempt is of the present one. */
-const leads: Readonly<Record<Place, Readonly<Record<string, Place | ((before: Seen, after: Seen) => boolean)>>>> = {
+export const leads: Readonly<Record<Place, Readonly<Record<string, Place | ((before: Seen, after: Seen) => boolean)>>>> = {
   stopped: wanted,
   'absent.resting': { ...wanted, 'after absentRest': 'absent.stale' },
   'absent.stale': wanted,
@@ -215,7 +215,7 @@ function hasFailed(before: Seen, after: Seen, how: string): boolean {
   )
 }
 /** A command of a session that is known. */
-const isCommand = ({ context }: Seen, event: Event): boolean =>
+export const isCommand = ({ context }: Seen, event: Event): boolean =>
   ['exec', 'shell', 'job'].includes(event.type) && askedBy(event) !== null && context.sessions[sessionOf(event)] !== undefined
 const commandLeads: Readonly<Record<Place, Place>> = {
   stopped: 'working.probing',
@@ -331,7 +331,7 @@ export const steps: NonNullable<Model<Context>['steps']> = {
   },
   'a command of a session that could not be made has it made again': (before, event, after) =>
     !isCommand(before, event) ||
-    !['ready', 'paused'].includes(placeOf(before)) ||
+    !['ready', 'paused', 'waking'].includes(placeOf(before)) ||
     after.context.sessions[sessionOf(event)]?.inGuest !== 'failed',
   'a command of a session that is not known starts nothing': (before, event, after) =>
     !['exec', 'shell', 'job'].includes(event.type) ||
@@ -424,7 +424,7 @@ export const steps: NonNullable<Model<Context>['steps']> = {
     const { session } = event['body'] as { session: string }
     return (
       after.context.sessions[session] === undefined &&
-      openJobs(after.context, session).length === 0 &&
+      Object.values(after.context.jobs).every((job) => job.session !== session) &&
       (!standing.has(placeOf(before)) || begun(before, after, 'evict'))
     )
   },

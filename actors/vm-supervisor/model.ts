@@ -7,6 +7,7 @@ import { failuresWithoutSaving } from './limits.ts'
 import { machine } from './machine.ts'
 import { hasVm, policyRef } from './machine-base.ts'
 import { always, placeOf, steps } from './model-properties.ts'
+import * as waitingFor from './model-waiting.ts'
 import {
   all,
   end,
@@ -310,8 +311,8 @@ const judge = (
   more: Partial<Model<Context>> = {},
 ): Model<Context> => ({
   ...model,
-  always: { ...model.always, ...always },
-  steps,
+  always: { ...model.always, ...always, ...waitingFor.always },
+  steps: { ...steps, ...waitingFor.steps },
   takes: () => true,
   stimuli: played,
   effects: { ...model.effects, ...smooth, ...effects },
@@ -419,9 +420,37 @@ export const judges: readonly Model<Context>[] = [
           'a command runs': ({ context }) =>
             Object.keys(context.running).length > 0 || Object.values(context.jobs).some(({ state }) => state === 'running'),
         },
-        { exec: ends('exec'), job: ends('job') },
+        { exec: ends('exec'), job: ends('job'), runVm: vm('full') },
       ),
     ),
+  ),
+  // A command that comes while it is on its way down to begin again, and then is not to.
+  ...['exec', 'job'].flatMap((kind) =>
+    [asks('stop'), tells(false)].map((other) =>
+      judge(inSession(asks('start'), asks('restart'), asks(kind), other), reached('stopping'), { admit: () => [] }),
+    ),
+  ),
+  // What is said while the daemon stops: one thing.
+  judge(
+    [
+      asks('start'),
+      stopping,
+      ...[
+        ...['exec', 'shell', 'job', 'restart', 'stop', 'attach', 'detach', 'status', 'watch'].map((kind) => asks(kind)),
+        tells(false),
+        tells(true),
+        ...strayWords,
+      ].map(
+        (stimulus): Stimulus<Context> => ({
+          ...stimulus,
+          name: `closing: ${stimulus.name}`,
+          when: ({ value, sent }) => value === 'closing' && Object.keys(sent).every((name) => !name.startsWith('closing: ')),
+        }),
+      ),
+    ],
+    reached('closing'),
+    {},
+    { replies: ({ ref, kind }) => [{ type: 'refused', ref, kind, error }] },
   ),
   // One whose folders change while it is in a VM, whatever that does meanwhile.
   judge(

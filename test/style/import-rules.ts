@@ -19,7 +19,7 @@ const pure: Readonly<Record<string, readonly string[]>> = {
 /** The link to the guest and the recipe of its image have two ends, one of them outside `actors/`. */
 const shared: Readonly<Record<string, readonly string[]>> = { 'vm-supervisor': ['guest/'] }
 
-const partsOfModels = ['model-properties.ts', 'model-world.ts']
+const partsOfModels = ['model-properties.ts', 'model-world.ts', 'model-waiting.ts']
 
 const kernelEntry = 'kernel/index.ts'
 const impurePackages = ['effect', '@anthropic-ai/sdk', '@agentclientprotocol/sdk', '@modelcontextprotocol/client', 'yauzl']
