@@ -1,9 +1,9 @@
 /** Checks several models at a time, each in a thread with a heap of its own; says what each gave in the order in which they are listed. */
 import { availableParallelism, totalmem } from 'node:os'
-import { Worker } from 'node:worker_threads'
 import type { Subject } from '../checker/subjects.ts'
 import type { CheckCommand } from './check-args.ts'
 import { exitCodes } from './exit-codes.ts'
+import { inThread } from './in-thread.ts'
 
 export type CheckTask = { name: string; options: CheckCommand }
 type Checked = { text: string; failed: boolean }
@@ -40,23 +40,9 @@ export async function checkInThreads(
   return failed ? exitCodes.failed : exitCodes.done
 }
 
-async function oneInThread(task: CheckTask, heapMiB: number, progress: (text: string) => void): Promise<Checked> {
-  const thread = new Worker(new URL('./check-thread.ts', import.meta.url), {
-    workerData: task,
-    resourceLimits: { maxOldGenerationSizeMb: heapMiB },
-  })
-  try {
-    return await new Promise((resolve, reject) => {
-      thread.on('message', (news: CheckNews) => {
-        if ('progress' in news) progress(news.progress)
-        else resolve(news)
-      })
-      thread.once('error', reject)
-      thread.once('exit', () => {
-        reject(new Error(`check: the thread that checked ${task.name} ended before it was done.`))
-      })
-    })
-  } finally {
-    await thread.terminate()
-  }
-}
+const oneInThread = (task: CheckTask, heapMiB: number, progress: (text: string) => void): Promise<Checked> =>
+  inThread<CheckNews, Checked>(
+    new URL('./check-thread.ts', import.meta.url),
+    { workerData: task, heapMiB, what: `checked ${task.name}` },
+    (news, _thread, done) => ('progress' in news ? progress(news.progress) : done(news)),
+  )

@@ -1,7 +1,7 @@
 /** Judges the mutants of an actor on several cores: each thread is given the next one when it is done with the last. */
 import { availableParallelism } from 'node:os'
-import { Worker } from 'node:worker_threads'
 import type { MutantVerdict } from '../checker/mutate.ts'
+import { inThread } from './in-thread.ts'
 
 export type MutantTask = { name: string }
 export type MutantNews = { count: number } | { index: number; verdict: MutantVerdict }
@@ -12,28 +12,21 @@ export async function mutateInThreads(name: string, workers: number | null, told
   const verdicts: MutantVerdict[] = []
   let next = 0
   let done = 0
-  const oneThread = async (): Promise<void> => {
-    const thread = new Worker(new URL('./mutate-thread.ts', import.meta.url), { workerData: { name } satisfies MutantTask })
-    try {
-      await new Promise<void>((resolve, reject) => {
-        let of = 0
-        const goOn = (): void => (next < of ? thread.postMessage(next++, []) : resolve())
-        thread.on('message', (news: MutantNews) => {
-          if ('count' in news) of = news.count
-          else {
-            verdicts[news.index] = news.verdict
-            told(news.verdict, ++done, of)
-          }
-          goOn()
-        })
-        thread.once('error', reject)
-        thread.once('exit', () => {
-          reject(new Error(`check: the thread that judged mutants of ${name} ended before it was done.`))
-        })
-      })
-    } finally {
-      await thread.terminate()
-    }
+  const oneThread = (): Promise<void> => {
+    let of = 0
+    return inThread<MutantNews, void>(
+      new URL('./mutate-thread.ts', import.meta.url),
+      { workerData: { name } satisfies MutantTask, what: `judged mutants of ${name}` },
+      (news, thread, over) => {
+        if ('count' in news) of = news.count
+        else {
+          verdicts[news.index] = news.verdict
+          told(news.verdict, ++done, of)
+        }
+        if (next < of) thread.postMessage(next++, [])
+        else over()
+      },
+    )
   }
   await Promise.all(Array.from({ length: workers ?? availableParallelism() }, oneThread))
   return verdicts

@@ -1,9 +1,6 @@
 /** Accepted sockets on their way to an actor: whatever becomes of the message or the actor, whoever connected is served or hung up on. */
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { ActorEntry } from './placement.ts'
 import { actor as probe } from './testing/probe/index.ts'
@@ -16,12 +13,10 @@ const entry: ActorEntry = {
   entry: new URL('./testing/probe/index.ts', import.meta.url).href,
   load: async () => probe,
 }
-let dir: string
 let server: Server
 let running: TestKernel
 
 beforeEach(async () => {
-  dir = mkdtempSync(join(tmpdir(), 'bulkhead-handles-'))
   // A reset is known to TCP only.
   server = createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -29,7 +24,6 @@ beforeEach(async () => {
 afterEach(async () => {
   server.close()
   await running.stop()
-  rmSync(dir, { recursive: true })
 })
 
 type Connected = { client: Socket; accepted: Socket; closed: Promise<unknown> }

@@ -21,7 +21,7 @@ const fault = z.strictObject({
  * being saved. `paused`: nobody uses it; the next command wakes it. `recovering`: it failed, and is started again at once. `degraded`: it
  * failed repeatedly and waits to try again, or, with a `pid`, stands still because the host's disk is full; `lastError` says which.
  */
-const vmState = z.enum([
+export const vmState = z.enum([
   'off',
   'absent',
   'stopped',

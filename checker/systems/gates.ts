@@ -6,6 +6,7 @@ import { emit, enqueueActions, setup } from 'xstate'
 import { model as egress } from '../../actors/egress/model.ts'
 import { model as gate } from '../../actors/fs-gate/model.ts'
 import { model as supervisor } from '../../actors/vm-supervisor/model.ts'
+import { vmState } from '../../actors/vm-supervisor/protocol.ts'
 import type { Outgoing } from '../../kernel/types.ts'
 import { defineModel, type Model } from '../model.ts'
 import { defineSystem, type SystemModel, type SystemView } from '../system.ts'
@@ -73,21 +74,8 @@ const stateOf = (view: SystemView): string => (view.actor('supervisor').context 
 const works = (view: SystemView, actor: string, effect: string): boolean =>
   view.actor(actor).pending.some((item) => item.what === 'effect' && item.name === effect)
 
-/** Those that need a word of the member or of policy besides are left out: `off`, `stopping`. */
-const states = [
-  'stopped',
-  'probing',
-  'image',
-  'restoring',
-  'booting',
-  'handshake',
-  'verifying',
-  'saving',
-  'ready',
-  'paused',
-  'degraded',
-  'absent',
-]
+/** Those that need a word of the member or of policy besides are left out, and one in which it does not stay. */
+const states = vmState.options.filter((state) => !['off', 'stopping', 'recovering'].includes(state))
 
 export function system(size: 'small' | 'full'): SystemModel {
   const full = size === 'full'
