@@ -18,7 +18,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { vaultName } from '../actors/egress/vault-name.ts'
 import { fault, type Fault, isFault } from '../kernel/index.ts'
-import { identify, isAlive } from '../setup/process-identity.js'
+import { identify, isAlive, signalProcess } from '../setup/process-identity.js'
 import { connectDaemon, type Daemon, type Handlers, loadProtocol } from './connection.ts'
 import {
   type DaemonRecord,
@@ -117,9 +117,9 @@ async function clearAway(known: DaemonRecord | null, progress: (text: string) =>
   if (!known || !isAlive(known)) return
   progress('waiting for the earlier daemon to end')
   if (await gone(known, patienceMs)) return
-  process.kill(known.pid, 'SIGTERM')
+  signalProcess(known, 'SIGTERM')
   if (await gone(known, killMs)) return
-  if (isAlive(known)) process.kill(known.pid, 'SIGKILL')
+  signalProcess(known, 'SIGKILL')
   await gone(known, killMs)
 }
 
@@ -203,9 +203,8 @@ export async function stopDaemon(places: Places): Promise<boolean> {
       await shutDown(daemon, places)
       return true
     }
-    if (!known || !isAlive(known)) return false
     // It does not answer, so nothing it could still finish is lost by not waiting.
-    process.kill(known.pid, 'SIGTERM')
+    if (!known || !signalProcess(known, 'SIGTERM')) return false
     await clearAway(known, () => {}, killMs)
     removeRecord(places)
     return true

@@ -34,6 +34,21 @@ export function isAlive(identity) {
 }
 
 /**
+ * Signals exactly this process. False when it does not run any more; one that ends meanwhile is no error.
+ * @param {ProcessIdentity} identity
+ * @param {NodeJS.Signals} signal
+ */
+export function signalProcess(identity, signal) {
+  if (!isAlive(identity)) return false
+  try {
+    return process.kill(identity.pid, signal)
+  } catch (thrown) {
+    if (/** @type {NodeJS.ErrnoException} */ (thrown).code === 'ESRCH') return false
+    throw thrown
+  }
+}
+
+/**
  * Start time in clock ticks since boot: field 22, counted from behind the command name, which may contain anything. Two
  * boots may repeat a pid and a start tick, so the boot is part of it. A zombie counts as gone.
  * @param {number} pid

@@ -92,6 +92,23 @@ describe('files and folders', () => {
     for (const names of [[], ['a', 'x'], ['x']]) expect(answers(names, 71)[1]).toHaveLength(0)
   })
 
+  test('a fid that is walked on from is answered as any other, with what comes next in the folder it stood for', () => {
+    fs.mkdirSync(path('a'))
+    for (const name of ['f1', 'f2', 'f3']) fs.writeFileSync(path(`a/${name}`), name)
+    const walk = (fid: number, newfid: number, name: string) =>
+      connections.answer(
+        { conn: 'test#1', uid, frame: encodeRequest('walk', 1, { fid, newfid, names: [name] }), ahead: true },
+        {},
+        'vm-supervisor',
+      ) as Buffer
+    for (const name of ['f1', 'f2']) {
+      const here = client.walk('a')
+      const [walked, ahead] = messagesIn(walk(here, here, name))
+      expect([walked?.[4], walked?.readUInt16LE(7), ahead?.[4]], name).toEqual([111, 1, 25])
+      expect(ahead?.subarray(7)).toEqual(client.ask('getattr', { fid: here, mask: 0n }))
+    }
+  })
+
   test('what is read next comes with an opening: attributes and content, of a small file that is only read', () => {
     fs.writeFileSync(path('f'), 'content')
     fs.writeFileSync(path('large'), 'x'.repeat(limits.contentAhead + 1))

@@ -247,28 +247,33 @@ export class NinepServer {
       if (qids.length === 0) throw new NinepError('ENOENT')
       return walkAnswer(tag, qids)
     }
+    const siblings = qids.length === 1 && place.kind === 'file' ? this.#siblingsOf(tag, start.place, body.names[0] as string, caller) : []
     this.#set(body.newfid, { place, file: null, names: null })
     const answer = walkAnswer(tag, qids)
     if (qids.length === 0) return answer
-    const siblings = qids.length === 1 && place.kind === 'file' ? this.#siblingsOf(tag, start.place, body.names[0] as string, caller) : []
     return Buffer.concat([this.withAttributes(answer, tag, caller, [this.fid(body.newfid)]), ...siblings])
   }
 
-  /** Each as the entry of a folder's listing, and its attributes. */
+  /** Each as the entry of a folder's listing, and its attributes. None when they cannot be told: nobody has asked for them. */
   #siblingsOf(tag: number, folder: Place, name: string, caller: Caller): Buffer[] {
     if (!caller.ahead) {
       this.#siblings.known(folder.ino)
       return []
     }
-    const fd = this.places.fd(folder)
-    return this.#siblings.next(folder.ino, fd, name).flatMap((sibling) => {
-      const stat = statIfThere(fd, sibling)
-      if (!stat?.isFile()) return []
-      this.sizes.told(stat, Number(stat.size))
-      const size = entryBytes(sibling)
-      const entry = putEntry(new Answer('readdir', tag, 4 + size).u32(size), this.qid(stat), 0, 'file', sibling)
-      return [entry.frame, attributesAnswer(tag, stat, this.rootDev, caller.uid)]
-    })
+    try {
+      const fd = this.places.fd(folder)
+      return this.#siblings.next(folder.ino, fd, name).flatMap((sibling) => {
+        const stat = statIfThere(fd, sibling)
+        if (!stat?.isFile()) return []
+        this.sizes.told(stat, Number(stat.size))
+        const size = entryBytes(sibling)
+        const entry = putEntry(new Answer('readdir', tag, 4 + size).u32(size), this.qid(stat), 0, 'file', sibling)
+        return [entry.frame, attributesAnswer(tag, stat, this.rootDev, caller.uid)]
+      })
+    } catch {
+      // A folder may be walked through and not be listed.
+      return []
+    }
   }
 
   #step(from: Place, name: string): { place: Place; qid: Qid } {

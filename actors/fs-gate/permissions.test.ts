@@ -25,6 +25,7 @@ function inGate(mode: 'ro' | 'rw', statements: string, wasi = true, meanwhile = 
     import * as Effect from ${JSON.stringify(import.meta.resolve('effect/Effect'))}
     import { actor } from ${JSON.stringify(entry)}
     import { NinepConnections } from ${JSON.stringify(new URL('./ninep-connections.ts', import.meta.url).href)}
+    import { encodeRequest } from ${JSON.stringify(new URL('./ninep-codec.ts', import.meta.url).href)}
     import { TestClient } from ${JSON.stringify(new URL('./test-client.ts', import.meta.url).href)}
     import { openGate } from ${JSON.stringify(new URL('./gate.ts', import.meta.url).href)}
     for (const path of ${JSON.stringify(code)}) process.permission.drop('fs.read', path)
@@ -143,6 +144,27 @@ test('links lead upwards within the folder, as every installed package has them,
     text: '../f.txt',
   })
   expect(fs.readFileSync(join(folder.root, 'bin/link0'), 'utf8')).toBe('hello\n')
+})
+
+test('a folder that may be gone through and not be listed has its files opened all the same', () => {
+  const shut = join(folder.root, 'shut')
+  fs.mkdirSync(shut)
+  for (const name of ['a', 'b', 'c']) fs.writeFileSync(join(shut, name), name)
+  fs.chmodSync(shut, 0o311)
+  const said = inGate(
+    'rw',
+    `const gate = openGate(root, 'work', 'rw')
+    const connections = new NinepConnections(gate)
+    new TestClient(connections).attach()
+    if (process.geteuid() === 0) process.seteuid(65_534)
+    attempt('list', () => fs.readdirSync(root + '/shut').length)
+    const ahead = (fid, newfid, ...names) => {
+      const frame = encodeRequest('walk', 1, { fid, newfid, names })
+      return connections.answer({ conn: 'test#1', uid: 4_711, frame, ahead: true }, {}, 'vm-supervisor')[4]
+    }
+    said.walked = [ahead(0, 1, 'shut'), ahead(1, 2, 'a'), ahead(1, 3, 'b'), ahead(1, 4, 'c')]`,
+  )
+  expect(said).toEqual({ list: 'EACCES', walked: [111, 111, 111, 111] })
 })
 
 test.each(['rw', 'ro'] as const)('it hears of what others change in a folder connected %s', (mode) => {

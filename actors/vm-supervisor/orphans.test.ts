@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, it, onTestFinished } from 'vitest'
+import { expect, it, onTestFinished, vi } from 'vitest'
 import { mark, reap, startTimeOf } from './orphans.ts'
 
 async function file(): Promise<string> {
@@ -33,4 +33,17 @@ it('survives a file that makes no sense', async () => {
   const path = await file()
   await writeFile(path, '{"pid":')
   expect(await reap(path)).toBe(false)
+})
+
+it.runIf(process.platform === 'linux')('takes a process that ends while it is looked at for ended, and forgets it', async () => {
+  const child = spawn('sleep', ['60'])
+  onTestFinished(() => void child.kill('SIGKILL'))
+  const path = await file()
+  await mark(path, child.pid as number)
+  vi.spyOn(process, 'kill').mockImplementationOnce(() => {
+    throw Object.assign(new Error('kill ESRCH'), { code: 'ESRCH' })
+  })
+  onTestFinished(() => void vi.restoreAllMocks())
+  expect(await reap(path)).toBe(false)
+  await expect(readFile(path)).rejects.toThrow()
 })

@@ -50,7 +50,17 @@ export async function reap(path: string): Promise<boolean> {
     return false
   }
   const same = Number.isSafeInteger(remembered.pid) && remembered.pid > 1 && (await startTimeOf(remembered.pid)) === remembered.startTime
-  if (same) process.kill(remembered.pid, 'SIGKILL')
+  const killed = same && kill(remembered.pid)
   await rm(path, { force: true })
-  return same
+  return killed
+}
+
+/** False when it ended by itself since it was looked at. */
+function kill(pid: number): boolean {
+  try {
+    return process.kill(pid, 'SIGKILL')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false
+    throw error
+  }
 }
