@@ -9,6 +9,7 @@
  */
 import * as fs from 'node:fs'
 import type { Fault } from '../../kernel/index.ts'
+import { AbsentNames } from './absent-names.ts'
 import { openHeld, openPlace, scoped, self } from './handles.ts'
 import { type Change, type ChangeStore, isTooLarge, type NewChange, type Origin, placeOf, type Source } from './change-store.ts'
 import { absent, lstatAt, linkText, stampAt, stampOf, type State } from './entry-state.ts'
@@ -20,10 +21,10 @@ import { type Identity, Tracked, Tracking } from './tracking.ts'
 /** A name in an open folder. `parts`: the whole way to it from the connected folder, the name included. */
 export type Entry = { folder: number; name: string; parts: readonly string[] }
 /**
- * One of several changes at a time. `prepare` reads from the store what `perform` needs, and does not throw. `perform` returns the stamp of what it left
+ * One of several changes at a time. `fresh`: a file that is made where nothing is expected, which fails if something is. `prepare` reads from the store what `perform` needs, and does not throw. `perform` returns the stamp of what it left
  * when it knows that by its own handle; null: it is looked for by name.
  */
-export type Step = { entry: Entry; from?: Entry; prepare?: () => void; perform: () => string | null }
+export type Step = { entry: Entry; from?: Entry; fresh?: boolean; prepare?: () => void; perform: () => string | null }
 export class ChangeLog {
   readonly store: ChangeStore | null
   /** What it left in the folder. */
@@ -115,11 +116,13 @@ export class ChangeLog {
   putAll(items: readonly Step[], by: { source: Source; run: number | null; session: string | null }): unknown[] {
     const { store } = this
     if (!store) return items.map(({ perform }) => outcomeOf(perform).error)
-    const begin = ({ entry, from, prepare }: Step): number | Fault => {
+    const nowhere = new AbsentNames(items.filter(({ fresh }) => fresh).map(({ entry }) => entry))
+    const begin = ({ entry, from, fresh, prepare }: Step): number | Fault => {
       try {
         prepare?.()
+        const before = fresh && nowhere.has(entry.folder, entry.name) ? absent : stateOf(store, entry)
         return store.begin({
-          ...this.#row(from ? 'rename' : 'put', from ?? entry, stateOf(store, entry), by),
+          ...this.#row(from ? 'rename' : 'put', from ?? entry, before, by),
           target: from ? pathOf(entry) : null,
           ...(by.run === null ? {} : { run: by.run, session: null, turn: null, call: null, title: by.source }),
         })

@@ -279,11 +279,11 @@ export class ChangeStore {
     if (filter.standing) where.push('undone IS NULL')
     if (filter.unsettled) where.push('after IS NULL')
     // The newest `limit`, told oldest first.
-    const rows = this.#all(
+    const statement = this.#prepared(
       `SELECT ${columns} FROM changes ${where.length > 0 ? `WHERE ${where.join(' AND ')}` : ''} ORDER BY id DESC${filter.limit === undefined ? '' : ' LIMIT ?'}`,
-      ...values,
-      ...(filter.limit === undefined ? [] : [filter.limit]),
-    ) as (Omit<Change, 'before'> & { before: string; stamp: string | null })[]
+    )
+    statement.setReturnArrays(true)
+    const rows = statement.all(...values, ...(filter.limit === undefined ? [] : [filter.limit])) as unknown[] as ChangeRow[]
     return rows.toReversed().map(changeOf)
   }
 
@@ -312,19 +312,27 @@ export class ChangeStore {
    * another stamp than when it was kept; whoever left it then has left this.
    */
   finishRun(run: number, undid: readonly number[], again: readonly number[], renewed: readonly { was: string; now: string }[]): void {
-    this.transaction(() => {
-      this.#run('UPDATE runs SET done = 1 WHERE id = ?', run)
-      for (const [first, last] of ranges(undid)) this.#run('UPDATE changes SET undone = ? WHERE id BETWEEN ? AND ?', run, first, last)
-      for (const id of again) {
-        this.#run('UPDATE runs SET done = 1, undone = ? WHERE id = ?', run, id)
-        this.#run('UPDATE changes SET undone = NULL WHERE undone = ? AND run IS NULL', id)
-      }
-      // All at once: what one thing is now may be what another was, because inode numbers are used again.
-      this.#db.exec('CREATE TEMP TABLE IF NOT EXISTS renewed (was TEXT PRIMARY KEY, now TEXT NOT NULL) WITHOUT ROWID; DELETE FROM renewed')
-      for (const { was, now } of renewed) this.#run('INSERT OR REPLACE INTO renewed (was, now) VALUES (?, ?)', was, now)
-      this.#run('UPDATE changes SET after = renewed.now FROM renewed WHERE changes.after = renewed.was')
-      this.#run('UPDATE changes SET stamp = renewed.now FROM renewed WHERE changes.stamp = renewed.was')
-    })
+    // The rows are gone through several times: with SQLite's own 2 MiB each time would write them out and read them in again.
+    this.#db.exec(`PRAGMA cache_size = -${limits.runCacheBytes / 1024}`)
+    try {
+      this.transaction(() => this.#finishRun(run, undid, again, renewed))
+    } finally {
+      this.#db.exec('PRAGMA cache_size = -2000; PRAGMA shrink_memory')
+    }
+  }
+
+  #finishRun(run: number, undid: readonly number[], again: readonly number[], renewed: readonly { was: string; now: string }[]): void {
+    this.#run('UPDATE runs SET done = 1 WHERE id = ?', run)
+    for (const [first, last] of ranges(undid)) this.#run('UPDATE changes SET undone = ? WHERE id BETWEEN ? AND ?', run, first, last)
+    for (const id of again) {
+      this.#run('UPDATE runs SET done = 1, undone = ? WHERE id = ?', run, id)
+      this.#run('UPDATE changes SET undone = NULL WHERE undone = ? AND run IS NULL', id)
+    }
+    // All at once: what one thing is now may be what another was, because inode numbers are used again.
+    this.#db.exec('CREATE TEMP TABLE IF NOT EXISTS renewed (was TEXT PRIMARY KEY, now TEXT NOT NULL) WITHOUT ROWID; DELETE FROM renewed')
+    for (const { was, now } of renewed) this.#run('INSERT OR REPLACE INTO renewed (was, now) VALUES (?, ?)', was, now)
+    this.#run('UPDATE changes SET after = renewed.now FROM renewed WHERE changes.after = renewed.was')
+    this.#run('UPDATE changes SET stamp = renewed.now FROM renewed WHERE changes.stamp = renewed.was')
   }
 
   /** The newest undo that has not been made good again. */
@@ -409,11 +417,29 @@ export class ChangeStore {
 
 const columns = 'id, at, session, turn, call, title, source, op, path, target, before, stamp, after, run, undone'
 
-/** Field by field: there may be tens of thousands. */
-function changeOf(row: Omit<Change, 'before'> & { before: string; stamp: string | null }): Change {
-  const before = JSON.parse(row.before) as State
-  if (row.stamp !== null && 'stamp' in before) before.stamp = row.stamp
-  const { id, at, session, turn, call, title, source, op, path, target, after, run, undone } = row
+type ChangeRow = [
+  id: number,
+  at: number,
+  session: string | null,
+  turn: string | null,
+  call: string | null,
+  title: string,
+  source: Source,
+  op: Change['op'],
+  path: string,
+  target: string | null,
+  before: string,
+  stamp: string | null,
+  after: string | null,
+  run: number | null,
+  undone: number | null,
+]
+
+/** From an array, field by field: there may be tens of thousands, and an object of each row costs more than to read it. */
+function changeOf(row: ChangeRow): Change {
+  const [id, at, session, turn, call, title, source, op, path, target, text, stamp, after, run, undone] = row
+  const before = JSON.parse(text) as State
+  if (stamp !== null && 'stamp' in before) before.stamp = stamp
   return { id, at, session, turn, call, title, source, op, path, target, before, after, run, undone }
 }
 

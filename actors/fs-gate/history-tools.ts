@@ -139,7 +139,7 @@ async function apply(
   const lost = new Set(failed.map(({ path }) => path))
   const byId = new Map(wanted.map((change) => [change.id, change]))
   const failedIn = (change: Change | undefined) => change !== undefined && (lost.has(change.path) || lost.has(placeOf(change)))
-  const done = plan.done.filter((id) => !failedIn(byId.get(id)))
+  const done = lost.size === 0 ? plan.done : plan.done.filter((id) => !failedIn(byId.get(id)))
   gate.log.flush()
   store.finishRun(run, how.kind === 'undo' ? done : [], how.again, renewed)
   const failures = failed.map(({ path, error }): UndoReply['kept'][number] => {

@@ -128,9 +128,14 @@ export const limits = {
   undoDeadlineMs: 600_000,
   undoStepsShown: 500,
   undoDiffBytes: 1024 * 1024,
+  /** Of the store in memory while the end of an undo is noted: the rows of one of twenty thousand files. */
+  runCacheBytes: 16 * 1024 * 1024,
   /** Steps of an undo that are kept in one commit, and folders it has open. */
   undoBatch: 256,
   undoFolders: 512,
+  /** Names asked for together from which on a folder's listing costs less than to ask for each; and how many it may hold for each asked for. */
+  namesAtOnce: 8,
+  namesEach: 8,
   /** Files kept whole; larger ones in chunks, of which two versions share most. */
   wholeBytes: 64 * 1024,
   /** Changes by a program in the background are told apart by minutes; by a call of a tool, by the call. */

@@ -116,7 +116,7 @@ export async function carryOut(gate: Gate, plan: Plan, run: number, kind: 'undo'
   const folders = new Folders(gate)
   const failed: { path: string; error: unknown }[] = []
   /** Stamps of files as they were left, by their own handles. */
-  const left = new Map<string, string>()
+  const left = new Map<Restore, string>()
   const aside = new Map(plan.moves.map(({ from }, index) => [from, `${tempPrefix}undo-${run}-${index}`]))
 
   const carry = async (jobs: readonly Job[]): Promise<void> => {
@@ -187,17 +187,19 @@ export async function carryOut(gate: Gate, plan: Plan, run: number, kind: 'undo'
       [...modes, ...plan.attributes].map(({ path, mode, mtimeNs }) => ({
         depth: depthOf(path),
         path,
-        job: () => dressing(folders.entry(path), path, mode, mtimeNs, left),
+        job: () => dressing(folders.entry(path), path, mode, mtimeNs),
       })),
       -1,
     )
     const lost = new Set(failed.map(({ path }) => path))
-    const dressed = new Set(plan.attributes.map(({ path }) => path))
-    const restored = [
-      ...plan.restores.filter(({ path }) => !dressed.has(path)).map(({ path, state }) => ({ path, was: state.stamp })),
-      ...plan.attributes,
-    ].filter(({ path }) => !lost.has(path))
-    return { failed, renewed: restored.map(({ path, was }) => ({ was, now: left.get(path) ?? folders.stamp(path) })) }
+    const otherwise = new Set([...lost, ...plan.attributes.map(({ path }) => path)])
+    const renewed: CarriedOut['renewed'] = []
+    for (const step of plan.restores) {
+      if (otherwise.size > 0 && otherwise.has(step.path)) continue
+      renewed.push({ was: step.state.stamp, now: left.get(step) ?? folders.stamp(step.path) })
+    }
+    for (const { path, was } of plan.attributes) if (!lost.has(path)) renewed.push({ was, now: folders.stamp(path) })
+    return { failed, renewed }
   } finally {
     folders.close()
   }
@@ -244,12 +246,11 @@ function moving(from: Entry, entry: Entry, path: string): Job {
   }
 }
 
-function dressing(entry: Entry, path: string, mode: number, mtimeNs: string | null, left: Map<string, string>): Job {
+function dressing(entry: Entry, path: string, mode: number, mtimeNs: string | null): Job {
   return {
     entry,
     path,
     perform() {
-      left.delete(path)
       const held = openPlace(entry.folder, entry.name)
       try {
         fs.chmodSync(self(held), mode & 0o777)
@@ -262,7 +263,8 @@ function dressing(entry: Entry, path: string, mode: number, mtimeNs: string | nu
   }
 }
 
-function restoring(gate: Gate, folders: Folders, { path, state, replaces, same }: Restore, left: Map<string, string>): Job {
+function restoring(gate: Gate, folders: Folders, step: Restore, left: Map<Restore, string>): Job {
+  const { path, state, replaces, same } = step
   const entry = withParents(folders, path)
   const { folder, name } = entry
   switch (state.kind) {
@@ -292,10 +294,11 @@ function restoring(gate: Gate, folders: Folders, { path, state, replaces, same }
       return {
         entry,
         path,
+        fresh: !replaces,
         prepare: () => kept.prepare(),
         perform() {
           const stamp = restoreFile(gate, entry, kept, owner, { replaces, same })
-          if (stamp !== null) left.set(path, stamp)
+          if (stamp !== null) left.set(step, stamp)
           return stamp
         },
       }
