@@ -5,7 +5,7 @@ import { type BodyOf, fault, type Limits, type ReplyOf } from '../../kernel/inde
 import { makeFolders, type Target, writeAtomically } from './atomic-write.ts'
 import { unifiedDiff } from './diff.ts'
 import { type Decoded, encode } from './encoding.ts'
-import { hashNow, openFile, requireFile, sha256Of, wholeFile } from './file-content.ts'
+import { hashNow, openFile, requireFile, sha256Of, wholeBytes } from './file-content.ts'
 import { identityAt, identityOfAbsent } from './entry-state.ts'
 import { type Gate, requireCovered, requireWritable } from './gate.ts'
 import { openHeld, openPlace, type Scope, scoped } from './handles.ts'
@@ -167,7 +167,7 @@ function replacing({ parent, name, parts, stat }: Found): Target {
 }
 
 function currentBytes(place: Found, scope: Scope, signal: AbortSignal): Promise<Buffer> {
-  return wholeFile(openFile(place, scope, limits.editBytes), limits.editBytes, signal).then(({ bytes }) => bytes)
+  return wholeBytes(openFile(place, scope, limits.editBytes), limits.editBytes, signal)
 }
 
 async function currentText(place: Found, path: string, scope: Scope, signal: AbortSignal): Promise<Decoded & { sha256: string }> {

@@ -72,8 +72,14 @@ export async function wholeFile(
   return { bytes, sha256: sha256Of(bytes) }
 }
 
-async function wholeBytes(fd: number, maxBytes: number, signal: AbortSignal): Promise<Buffer<ArrayBuffer>> {
-  const small = smallFile(fd, fs.fstatSync(fd).size)
+/** The whole content. `size`: as it was when it was found. */
+export async function wholeBytes(
+  fd: number,
+  maxBytes: number,
+  signal: AbortSignal,
+  size: number = fs.fstatSync(fd).size,
+): Promise<Buffer<ArrayBuffer>> {
+  const small = smallFile(fd, size)
   if (small && small.length <= maxBytes) return small
   const all: Buffer[] = []
   for await (const piece of pieces(fd, maxBytes, signal)) all.push(piece)

@@ -3,7 +3,7 @@ import * as fs from 'node:fs'
 import { RE2JS, RE2JSException } from 're2js'
 import type { BodyOf, Limits, ReplyOf } from '../../kernel/index.ts'
 import { decode } from './encoding.ts'
-import { openFile, wholeFile } from './file-content.ts'
+import { openFile, wholeBytes } from './file-content.ts'
 import { type Gate, requireCovered } from './gate.ts'
 import { badPattern, globMatcher } from './glob-pattern.ts'
 import { openPlace, type Scope, scoped } from './handles.ts'
@@ -44,7 +44,7 @@ export function grepFiles(gate: Gate, body: BodyOf<P, 'grep'>, grant: Limits, si
     requireCovered(gate, start.parts, grant)
     if (!start.stat.isDirectory()) {
       const fd = openFile(start, scope, limits.grepFileBytes)
-      await search.file(start.parts.join('/'), fd)
+      await search.file(start.parts.join('/'), fd, start.stat.size)
       return search.reply(false)
     }
     const wanted = fileFilter(body.glob)
@@ -73,7 +73,7 @@ async function searchEntry(search: Search, entry: TreeEntry, scope: Scope): Prom
       scope,
       limits.grepFileBytes,
     )
-    await search.file(path, fd)
+    await search.file(path, fd, stat.size)
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return
     if (codeOf(error) !== 'EACCES' && codeOf(error) !== 'EPERM') throw error
@@ -120,8 +120,9 @@ class Search {
     }
   }
 
-  async file(path: string, fd: number): Promise<void> {
-    const { bytes } = await wholeFile(fd, limits.grepFileBytes, this.#signal)
+  /** `size`: as it was when the file was found. */
+  async file(path: string, fd: number, size: number): Promise<void> {
+    const bytes = await wholeBytes(fd, limits.grepFileBytes, this.#signal, size)
     this.#bytesRead += bytes.length
     if (this.#bytesRead > limits.grepTotalBytes) this.full = true
     // As grep has it: a NUL near the start makes it a binary file, but for UTF-16.
