@@ -1,5 +1,5 @@
 /** While another process swaps folders with links that lead out, thousands of times, no operation of tools or workspace gets out. */
-import { type ChildProcess, fork } from 'node:child_process'
+import { type ChildProcess, execFileSync, fork, spawn } from 'node:child_process'
 import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -142,3 +142,61 @@ test(
   },
   10 * 60_000,
 )
+
+const pipeScript = `
+import * as fs from 'node:fs'
+const [root] = process.argv.slice(2)
+process.send('ready')
+for (;;) {
+  fs.linkSync(root + '/d/kept', root + '/d/file')
+  for (let i = 0; i < 4_000; i += 1);
+  fs.renameSync(root + '/d/pipe', root + '/d/file')
+  for (let i = 0; i < 400; i += 1);
+  fs.renameSync(root + '/d/file', root + '/d/pipe')
+}
+`
+
+test('whoever waits at the other end of a pipe goes on waiting, though it takes the place of a file again and again', async () => {
+  const { root, outside, gate } = folder
+  fs.mkdirSync(join(root, 'd'))
+  fs.writeFileSync(join(root, 'd/kept'), 'inside')
+  execFileSync('mkfifo', [join(root, 'd/pipe')])
+  // To be heard by a reader that goes again ends it.
+  const waiting = spawn('/bin/sh', ['-c', 'exec 3>pipe; echo here >&3; cat'], { cwd: join(root, 'd'), stdio: ['pipe', 'ignore', 'ignore'] })
+  try {
+    // Where in the kernel it sleeps: in the opening of a pipe that nobody reads.
+    await expect.poll(() => fs.readFileSync(`/proc/${waiting.pid}/wchan`, 'latin1')).toBe('wait_for_partner')
+    const script = join(outside, '../swap-pipe.mjs')
+    fs.writeFileSync(script, pipeScript)
+    swapper = fork(script, [root], { stdio: 'inherit' })
+    await new Promise((ready) => swapper?.once('message', ready))
+    const seen = new Map<string, number>()
+    for (let i = 0; i < iterations || [...seen.values()].some((times) => times <= 10) || seen.size < 3; i += 1) {
+      const what = await readFile(gate, { path: 'd/file' }, noLimits, never).then(
+        ({ text }) => text,
+        (error) => osFault(error, '').code,
+      )
+      expect(['inside', 'not-a-file', 'not-found']).toContain(what)
+      seen.set(what, (seen.get(what) ?? 0) + 1)
+      if (i % 50 === 0) await grepFiles(gate, { pattern: 'inside' }, noLimits, never)
+    }
+    const ended = new Promise((resolve) => swapper?.once('exit', resolve))
+    swapper.kill('SIGKILL')
+    await ended
+    const pipe = ['file', 'pipe'].find((name) => fs.lstatSync(join(root, 'd', name), { throwIfNoEntry: false })?.isFIFO())
+    const { O_RDWR, O_NONBLOCK } = fs.constants
+    const fd = fs.openSync(join(root, 'd', String(pipe)), O_RDWR | O_NONBLOCK)
+    const heard = () => {
+      const room = Buffer.alloc(16)
+      try {
+        return room.toString('utf8', 0, fs.readSync(fd, room))
+      } catch (error) {
+        return (error as NodeJS.ErrnoException).code
+      }
+    }
+    await expect.poll(heard).toBe('here\n')
+    fs.closeSync(fd)
+  } finally {
+    waiting.kill('SIGKILL')
+  }
+})

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import * as fs from 'node:fs'
 import { dirname, join, normalize, relative } from 'node:path'
 import fc from 'fast-check'
@@ -10,6 +11,7 @@ import { limits } from './limits.ts'
 import { osFault } from './os-errors.ts'
 import { linkStaysInside } from './path.ts'
 import { readFile } from './read-tools.ts'
+import { grepFiles } from './search-tools.ts'
 import { never, noLimits, openDescriptors, refusal, secret, type TestFolder, testFolder } from './test-folder.ts'
 import { resolve, type Root } from './walk.ts'
 
@@ -105,7 +107,6 @@ test('what stays inside is found', async () => {
 })
 
 test('special files are refused without being opened', async () => {
-  const { execFileSync } = await import('node:child_process')
   execFileSync('mkfifo', [join(folder.root, 'pipe')])
   expect(await codeOf(() => read('pipe'))).toBe('not-a-file')
   expect(await codeOf(() => write('pipe'))).toBe('not-a-file')
@@ -245,6 +246,30 @@ describe('a folder whose handle is kept from a moment ago', () => {
     await write('a/b/secret.txt')
     expect(fs.readFileSync(join(outside, 'b/secret.txt'), 'utf8')).toBe('inside')
     expect(fs.readFileSync(join(root, 'a/b/secret.txt'), 'utf8')).toBe('new')
+  })
+
+  test('has in the place of a file what is there by now: a link is followed inside only, nothing special is opened', async () => {
+    const { root, outside } = folder
+    const place = join(root, 'a/b/secret.txt')
+    const replaced = async (make: () => unknown) => {
+      fs.rmSync(place, { recursive: true })
+      make()
+      const what = await read('a/b/secret.txt').then(
+        ({ text }) => text,
+        (error) => (error as { code: string }).code,
+      )
+      const found = (await grepFiles(folder.gate, { pattern: 'inside|secret|other' }, noLimits, never)).matches.map(({ path }) => path)
+      return [what, found.includes('a/b/secret.txt')]
+    }
+    fs.writeFileSync(join(root, 'a/other.txt'), 'other')
+    expect(await replaced(() => fs.symlinkSync(join(outside, 'secret.txt'), place))).toEqual(['symlink-escape', false])
+    expect(await replaced(() => fs.symlinkSync('../other.txt', place))).toEqual(['other', false])
+    expect(await replaced(() => fs.mkdirSync(place))).toEqual(['not-a-file', false])
+    expect(await replaced(() => execFileSync('mkfifo', [place]))).toEqual(['not-a-file', false])
+    // Only root may make a device; this one would give zeros without end.
+    if (process.geteuid?.() === 0)
+      expect(await replaced(() => execFileSync('mknod', [place, 'c', '1', '5']))).toEqual(['not-a-file', false])
+    expect(await replaced(() => fs.writeFileSync(place, 'inside again'))).toEqual(['inside again', true])
   })
 
   test('and that was removed and made again, is the new one', async () => {
