@@ -23,7 +23,7 @@ import { channelName, filesPort, ninepMessageSize, silentTag } from '../guest/wi
 import { checkout, imagePlace } from '../setup/places.js'
 import { fds, startMachine } from './bare-machine.ts'
 
-/** As in the product, and none. */
+/** Pages of mapped files and nothing else, as in the product; and none. */
 export type CacheMode = 'mmap,directio' | 'none'
 export type Export = { by: 'qemu'; cache: CacheMode } | { by: 'gate' }
 export type PeerFolder = {
@@ -38,27 +38,26 @@ const tag = 'peer'
 const ready = 'bench: ready'
 const ended = 'bench: ended'
 
-/** The one client of the port, and how its frames are called. */
-const socket = '/run/9p'
+/** How the frames of the port's one folder are called. */
 const hex = (op: 'msg' | 'close') => Buffer.from(JSON.stringify({ c: channelName(tag, tag, 1), op })).toString('hex')
-const pump = `perl /run/files-pump.pl /dev/\${port##*/} ${[maxFrame, ninepMessageSize, 7, silentTag].join(' ')}`
+const carrier = ['pump', 'fuse', 'known', 'nodes', 'content'].map((part) => `files-${part}.pl`)
+const pump = `perl /run/files-pump.pl /dev/\${port##*/} ${[maxFrame, ninepMessageSize, silentTag].join(' ')}`
 
 const common = `version=9p2000.L,msize=${ninepMessageSize}`
 const mounts = {
   qemu: (cache: CacheMode) => `$b mount -t 9p -o trans=virtio,${common},cache=${cache} ${tag} /lower/mnt`,
-  // As the agent does it (guest/agent/sessions.ts, ninep-bridge.ts). Nothing comes from the agent's side, which stays open.
+  // As the agent does it (guest/agent/ninep-bridge.ts). Nothing comes from the agent's side, which stays open.
   gate: `
 $b mount -t tmpfs run /lower/run
 $b mkfifo /lower/run/orders /lower/run/agent /lower/run/said
-$b cp /files-pump.pl /lower/run/
+$b cp /files-*.pl /lower/run/
 for port in /sys/class/virtio-ports/*; do
   read -r name < "$port/name"
   [ "$name" != ${filesPort} ] || $b chroot /lower /bin/sh -c "exec ${pump} < /run/orders > /run/said 3<> /run/agent" &
 done
 exec 5<> /lower/run/orders 6<> /lower/run/said
-echo "open 1 ${socket} ${hex('msg')} ${hex('close')}" >&5
-read -r made <&6
-$b chroot /lower /bin/mount -i -t 9p -o trans=unix,${common},cache=mmap,directio,noxattr,access=any ${socket} /mnt`,
+echo "open 1 1 ${Buffer.from('/lower/mnt').toString('hex')} rw ${hex('msg')} ${hex('close')}" >&5
+read -r made <&6`,
 }
 
 const init = (exported: Export) => `#!/bin/sh
@@ -66,7 +65,7 @@ b=/bin/busybox
 $b mount -t proc proc /proc
 $b mount -t sysfs sys /sys
 $b mount -t devtmpfs dev /dev
-for wanted in virtio_pci virtio_blk virtio_console squashfs 9pnet_virtio 9pnet_fd 9p; do
+for wanted in virtio_pci virtio_blk virtio_console squashfs fuse 9pnet_virtio 9p; do
   while read -r module; do
     [ -e "/sys/module/$module" ] || $b insmod "/modules/$module.ko"
   done < "/modules/$wanted.order"
@@ -119,7 +118,11 @@ async function boot(image: Image, dir: string, folder: string, exported: Export,
   const scratch = join(dir, 'disk.raw')
   const own = writeCpio([
     { path: 'init', type: 'file', mode: 0o755, data: Buffer.from(init(exported)) },
-    { path: 'files-pump.pl', type: 'file', mode: 0o644, data: await readFile(join(checkout, 'guest', 'agent', 'files-pump.pl')) },
+    ...(await Promise.all(
+      carrier.map(
+        async (path) => ({ path, type: 'file', mode: 0o644, data: await readFile(join(checkout, 'guest', 'agent', path)) }) as const,
+      ),
+    )),
   ])
   await writeFile(initrd, Buffer.concat([await readFile(image.initrd), own]))
   await writeFile(scratch, '')

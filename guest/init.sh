@@ -31,7 +31,9 @@ load() {
 # Disks on a bus of their own are found through the PCI bus, or else through ACPI.
 [ -e /sys/bus/pci/devices/0000:00:00.0 ] && load virtio_pci || load virtio_mmio
 load virtio_blk
-(load virtio_rng 9pnet_fd 9p nft_tproxy) &
+# What file systems and packet filters depend on looks for it once, when it is loaded itself.
+[ -e /modules/crc32c_generic.order ] && load crc32c_generic
+(load virtio_rng fuse nft_tproxy) &
 load squashfs overlay
 
 # The disk appears when its driver has looked for it.
@@ -45,7 +47,7 @@ $b mkdir /lower /scratch /new
 $b mount -t squashfs -o ro,nodev,nosuid /dev/vda /lower || fail 'root image cannot be mounted'
 # What the system itself writes is kept in memory: little, for sessions write on a disk of their own, which the agent prepares. Without one
 # they write here too, and it is full before a session's memory is: a full disk is an error a program can report.
-if [ -b /dev/vdb ]; then for module in crc32c_generic ext4; do [ -e /modules/$module.order ] && load $module; done; [ -e /modules/quota_v2.order ] && load quota_v2; fi
+if [ -b /dev/vdb ]; then [ -e /modules/ext4.order ] && load ext4; [ -e /modules/quota_v2.order ] && load quota_v2; fi
 $b mount -t tmpfs -o nodev,nosuid,mode=0755,size=35% scratch /scratch
 $b mkdir -p /scratch/upper /scratch/work
 $b mount -t overlay -o nodev,nosuid,lowerdir=/lower,upperdir=/scratch/upper,workdir=/scratch/work root /new || fail 'root cannot be mounted'

@@ -46,13 +46,13 @@ export async function prepareFilters(): Promise<{ filter: string; quiet: string 
 type Send = (message: GuestMessage, payload?: Uint8Array) => void
 
 /**
- * `$1` where to start, `$2` what to run, `$3` where to start if that is gone ('' for: then not at all). Descriptor 3 tells the
- * agent where the command ended; it moves out of the way of scripts that use 3 themselves.
+ * `$1` where to start, `$2` what to run, `$3` where to start if that is gone ('' for: then not at all), `$4` if that is not to be entered either.
+ * Descriptor 3 tells the agent where the command ended; it moves out of the way of scripts that use 3 themselves.
  */
 const wrapper = `
 exec {BULKHEAD_FD}>&3 3>&-
 if ! cd -- "$1" 2>/dev/null; then
-  if [ -z "$3" ] || ! cd -- "$3"; then echo '!' >&$BULKHEAD_FD; exit 126; fi
+  if [ -z "$3" ] || ! { cd -- "$3" 2>/dev/null || cd -- "$4"; }; then echo '!' >&$BULKHEAD_FD; exit 126; fi
 fi
 trap 'builtin pwd -P >&$BULKHEAD_FD' EXIT
 BULKHEAD_COMMAND=$2
@@ -150,6 +150,8 @@ export class Commands {
       request.cwd ?? session.cwd ?? home,
       script === null ? command : `. ${script}`,
       request.cwd === undefined ? home : '',
+      // The folder may have been taken away.
+      session.home,
     ]
     const { streams, begun, over, ...ends } = await this.#open(request, session)
     const running: Running = { session: session.name, ...ends, cgroup, pid: 0, timedOut: false, timer: undefined }

@@ -1,32 +1,25 @@
 /**
- * The agent's hold on the process at the files port (`files-pump.pl`): the guest's 9P clients connect to sockets it makes, and each of their
- * messages goes to the host and each answer comes back without the agent. What a message may do is decided on the host. Without it there are no folders: its end is the agent's.
+ * The agent's hold on the process at the files port (`files-pump.pl`): it mounts connected folders in their sessions and asks the host for what programs
+ * do there, without the agent. What a message may do is decided on the host. Without it there are no folders: its end is the agent's.
  */
-import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
+import { getSystemErrorMessage } from 'node:util'
 import { encodeFrame, FrameDecoder, maxFrame } from '../frames.ts'
 import { channelName, type FilesMessage, filesPort, ninepMessageSize, parseFilesMessage, silentTag } from '../wire.ts'
 import { type Carrier, startCarrier } from './carrier.ts'
 
-/** Where the sockets are; only root may enter. Each slot sees its own folder of it, at `insideDir`. */
-export const socketsDir = '/run/bulkhead/9p'
-export const insideDir = '/run/9p'
-
-/** Smallest 9P message: its size, type and tag. */
-const smallestMessage = 7
-
-/** One mount's connection. `socket`: its path inside the session, good for one client. */
-export type Channel = { socket: string; close(): void }
+/** One mount's connection. Once closed, programs that still have something open there are told that it is gone. */
+export type Channel = { close(): void }
 
 export class NinepBridge {
   readonly #carrier: Carrier
   readonly #frames: Duplex
-  readonly #made = new Map<number, () => void>()
+  readonly #made = new Map<number, (error: number) => void>()
   #next = 1
 
   /** `onEnd`: the process is no more, or what it says makes no sense. */
   constructor(onEnd: (why: string) => void) {
-    const limits = [maxFrame, ninepMessageSize, smallestMessage, silentTag].map(String)
+    const limits = [maxFrame, ninepMessageSize, silentTag].map(String)
     this.#carrier = startCarrier({
       script: 'files-pump.pl',
       args: [`/dev/virtio-ports/${filesPort}`, ...limits],
@@ -51,16 +44,17 @@ export class NinepBridge {
     this.#frames.write(encodeFrame(message, payload))
   }
 
-  /** Makes a socket in `dir` for one client, the session's folder mount. */
-  async open(session: string, folder: string, dir: string): Promise<Channel> {
+  /** Mounts the session's folder at `target`, as process `place` sees files. Rejects with why not. */
+  async open(session: string, folder: string, place: number, target: string, mode: 'ro' | 'rw'): Promise<Channel> {
     const n = this.#next++
     const c = channelName(session, folder, n)
-    await new Promise<void>((resolve) => {
+    const error = await new Promise<number>((resolve) => {
       this.#made.set(n, resolve)
       // As the host spells them.
-      this.#carrier.order('open', n, join(dir, `${n}`), headerOf({ c, op: 'msg' }), headerOf({ c, op: 'close' }))
+      this.#carrier.order('open', n, place, hexOf(target), mode, headerOf({ c, op: 'msg' }), headerOf({ c, op: 'close' }))
     })
-    return { socket: join(insideDir, `${n}`), close: () => this.#carrier.order('drop', n) }
+    if (error !== 0) throw new Error(getSystemErrorMessage(-error))
+    return { close: () => this.#carrier.order('drop', n) }
   }
 
   #fromHost(header: unknown, payload: Uint8Array): void {
@@ -69,13 +63,17 @@ export class NinepBridge {
     if (message?.op === 'echo') this.send(message, payload)
   }
 
-  #hear([, n]: readonly (string | undefined)[]): void {
+  #hear([, n, error]: readonly (string | undefined)[]): void {
     const made = this.#made.get(Number(n))
     this.#made.delete(Number(n))
-    made?.()
+    made?.(Number(error))
   }
 }
 
 function headerOf(message: FilesMessage): string {
-  return Buffer.from(JSON.stringify(message)).toString('hex')
+  return hexOf(JSON.stringify(message))
+}
+
+function hexOf(text: string): string {
+  return Buffer.from(text).toString('hex')
 }

@@ -3,7 +3,7 @@
  * are mounted inside them only. Removing a session ends everything in it.
  */
 import { join } from 'node:path'
-import { ninepMessageSize, type FolderMount } from '../wire.ts'
+import type { FolderMount } from '../wire.ts'
 import { refusedDatagrams } from './datagrams.ts'
 import { freeShare } from './disk.ts'
 import { relieve } from './kept-files.ts'
@@ -146,44 +146,20 @@ export class Sessions {
     }
     for (const { name, mode, generation } of wanted) {
       if (session.folders.has(name)) continue
-      const channel = await this.#bridge.open(session.name, name, session.slot.sockets)
-      try {
-        await mountFolder(session, name, mode, channel)
-      } catch (error) {
-        channel.close()
-        throw error
-      }
+      const channel = await this.#mountFolder(session, name, mode)
       session.folders.set(name, { mode, generation, channel })
     }
   }
-}
 
-async function mountFolder({ home, uid, slot }: Session, name: string, mode: 'ro' | 'rw', channel: Channel): Promise<void> {
-  const target = join(home, 'mnt', name)
-  const options = [
-    'trans=unix',
-    'version=9p2000.L',
-    `msize=${ninepMessageSize}`,
-    // Only mapped files have pages in here. What else is read comes from the host each time: pages kept of a file that is open would show its old
-    // content and, where it has grown, zeros.
-    'cache=mmap',
-    'directio',
-    // There are none, and Linux would ask before each first write of a file.
-    'noxattr',
-    // One attachment for everyone in there: the session is the only user.
-    'access=any',
-    `dfltuid=${uid}`,
-    `dfltgid=${uid}`,
-    'nosuid',
-    'nodev',
-    mode,
-  ]
-  try {
-    await slot.holder.run('mkdir', '-p', '--', target)
-    await slot.holder.run('mount', '-i', '-t', '9p', '-o', options.join(','), channel.socket, target)
-  } catch (error) {
-    await slot.holder.run('rmdir', '--', target).catch(() => {})
-    throw new Error(`folder "${name}" cannot be mounted: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+  async #mountFolder({ name: session, home, slot }: Session, name: string, mode: 'ro' | 'rw'): Promise<Channel> {
+    const target = join(home, 'mnt', name)
+    try {
+      await slot.holder.run('mkdir', '-p', '--', target)
+      return await this.#bridge.open(session, name, slot.holder.pid, target, mode)
+    } catch (error) {
+      await slot.holder.run('rmdir', '--', target).catch(() => {})
+      throw new Error(`folder "${name}" cannot be mounted: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+    }
   }
 }
 

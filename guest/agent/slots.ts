@@ -17,7 +17,6 @@ import { Holder } from './holder.ts'
 import { KeptFiles } from './kept-files.ts'
 import { maxCertificate, refillMs, sessionTerminals, sharedMemory, spareSlots } from './limits.ts'
 import type { Net, NetBridge } from './net-bridge.ts'
-import { insideDir, socketsDir } from './ninep-bridge.ts'
 
 export const commandsDir = '/run/commands'
 export const outputsDir = '/run/outputs'
@@ -32,7 +31,6 @@ export type Slot = {
   /** Its folders, seen from outside. */
   readonly dir: string
   /** Sockets of its folders' mounts, seen from outside. */
-  readonly sockets: string
   readonly holder: Holder
   readonly kept: KeptFiles
   /** Null when it could not be made: nothing in there is reached then. Tried again when the slot is taken. */
@@ -48,6 +46,8 @@ export class Slots {
   readonly #nets: NetBridge
   readonly #spare: Making[] = []
   readonly #bases = { passwd: '', group: '' }
+  /** Why a slot has none. */
+  #netProblem = ''
   #next = 1
   #refill: NodeJS.Timeout | undefined
 
@@ -71,9 +71,10 @@ export class Slots {
     await Promise.all(this.#spare.map(({ slot }) => slot))
   }
 
-  /** Whether all that are kept ready are whole. */
-  async complete(): Promise<boolean> {
-    return (await Promise.all(this.#spare.map(({ slot }) => slot))).every(({ net }) => net !== null)
+  /** Why not all that are kept ready are whole; '' when they are. */
+  async incomplete(): Promise<string> {
+    const slots = await Promise.all(this.#spare.map(({ slot }) => slot))
+    return slots.every(({ net }) => net !== null) ? '' : this.#netProblem
   }
 
   /** A slot as the session of this name and user. */
@@ -111,9 +112,9 @@ export class Slots {
   }
 
   /** Kills everything in it and removes what it left. */
-  async remove(slot: Pick<Slot, 'id' | 'cgroup' | 'dir' | 'sockets'>): Promise<void> {
+  async remove(slot: Pick<Slot, 'id' | 'cgroup' | 'dir'>): Promise<void> {
     await removeCgroup(slot.cgroup)
-    for (const dir of [slot.dir, join(filesDir, slot.id), slot.sockets]) await rm(dir, { recursive: true, force: true }).catch(() => {})
+    for (const dir of [slot.dir, join(filesDir, slot.id)]) await rm(dir, { recursive: true, force: true }).catch(() => {})
   }
 
   #make(): Making {
@@ -123,20 +124,18 @@ export class Slots {
 
   async #build(id: string): Promise<Slot> {
     const dir = join(scratchDir, 'slots', id)
-    const sockets = join(socketsDir, id)
     const cgroup = await slotCgroup(id)
     try {
       for (const name of ['sessions', 'tmp', 'commands', 'outputs']) await mkdir(join(dir, name), { recursive: true })
       await chmod(join(dir, 'tmp'), 0o700)
-      await mkdir(sockets, { recursive: true, mode: 0o700 })
       await this.#writeUsers(id, 'nobody-yet', 65_534)
-      const holder = await Holder.start(join(cgroup, 'base'), jail(dir, sockets, join(filesDir, id)))
+      const holder = await Holder.start(join(cgroup, 'base'), jail(dir, join(filesDir, id)))
       // Whoever is in there sees its own processes and no others, not even that there are some.
       const terminals = `remount,nosuid,noexec,mode=620,ptmxmode=666,max=${sessionTerminals}`
       await holder.order(`mount -o remount,nosuid,nodev,noexec,hidepid=invisible /proc && mount -o ${terminals} /dev/pts`)
-      return { id, cgroup, dir, sockets, holder, kept: new KeptFiles(), net: await this.#openNet(holder), trusts: false }
+      return { id, cgroup, dir, holder, kept: new KeptFiles(), net: await this.#openNet(holder), trusts: false }
     } catch (error) {
-      await this.remove({ id, cgroup, dir, sockets })
+      await this.remove({ id, cgroup, dir })
       throw error
     }
   }
@@ -146,7 +145,8 @@ export class Slots {
     try {
       return await this.#nets.open(holder)
     } catch (error) {
-      console.error(`bulkhead: agent: ${error instanceof Error ? error.message : String(error)}`)
+      this.#netProblem = error instanceof Error ? error.message : String(error)
+      console.error(`bulkhead: agent: ${this.#netProblem}`)
       return null
     }
   }
@@ -171,7 +171,7 @@ export class Slots {
 }
 
 /** Everything a session's processes can see. */
-function jail(dir: string, sockets: string, files: string): string[] {
+function jail(dir: string, files: string): string[] {
   const namespaces = ['pid', 'ipc', 'uts', 'net', 'cgroup'].map((kind) => `--unshare-${kind}`)
   // biome-ignore format: one place a line
   return [
@@ -191,7 +191,6 @@ function jail(dir: string, sockets: string, files: string): string[] {
     '--bind', join(dir, 'tmp'), '/var/tmp',
     '--ro-bind', join(dir, 'commands'), commandsDir,
     '--ro-bind', join(dir, 'outputs'), outputsDir,
-    '--bind', sockets, insideDir,
     '--ro-bind', join(files, 'passwd'), '/etc/passwd',
     '--ro-bind', join(files, 'group'), '/etc/group',
     '--ro-bind', join(files, 'ca-certificates.crt'), systemCertificates,

@@ -22,7 +22,7 @@ export async function warmUp(slots: Slots, sessions: Sessions, commands: Command
       await sessions.remove(name)
     }
     await slots.fill()
-    return (await slots.complete()) ? '' : 'a session’s network could not be made'
+    return await slots.incomplete()
   } catch (error) {
     return error instanceof Error ? error.message : String(error)
   }

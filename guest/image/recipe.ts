@@ -88,9 +88,9 @@ export const modules: readonly { name: string; optional?: boolean }[] = [
   // Connections of sessions, handed to the agent.
   { name: 'nft_tproxy' },
   // Connected folders.
-  { name: '9pnet_fd' },
-  { name: '9p' },
-  // For the bench alone, which compares them with QEMU's own shared folders; no boot of the product loads it.
+  { name: 'fuse' },
+  // For the bench alone, which compares them with QEMU's own shared folders; no boot of the product loads these.
+  { name: '9p', optional: true },
   { name: '9pnet_virtio', optional: true },
 ]
 
