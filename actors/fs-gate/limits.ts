@@ -83,8 +83,6 @@ export const limits = {
   openFiles: 1_024,
   /** Names of folders being read by guest programs, over all connections: one of a million files, four times; some 300 MiB. */
   namesHeld: 4_194_304,
-  /** Files of a connection whose size is remembered as the client was told it. */
-  toldSizes: 65_536,
   /** Bytes of a file that are sent along when it is opened for reading: most of a project's files. */
   contentAhead: 8 * 1024,
   /** Files told of along with one that is looked up: with theirs, an answer still comes in one page of the port. */

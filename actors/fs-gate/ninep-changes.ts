@@ -42,7 +42,6 @@ export function change(server: NinepServer, request: NinepRequest, caller: Calle
         else server.gate.log.attributes(fd, place, () => whereaboutsOrNull(server, place), perform)
       })
       server.gate.log.settle(fd, place)
-      if (place.kind === 'file') server.sizes.told(place, Number(fs.fstatSync(fd, { bigint: true }).size))
       return server.done(request)
     }
     case 'mkdir':
@@ -120,7 +119,6 @@ function create(server: NinepServer, { tag, body }: Request<'lcreate'>, caller: 
     }
     server.noteOpen(fid, file)
     const stat = fs.fstatSync(file.fd, { bigint: true })
-    server.sizes.told(stat, Number(stat.size))
     fid.place = server.places.adopt(scope.disown(fd), stat)
     const answer = new Answer('lcreate', tag, qidBytes + 4).qid(server.qid(stat)).u32(0).frame
     try {
@@ -151,7 +149,6 @@ function write(server: NinepServer, { tag, body }: Request<'write'>): Buffer {
   } catch (error) {
     if (written === 0) throw error
   }
-  server.sizes.wrote(place, start + written)
   return new Answer('write', tag, 4).u32(written).frame
 }
 

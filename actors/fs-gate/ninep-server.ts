@@ -12,7 +12,6 @@ import { requireMayOpen } from './ninep-protected.ts'
 import { nameProblem } from './names.ts'
 import { kindOf, type Place, type Places } from './ninep-places.ts'
 import { Siblings } from './ninep-siblings.ts'
-import { ToldSizes } from './told-sizes.ts'
 import { resolveExisting } from './walk.ts'
 
 const version = '9P2000.L'
@@ -38,7 +37,6 @@ export class NinepServer {
   /** Negotiated size of the largest message; 0 before a version is agreed on. */
   msize = 0
   readonly rootDev: bigint
-  readonly sizes = new ToldSizes()
   readonly #siblings = new Siblings()
   readonly #grant: Limits
   readonly #fids = new Map<number, Fid>()
@@ -265,7 +263,6 @@ export class NinepServer {
       return this.#siblings.next(folder.ino, fd, name).flatMap((sibling) => {
         const stat = statIfThere(fd, sibling)
         if (!stat?.isFile()) return []
-        this.sizes.told(stat, Number(stat.size))
         const size = entryBytes(sibling)
         const entry = putEntry(new Answer('readdir', tag, 4 + size).u32(size), this.qid(stat), 0, 'file', sibling)
         return [entry.frame, attributesAnswer(tag, stat, this.rootDev, caller.uid)]
@@ -325,7 +322,6 @@ export class NinepServer {
         fid,
         openFile(this, this.places.fd(place), body.flags, () => this.places.whereabouts(place)),
       )
-      if ((body.flags & truncate) !== 0) this.sizes.told(place, 0)
     } else throw new NinepError(place.kind === 'symlink' ? 'ELOOP' : 'EPERM')
     return new Answer('lopen', tag, qidBytes + 4).qid(this.qid(this.stat(fid))).u32(0).frame
   }
@@ -336,18 +332,16 @@ export class NinepServer {
 
   #attributesOf(tag: number, fid: Fid, caller: Caller): Buffer {
     const stat = this.stat(fid)
-    if (stat.isFile()) this.sizes.told(stat, Number(stat.size))
     return attributesAnswer(tag, stat, this.rootDev, caller.uid)
   }
 
   #read({ tag, body }: Request<'read'>): Buffer {
-    const { file, place } = this.fid(body.fid)
+    const { file } = this.fid(body.fid)
     if (!file?.reads) throw new NinepError('EBADF')
     const count = Math.min(body.count, this.msize - dataOverhead)
     const position = toNumber(body.offset)
     const answer = new Answer('read', tag, 4 + count)
     const got = count === 0 ? 0 : fs.readSync(file.fd, answer.u32(0).rest(), 0, count, position)
-    if (got === 0 && count > 0 && this.sizes.believesIn(place, position)) throw new NinepError('ESTALE')
     const frame = count === 0 ? answer.u32(0).cut(0) : answer.cut(got)
     frame.writeUInt32LE(got, 7)
     return frame
