@@ -204,13 +204,18 @@ export const effects = {
 
   save: {
     outcomes: ['saved', 'failed'],
-    run: ({ imageDir, key }: { imageDir: string; key: string }) =>
+    run: ({ imageDir, key }: { imageDir: string; key: string }, context) =>
       attempt(async () => {
         const start = performance.now()
-        if (!live) throw gone()
-        if (!(await roomToSave(imageDir, live.memoryMiB)))
-          throw fault('disk-full', 'There is no room on the disk of this device to save the memory of the workspace.')
-        await live.save(imageDir, key)
+        try {
+          if (!live) throw gone()
+          if (!(await roomToSave(imageDir, live.memoryMiB)))
+            throw fault('disk-full', 'There is no room on the disk of this device to save the memory of the workspace.')
+          await live.save(imageDir, key)
+        } catch (error) {
+          context.log('warn', 'a memory could not be saved; starts from nothing take longer', { why: hostFault(error) })
+          throw error
+        }
         return { type: 'saved', ms: since(start) }
       }, 'failed'),
   },
