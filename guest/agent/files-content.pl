@@ -60,8 +60,10 @@ sub created {
     return fail($channel, $unique, $error);
   }
   my $ino = substr $$message, 12, 8;
+  # Somebody else may have made it in between.
   delete $channel->{attributes}{$ino};
   delete $channel->{contents}{$ino};
+  $channel->{touched}{$ino} = $good_for + $now;
   $channel->{files}{$file} = 1;
   my $opened = pack 'QLL', $file, $channel->{open_flags}, 0;
   my $fid = new_fid($channel);

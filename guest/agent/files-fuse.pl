@@ -10,7 +10,7 @@ use warnings;
 our ($good_for, $silent_tag, $message_size, $held, $now);
 
 my ($LERROR, $STATFS, $READLINK, $GETATTR, $SETATTR, $VERSION, $ATTACH, $CLUNK) = (7, 8, 22, 24, 26, 100, 104, 120);
-my ($EIO, $EPROTO, $ENOSYS) = (5, 71, 38);
+my ($EIO, $ENOSYS, $EPROTO, $ESTALE) = (5, 38, 71, 116);
 my $no_fid = 0xffff_ffff;
 # Reads in parallel; truncating while opening; writes of more than a page; mapped pages dropped when a file has changed; look-ups in parallel;
 # rights that a write takes away are the host's business; requests of `$most_pages`; more flags.
@@ -33,6 +33,9 @@ my %requests = (
   16 => \&write_file, 17 => \&stat_fs, 18 => \&release, 20 => \&sync_file, 26 => \&begin, 27 => \&open_folder, 28 => \&read_folder,
   29 => \&release, 30 => \&sync_folder, 35 => \&create_file, 36 => \&ignore, 38 => \&ignore, 42 => \&forget_nodes, 45 => \&rename_flagged,
 );
+
+# Of these nobody asks for what a node is.
+my %of_no_node = map { $_ => 1 } 2, 18, 26, 29, 36, 38, 42;
 
 # What a channel has besides what carries it.
 sub new_folder {
@@ -63,7 +66,9 @@ sub kernel_asks {
   my (undef, $op, $unique, $node) = unpack 'LLQQ', $$request;
   my $serve = $requests{$op};
   return fail($channel, $unique, $ENOSYS) if !$serve;
-  $serve->($channel, $request, $unique, $channel->{nodes}{$node}, $node, $op);
+  my $known = $channel->{nodes}{$node};
+  return fail($channel, $unique, $ESTALE) if !$known and !$of_no_node{$op};
+  $serve->($channel, $request, $unique, $known, $node, $op);
 }
 
 # A message of the host's. Others may come along behind it.

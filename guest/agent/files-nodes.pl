@@ -5,7 +5,7 @@ use warnings;
 our ($good_for, $most_known, $now, $root, $FID, $INO, $LOOKUPS, $most_nodes);
 
 my ($SYMLINK, $MKNOD, $GETATTR, $LINK, $MKDIR, $RENAMEAT, $UNLINKAT, $WALK) = (16, 18, 24, 70, 72, 74, 76, 110);
-my $EINVAL = 22;
+my ($EINVAL, $ESTALE) = (22, 116);
 my $remove_folder = 0x200;
 
 sub look_up {
@@ -163,7 +163,7 @@ sub make_thing {
 
 sub link_name {
   my ($channel, $request, $unique, $node) = @_;
-  my $old = $channel->{nodes}{unpack 'x40 Q', $$request};
+  my $old = $channel->{nodes}{unpack 'x40 Q', $$request} or return fail($channel, $unique, $ESTALE);
   my $name = substr $$request, 48, -1;
   forget_known($channel);
   my $problem;
@@ -213,8 +213,9 @@ sub rename_flagged {
 sub rename_names {
   my ($channel, $unique, $node, $to, $names) = @_;
   my ($old, $new) = split /\0/, $names, -1;
+  my $folder = $channel->{nodes}{$to} or return fail($channel, $unique, $ESTALE);
   forget_known($channel);
-  ask($channel, $RENAMEAT, pack('Vv/aVv/a', $node->[$FID], $old, $channel->{nodes}{$to}[$FID], $new), [\&done, $unique]);
+  ask($channel, $RENAMEAT, pack('Vv/aVv/a', $node->[$FID], $old, $folder->[$FID], $new), [\&done, $unique]);
 }
 
 1;

@@ -14,6 +14,7 @@ const EACCES = 13
 const EINVAL = 22
 const ENOSYS = 38
 const EPROTO = 71
+const ESTALE = 116
 
 let folder: TestFolder
 let carried: CarriedFolder
@@ -300,6 +301,20 @@ describe('what the kernel asks', () => {
     }
     expect(kept).toEqual({ 'Linux 6.12': false, 'Linux 6.1': true, 'Linux 5.15': true })
     expect(await client.init(30)).toBe(EPROTO)
+  })
+
+  test('of a node that nobody was told of is answered as stale, and the next is served', async () => {
+    const nobody = 4_711n
+    const stale = [
+      await client.getattr(nobody),
+      await client.lookup(nobody, 'f'),
+      await client.open(nobody, O_RDONLY),
+      await client.ask('rename', root, Buffer.concat([packed([nobody], 'Q'), named('a', 'b')])),
+      await client.ask('link', root, Buffer.concat([packed([nobody], 'Q'), named('a')])),
+    ]
+    expect(stale).toEqual(Array(5).fill(ESTALE))
+    client.forget(nobody, 1n)
+    expect(await client.list(root)).toHaveLength(2)
   })
 
   test('and this does without is answered so, and the next is served', async () => {
