@@ -9,9 +9,10 @@
  */
 import type { BigIntStats } from 'node:fs'
 import * as fs from 'node:fs'
-import { at, close, openFolder, openPlace, scoped, type Scope, whereIs } from './handles.ts'
+import { at, close, duplicate, openFolder, openPlace, scoped, type Scope, whereIs } from './handles.ts'
 import { limits } from './limits.ts'
 import { NinepError } from './ninep-errors.ts'
+import { codeOf } from './os-errors.ts'
 import { componentsOf } from './path.ts'
 import type { Root } from './walk.ts'
 
@@ -133,19 +134,29 @@ export class Places {
   }
 
   #reopen(place: Place): void {
-    const parts = place.parts ?? []
-    const fd = scoped((scope) => {
-      const name = parts.at(-1)
-      if (name === undefined) throw new NinepError('ESTALE')
-      const opened = scope.own(openPlace(this.#walk(parts.slice(0, -1), scope), name))
+    const { parts } = place
+    if (parts === null) throw new NinepError('ESTALE')
+    place.fd = scoped((scope) => {
+      const opened = scope.own(this.#openWhereItWas(parts, scope))
       if (!isSame(place, fs.fstatSync(opened, { bigint: true }))) throw new NinepError('ESTALE')
       return scope.disown(opened)
     })
-    place.fd = fd
     place.parts = null
     this.#closed.delete(place)
     this.#open.add(place)
     this.#makeRoom()
+  }
+
+  #openWhereItWas(parts: readonly string[], scope: Scope): number {
+    const name = parts.at(-1)
+    // The connected folder itself.
+    if (name === undefined) return duplicate(this.#root.fd)
+    try {
+      return openPlace(this.#walk(parts.slice(0, -1), scope), name)
+    } catch (error) {
+      // It may be elsewhere: whoever came by its name looks that up again.
+      throw codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR' ? new NinepError('ESTALE') : error
+    }
   }
 
   #walk(parts: readonly string[], scope: Scope): number {

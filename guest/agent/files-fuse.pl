@@ -77,7 +77,10 @@ sub host_says {
   my ($type, $tag) = unpack 'x4 Cv', $$message;
   my $asked = delete $channel->{pending}{$tag} or return;
   push @{$channel->{free_tags}}, $tag;
-  $asked->[0]->($channel, $asked, $type == $LERROR ? unpack('x7 V', $$message) || $EIO : 0, $message);
+  my $error = $type == $LERROR ? unpack('x7 V', $$message) || $EIO : 0;
+  # It is somewhere else now: the kernel looks again.
+  forget_known($channel) if $error == $ESTALE;
+  $asked->[0]->($channel, $asked, $error, $message);
 }
 
 # What came along with a message, or behind another that did.

@@ -207,6 +207,25 @@ describe('it is never wrong for long', () => {
     expect(await client.read(node, file)).toBe('xxxxmore')
   })
 
+  test('of more files than the host keeps handles of each is found again, also where the device has moved them to', async () => {
+    fs.mkdirSync(path('d'))
+    const count = limits.fidHandles + 50
+    for (let index = 0; index < count; index += 1) fs.writeFileSync(path(`d/f${index}`), 'text')
+    const above = await walk('d')
+    const files: Entry[] = []
+    for (let index = 0; index < count; index += 1) files.push((await client.lookup(above.node, `f${index}`)) as Entry)
+    expect(await client.getattr(root)).toMatchObject({ mode: expect.any(Number) })
+    const [first, second] = files as [Entry, Entry]
+    await client.release(first.node, await open(first.node, O_RDONLY))
+    fs.renameSync(path('d'), path('moved'))
+    // Where it was there is nothing: the kernel then looks from the top, at once.
+    expect(await client.open(second.node, O_RDONLY)).toBe(ESTALE)
+    const found = await walk('moved/f1')
+    expect(found.node).toBe(second.node)
+    await client.release(found.node, await open(found.node, O_RDONLY))
+    expect(await client.lookup(root, 'd')).toBe(ENOENT)
+  })
+
   test('a node for a name that went away meanwhile is answered with the reason, by the look-up or by what needs it', async () => {
     fs.writeFileSync(path('f'), 'text')
     const known = await walk('f')
