@@ -57,6 +57,15 @@ describe('a saved memory', () => {
     expect(await findSnapshot(imageDir, 'k')).not.toBeNull()
   })
 
+  it('that several save at once is one of theirs, whole, and all of them have saved', async () => {
+    for (let round = 0; round < 20; round += 1) {
+      const imageDir = await image()
+      await Promise.all(Array.from({ length: 6 }, (_, index) => save(imageDir, 'k', `memory ${index}`)))
+      expect(await findSnapshot(imageDir, 'k')).not.toBeNull()
+      expect(await readdir(join(imageDir, 'snapshots'))).toEqual(['k'])
+    }
+  })
+
   it.each(['', '{', '{"format":1}', '{"format":2,"key":"k"}', 'null'])('with %j for a manifest is none', async (text) => {
     const imageDir = await image()
     await writeFile(join(await save(imageDir, 'k'), 'manifest.json'), text)

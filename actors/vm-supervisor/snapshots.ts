@@ -91,11 +91,27 @@ export async function publishSnapshot(imageDir: string, key: string, scratchDir:
   await writeFile(join(scratchDir, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`)
   await flush(...[memoryFile, diskFile, 'manifest.json'].map((name) => join(scratchDir, name)))
   const target = join(folderOf(imageDir), key)
-  if ((await findSnapshot(imageDir, key)) === null) {
-    await rm(target, { recursive: true, force: true })
-    await rename(scratchDir, target)
-  } else await rm(scratchDir, { recursive: true, force: true })
+  await takePlace(scratchDir, target, async () => (await findSnapshot(imageDir, key)) !== null)
+  await rm(scratchDir, { recursive: true, force: true })
   await removeOld(folderOf(imageDir), key)
+}
+
+/** Whoever is first stays, if `isGood` says so of what is there; what is left of something else makes room. */
+async function takePlace(scratchDir: string, target: string, isGood: () => Promise<boolean>): Promise<void> {
+  for (;;) {
+    try {
+      return await rename(scratchDir, target)
+    } catch (error) {
+      if (codeOf(error) !== 'ENOTEMPTY' && codeOf(error) !== 'EEXIST') throw error
+    }
+    if (await isGood()) return
+    const aside = `${scratchDir}.old`
+    await rename(target, aside).catch((error: unknown) => {
+      // Another has made room already.
+      if (codeOf(error) !== 'ENOENT') throw error
+    })
+    await rm(aside, { recursive: true, force: true })
+  }
 }
 
 async function removeOld(folder: string, key: string): Promise<void> {
@@ -131,6 +147,10 @@ function runs(pid: number): boolean {
     process.kill(pid, 0)
     return true
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
+    return codeOf(error) === 'EPERM'
   }
+}
+
+function codeOf(error: unknown): string | undefined {
+  return (error as NodeJS.ErrnoException).code
 }
