@@ -26,7 +26,6 @@ sub opened {
     clunk($channel, $fid);
     return fail($channel, $unique, $error);
   }
-  $channel->{files}{$fid} = 1;
   my $attributes = behind($message, 0);
   if (defined $attributes and $changes == $channel->{changes}) {
     my $until = $good_for + $now;
@@ -64,13 +63,10 @@ sub created {
   delete $channel->{attributes}{$ino};
   delete $channel->{contents}{$ino};
   $channel->{touched}{$ino} = $good_for + $now;
-  $channel->{files}{$file} = 1;
   my $opened = pack 'QLL', $file, $channel->{open_flags}, 0;
   my $fid = new_fid($channel);
   quietly($channel, $WALK, pack 'VVv', $file, $fid, 0);
-  my $answer = behind($message, 0);
-  return enter($channel, $unique, $ino, $fid, $opened) if !defined $answer;
-  my $attributes = [$good_for + $now, $answer, attributes_in($answer)];
+  my $attributes = fresh(behind($message, 0) // die "no attributes");
   if ($changes == $channel->{changes}) {
     $channel->{names}{$key} = [$attributes->[0], $ino];
     $channel->{attributes}{$ino} = $attributes;
@@ -98,7 +94,7 @@ sub was_read {
 
 sub write_file {
   my ($channel, $request, $unique, $node) = @_;
-  my ($fid, $offset, $size, $kind, $flags) = unpack 'x40 QQLL x8 L', $$request;
+  my ($fid, $offset, $kind, $flags) = unpack 'x40 QQ x4 L x8 L', $$request;
   my $ino = $node->[$INO];
   return put($channel, $unique, $ino, $fid, $offset, substr $$request, 80) if !($flags & $append) or $kind & 1;
   # Behind what is there now: others write as well.
@@ -123,7 +119,6 @@ sub written {
 sub release {
   my ($channel, $request, $unique) = @_;
   my $fid = unpack 'x40 Q', $$request;
-  delete $channel->{files}{$fid};
   delete $channel->{listings}{$fid};
   clunk($channel, $fid);
   reply($channel, $unique, '');
@@ -142,7 +137,7 @@ sub sync_folder {
 
 # --- folders
 
-# Whoever opens one reads it. `next`: what the host is to be asked for; `at`: where the first of `entries` is.
+# Whoever opens one reads it.
 sub open_folder {
   my ($channel, undef, $unique, $node) = @_;
   my $fid = new_fid($channel);

@@ -41,7 +41,7 @@ my %of_no_node = map { $_ => 1 } 2, 18, 26, 29, 36, 38, 42;
 sub new_folder {
   return (
     nodes => {}, by_ino => {}, next_node => $root + 1, next_fid => 1, free_fids => [], next_tag => 0, free_tags => [], pending => {},
-    files => {}, listings => {}, told => {}, names => {}, attributes => {}, contents => {}, beside => {}, touched => {}, changes => 0, shrinking => $most_nodes, open_flags => 0,
+    listings => {}, told => {}, names => {}, attributes => {}, contents => {}, beside => {}, touched => {}, changes => 0, shrinking => $most_nodes, open_flags => 0,
   );
 }
 
@@ -83,7 +83,7 @@ sub host_says {
   $asked->[0]->($channel, $asked, $error, $message);
 }
 
-# What came along with a message, or behind another that did.
+# What came along with a message, or behind another that did; undef when nothing did.
 sub behind {
   my ($message, $at) = @_;
   my $size = unpack 'x' . $at . 'V', $$message;
@@ -148,8 +148,9 @@ sub got_attributes {
   my ($channel, $asked, $error, $message) = @_;
   my (undef, $unique, $id, $ino, $changes) = @$asked;
   return fail($channel, $unique, $error) if $error;
-  keep_attributes($channel, $changes, $ino, $$message);
-  tell_attributes($channel, $unique, $id, [$good_for + $now, $$message, attributes_in($$message)]);
+  my $attributes = fresh($$message);
+  $channel->{attributes}{$ino} = $attributes if $changes == $channel->{changes};
+  tell_attributes($channel, $unique, $id, $attributes);
 }
 
 sub tell_attributes {
@@ -168,7 +169,7 @@ sub set_attributes {
   $wanted |= 0x80 if ($valid & 0x90) == 0x10;
   $wanted |= 0x100 if ($valid & 0x120) == 0x20;
   changed($channel, $node->[$INO]);
-  my $fid = $valid & 0x40 && $channel->{files}{$fh} ? $fh : $node->[$FID];
+  my $fid = $valid & 0x40 ? $fh : $node->[$FID];
   my $problem;
   ask($channel, $SETATTR, pack('V5 Q5', $fid, $wanted, $mode & 07777, $uid, $gid, $size, $as, $an, $ms, $mn), [sub { $problem = $_[2] }]);
   my ($ino, $changes) = ($node->[$INO], $channel->{changes});

@@ -1,5 +1,6 @@
 /** Whatever programs do in a folder that the guest's carrier serves, it is what they would have got from a folder of their own. */
 import * as fs from 'node:fs'
+import { constants } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -9,11 +10,7 @@ import { type Entry, type FuseClient, named, packed, root } from '../../test/har
 
 const { O_RDONLY, O_WRONLY, O_RDWR, O_APPEND, O_CREAT, O_EXCL, O_TRUNC } = fs.constants
 const accessMode = 3
-const ENOENT = 2
-const EBADF = 9
-const EEXIST = 17
-const ENOTDIR = 20
-const EISDIR = 21
+const { ENOENT, EBADF, EEXIST, ENOTDIR, EISDIR } = constants.errno
 
 let folder: TestFolder
 let carried: CarriedFolder

@@ -13,7 +13,13 @@ sub attributes_in {
   return pack 'Q6 L10', $ino, $size, $blocks, $as, $ms, $cs, $an, $mn, $cn, $mode, $links, $uid, $gid, 0, $block, 0;
 }
 
-# What is known: until when, the host's answer, the kernel's. undef when it is not, or not any more.
+# As they are known, of the host's answer that has just come: until when, that answer, the kernel's.
+sub fresh {
+  my ($answer) = @_;
+  return [$good_for + $now, $answer, attributes_in($answer)];
+}
+
+# The same, of what was said before. undef when it is not, or not any more.
 sub known_attributes {
   my ($channel, $ino) = @_;
   my $known = $channel->{attributes}{$ino} or return undef;
@@ -56,16 +62,10 @@ sub forget_all {
   $channel->{told} = {};
 }
 
-sub keep_attributes {
-  my ($channel, $changes, $ino, $answer) = @_;
-  return if $changes != $channel->{changes};
-  $channel->{attributes}{$ino} = [$good_for + $now, $answer];
-}
-
 sub tell_of {
   my ($channel, $id, $until) = @_;
   if (keys %{$channel->{told}} >= $most_known) {
-      for my $other (keys %{$channel->{told}}) { delete $channel->{told}{$other} if $channel->{told}{$other} <= $now }
+    for my $other (keys %{$channel->{told}}) { delete $channel->{told}{$other} if $channel->{told}{$other} <= $now }
   }
   $channel->{told}{$id} = $until;
 }

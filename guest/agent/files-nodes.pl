@@ -40,9 +40,8 @@ sub looked_up {
   }
   my $ino = substr $$message, 14, 8;
   # Of one name: 22 bytes; then its attributes.
-  my $answer = behind($message, 0);
-  return enter($channel, $unique, $ino, $fid, '') if !defined $answer;
-  my $attributes = [$good_for + $now, $answer, attributes_in($answer)];
+  my $answer = behind($message, 0) // die "no attributes";
+  my $attributes = fresh($answer);
   if ($changes == $channel->{changes}) {
     forget_known($channel) if keys %{$channel->{names}} >= $most_known;
     $channel->{names}{$key} = [$attributes->[0], $ino];
@@ -74,19 +73,6 @@ sub entry {
   tell_of($channel, $id, $attributes->[0]);
   my $good = nanoseconds($attributes->[0]);
   return pack('QQQQLL', $id, 0, 0, 0, $good, $good) . $attributes->[2];
-}
-
-# A node of which attributes are still to be asked for; `opened` comes behind the answer.
-sub enter {
-  my ($channel, $unique, $ino, $fid, $opened) = @_;
-  ask($channel, $GETATTR, pack('VQ', $fid, 0x7ff), [sub {
-    my ($channel, $asked, $error, $message) = @_;
-    if ($error) {
-      clunk($channel, $fid);
-      return fail($channel, $unique, $error);
-    }
-    reply($channel, $unique, entry($channel, $ino, $fid, [$good_for + $now, $$message, attributes_in($$message)]) . $opened);
-  }]);
 }
 
 # The kernel lets go of what nobody uses, here and elsewhere. By another process: it waits for nothing of ours.
@@ -171,7 +157,7 @@ sub link_name {
   ask($channel, $GETATTR, pack('VQ', $old->[$FID], 0x7ff), [sub {
     my ($channel, undef, $error, $message) = @_;
     return fail($channel, $unique, $problem || $error) if $problem || $error;
-    reply($channel, $unique, entry($channel, $old->[$INO], undef, [$good_for + $now, $$message, attributes_in($$message)]));
+    reply($channel, $unique, entry($channel, $old->[$INO], undef, fresh($$message)));
   }]);
 }
 
@@ -193,7 +179,7 @@ sub removed {
   my (undef, $unique, $ino, $changes) = @$asked;
   return fail($channel, $unique, $error) if $error;
   my $attributes = behind($message, 0);
-  keep_attributes($channel, $changes, $ino, $attributes) if defined $attributes;
+  $channel->{attributes}{$ino} = [$good_for + $now, $attributes] if defined $attributes and $changes == $channel->{changes};
   reply($channel, $unique, '');
 }
 

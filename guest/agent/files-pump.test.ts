@@ -1,5 +1,6 @@
 /** What serves folders in the guest, run here: between a kernel and the gate it answers for for a moment, and must not be told from. */
 import * as fs from 'node:fs'
+import { constants } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { limits } from '../../actors/fs-gate/limits.ts'
@@ -9,12 +10,7 @@ import { CarriedFolder } from '../../test/harness/carried-folder.ts'
 import { type Entry, entryOf, type FuseClient, named, packed, root } from '../../test/harness/fuse-client.ts'
 
 const { O_RDONLY, O_WRONLY, O_RDWR, O_APPEND, O_EXCL, O_TRUNC } = fs.constants
-const ENOENT = 2
-const EACCES = 13
-const EINVAL = 22
-const ENOSYS = 38
-const EPROTO = 71
-const ESTALE = 116
+const { ENOENT, EACCES, EINVAL, ENOSYS, EPROTO, ESTALE } = constants.errno
 
 let folder: TestFolder
 let carried: CarriedFolder

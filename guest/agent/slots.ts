@@ -30,7 +30,6 @@ export type Slot = {
   readonly cgroup: string
   /** Its folders, seen from outside. */
   readonly dir: string
-  /** Sockets of its folders' mounts, seen from outside. */
   readonly holder: Holder
   readonly kept: KeptFiles
   /** Null when it could not be made: nothing in there is reached then. Tried again when the slot is taken. */
