@@ -15,6 +15,9 @@ export type Browser = {
   close(): Promise<void>
 }
 
+/** A busy machine is no defect: what takes this long hangs for good. Less than the runner's, which cannot say what was waited for, ms. */
+const hangsMs = 240_000
+
 /** A new profile each time. Throws when there is no Chromium. */
 export async function openBrowser({
   width = 1280,
@@ -42,8 +45,7 @@ export async function openBrowser({
       '--disable-sync',
     ],
   })
-  // A busy machine is no defect: only what hangs for good ends a test, and that is the runner's to say.
-  context.setDefaultTimeout(0)
+  context.setDefaultTimeout(hangsMs)
   const page = context.pages()[0] ?? (await context.newPage())
   const errors: string[] = []
   page.on('console', (message) => message.type() === 'error' && errors.push(message.text()))

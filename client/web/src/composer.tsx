@@ -9,7 +9,7 @@ export function Composer(): JSX.Element {
   const draft = useStore($draft)
   const running = useStore($running)
   const queue = useStore($queue)
-  const connection = useStore($connection)
+  const lost = useStore($connection) === 'lost'
   const input = useRef<HTMLTextAreaElement>(null)
   useEffect(() => {
     const box = input.current
@@ -20,7 +20,7 @@ export function Composer(): JSX.Element {
   }, [draft, running])
   const send = (): void => {
     const text = draft.trim()
-    if (text === '' || connection !== 'open') return
+    if (text === '' || lost) return
     $draft.set('')
     prompt(text)
   }
@@ -67,7 +67,7 @@ export function Composer(): JSX.Element {
             Stop
           </button>
         )}
-        <button type="submit" class="main" disabled={draft.trim() === '' || connection !== 'open'}>
+        <button type="submit" class="main" disabled={draft.trim() === '' || lost}>
           {running ? 'Queue' : 'Send'}
         </button>
       </div>

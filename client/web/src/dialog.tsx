@@ -1,6 +1,6 @@
 /** A real modal dialog: focus moves in, stays in, and returns to where it was. */
 import type { ComponentChildren, JSX } from 'preact'
-import { useEffect, useRef } from 'preact/hooks'
+import { useLayoutEffect, useRef } from 'preact/hooks'
 
 export function Dialog(props: {
   title: string
@@ -10,12 +10,11 @@ export function Dialog(props: {
   children: ComponentChildren
 }): JSX.Element {
   const box = useRef<HTMLDialogElement>(null)
-  useEffect(() => {
-    const before = document.activeElement
-    box.current?.showModal()
-    return () => {
-      if (before instanceof HTMLElement && before.isConnected) before.focus()
-    }
+  // Not after the next picture: a key that comes before that is meant for the dialog, or, at the end, for where the focus was.
+  useLayoutEffect(() => {
+    const shown = box.current
+    shown?.showModal()
+    return () => shown?.close()
   }, [])
   return (
     <dialog

@@ -54,6 +54,9 @@ let early: SessionEvent[] | null = null
 let opening: Promise<unknown> = Promise.resolve()
 /** A prompt is on its way, and the session for it is being made. */
 let starting = false
+/** Settles when the page is connected for the first time and shows the session of its address: what is asked for before waits for it. */
+let begins: () => void = () => {}
+const begun = new Promise<void>((resolve) => (begins = resolve))
 
 export const say = (text: string): void => $said.set({ id: ++count, text })
 const fail = (error: unknown): void => {
@@ -107,6 +110,7 @@ async function begin(session: string | null): Promise<void> {
   void refreshRecent()
   await refreshSessions()
   if (session !== null) await openSession(session).catch(fail)
+  begins()
 }
 
 function call<T = unknown>(method: string, params: object = {}): Promise<T> {
@@ -280,14 +284,15 @@ export function prompt(text: string): void {
 function send(text: string): void {
   $running.set(true)
   starting = true
-  void begun(text).catch((error: unknown) => {
+  void sent(text).catch((error: unknown) => {
     starting = false
     $running.set(false)
     fail(error)
   })
 }
 
-async function begun(text: string): Promise<void> {
+async function sent(text: string): Promise<void> {
+  await begun
   const session = $session.get() ?? (await openSession(null, { approve: $approve.get() }))
   starting = false
   await call('prompt', { session, text, stays: true })
@@ -309,12 +314,14 @@ export function interrupt(): void {
 }
 
 export async function connectFolder(path: string, mode: 'ro' | 'rw'): Promise<void> {
+  await begun
   await openSession($session.get(), { folders: [{ path, mode }], ...($session.get() === null ? { approve: $approve.get() } : {}) })
   say(`Connected ${path}.`)
   void refreshRecent()
 }
 
 export async function allowHost(host: string): Promise<void> {
+  await begun
   await openSession($session.get(), { hosts: [host] })
   say(`Allowed ${host}.`)
 }
