@@ -3,6 +3,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import * as Effect from 'effect/Effect'
 import type { EffectContext, Effects } from '../../kernel/index.ts'
 import { lookEveryMs } from './limits.ts'
+import { looked, notLooked } from './looks.ts'
 import { placesOf } from './places.ts'
 import { fingerprintOf, readSources } from './read-sources.ts'
 import { isManaged, type Source } from './sources.ts'
@@ -17,20 +18,17 @@ export const effects = {
     run: (_: object, context: EffectContext) =>
       Effect.promise(async (signal) => {
         const places = placesOf(context.params as Record<string, unknown>)
-        let seen: string | null = null
-        let usable = false
+        let state = notLooked
         while (!signal.aborted) {
           const now = fingerprintOf(places)
-          if (now !== seen) {
+          if (now !== state.inForce) {
             const sources = readSources(places)
             const broken = sources.some((source) => isManaged(source) && source.state === 'unreadable')
-            // Somebody may be in the middle of writing it: what was in force stays so until a second look says the same.
-            if (!broken || !usable) {
+            state = looked(state, now, broken)
+            if (state.inForce === now) {
               report(sources, context)
               context.raise({ type: 'observe.read', sources })
-              seen = now
             }
-            usable = !broken
           }
           await wait(lookEveryMs, undefined, { signal }).catch(() => {})
         }

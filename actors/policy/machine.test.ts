@@ -73,21 +73,6 @@ test.each(['linux', 'darwin'])('%s: in its own process with the folders there fr
   if (platform === 'linux') expect(sources[0]?.state).toBe('present')
 })
 
-test('a file that is half written for a moment changes nothing', async () => {
-  write({ isEnabledForOrganization: false })
-  await start()
-  const seen = watched()
-  await until(() => seen.length === 1)
-  writeFileSync(join(managed(), 'managed-settings.json'), '{"isEnab', { mode: 0o644 })
-  await new Promise((resolve) => setTimeout(resolve, 1100))
-  write({ isEnabledForOrganization: false, isLocalDevMcpEnabled: false })
-  await until(() => seen.length === 2)
-  expect(seen.map(({ failedClosed, values }) => [failedClosed, values.isEnabledForOrganization])).toEqual([
-    [false, false],
-    [false, false],
-  ])
-})
-
 test('show, explain and check', async () => {
   write({ isLocalDevMcpEnabled: false, nonsense: 1, otlpHeaders: { authorization: 'secret' } })
   writeFileSync(join(dir, 'settings.json'), '{"secureVmFeaturesEnabled": false}')
