@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setImmediate as turn } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { daemonEnvironment } from './daemon-control.ts'
 import { type DaemonSettings, fingerprint, readRecord, removeRecord, sameSettings, writeRecord } from './daemon-record.ts'
@@ -68,7 +69,7 @@ test('one at a time holds the start lock, and a failure gives it back', async ()
   const order: string[] = []
   const work = (name: string) => async () => {
     order.push(`${name} in`)
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    for (let turns = 0; turns < 20; turns++) await turn()
     order.push(`${name} out`)
   }
   await expect(withStartLock(dir, () => Promise.reject(new Error('x')))).rejects.toThrow('x')

@@ -1,4 +1,5 @@
 import { PassThrough } from 'node:stream'
+import { setImmediate as turn } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import type { Question } from './events.ts'
 import { linesOf } from './lines.ts'
@@ -62,7 +63,7 @@ test('settled elsewhere: the line typed next answers the next question', async (
   const elsewhere = new AbortController()
   const first = ask(question, elsewhere.signal)
   const second = ask({ ...question, title: 'Second' }, never)
-  await new Promise((resolve) => setTimeout(resolve, 10))
+  await turn()
   expect(shown()).not.toContain('Second')
   elsewhere.abort()
   expect(await first).toBeNull()

@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import * as Effect from 'effect/Effect'
 import { describe, expect, test } from 'vitest'
 import { type EffectContext, type Fault, fault, type RequestOptions } from '../../kernel/index.ts'
@@ -55,7 +56,7 @@ describe('a response built from parts', () => {
       for (; sent < 10; sent++) await part({ type: 'chunk', bytes: new Uint8Array(RESPONSE_BUFFER_BYTES / 2) })
     })
     const response = await egressFetch(context, soon)('https://model.invalid/', {})
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    await turn()
     expect(sent).toBeLessThan(3)
     expect((await response.arrayBuffer()).byteLength).toBe(5 * RESPONSE_BUFFER_BYTES)
   })
@@ -71,7 +72,7 @@ describe('a response built from parts', () => {
       ended = true
     })
     const response = await egressFetch(context, () => delivered)('https://model.invalid/', {})
-    await new Promise((resolve) => setTimeout(resolve, 5))
+    await turn()
     expect(ended).toBe(false)
     deliver()
     expect(await response.text()).toBe('')

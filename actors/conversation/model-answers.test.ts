@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import { fault } from '../../kernel/index.ts'
 import { type Harness, type ModelBody, type Peers, resultsIn, startConversation } from '../../test/harness/conversation.ts'
@@ -89,7 +90,8 @@ describe('stop reasons', () => {
 })
 
 describe('when the model API fails', () => {
-  const failing = async (model: Peers['model']): Promise<Ended> => (await (await start({ model })).prompt('go')).reply as Ended
+  const failing = async (model: Peers['model'], onEvent: (event: { type: string }) => void = () => {}): Promise<Ended> =>
+    (await (await start({ model })).prompt('go', { onEvent })).reply as Ended
   const json =
     (status: number, type: string, headers: Record<string, string> = {}): Peers['model'] =>
     (_, __, from) => {
@@ -138,22 +140,23 @@ describe('when the model API fails', () => {
   })
 
   test('an answer that breaks off unseen is asked for again; one the member saw a part of is not', async () => {
+    let onText: () => void = () => {}
+    const onEvent = ({ type }: { type: string }): void => void (type === 'text' && onText())
     const broken =
       (shown: boolean): Peers['model'] =>
       async (_, n, from) => {
+        const seen = new Promise<void>((resolve) => (onText = resolve))
         if (n > 0) return say('ok')
         const [whole] = answerBytes(say('some text'), 100_000) as [Uint8Array]
         from.part({ type: 'head', status: 200, headers: { 'content-type': 'text/event-stream' } })
         from.part({ type: 'chunk', bytes: whole.slice(0, shown ? Math.floor(whole.length * 0.6) : 60) })
         // What is not read yet when an answer breaks off is lost, so it has to be read first.
-        await new Promise((resolve) => {
-          setTimeout(resolve, 50)
-        })
+        await (shown ? seen : turn())
         throw fault('model-unreachable', 'broke off')
       }
-    expect(await failing(broken(false))).toMatchObject({ status: 'done' })
+    expect(await failing(broken(false), onEvent)).toMatchObject({ status: 'done' })
     await running?.stop()
-    expect(await failing(broken(true))).toMatchObject({ status: 'failed', error: { code: 'model-unreachable' } })
+    expect(await failing(broken(true), onEvent)).toMatchObject({ status: 'failed', error: { code: 'model-unreachable' } })
   })
 
   test('an error inside the stream is treated the same', async () => {

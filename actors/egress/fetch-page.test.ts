@@ -63,8 +63,8 @@ beforeAll(async () => {
     if (path === '/scheme') return redirect(302, 'file:///etc/passwd')
     if (path === '/port') return redirect(302, `http://example.test:${port + 1}/`)
     if (path === '/broken') {
-      response.writeHead(200, { 'content-type': 'text/plain', 'content-length': '100' }).write('half')
-      return setTimeout(() => response.destroy(), 20)
+      response.writeHead(200, { 'content-type': 'text/plain', 'content-length': '100' })
+      return response.write('half', () => response.destroy())
     }
     if (path === '/unkept') return response.setHeader('cache-control', 'max-age=60, no-store').end('x')
     if (path === '/hang') return undefined
@@ -284,8 +284,11 @@ test.each(own)("in production this machine's own address %s is refused even when
 
 test('abort ends a fetch that hangs', async () => {
   const abort = new AbortController()
-  setTimeout(() => abort.abort(), 50)
-  await expect(run(`${base}/hang`, { signal: abort.signal })).rejects.toMatchObject({ code: 'fetch-failed' })
+  const fetching = run(`${base}/hang`, { signal: abort.signal })
+  const ended = expect(fetching).rejects.toMatchObject({ code: 'fetch-failed' })
+  await expect.poll(() => seen.length).toBe(1)
+  abort.abort()
+  await ended
 })
 
 test('a policy that no longer allows the host ends a fetch that is under way', async () => {

@@ -1,4 +1,5 @@
 import * as fs from 'node:fs'
+import { setImmediate as turn } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { FromActor, Out } from '../../kernel/frames.ts'
 import { createHost, type Host } from '../../kernel/host.ts'
@@ -83,7 +84,6 @@ describe('with its effects', () => {
 
   async function ask(kind: string, body: unknown): Promise<Record<string, unknown>> {
     const request = next++
-    await new Promise((resolve) => setTimeout(resolve, 5))
     host.receive({
       t: 'msg',
       n: request,
@@ -95,7 +95,7 @@ describe('with its effects', () => {
         | undefined
       if (answer)
         return (answer.t === 'reply' ? actor.protocol[kind as 'read'].reply.parse(answer.body) : answer.error) as Record<string, unknown>
-      await new Promise((resolve) => setTimeout(resolve, 5))
+      await turn()
     }
   }
 

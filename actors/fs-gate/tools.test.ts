@@ -1,5 +1,6 @@
 import * as fs from 'node:fs'
 import { join } from 'node:path'
+import { setImmediate as turn } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Limits } from '../../kernel/index.ts'
 import { tempPrefix } from './atomic-write.ts'
@@ -73,7 +74,8 @@ describe('read', () => {
     const before = openDescriptors(folder.gate)
     const cancel = new AbortController()
     const reading = readFile(folder.gate, { path: 'big' }, noLimits, cancel.signal)
-    setTimeout(() => cancel.abort(), 5)
+    while (openDescriptors(folder.gate) === before) await turn()
+    cancel.abort()
     await expect(reading).rejects.toThrow(/abort/i)
     expect(openDescriptors(folder.gate)).toBe(before)
   })

@@ -33,6 +33,8 @@ let closed: string[]
 let terminal: (body: unknown, from: NativeFrom) => Promise<{ body: object }>
 let typed: object[]
 let hops: Hop[]
+/** Connections the gateway has lost. */
+let left: number
 const open = new Set<Socket>()
 
 async function start(placement: 'inline' | 'process'): Promise<void> {
@@ -82,9 +84,11 @@ async function start(placement: 'inline' | 'process'): Promise<void> {
   })
   dir = mkdtempSync(join(tmpdir(), 'gateway-'))
   let conn = 0
-  server = createServer({ pauseOnConnect: true }, (socket) =>
-    it.test.send('gateway', 'connection', { conn: ++conn, door: 'local' }, { conn, socket }),
-  )
+  left = 0
+  server = createServer({ pauseOnConnect: true }, (socket) => {
+    socket.once('close', () => (left += 1))
+    return it.test.send('gateway', 'connection', { conn: ++conn, door: 'local' }, { conn, socket })
+  })
   await new Promise<void>((resolve) => server.listen(join(dir, 's'), resolve))
 }
 
@@ -345,13 +349,10 @@ describe('inline', () => {
       answered = await ask()
       return result
     }
-    const first = await connected(() => new Promise(() => {}))
+    const first = await connected(() => (first.socket.destroy(), new Promise(() => {})))
     await first.call('_bulkhead/open')
     void first.call('_bulkhead/prompt', { session: 's-1', text: 'x', stays: true }).catch(() => {})
-    await until(() => first.events.some(({ type }) => type === 'prompt'))
-    await new Promise((resolve) => setTimeout(resolve, 30))
-    first.socket.destroy()
-    await new Promise((resolve) => setTimeout(resolve, 30))
+    await until(() => left === 1)
     expect(answered).toBe(null)
     const late = await connected(() => 'deny')
     await late.call('_bulkhead/open', { session: 's-1' })
@@ -464,11 +465,10 @@ describe('inline', () => {
 
   test('all decline or leave: refused; an unknown option does not count as an answer', async () => {
     const declining = await connected(() => null)
-    const leaving = await connected(() => new Promise(() => {}))
+    const leaving = await connected(() => (leaving.socket.destroy(), new Promise(() => {})))
     const wrong = await connected(() => 'allow-everything')
     for (const peer of [declining, leaving, wrong]) await peer.call('_bulkhead/open')
     const answer = ask()
-    setTimeout(() => leaving.socket.destroy(), 30)
     expect(await answer).toMatchObject({ code: 'no-one-to-ask' })
   })
 

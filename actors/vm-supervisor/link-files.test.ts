@@ -1,13 +1,12 @@
 /** The host's end of the files port, between a guest's frames and the gates of its folders. */
 import { duplexPair } from 'node:stream'
+import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { encodeFrame, FrameDecoder } from '../../guest/frames.ts'
 import { silentTag } from '../../guest/wire.ts'
 import { fault } from '../../kernel/index.ts'
 import { maxFilesInFlight } from './limits.ts'
 import { FilesLink, type Gate } from './link-files.ts'
-
-const turn = () => new Promise((resolve) => setTimeout(resolve, 5))
 
 /** A T-message of that tag: size, type 100, tag. */
 const message = (tag: number) => new Uint8Array([7, 0, 0, 0, 100, tag, 0])

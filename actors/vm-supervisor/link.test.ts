@@ -1,4 +1,5 @@
 import { duplexPair, type Duplex } from 'node:stream'
+import { setImmediate as turn } from 'node:timers/promises'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { encodeFrame, FrameDecoder } from '../../guest/frames.ts'
@@ -18,7 +19,6 @@ import { ControlLink } from './link-control.ts'
 import { OutputLink } from './link-output.ts'
 
 const bytes = (text: string) => new TextEncoder().encode(text)
-const turn = () => new Promise((resolve) => setTimeout(resolve, 5))
 const silent = { onText: async () => {} }
 const exitOf = (id: number): GuestMessage => ({
   t: 'exit',
@@ -77,8 +77,7 @@ describe('control link', () => {
     const ready = link.greet('2', helloEveryMs)
     await turn()
     say({ t: 'ready', protocol: protocolVersion, epoch: '1', agent: 'a', kernel: 'k', bootMs: 1, stages: {} })
-    await new Promise((resolve) => setTimeout(resolve, 300))
-    expect(heard.length).toBeGreaterThan(1)
+    await expect.poll(() => heard.length).toBeGreaterThan(1)
     say({ t: 'ready', protocol: protocolVersion, epoch: '2', agent: 'a', kernel: 'k', bootMs: 7, stages: {} })
     expect((await ready).bootMs).toBe(7)
   })

@@ -1,4 +1,5 @@
 import { PassThrough } from 'node:stream'
+import { setImmediate as turn } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { TerminalOutput } from './terminal-output.ts'
 
@@ -6,14 +7,14 @@ function setUp(credit: number) {
   const sent: string[] = []
   const from = new PassThrough()
   const output = new TerminalOutput(credit, from, (bytes) => sent.push(Buffer.from(bytes).toString()))
-  return { output, from, sent, settle: () => new Promise((resolve) => setTimeout(resolve, 5)) }
+  return { output, from, sent }
 }
 
 test('no more is sent than there is credit for, and nothing is lost', async () => {
-  const { output, from, sent, settle } = setUp(4)
+  const { output, from, sent } = setUp(4)
   from.write('abcdef')
   from.write('ghij')
-  await settle()
+  await turn()
   expect(sent).toEqual(['abcd'])
   output.give(1)
   expect(sent.at(-1)).toBe('e')
@@ -24,20 +25,20 @@ test('no more is sent than there is credit for, and nothing is lost', async () =
 })
 
 test('a writer is held back while credit is missing', async () => {
-  const { output, from, settle } = setUp(0)
+  const { output, from } = setUp(0)
   from.write('x')
-  await settle()
+  await turn()
   expect(from.isPaused()).toBe(true)
   output.give(10)
   expect(from.isPaused()).toBe(false)
 })
 
 test('it ends after the last byte, not before', async () => {
-  const { output, from, sent, settle } = setUp(1)
+  const { output, from, sent } = setUp(1)
   let ended = false
   const finished = output.finish(() => true).then(() => (ended = true))
   from.end('ab')
-  await settle()
+  await turn()
   expect(ended).toBe(false)
   output.give(1)
   await finished
@@ -57,12 +58,12 @@ test('quiet ends it when writers are left behind, and only then', async () => {
 })
 
 test('discarded output goes nowhere and holds nobody back', async () => {
-  const { output, from, sent, settle } = setUp(0)
+  const { output, from, sent } = setUp(0)
   from.write('a')
-  await settle()
+  await turn()
   output.discard()
   from.write('b')
-  await settle()
+  await turn()
   output.give(10)
   expect(sent).toEqual([])
   expect(from.isPaused()).toBe(false)

@@ -253,19 +253,16 @@ PY`,
   it('ends a command at its time limit, and the process tree of one that is cancelled', async () => {
     expect(await exec('sleep 60', { timeoutMs: 500 })).toMatchObject({ timedOut: true })
     const abort = new AbortController()
-    const cancelled = refusal(exec('sleep 4711 & sleep 4711', { signal: abort.signal }))
-    await new Promise((resolve) => setTimeout(resolve, 1_000))
-    abort.abort()
+    const onPart = ({ type }: { type: string }) => type === 'stdout' && abort.abort()
+    const cancelled = refusal(exec('sleep 4711 & echo runs; sleep 4711', { signal: abort.signal, onPart }))
     expect((await cancelled).code).toBe('cancelled')
     await expect.poll(async () => (await exec('pgrep -fx "sleep 4711" | wc -l')).stdout).toBe('0\n')
   })
 
   it('refuses at once what ran when QEMU is killed; the next command works in the same session', async () => {
     const { pid } = await status()
-    const running = refusal(exec('sleep 60'))
-    await new Promise((resolve) => setTimeout(resolve, 500))
-    process.kill(pid as number, 'SIGKILL')
-    const error = await running
+    const onPart = ({ type }: { type: string }) => type === 'stdout' && process.kill(pid as number, 'SIGKILL')
+    const error = await refusal(exec('echo runs; sleep 60', { onPart }))
     expect(error).toMatchObject({ code: 'workspace-unavailable', cause: expect.stringContaining('SIGKILL') })
     expect(error.retryAfterMs).toBeGreaterThan(0)
     expect(await exec('echo back; id -u')).toMatchObject({ exitCode: 0, stdout: 'back\n20000\n' })
