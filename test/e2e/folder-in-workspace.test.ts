@@ -343,3 +343,37 @@ for what in lambda: os.pread(f, 1, 0), lambda: os.fsync(f), lambda: os.ftruncate
   expect([said.toolu_after, said.toolu_write]).toEqual(['outside-folder', 'outside-folder'])
   expect(readdirSync(taken).toSorted()).toEqual(['a.txt', 'held'])
 })
+
+test('the gate of a folder is killed while a program writes there: it is told, nothing acknowledged is lost, and the next command finds the folder', async () => {
+  const served = home.folder('served')
+  const size = (): number => (existsSync(join(served, 'log')) ? statSync(join(served, 'log')).size : 0)
+  const begun = new Promise<void>((resolve) => {
+    const watcher = watch(served, () => {
+      if (size() < 3) return
+      watcher.close()
+      resolve()
+    })
+  })
+  const command = python(`import os
+f, written = os.open('log', os.O_WRONLY | os.O_CREAT), 0
+while True:
+    try: written += os.write(f, b'x')
+    except OSError as e: print('write:', e.strerror); break
+print('acknowledged', written)`)
+  server.script([
+    [use('Bash', { command, timeout: 600_000 }, 'toolu_writes')],
+    [use('Bash', { command: 'wc -c < log; echo new > after; cat after', timeout: 600_000 }, 'toolu_next')],
+    [say('done')],
+  ])
+  const running = home.prompt('go', ['--session', 'served', '--folder', served, '--approve', 'all'], { deadlineMs: 1_800_000 })
+  await Promise.race([begun, running.then(({ story }) => expect.fail(story))])
+  const gate = (await home.inspect()).actors.find(({ id }) => id.startsWith('fs-gate:served'))
+  process.kill(gate?.pid ?? expect.fail('no gate'), 'SIGKILL')
+  const { results, story } = await running
+  const said = Object.fromEntries(results.map(({ id, output }) => [id, String(output)]))
+  expect(said.toolu_writes, story).toMatch(/^write: (Input\/output error|Stale file handle)\nacknowledged \d+\n/)
+  const acknowledged = Number(/acknowledged (\d+)/.exec(said.toolu_writes ?? '')?.[1])
+  // The last one may have been carried out and its answer lost.
+  expect([acknowledged, acknowledged + 1]).toContain(size())
+  expect(said.toolu_next, story).toMatch(new RegExp(`^${size()}\\nnew\\n`))
+})
