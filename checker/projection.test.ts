@@ -4,9 +4,7 @@ import { defineModel, type Model } from './model.ts'
 import { compareClasses } from './projection.ts'
 import { subjects } from './subjects.ts'
 
-/** Not held to it yet: of two pauses of one VM, asked for one soon after the other, one may end before the other; the model takes them as one. */
-const exempt = ['vm-supervisor']
-const actors = subjects().filter(({ kind, name }) => kind === 'actor' && !exempt.includes(name))
+const actors = subjects().filter(({ kind }) => kind === 'actor')
 
 test.each(actors)('$name: states that its model takes as one lead to the same ones', async ({ load }) => {
   expect(compareClasses((await load('small')) as Model, 1_000).differs).toBeNull()

@@ -18,7 +18,18 @@ import {
 } from './limits.ts'
 import type { Accelerator } from './driver.ts'
 import type { Steering } from './running-commands.ts'
-import { type Config, type Context, type Folder, type How, isFrozen, openJobs, type Order, sessionOf, type Waiting } from './state.ts'
+import {
+  type Config,
+  type Context,
+  type Folder,
+  type How,
+  isFrozen,
+  openJobs,
+  type Order,
+  sessionOf,
+  standRef,
+  type Waiting,
+} from './state.ts'
 
 /** The request under which policy tells what is in force. */
 export const policyRef = 'policy'
@@ -79,7 +90,7 @@ export const base = setup({
     forbids: ({ event }) => deciderOf(event) !== null,
     /** News of an earlier attempt is not news. */
     current: ({ context, event }) => {
-      if ('ref' in event && typeof event.ref === 'string') return event.ref === String(context.epoch)
+      if ('ref' in event && typeof event.ref === 'string') return event.ref === String(context.epoch) || event.ref === standRef(context)
       if ('epoch' in event) return event.epoch === String(context.epoch)
       return true
     },

@@ -68,6 +68,27 @@ describe('the disk of the host is full', () => {
     expect(vm.state).toBe('degraded')
   })
 
+  it('what becomes of an earlier try to go on, or of an earlier pause, is not taken for the last one', () => {
+    const { vm } = readyWithSession()
+    const asked = (): string[] => vm.effects().map(({ params }) => String(params['ref']))
+    asked()
+    full(vm)
+    const [pause] = asked()
+    vm.send({ type: 'awaitRoom.found', ref: vm.ref })
+    const [first] = asked()
+    full(vm)
+    const [again] = asked()
+    expect(new Set([pause, first, again]).size).toBe(3)
+    vm.send({ type: 'pause.failed', ref: String(pause), error: { code: 'internal', message: 'late', remedy: '' } })
+    expect(vm.context).toMatchObject({ state: 'degraded', pid: 42 })
+    vm.send({ type: 'awaitRoom.found', ref: vm.ref })
+    const [last] = asked()
+    vm.send({ type: 'resume.done', ref: String(first) })
+    expect(vm.state).toBe('degraded')
+    vm.send({ type: 'resume.done', ref: String(last) })
+    expect(vm.state).toBe('ready')
+  })
+
   it('too long: those who wait are told what it was, the VM is ended, and none is started before there is room', () => {
     const { vm, first } = readyWithSession()
     full(vm)

@@ -1,5 +1,5 @@
 /** The machine's actions around the VM itself: its steps, its failures, and those who asked about it. */
-import { enqueueActions } from 'xstate'
+import { assign, enqueueActions } from 'xstate'
 import { fault } from '../../kernel/index.ts'
 import { maxWatchers } from './limits.ts'
 import { deciderOf, policyRef } from './machine-base.ts'
@@ -20,6 +20,7 @@ export const vocabulary = withSnapshots.extend({
     nextAttempt: enqueueActions(({ context, enqueue }) => {
       enqueue.assign({ epoch: context.epoch + 1, timings: {}, pid: null, readyAt: null, wasReady: false, again: false, how: 'boot' })
     }),
+    nextStand: assign({ stands: ({ context }) => context.stands + 1 }),
     noteProgress: enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'image.progress' && event.type !== 'vm.progress') return
       const { change, out } = announce(context, { progress: event.text })

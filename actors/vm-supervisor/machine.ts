@@ -30,7 +30,7 @@ import {
   stopIt,
   tryLater,
 } from './machine-transitions.ts'
-import { initialContext, silenceOf } from './state.ts'
+import { initialContext, silenceOf, standRef } from './state.ts'
 
 export const machine = vocabulary.createMachine({
   id: 'vm-supervisor',
@@ -335,7 +335,8 @@ export const machine = vocabulary.createMachine({
     paused: {
       entry: [
         { type: 'become', params: { state: 'paused' } },
-        { type: 'pause', params: ({ context }) => ({ ref: String(context.epoch) }) },
+        'nextStand',
+        { type: 'pause', params: ({ context }) => ({ ref: standRef(context) }) },
       ],
       after: { stopAfter: { target: 'stopping', actions: 'wantStopped' } },
       on: {
@@ -362,7 +363,8 @@ export const machine = vocabulary.createMachine({
         { type: 'become', params: { state: 'degraded' } },
         'refuseWaiting',
         'endWaitingJobs',
-        { type: 'pause', params: ({ context }) => ({ ref: String(context.epoch) }) },
+        'nextStand',
+        { type: 'pause', params: ({ context }) => ({ ref: standRef(context) }) },
         { type: 'awaitRoom', params: ({ context }) => ({ ref: String(context.epoch), config: context.config }) },
       ],
       after: { fullGrace: { target: 'recovering', actions: [...lose, 'interruptAttempt'] } },
@@ -382,7 +384,7 @@ export const machine = vocabulary.createMachine({
     },
 
     waking: {
-      entry: { type: 'resume', params: ({ context }) => ({ ref: String(context.epoch) }) },
+      entry: ['nextStand', { type: 'resume', params: ({ context }) => ({ ref: standRef(context) }) }],
       after: { verifyStall: { target: 'recovering', actions: [...lose, 'interruptAttempt'] } },
       on: {
         ...commands((queue) => ({ actions: ['retryFailedSession', queue] })),

@@ -4,7 +4,7 @@ import type { Outgoing } from '../../kernel/index.ts'
 import { failuresWithoutSaving, maxSessionJobs, maxSessionRunning, retriesAtOnce } from './limits.ts'
 import { deciderOf, hasVm, policyRef } from './machine-base.ts'
 import type { MachineEvent } from './events.ts'
-import { type Context, countsOf, isFrozen, openJobs } from './state.ts'
+import { type Context, countsOf, isFrozen, openJobs, standRef } from './state.ts'
 
 type Seen = View<Context>
 type Place = string
@@ -31,8 +31,16 @@ const isUnchanged = (before: Seen, after: Seen, out: readonly Outgoing[]): boole
 
 const named = ({ pending }: Seen, name: string): Extract<Pending, { what: 'effect' }>[] =>
   pending.filter((item) => item.what === 'effect' && item.name === name) as never
-const begins = (before: Seen, after: Seen, name: string): boolean =>
-  named(after, name).some((item) => !before.pending.includes(item) && (item.params['ref'] ?? '') === String(after.context.epoch))
+/** What is asked more than once of one VM. */
+const stands = ['pause', 'resume']
+const begins = (before: Seen, after: Seen, name: string): boolean => {
+  const isStand = stands.includes(name)
+  const ref = isStand ? standRef(after.context) : String(after.context.epoch)
+  return (
+    (!isStand || after.context.stands === before.context.stands + 1) &&
+    named(after, name).some((item) => !before.pending.includes(item) && (item.params['ref'] ?? '') === ref)
+  )
+}
 const begun = (before: Seen, after: Seen, name: string): boolean => named(after, name).some((item) => !before.pending.includes(item))
 const timed = ({ pending }: Seen, delay: string): boolean =>
   pending.some((item) => item.what === 'timer' && item.id.startsWith(`xstate.after.${delay}.`))
@@ -42,7 +50,7 @@ export const nameOf = ({ type }: Event): string => (type.startsWith('xstate.afte
 const ofAttempt = /^(probe|image|accelerate|lookForSnapshot|vm|runVm|verify|save|awaitRoom|pause|resume|ping|admit|drawJitter)\.[a-z]+$/
 const attemptOf = (event: Event): unknown => event['ref'] ?? event['epoch']
 export const isStale = ({ context }: Seen, event: Event): boolean =>
-  ofAttempt.test(event.type) && attemptOf(event) !== undefined && attemptOf(event) !== String(context.epoch)
+  ofAttempt.test(event.type) && ![undefined, String(context.epoch), standRef(context)].includes(attemptOf(event) as string | undefined)
 const sessionOf = (event: Event): string =>
   (event['from'] as { badge: { session: string | null } }).badge.session ?? (event['body'] as { session?: string }).session ?? ''
 

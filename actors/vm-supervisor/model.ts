@@ -27,21 +27,22 @@ import {
   troubled,
   vm,
 } from './model-world.ts'
-import { type Context, isFrozen, openJobs } from './state.ts'
+import { type Context, isFrozen, openJobs, standRef } from './state.ts'
 
 const fullDisk = { code: 'disk-full', message: 'made up', remedy: 'none' } as const
 const from = (request: number, session: string | null = null) => ({ request, badge: { from: 'x', session, limits: {} }, caps: [] })
 const answered = (state: string) => (view: View<Context>) => view.context.state === state
 
 /** Guards drop the outcome of an effect of an earlier attempt, and of an admission that is not the session's last. */
-const isCurrent = ({ ref, revision, session }: Readonly<Record<string, unknown>>, { epoch, sessions }: Context): boolean =>
-  (ref === undefined || ref === String(epoch)) && (revision === undefined || sessions[String(session)]?.revision === revision)
+const isCurrent = ({ ref, revision, session }: Readonly<Record<string, unknown>>, context: Context): boolean =>
+  (ref === undefined || ref === String(context.epoch) || ref === standRef(context)) &&
+  (revision === undefined || context.sessions[String(session)]?.revision === revision)
 
 /** The machine is where it asked for these, or else has gone on, and does not look at what they come to. */
 const isAwaited = (effect: string, { context, value }: View<Context>): boolean => {
   if (effect === 'awaitRoom') return isFrozen(context)
-  if (effect === 'pause') return context.state === 'paused'
-  if (effect === 'resume') return isFrozen(context) || context.state === 'paused'
+  if (effect === 'pause') return value === 'paused' || value === 'full'
+  if (effect === 'resume') return value === 'waking'
   return effect !== 'ping' || (value as { ready?: { watchdog: string } }).ready?.watchdog === 'asking'
 }
 

@@ -57,6 +57,8 @@ export type Context = {
   progress: string | null
   /** Boot attempts so far; names the current one, so that news of an earlier one is ignored. */
   epoch: number
+  /** Times a VM was told to stand still or to go on; names the last of them, so that what comes of an earlier one is ignored. */
+  stands: number
   restarts: number
   /** Failures since the VM was last healthy. */
   failures: number
@@ -106,6 +108,8 @@ export type Context = {
   again: boolean
 }
 
+export const standRef = ({ epoch, stands }: Pick<Context, 'epoch' | 'stands'>): string => `${epoch}.${stands}`
+
 export function initialContext(params: Record<string, unknown>): Context {
   return {
     config: {
@@ -122,6 +126,7 @@ export function initialContext(params: Record<string, unknown>): Context {
     state: 'stopped',
     progress: null,
     epoch: 0,
+    stands: 0,
     restarts: 0,
     failures: 0,
     hardwareFailures: 0,

@@ -131,6 +131,7 @@ describe('the page', () => {
     await button(page, '+ Connect a folder').click()
     await dialog(page).getByLabel('Path of the folder').fill(home.copyOf(sales, 'too'))
     await dialog(page).getByRole('button', { name: 'Connect', exact: true }).click()
+    await dialog(page).getByText('Waiting for the connection').waitFor()
     letGo()
     await dialog(page).waitFor({ state: 'detached' })
     await button(page, /^Revoke early/).waitFor()

@@ -3,7 +3,7 @@ import type { JSX } from 'preact'
 import { useRef, useState } from 'preact/hooks'
 import { Dialog } from './dialog.tsx'
 import { $keys, $overlay, $theme, type Theme } from './interface.ts'
-import { allowHost, connectFolder, restartWorkspace, $folders, $recent, $vm } from './session.ts'
+import { allowHost, connectFolder, restartWorkspace, $connection, $folders, $recent, $vm } from './session.ts'
 import type { Fault } from './types.ts'
 import { useStore } from './use-store.ts'
 import { workspaceText } from './workspace-text.ts'
@@ -29,6 +29,7 @@ export function Overlays(): JSX.Element | null {
 function Form(props: { submit: string; work(): Promise<void>; children: JSX.Element | JSX.Element[] }): JSX.Element {
   const [fault, setFault] = useState<Fault | null>(null)
   const [busy, setBusy] = useState(false)
+  const connecting = useStore($connection) === 'connecting'
   return (
     <form
       onSubmit={(event) => {
@@ -46,6 +47,7 @@ function Form(props: { submit: string; work(): Promise<void>; children: JSX.Elem
           <strong>{fault.message}</strong> {fault.remedy} <code>{fault.code}</code>
         </p>
       )}
+      {busy && connecting && <p class="fine">Waiting for the connection to Bulkhead …</p>}
       <div class="buttons">
         <button type="button" onClick={close}>
           Cancel
