@@ -147,6 +147,24 @@ describe('the page', () => {
     expect(browser.errors).toEqual([])
   })
 
+  test('a folder is not connected when that was cancelled before the page was connected', async () => {
+    const { page } = browser
+    const letGo = await holdBack(page)
+    await page.reload()
+    await page.getByText('Connecting …').waitFor()
+    await button(page, '+ Connect a folder').click()
+    await dialog(page).getByLabel('Path of the folder').fill(home.copyOf(sales, 'not'))
+    await dialog(page).getByRole('button', { name: 'Connect', exact: true }).click()
+    await dialog(page).getByRole('button', { name: 'Cancel' }).click()
+    await button(page, '+ Connect a folder').click()
+    await dialog(page).getByLabel('Path of the folder').fill(home.copyOf(sales, 'this'))
+    await dialog(page).getByRole('button', { name: 'Connect', exact: true }).click()
+    letGo()
+    await button(page, /^Revoke this/).waitFor()
+    await dialog(page).waitFor({ state: 'detached' })
+    expect(await button(page, /^Revoke/).count()).toBe(1)
+  })
+
   test('a dialog has the keys from the click that opens it', async () => {
     const { page } = browser
     // As soon as any other event could come: the page has drawn nothing by then.

@@ -1,6 +1,6 @@
 /** The small dialogs: connect a folder, allow a host, the workspace's details, keys. */
 import type { JSX } from 'preact'
-import { useRef, useState } from 'preact/hooks'
+import { useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { Dialog } from './dialog.tsx'
 import { $keys, $overlay, $theme, type Theme } from './interface.ts'
 import { allowHost, connectFolder, restartWorkspace, $connection, $folders, $recent, $vm } from './session.ts'
@@ -26,18 +26,25 @@ export function Overlays(): JSX.Element | null {
 }
 
 /** A form whose submit may be refused: the refusal is shown where it was asked for. */
-function Form(props: { submit: string; work(): Promise<void>; children: JSX.Element | JSX.Element[] }): JSX.Element {
+function Form(props: { submit: string; work(signal: AbortSignal): Promise<void>; children: JSX.Element | JSX.Element[] }): JSX.Element {
   const [fault, setFault] = useState<Fault | null>(null)
   const [busy, setBusy] = useState(false)
   const connecting = useStore($connection) === 'connecting'
+  const [closed] = useState(() => new AbortController())
+  useLayoutEffect(() => () => closed.abort(), [])
   return (
     <form
       onSubmit={(event) => {
         event.preventDefault()
         setBusy(true)
+        const { signal } = closed
         props
-          .work()
-          .then(close, (error: unknown) => setFault(error as Fault))
+          .work(signal)
+          // Another dialog may be open by then.
+          .then(
+            () => signal.aborted || close(),
+            (error: unknown) => setFault(error as Fault),
+          )
           .finally(() => setBusy(false))
       }}
     >
@@ -77,7 +84,7 @@ function ConnectFolder(): JSX.Element {
   return (
     <Dialog title="Connect a folder" onClose={close}>
       <p>Bulkhead can read everything in it from then on, until you revoke it.</p>
-      <Form submit="Connect" work={() => connectFolder(path.trim(), mode)}>
+      <Form submit="Connect" work={(signal) => connectFolder(path.trim(), mode, signal)}>
         <label class="text">
           Path of the folder
           <input
@@ -127,7 +134,7 @@ function AllowHost(): JSX.Element {
   return (
     <Dialog title="Allow a host" onClose={close}>
       <p>Bulkhead may then fetch pages from it in this session. What it fetches with can carry what it has read.</p>
-      <Form submit="Allow" work={() => allowHost(host.trim())}>
+      <Form submit="Allow" work={(signal) => allowHost(host.trim(), signal)}>
         <label class="text">
           Host, such as example.com or *.example.com
           <input

@@ -217,12 +217,22 @@ function question(params: unknown, signal: AbortSignal): Promise<unknown> {
   })
 }
 
-/** Opens a session, or makes one, and shows what happened in it. */
-export function openSession(session: string | null, more: object = {}): Promise<string> {
+/** Opens a session and shows what happened in it. */
+export const openSession = (session: string): Promise<string> => enter(() => ({ session }))
+
+/** Gives the session on screen something, or makes one that has it. */
+const onScreen = (more: object): Promise<string> =>
+  enter(() => {
+    const session = $session.get()
+    return session === null ? { approve: $approve.get(), ...more } : { session, ...more }
+  })
+
+/** One after the other: `asked` is looked at when what was asked for before is on screen. */
+function enter(asked: () => object): Promise<string> {
   const work = opening.then(async () => {
     early = []
     try {
-      const opened = await call<Opened>('open', { ...more, ...(session === null ? {} : { session }) })
+      const opened = await call<Opened>('open', asked())
       await show(opened)
       return opened.session
     } finally {
@@ -293,7 +303,8 @@ function send(text: string): void {
 
 async function sent(text: string): Promise<void> {
   await begun
-  const session = $session.get() ?? (await openSession(null, { approve: $approve.get() }))
+  await opening
+  const session = $session.get() ?? (await onScreen({}))
   starting = false
   await call('prompt', { session, text, stays: true })
 }
@@ -313,16 +324,20 @@ export function interrupt(): void {
   if (session !== null && $running.get()) void call('cancel', { session }).catch(fail)
 }
 
-export async function connectFolder(path: string, mode: 'ro' | 'rw'): Promise<void> {
+/** Nothing happens when `signal` is aborted before the page is connected. */
+export async function connectFolder(path: string, mode: 'ro' | 'rw', signal: AbortSignal): Promise<void> {
   await begun
-  await openSession($session.get(), { folders: [{ path, mode }], ...($session.get() === null ? { approve: $approve.get() } : {}) })
+  if (signal.aborted) return
+  await onScreen({ folders: [{ path, mode }] })
   say(`Connected ${path}.`)
   void refreshRecent()
 }
 
-export async function allowHost(host: string): Promise<void> {
+/** The same. */
+export async function allowHost(host: string, signal: AbortSignal): Promise<void> {
   await begun
-  await openSession($session.get(), { hosts: [host] })
+  if (signal.aborted) return
+  await onScreen({ hosts: [host] })
   say(`Allowed ${host}.`)
 }
 
