@@ -165,6 +165,33 @@ describe('the page', () => {
     expect(await button(page, /^Revoke/).count()).toBe(1)
   })
 
+  test('while the page connects, approvals that are chosen hold, and a request that is interrupted is not sent', async () => {
+    const { page } = browser
+    const folder = home.copyOf(sales, 'chosen')
+    await connectFolder(page, folder)
+    const approvals = page.getByRole('combobox', { name: 'Approvals' })
+    await approvals.selectOption('Change files without asking')
+    const letGo = await holdBack(page)
+    await page.reload()
+    await page.getByText('Connecting …').waitFor()
+    await approvals.selectOption('Refuse whatever would ask')
+    await ask(page, 'Write "once" to once.md')
+    await button(page, 'Stop').waitFor()
+    await page.keyboard.press('Escape')
+    await button(page, 'Stop').waitFor({ state: 'detached' })
+    expect(await page.getByLabel('What should be done').inputValue()).toBe('Write "once" to once.md')
+    await ask(page, 'Write "again" to again.md')
+    letGo()
+    await page.getByRole('log').getByText('again.md').first().waitFor()
+    await page
+      .getByRole('status')
+      .filter({ hasText: /^(Finished|Ended)/ })
+      .waitFor()
+    expect(await approvals.inputValue()).toBe('none')
+    expect(readdirSync(folder).filter((name) => name.endsWith('.md'))).toEqual([])
+    expect(await page.getByRole('log').innerText()).not.toContain('once.md')
+  })
+
   test('a dialog has the keys from the click that opens it', async () => {
     const { page } = browser
     // As soon as any other event could come: the page has drawn nothing by then.
@@ -326,6 +353,47 @@ test('while it works, the next requests wait their turn, one is deleted, and Esc
     await page.getByRole('log').getByText('Interrupted.').waitFor()
     await page.getByRole('log').getByText('second').waitFor()
     expect(server.requests.map(({ body }) => JSON.stringify(body)).join()).not.toContain('three')
+  } finally {
+    finish()
+    await browser.close()
+    await own.close()
+    await server.close()
+  }
+})
+
+test('what waits its turn in one session is sent there, also while another is on screen', async () => {
+  let finish: () => void = () => {}
+  const held = new Promise<void>((resolve) => (finish = resolve))
+  const server = await startScriptedServer([
+    async () => {
+      await held
+      return [say('first')]
+    },
+    [say('of the other')],
+    [say('second')],
+  ])
+  const own = openHome({ env: { BULKHEAD_VM: 'off', ANTHROPIC_API_KEY: 'sk-test', ANTHROPIC_BASE_URL: server.baseUrl } })
+  browser = await openBrowser()
+  try {
+    const { page } = browser
+    const waiting = page.getByRole('list', { name: 'Waiting to be sent' })
+    await page.goto(await pageAddress(own))
+    await ask(page, 'one')
+    await expect.poll(() => server.requests.length).toBe(1)
+    await ask(page, 'two')
+    await waiting.getByText('two').waitFor()
+    await button(page, '+ New task').click()
+    await waiting.waitFor({ state: 'detached' })
+    await ask(page, 'another')
+    await page.getByRole('log').getByText('of the other').waitFor()
+    finish()
+    await expect.poll(() => server.requests.length).toBe(3)
+    await page.getByRole('navigation', { name: 'Sessions' }).getByRole('button', { name: /^one/ }).click()
+    await page.getByRole('log').getByText('second').waitFor()
+    expect(await page.getByRole('log').innerText()).toMatch(/one[\s\S]*first[\s\S]*two[\s\S]*second/)
+    const [, other, last] = server.requests.map(({ body }) => JSON.stringify(body.messages))
+    expect(other).not.toMatch(/"(one|two)"/)
+    expect(last).toMatch(/one.*two/)
   } finally {
     finish()
     await browser.close()

@@ -2,7 +2,8 @@
  * The page's state: the connection, the session on screen, and what the member does to it. Stores are named `$x`; components read them,
  * and everything that happens goes through the functions here.
  */
-import { atom } from 'nanostores'
+import { atom, computed } from 'nanostores'
+import { $draft } from './interface.ts'
 import { connect, type Rpc } from './json-rpc.ts'
 import { createTranscript, type Transcript } from './transcript.ts'
 import type {
@@ -27,7 +28,10 @@ export const $session = atom<string | null>(null)
 export const $title = atom<string | null>(null)
 export const $transcript = atom<Transcript>(createTranscript())
 export const $running = atom(false)
-export const $queue = atom<readonly { id: number; text: string }[]>([])
+/** What waits for a turn to end, each for that of its session. Null: of the one that is being made. */
+const $waiting = atom<readonly { id: number; session: string | null; text: string }[]>([])
+/** Those of the session on screen. */
+export const $queue = computed([$waiting, $session], (waiting, on) => waiting.filter(({ session }) => session === on))
 export const $questions = atom<readonly Asked[]>([])
 export const $grants = atom<readonly Grant[]>([])
 export const $servers = atom<readonly ToolServer[]>([])
@@ -52,8 +56,8 @@ let lastSeq = 0
 /** Events that arrive before the replay they follow. */
 let early: SessionEvent[] | null = null
 let opening: Promise<unknown> = Promise.resolve()
-/** A prompt is on its way, and the session for it is being made. */
-let starting = false
+/** A prompt is on its way, and its session is not on screen yet. */
+let starting: { text: string; isGivenUp: boolean } | null = null
 /** Settles when the page is connected for the first time and shows the session of its address: what is asked for before waits for it. */
 let begins: () => void = () => {}
 const begun = new Promise<void>((resolve) => (begins = resolve))
@@ -128,7 +132,10 @@ function notified(method: string, params: unknown): void {
     const event = params as SessionEvent
     if (early) early.push(event)
     else if (event.session === $session.get()) happened(event)
-    else refreshSoon()
+    else {
+      if (event.type === 'result') sendNext(event.session)
+      refreshSoon()
+    }
   } else if (method === '_bulkhead/permission_resolved') {
     const { id, by, option } = params as Resolution
     $questions.set($questions.get().filter((asked) => asked.id !== id))
@@ -171,7 +178,7 @@ function follow(event: SessionEvent): void {
       $running.set(false)
       say(endings[event.status])
       refreshSoon()
-      sendNext()
+      sendNext(event.session)
       return
     default:
   }
@@ -260,12 +267,15 @@ async function show(opened: Opened): Promise<void> {
   $session.set(opened.session)
   $title.set(known?.title ?? prompts[0]?.slice(0, 80) ?? null)
   $transcript.set(transcript)
-  $running.set(running || starting)
+  $running.set(running || starting !== null)
+  if (starting) $waiting.set($waiting.get().map((item) => (item.session === null ? { ...item, session: opened.session } : item)))
   $folders.set(opened.folders)
   $approve.set(opened.approve as Approve)
   history.replaceState(null, '', `#s=${opened.session}`)
   for (const event of early ?? []) if (event.session === opened.session) happened(event)
   early = null
+  // Its turn ended while nobody here was told.
+  if (!$running.get()) sendNext(opened.session)
   await refreshGrants()
 }
 
@@ -275,7 +285,6 @@ export function newTask(): void {
   $title.set(null)
   $transcript.set(createTranscript())
   $running.set(false)
-  $queue.set([])
   $folders.set([])
   $grants.set([])
   $approve.set('ask')
@@ -285,7 +294,7 @@ export function newTask(): void {
 
 /** Sends a prompt now, or, while a turn runs, after it. */
 export function prompt(text: string): void {
-  if ($running.get()) return $queue.set([...$queue.get(), { id: ++count, text }])
+  if ($running.get()) return $waiting.set([...$waiting.get(), { id: ++count, session: $session.get(), text }])
   // A live region that goes from `Finished.` to `Finished.` says nothing the second time.
   $said.set(null)
   send(text)
@@ -293,35 +302,52 @@ export function prompt(text: string): void {
 
 function send(text: string): void {
   $running.set(true)
-  starting = true
-  void sent(text).catch((error: unknown) => {
-    starting = false
+  const started = { text, isGivenUp: false }
+  starting = started
+  void sent(started).catch((error: unknown) => {
+    if (started.isGivenUp) return
+    starting = null
     $running.set(false)
+    giveBack(text)
     fail(error)
   })
 }
 
-async function sent(text: string): Promise<void> {
+async function sent(started: { text: string; isGivenUp: boolean }): Promise<void> {
   await begun
   await opening
+  if (started.isGivenUp) return
   const session = $session.get() ?? (await onScreen({}))
-  starting = false
-  await call('prompt', { session, text, stays: true })
+  if (started.isGivenUp) return
+  starting = null
+  await call('prompt', { session, text: started.text, stays: true })
 }
 
-function sendNext(): void {
-  const [next, ...rest] = $queue.get()
+/** What was not sent can be sent again. */
+const giveBack = (text: string): void => void ($draft.get() === '' && $draft.set(text))
+
+/** What waits for that session's turn to end; null: for that of the one that is being made. */
+function sendNext(session: string | null): void {
+  const next = $waiting.get().find((item) => item.session === session)
   if (!next) return
-  $queue.set(rest)
+  unqueue(next.id)
   // What ended just now is still being said.
-  send(next.text)
+  if (session === $session.get()) send(next.text)
+  else void call('prompt', { session, text: next.text, stays: true }).catch(fail)
 }
 
-export const unqueue = (id: number): void => $queue.set($queue.get().filter((item) => item.id !== id))
+export const unqueue = (id: number): void => $waiting.set($waiting.get().filter((item) => item.id !== id))
 
 export function interrupt(): void {
   const session = $session.get()
-  if (session !== null && $running.get()) void call('cancel', { session }).catch(fail)
+  if (starting) {
+    starting.isGivenUp = true
+    giveBack(starting.text)
+    starting = null
+    $running.set(false)
+    say('Interrupted.')
+    sendNext(session)
+  } else if (session !== null && $running.get()) void call('cancel', { session }).catch(fail)
 }
 
 /** Nothing happens when `signal` is aborted before the page is connected. */
@@ -354,6 +380,8 @@ export async function revoke(grant: Grant): Promise<void> {
 }
 
 export async function setApprove(approve: Approve): Promise<void> {
+  await begun
+  await opening
   const session = $session.get()
   try {
     if (session !== null) await call('approve-mode', { session, approve })
