@@ -85,7 +85,10 @@ test('a slow reader holds the API back', async () => {
   const another = { ...request, path: '/v1/messages/count_tokens' }
   handler = (incoming, response) => {
     response.writeHead(200)
-    if (incoming.url === another.path) return void response.end()
+    if (incoming.url === another.path) {
+      response.end()
+      return
+    }
     const push = (): void => {
       while (written < 64 && response.write(Buffer.alloc(1024 * 1024, 65))) written += 1
       if (written < 64) {

@@ -370,7 +370,7 @@ print('acknowledged', written)`)
   const gate = (await home.inspect()).actors.find(({ id }) => id.startsWith('fs-gate:served'))
   process.kill(gate?.pid ?? expect.fail('no gate'), 'SIGKILL')
   const { results, story } = await running
-  const said = Object.fromEntries(results.map(({ id, output }) => [id, String(output)]))
+  const said: Record<string, string> = Object.fromEntries(results.map(({ id, output }) => [id, String(output)]))
   expect(said.toolu_writes, story).toMatch(/^write: (Input\/output error|Stale file handle)\nacknowledged \d+\n/)
   const acknowledged = Number(/acknowledged (\d+)/.exec(said.toolu_writes ?? '')?.[1])
   // The last one may have been carried out and its answer lost.
