@@ -192,6 +192,29 @@ describe('the page', () => {
     expect(await page.getByRole('log').innerText()).not.toContain('once.md')
   })
 
+  test('a request that is left before the page is connected runs in a session of its own', async () => {
+    const { page } = browser
+    const letGo = await holdBack(page)
+    await page.reload()
+    await page.getByText('Connecting …').waitFor()
+    await ask(page, 'Write "left" to left.md')
+    await button(page, 'Stop').waitFor()
+    await button(page, '+ New task').click()
+    await button(page, 'Stop').waitFor({ state: 'detached' })
+    await ask(page, 'List the files of the second')
+    letGo()
+    const sessions = page.getByRole('navigation', { name: 'Sessions' })
+    await sessions.getByRole('button', { name: /^List the files of the second/ }).waitFor()
+    await page
+      .getByRole('status')
+      .filter({ hasText: /^(Finished|Ended)/ })
+      .waitFor()
+    expect(await page.getByRole('log').innerText()).not.toContain('left.md')
+    await sessions.getByRole('button', { name: /^Write "left" to left.md/ }).click()
+    await page.getByRole('log').getByText('Write "left" to left.md').first().waitFor()
+    expect(await page.getByRole('log').innerText()).not.toContain('of the second')
+  })
+
   test('a dialog has the keys from the click that opens it', async () => {
     const { page } = browser
     // As soon as any other event could come: the page has drawn nothing by then.

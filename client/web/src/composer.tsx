@@ -1,8 +1,9 @@
 /** Where the member writes. Enter sends; while a turn runs, Enter and Tab queue what is written for after it. */
 import type { JSX } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
+import { $connection } from './connection.ts'
 import { $draft } from './interface.ts'
-import { $connection, $queue, $running, interrupt, prompt, unqueue } from './session.ts'
+import { $queue, $running, interrupt, prompt, unqueue } from './session.ts'
 import { useStore } from './use-store.ts'
 
 export function Composer(): JSX.Element {

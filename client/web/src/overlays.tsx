@@ -1,9 +1,10 @@
 /** The small dialogs: connect a folder, allow a host, the workspace's details, keys. */
 import type { JSX } from 'preact'
 import { useLayoutEffect, useRef, useState } from 'preact/hooks'
+import { $connection } from './connection.ts'
 import { Dialog } from './dialog.tsx'
 import { $keys, $overlay, $theme, type Theme } from './interface.ts'
-import { allowHost, connectFolder, restartWorkspace, $connection, $folders, $recent, $vm } from './session.ts'
+import { allowHost, connectFolder, restartWorkspace, $folders, $recent, $vm } from './session.ts'
 import type { Fault } from './types.ts'
 import { useStore } from './use-store.ts'
 import { workspaceText } from './workspace-text.ts'

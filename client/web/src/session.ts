@@ -1,10 +1,10 @@
 /**
- * The page's state: the connection, the session on screen, and what the member does to it. Stores are named `$x`; components read them,
+ * The page's state: the session on screen, and what the member does to it. Stores are named `$x`; components read them,
  * and everything that happens goes through the functions here.
  */
 import { atom, computed } from 'nanostores'
+import { call, stayConnected } from './connection.ts'
 import { $draft } from './interface.ts'
-import { connect, type Rpc } from './json-rpc.ts'
 import { createTranscript, type Transcript } from './transcript.ts'
 import type {
   Approve,
@@ -21,9 +21,6 @@ import type {
   Vm,
 } from './types.ts'
 
-export type Connection = 'connecting' | 'open' | 'lost' | 'refused'
-
-export const $connection = atom<Connection>('connecting')
 export const $session = atom<string | null>(null)
 export const $title = atom<string | null>(null)
 export const $transcript = atom<Transcript>(createTranscript())
@@ -47,17 +44,15 @@ export const $said = atom<{ id: number; text: string } | null>(null)
 /** Details shown with a question, by tool call: the diff stays readable afterwards. */
 export const $details = atom<Readonly<Record<string, string>>>({})
 
-const tokenKey = 'bulkhead.token'
-const retryMs = [500, 1000, 2000, 5000] as const
-
-let rpc: Rpc | null = null
 let count = 0
 let lastSeq = 0
 /** Events that arrive before the replay they follow. */
 let early: SessionEvent[] | null = null
 let opening: Promise<unknown> = Promise.resolve()
-/** A prompt is on its way, and its session is not on screen yet. */
-let starting: { text: string; isGivenUp: boolean } | null = null
+/** A prompt on its way. `session`: the one it was written in, null for one to be made; `isLeft`: something else is on screen since then. */
+type Started = { text: string; session: string | null; approve: Approve; isGivenUp: boolean; isLeft: boolean; behind: readonly string[] }
+/** That of the session on screen. */
+let starting: Started | null = null
 /** Settles when the page is connected for the first time and shows the session of its address: what is asked for before waits for it. */
 let begins: () => void = () => {}
 const begun = new Promise<void>((resolve) => (begins = resolve))
@@ -68,41 +63,14 @@ const fail = (error: unknown): void => {
   say(`${message} ${remedy ?? ''}`)
 }
 
-/** The token arrives in the fragment, which no server sees, and leaves the address bar at once. It is kept for reloads of this tab. */
-function takeToken(): string | null {
-  const fragment = new URLSearchParams(location.hash.slice(1))
-  const given = fragment.get('k')
-  if (given) {
-    sessionStorage.setItem(tokenKey, given)
-    history.replaceState(null, '', location.pathname)
-  }
-  return sessionStorage.getItem(tokenKey)
-}
-
-export async function start(): Promise<void> {
+export function start(): Promise<void> {
   const wanted = new URLSearchParams(location.hash.slice(1)).get('s')
-  const token = takeToken()
-  if (!token) return $connection.set('refused')
-  for (let tries = 0; ; tries++) {
-    try {
-      rpc = await connect({ token, notified, asked: { 'session/request_permission': question } })
-      tries = 0
-      $connection.set('open')
-      await begin($session.get() ?? wanted)
-      await rpc.closed
-    } catch {
-      // A page that is served to a token that is not taken: the daemon was started anew.
-      const served = await fetch('/', { method: 'HEAD' }).then(
-        ({ ok }) => ok,
-        () => false,
-      )
-      if (served && tries > 0) return $connection.set('refused')
-    }
-    rpc = null
-    $questions.set([])
-    $connection.set('lost')
-    await new Promise((resolve) => setTimeout(resolve, retryMs[Math.min(tries, retryMs.length - 1)]))
-  }
+  return stayConnected({
+    notified,
+    asked: { 'session/request_permission': question },
+    stands: () => begin($session.get() ?? wanted),
+    brokeOff: () => $questions.set([]),
+  })
 }
 
 async function begin(session: string | null): Promise<void> {
@@ -113,17 +81,8 @@ async function begin(session: string | null): Promise<void> {
   void refreshServers()
   void refreshRecent()
   await refreshSessions()
-  if (session !== null) await openSession(session).catch(fail)
+  if (session !== null) await enter(() => ({ session })).catch(fail)
   begins()
-}
-
-function call<T = unknown>(method: string, params: object = {}): Promise<T> {
-  if (!rpc) {
-    const fault: Fault = { code: 'daemon-down', message: 'There is no connection to Bulkhead.', remedy: 'It is tried again by itself.' }
-    // A fault is the one shape of failure on both sides of the socket.
-    return Promise.reject(fault)
-  }
-  return rpc.call<T>(`_bulkhead/${method}`, params)
 }
 
 function notified(method: string, params: unknown): void {
@@ -225,7 +184,19 @@ function question(params: unknown, signal: AbortSignal): Promise<unknown> {
 }
 
 /** Opens a session and shows what happened in it. */
-export const openSession = (session: string): Promise<string> => enter(() => ({ session }))
+export function openSession(session: string): Promise<string> {
+  leave()
+  return enter(() => ({ session }))
+}
+
+/** What is on its way goes on without being shown, and what waits behind it. */
+function leave(): void {
+  if (!starting) return
+  starting.behind = $waiting.get().flatMap(({ session, text }) => (session === null ? [text] : []))
+  $waiting.set($waiting.get().filter(({ session }) => session !== null))
+  starting.isLeft = true
+  starting = null
+}
 
 /** Gives the session on screen something, or makes one that has it. */
 const onScreen = (more: object): Promise<string> =>
@@ -281,6 +252,7 @@ async function show(opened: Opened): Promise<void> {
 
 /** Leaves the session on screen for a new task; it goes on. */
 export function newTask(): void {
+  leave()
   $session.set(null)
   $title.set(null)
   $transcript.set(createTranscript())
@@ -302,25 +274,33 @@ export function prompt(text: string): void {
 
 function send(text: string): void {
   $running.set(true)
-  const started = { text, isGivenUp: false }
+  const started: Started = { text, session: $session.get(), approve: $approve.get(), isGivenUp: false, isLeft: false, behind: [] }
   starting = started
   void sent(started).catch((error: unknown) => {
     if (started.isGivenUp) return
-    starting = null
-    $running.set(false)
-    giveBack(text)
+    // Sent, it may have been heard: only what was not can be sent again.
+    if (starting === started) giveBack(text)
+    if (starting === started) starting = null
+    if (!started.isLeft) $running.set(false)
     fail(error)
   })
 }
 
-async function sent(started: { text: string; isGivenUp: boolean }): Promise<void> {
+async function sent(started: Started): Promise<void> {
   await begun
   await opening
   if (started.isGivenUp) return
-  const session = $session.get() ?? (await onScreen({}))
+  const session = started.session ?? (started.isLeft ? await aside(started) : ($session.get() ?? (await onScreen({}))))
   if (started.isGivenUp) return
-  starting = null
+  if (starting === started) starting = null
   await call('prompt', { session, text: started.text, stays: true })
+}
+
+/** A session that is not shown. */
+async function aside({ approve, behind }: Started): Promise<string> {
+  const { session } = await call<Opened>('open', { approve })
+  $waiting.set([...$waiting.get(), ...behind.map((text) => ({ id: ++count, session, text }))])
+  return session
 }
 
 /** What was not sent can be sent again. */
