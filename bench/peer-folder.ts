@@ -19,6 +19,7 @@ import { scratchBytes } from '../actors/vm-supervisor/limits.ts'
 import { FilesLink } from '../actors/vm-supervisor/link-files.ts'
 import { tagOf } from '../actors/vm-supervisor/ninep.ts'
 import { maxFrame } from '../guest/frames.ts'
+import { headersOf } from '../guest/agent/ninep-bridge.ts'
 import { channelName, filesPort, ninepMessageSize, silentTag } from '../guest/wire.ts'
 import { checkout, imagePlace } from '../setup/places.js'
 import { fds, startMachine } from './bare-machine.ts'
@@ -38,8 +39,6 @@ const tag = 'peer'
 const ready = 'bench: ready'
 const ended = 'bench: ended'
 
-/** How the frames of the port's one folder are called. */
-const hex = (op: 'msg' | 'close') => Buffer.from(JSON.stringify({ c: channelName(tag, tag, 1), op })).toString('hex')
 const carrier = ['pump', 'fuse', 'known', 'nodes', 'content'].map((part) => `files-${part}.pl`)
 const pump = `perl /run/files-pump.pl /dev/\${port##*/} ${[maxFrame, ninepMessageSize, silentTag].join(' ')}`
 
@@ -56,7 +55,7 @@ for port in /sys/class/virtio-ports/*; do
   [ "$name" != ${filesPort} ] || $b chroot /lower /bin/sh -c "exec ${pump} < /run/orders > /run/said 3<> /run/agent" &
 done
 exec 5<> /lower/run/orders 6<> /lower/run/said
-echo "open 1 1 ${Buffer.from('/lower/mnt').toString('hex')} rw ${hex('msg')} ${hex('close')}" >&5
+echo "open 1 1 ${Buffer.from('/lower/mnt').toString('hex')} rw ${headersOf(channelName(tag, tag, 1)).join(' ')}" >&5
 read -r made <&6`,
 }
 

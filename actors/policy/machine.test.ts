@@ -1,11 +1,23 @@
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { ActorEntry } from '../../kernel/placement.ts'
 import { startTestKernel, type TestKernel } from '../../kernel/testing/test-kernel.ts'
 import { actor } from './index.ts'
 import type { EffectivePolicy, Policy, PolicyExplanation } from './protocol.ts'
+
+/** Of the real reading, where it is in this process: when it has read. */
+const reading = vi.hoisted(() => ({ over: () => {} }))
+vi.mock('./read-sources.ts', async (importOriginal) => {
+  const real = await importOriginal<typeof import('./read-sources.ts')>()
+  const readSources: typeof real.readSources = (places) => {
+    const sources = real.readSources(places)
+    reading.over()
+    return sources
+  }
+  return { ...real, readSources }
+})
 
 const entry: ActorEntry = {
   manifest: actor.manifest,
@@ -71,6 +83,25 @@ test.each(['linux', 'darwin'])('%s: in its own process with the folders there fr
   const { sources } = await ask<EffectivePolicy>('effective')
   expect(sources.map(({ state }) => state)).not.toContain('unreadable')
   if (platform === 'linux') expect(sources[0]?.state).toBe('present')
+})
+
+test('a file that is half written for a moment changes nothing', async () => {
+  write({ isEnabledForOrganization: false })
+  await start()
+  const seen = watched()
+  await until(() => seen.length === 1)
+  // Whole again as soon as it was looked at, before the next look.
+  reading.over = () => {
+    reading.over = () => {}
+    write({ isEnabledForOrganization: false, isLocalDevMcpEnabled: false })
+  }
+  writeFileSync(join(managed(), 'managed-settings.json'), '{"isEnab', { mode: 0o644 })
+  await until(() => seen.length === 2)
+  expect(seen.map(({ failedClosed, values }) => [failedClosed, values.isEnabledForOrganization])).toEqual([
+    [false, false],
+    [false, false],
+  ])
+  expect(seen[1]?.values.isLocalDevMcpEnabled).toBe(false)
 })
 
 test('show, explain and check', async () => {

@@ -50,8 +50,7 @@ export class NinepBridge {
     const c = channelName(session, folder, n)
     const error = await new Promise<number>((resolve) => {
       this.#made.set(n, resolve)
-      // As the host spells them.
-      this.#carrier.order('open', n, place, hexOf(target), mode, headerOf({ c, op: 'msg' }), headerOf({ c, op: 'close' }))
+      this.#carrier.order('open', n, place, hexOf(target), mode, ...headersOf(c))
     })
     if (error !== 0) throw new Error(getSystemErrorMessage(-error))
     return { close: () => this.#carrier.order('drop', n) }
@@ -70,8 +69,9 @@ export class NinepBridge {
   }
 }
 
-function headerOf(message: FilesMessage): string {
-  return hexOf(JSON.stringify(message))
+/** Of a connection's messages and of its end, for the carrier: as the host spells them, in hex. */
+export function headersOf(c: string): string[] {
+  return (['msg', 'close'] as const).map((op) => hexOf(JSON.stringify({ c, op } satisfies FilesMessage)))
 }
 
 function hexOf(text: string): string {

@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { type Browser, openBrowser, pageAddress } from '../harness/browser.ts'
 import { checkout, type Home, openHome } from '../harness/product.ts'
 import { totalsOf, wrongTotals } from '../harness/report.ts'
-import { say, startScriptedServer } from '../harness/scripted-messages-server.ts'
+import { say, type ScriptedServer, startScriptedServer } from '../harness/scripted-messages-server.ts'
 
 const sales = join(checkout, 'examples', 'sales')
 
@@ -42,13 +42,15 @@ async function answerUntilEnd(page: Page, key: string): Promise<string[]> {
   }
 }
 
-/** Holds back what a page says to the gateway from its next connection on. @returns to let it go */
-async function holdBack(page: Page): Promise<() => void> {
+/** Loads the page anew and holds back what it says to the gateway. @returns to let it go */
+async function reloadHeld(page: Page): Promise<() => void> {
   const held = Promise.withResolvers<void>()
   await page.routeWebSocket('**/acp', (socket) => {
     const gateway = socket.connectToServer()
     socket.onMessage((message) => void held.promise.then(() => gateway.send(message)))
   })
+  await page.reload()
+  await page.getByText('Connecting …').waitFor()
   return held.resolve
 }
 
@@ -125,9 +127,7 @@ describe('the page', () => {
     await connectFolder(page, home.copyOf(sales, 'early'))
     await page.getByText('early/ can be read now').waitFor()
     const address = page.url()
-    const letGo = await holdBack(page)
-    await page.reload()
-    await page.getByText('Connecting …').waitFor()
+    const letGo = await reloadHeld(page)
     await button(page, '+ Connect a folder').click()
     await dialog(page).getByLabel('Path of the folder').fill(home.copyOf(sales, 'too'))
     await dialog(page).getByRole('button', { name: 'Connect', exact: true }).click()
@@ -137,9 +137,7 @@ describe('the page', () => {
     await button(page, /^Revoke early/).waitFor()
     await button(page, /^Revoke too/).waitFor()
     expect(page.url()).toBe(address)
-    const again = await holdBack(page)
-    await page.reload()
-    await page.getByText('Connecting …').waitFor()
+    const again = await reloadHeld(page)
     await ask(page, 'List the files')
     again()
     await page.getByRole('status').filter({ hasText: 'Finished' }).waitFor()
@@ -149,9 +147,7 @@ describe('the page', () => {
 
   test('a folder is not connected when that was cancelled before the page was connected', async () => {
     const { page } = browser
-    const letGo = await holdBack(page)
-    await page.reload()
-    await page.getByText('Connecting …').waitFor()
+    const letGo = await reloadHeld(page)
     await button(page, '+ Connect a folder').click()
     await dialog(page).getByLabel('Path of the folder').fill(home.copyOf(sales, 'not'))
     await dialog(page).getByRole('button', { name: 'Connect', exact: true }).click()
@@ -171,9 +167,7 @@ describe('the page', () => {
     await connectFolder(page, folder)
     const approvals = page.getByRole('combobox', { name: 'Approvals' })
     await approvals.selectOption('Change files without asking')
-    const letGo = await holdBack(page)
-    await page.reload()
-    await page.getByText('Connecting …').waitFor()
+    const letGo = await reloadHeld(page)
     await approvals.selectOption('Refuse whatever would ask')
     await ask(page, 'Write "once" to once.md')
     await button(page, 'Stop').waitFor()
@@ -194,9 +188,7 @@ describe('the page', () => {
 
   test('a request that is left before the page is connected runs in a session of its own', async () => {
     const { page } = browser
-    const letGo = await holdBack(page)
-    await page.reload()
-    await page.getByText('Connecting …').waitFor()
+    const letGo = await reloadHeld(page)
     await ask(page, 'Write "left" to left.md')
     await button(page, 'Stop').waitFor()
     await button(page, '+ New task').click()
@@ -349,21 +341,33 @@ describe('the page', () => {
   })
 })
 
-test('while it works, the next requests wait their turn, one is deleted, and Esc interrupts', async () => {
-  let finish: () => void = () => {}
-  const held = new Promise<void>((resolve) => (finish = resolve))
-  const server = await startScriptedServer([
-    async () => {
-      await held
-      return [say('first')]
-    },
-    [say('second')],
-  ])
+/** With a page whose model answers the first request once `finish` was called, and the others, by the same count, as these say. */
+async function withHeldAnswer(
+  others: readonly string[],
+  work: (it: { page: Page; server: ScriptedServer; finish(): void }) => Promise<void>,
+): Promise<void> {
+  const held = Promise.withResolvers<void>()
+  const finish = (): void => held.resolve()
+  const first = async () => {
+    await held.promise
+    return [say('first')]
+  }
+  const server = await startScriptedServer([first, ...others.map((text) => [say(text)])])
   const own = openHome({ env: { BULKHEAD_VM: 'off', ANTHROPIC_API_KEY: 'sk-test', ANTHROPIC_BASE_URL: server.baseUrl } })
   browser = await openBrowser()
   try {
-    const { page } = browser
-    await page.goto(await pageAddress(own))
+    await browser.page.goto(await pageAddress(own))
+    await work({ page: browser.page, server, finish })
+  } finally {
+    finish()
+    await browser.close()
+    await own.close()
+    await server.close()
+  }
+}
+
+test('while it works, the next requests wait their turn, one is deleted, and Esc interrupts', () =>
+  withHeldAnswer(['second'], async ({ page, server }) => {
     await ask(page, 'one')
     await button(page, 'Stop').waitFor()
     await expect.poll(() => server.requests.length).toBe(1)
@@ -376,31 +380,11 @@ test('while it works, the next requests wait their turn, one is deleted, and Esc
     await page.getByRole('log').getByText('Interrupted.').waitFor()
     await page.getByRole('log').getByText('second').waitFor()
     expect(server.requests.map(({ body }) => JSON.stringify(body)).join()).not.toContain('three')
-  } finally {
-    finish()
-    await browser.close()
-    await own.close()
-    await server.close()
-  }
-})
+  }))
 
-test('what waits its turn in one session is sent there, also while another is on screen', async () => {
-  let finish: () => void = () => {}
-  const held = new Promise<void>((resolve) => (finish = resolve))
-  const server = await startScriptedServer([
-    async () => {
-      await held
-      return [say('first')]
-    },
-    [say('of the other')],
-    [say('second')],
-  ])
-  const own = openHome({ env: { BULKHEAD_VM: 'off', ANTHROPIC_API_KEY: 'sk-test', ANTHROPIC_BASE_URL: server.baseUrl } })
-  browser = await openBrowser()
-  try {
-    const { page } = browser
+test('what waits its turn in one session is sent there, also while another is on screen', () =>
+  withHeldAnswer(['of the other', 'second'], async ({ page, server, finish }) => {
     const waiting = page.getByRole('list', { name: 'Waiting to be sent' })
-    await page.goto(await pageAddress(own))
     await ask(page, 'one')
     await expect.poll(() => server.requests.length).toBe(1)
     await ask(page, 'two')
@@ -417,13 +401,7 @@ test('what waits its turn in one session is sent there, also while another is on
     const [, other, last] = server.requests.map(({ body }) => JSON.stringify(body.messages))
     expect(other).not.toMatch(/"(one|two)"/)
     expect(last).toMatch(/one.*two/)
-  } finally {
-    finish()
-    await browser.close()
-    await own.close()
-    await server.close()
-  }
-})
+  }))
 
 describe.each([
   ['light', {}],

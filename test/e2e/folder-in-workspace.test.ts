@@ -23,6 +23,7 @@ import { findPlaces } from '../../client/places.ts'
 import { checkout, type Home, openHome } from '../harness/product.ts'
 import { type ScriptedServer, say, startScriptedServer, toolResults, use } from '../harness/scripted-messages-server.ts'
 import { treeOf } from '../harness/tree.ts'
+import { fileAppears } from '../harness/waiting.ts'
 
 let home: Home
 let server: ScriptedServer
@@ -301,13 +302,7 @@ print('opened again', [open(name, 'rb').read() for name in names])`),
 test('a folder that another client takes away while a program has it open: the program, the mount and the next tool call are refused', async () => {
   const taken = home.folder('taken')
   writeFileSync(join(taken, 'a.txt'), 'alpha')
-  const held = new Promise<void>((resolve) => {
-    const watcher = watch(taken, () => {
-      if (!existsSync(join(taken, 'held'))) return
-      watcher.close()
-      resolve()
-    })
-  })
+  const held = fileAppears(join(taken, 'held'))
   const command = python(`import os, time
 f = os.open('held', os.O_RDWR | os.O_CREAT)
 while True:

@@ -7,6 +7,7 @@ import { NinepConnections } from '../../actors/fs-gate/ninep-connections.ts'
 import { uid } from '../../actors/fs-gate/test-client.ts'
 import { FilesLink } from '../../actors/vm-supervisor/link-files.ts'
 import { tagOf } from '../../actors/vm-supervisor/ninep.ts'
+import { headersOf } from '../../guest/agent/ninep-bridge.ts'
 import { maxFrame } from '../../guest/frames.ts'
 import { channelName, ninepMessageSize, silentTag } from '../../guest/wire.ts'
 import { FuseClient } from './fuse-client.ts'
@@ -61,9 +62,7 @@ export class CarriedFolder {
     const args = [script, '4', maxFrame, ninepMessageSize, silentTag].map(String)
     const pump = spawn('perl', args, { stdio: ['pipe', 'pipe', 'inherit', 'pipe', 'pipe', 'pipe'] })
     const carried = new CarriedFolder(pump, gate)
-    const hex = (op: 'msg' | 'close') =>
-      Buffer.from(JSON.stringify({ c: channelName(channel.session, channel.folder, 1), op })).toString('hex')
-    pump.stdin?.write(`open 1 0 5 rw ${hex('msg')} ${hex('close')}\n`)
+    pump.stdin?.write(`open 1 0 5 rw ${headersOf(channelName(channel.session, channel.folder, 1)).join(' ')}\n`)
     const [said] = (await once(pump.stdout as NonNullable<ChildProcess['stdout']>, 'data')) as [Buffer]
     const error = Number(/^made 1 (\d+)\n$/.exec(said.toString())?.[1])
     if (error === 0) await carried.client.init()

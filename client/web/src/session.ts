@@ -279,8 +279,10 @@ function send(text: string): void {
   void sent(started).catch((error: unknown) => {
     if (started.isGivenUp) return
     // Sent, it may have been heard: only what was not can be sent again.
-    if (starting === started) giveBack(text)
-    if (starting === started) starting = null
+    if (starting === started) {
+      giveBack(text)
+      starting = null
+    }
     if (!started.isLeft) $running.set(false)
     fail(error)
   })
